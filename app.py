@@ -1,0 +1,132 @@
+"""The service: `create_app()` wires it, `python app.py` serves it."""
+
+import atexit
+import errno
+import os
+import socket
+import sys
+import threading
+import time
+from contextlib import ExitStack
+
+from flask import Flask
+from granian import Granian
+from granian.constants import Interfaces
+from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
+
+import logs
+from config_loader import Settings, SettingsError, load_settings
+from database import embedded, migrations
+from database.session import make_engine, make_sessions
+from routes import events, health, openapi, problems, requests, users
+from routes.context import Context
+from routes.converters import IdConverter
+from rules.engine import Policy, RuleEngine
+from rules.registry import REGISTRY
+
+MAX_BODY = 64 * 1024  # bytes of one request
+STOP_SECONDS = 5  # for the requests under way when the service is told to stop
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The Flask application.
+
+    Without `settings` they are read from the environment, and where they name no database the embedded one is
+    started (or joined) for as long as this process lives, and migrated. Raises SettingsError.
+    """
+    if settings is None:
+        settings = load_settings()
+        if settings.database is None:
+            stack = ExitStack()
+            atexit.register(stack.close)
+            settings = settings.with_database(stack.enter_context(embedded.use(settings.data_dir)))
+            migrations.upgrade(str(settings.database))
+    if settings.database is None:
+        raise SettingsError(["DATABASE_URL: the application needs a database"])
+    logs.configure(readable=settings.global_test_flag)
+
+    app = Flask("app", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.merge_slashes = False  # an odd path is a 404, not a redirect
+    app.url_map.converters["id"] = IdConverter
+    requests.register(app)
+    problems.register(app)
+    for resource in (events, users, health, openapi):
+        app.register_blueprint(resource.blueprint)
+    policy = Policy(
+        rules=tuple(REGISTRY[code] for code in settings.rules),
+        create_users=settings.unknown_users == "create",
+        allow_overdraft=settings.overdraft == "allow",
+        accept_out_of_order=settings.out_of_order == "accept",
+    )
+    sessions = make_sessions(make_engine(settings, settings.database))
+    with app.app_context():
+        Context(sessions, RuleEngine(policy), migrations.head()).store()
+    return app
+
+
+def create_worker() -> Flask:
+    """The application as one of the server's processes, which ends when the server itself has died."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    return create_app()
+
+
+def _end_with_parent(parent: int) -> None:
+    # A worker that outlives a killed server would go on holding the port.
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def main() -> None:
+    """Migrate the database and serve until SIGINT or SIGTERM. Bad settings end the process with status 2."""
+    try:
+        settings = load_settings()
+        _check_port(settings)
+    except SettingsError as error:
+        sys.exit(_complain(str(error), 2))
+    with ExitStack() as stack:
+        try:
+            url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
+            migrations.upgrade(url)
+        except embedded.EmbeddedError as error:
+            sys.exit(_complain(str(error), 1))
+        except OperationalError as error:
+            where = make_url(str(settings.database)).render_as_string(hide_password=True)
+            sys.exit(_complain(f"The database at {where} cannot be used: {error.orig}", 1))
+        os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
+        Granian(
+            "app:create_worker",
+            factory=True,
+            interface=Interfaces.WSGI,
+            address=settings.backend_host,
+            port=settings.backend_port,
+            workers=1 if settings.global_test_flag else settings.workers,
+            blocking_threads=settings.threads,
+            respawn_failed_workers=True,
+            workers_kill_timeout=STOP_SECONDS,
+            log_dictconfig=logs.server_config(settings.global_test_flag),
+            reload=settings.global_test_flag,
+        ).serve()
+
+
+def _check_port(settings: Settings) -> None:
+    # The server itself would only say "address in use", and only after the database has been started.
+    address = (settings.backend_host, settings.backend_port)
+    try:
+        socket.create_server(
+            address, family=socket.AF_INET6 if ":" in settings.backend_host else socket.AF_INET
+        ).close()
+    except OSError as error:
+        name = "BACKEND_PORT" if error.errno == errno.EADDRINUSE else "BACKEND_HOST, BACKEND_PORT"
+        raise SettingsError([f"{name}: cannot listen on {address[0]}:{address[1]}: {error.strerror}"]) from None
+
+
+def _complain(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

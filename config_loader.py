@@ -1,0 +1,125 @@
+"""The service's settings: read once from the environment and a `.env` file, checked, then frozen.
+
+This is the only place that reads the environment. `.env.example` lists every setting with its meaning.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from rules.registry import DEFAULT_CODES, REGISTRY
+
+DRIVER = "postgresql+psycopg2"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `problems` names every bad one, a line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("Bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured. Times are seconds; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    database_url: SecretStr | None = None
+    db_host: str | None = None
+    db_port: int = Field(5432, ge=1, le=65535)
+    db_name: str | None = None
+    db_user: str | None = None
+    db_password: SecretStr | None = None
+    test_database_url: SecretStr | None = None
+    data_dir: Path = Path(".local")
+
+    backend_host: str = "127.0.0.1"
+    backend_port: int = Field(5000, ge=1, le=65535)
+    # Two processes keep both cores of a small machine busy: Python runs one thread of a process at a time.
+    workers: int = Field(2, ge=1, le=64)
+    # Requests that one worker works on at once; each holds at most one database connection.
+    threads: int = Field(16, ge=1, le=256)
+    # How long a request waits for a connection, a lock or a statement before it is answered with 503.
+    db_timeout: float = Field(5.0, gt=0, le=60)
+    global_test_flag: bool = False
+
+    rules: Annotated[tuple[int, ...], NoDecode] = DEFAULT_CODES
+    unknown_users: Literal["create", "reject"] = "create"
+    overdraft: Literal["allow", "reject"] = "allow"
+    out_of_order: Literal["accept", "reject"] = "accept"
+
+    @field_validator("database_url", "test_database_url")
+    @classmethod
+    def _postgresql_only(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(_with_driver(value.get_secret_value()))
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _known_codes(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        codes = []
+        for word in value.split(","):
+            if not (word.strip().isascii() and word.strip().isdigit()) or int(word) not in REGISTRY:
+                known = ", ".join(str(code) for code in REGISTRY)
+                raise ValueError(f"{word.strip()!r} is not the code of a rule; the rules are {known}")
+            codes.append(int(word))
+        return tuple(code for code in REGISTRY if code in codes)
+
+    @model_validator(mode="after")
+    def _host_with_its_parts(self) -> Self:
+        if self.database_url is None:
+            parts = {"DB_NAME": self.db_name, "DB_USER": self.db_user, "DB_PASSWORD": self.db_password}
+            if self.db_host is None and (given := [name for name, part in parts.items() if part is not None]):
+                raise ValueError(f"DB_HOST is missing beside {', '.join(given)}")
+            if self.db_host is not None and (missing := [n for n in ("DB_NAME", "DB_USER") if parts[n] is None]):
+                raise ValueError(f"{' and '.join(missing)} missing beside DB_HOST")
+        return self
+
+    @property
+    def database(self) -> str | None:
+        """The SQLAlchemy URL of the configured PostgreSQL, or None for the embedded one below `data_dir`."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        if self.db_host is None:
+            return None
+        password = self.db_password.get_secret_value() if self.db_password else None
+        url = URL.create(DRIVER, self.db_user, password, self.db_host, self.db_port, self.db_name)
+        return url.render_as_string(hide_password=False)
+
+    def with_database(self, url: str) -> "Settings":
+        """The same settings, bound to the PostgreSQL at `url` (a SQLAlchemy URL)."""
+        return self.model_copy(update={"database_url": SecretStr(url)})
+
+
+def _with_driver(text: str) -> str:
+    # A bare postgresql:// means another driver than ours since SQLAlchemy 2.1, so the driver is always named.
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError("is not a database URL like postgresql://user:password@host:5432/name") from None
+    if url.drivername not in ("postgres", "postgresql", DRIVER):
+        raise ValueError(f"must be a postgresql:// URL, not {url.drivername}://")
+    return url.set(drivername=DRIVER).render_as_string(hide_password=False)
+
+
+def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
+    """Read the settings from the environment and from `env_file` (None: the environment alone).
+
+    `overrides` wins over both. Raises SettingsError naming every bad value; secrets are never in its text.
+    """
+    try:
+        return Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        raise SettingsError([_problem(detail) for detail in error.errors(include_input=False)]) from None
+
+
+def _problem(detail: Any) -> str:
+    name = "_".join(str(part) for part in detail["loc"]).upper()
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

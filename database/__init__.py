@@ -1,0 +1,1 @@
+"""Everything that touches PostgreSQL: models, statements, sessions, migrations and the embedded server."""

@@ -1,0 +1,98 @@
+"""The tables. `user_id` comes first in every key, so that the data can be spread over servers by user."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# Fixed names let migrations alter what they did not create themselves.
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+MONEY = Numeric(38, 2)  # a lifetime of the largest amounts (14 digits) fits in a balance
+NOW = func.now()
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+class User(Base):
+    """An account holder. Every column but the id has a default, so that an id alone makes a usable user."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint("user_id > 0", name="user_id_positive"),
+        CheckConstraint("total >= 0", name="total_not_negative"),
+        CheckConstraint("risk IN ('low', 'normal', 'high')", name="risk_known"),
+    )
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str | None] = mapped_column(Text)
+    # The opening balance; `net` is deposits minus withdrawals since.
+    total: Mapped[Decimal] = mapped_column(MONEY, server_default=text("0"))
+    net: Mapped[Decimal] = mapped_column(MONEY, server_default=text("0"))
+    balance: Mapped[Decimal] = mapped_column(MONEY, Computed("total + net", persisted=True))
+    risk: Mapped[str] = mapped_column(Text, server_default=text("'normal'"))
+    # The `seq` of the newest arrival; it counts on under the row's lock, so it has no gaps.
+    last_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class UserAction(Base):
+    """One deposit or withdrawal, with the codes it was answered with."""
+
+    __tablename__ = "user_actions"
+    __table_args__ = (
+        ForeignKeyConstraint(["user_id"], ["users.user_id"]),
+        CheckConstraint("type IN ('deposit', 'withdraw')", name="type_known"),
+        CheckConstraint("amount > 0", name="amount_positive"),
+        CheckConstraint("time >= 0", name="time_not_negative"),
+        # The one index that every look-back reads: per type, so that the last three deposits of a user with
+        # a million withdrawals are three rows.
+        Index(None, "user_id", "type", "time", "seq"),
+        Index(None, "user_id", "event_id", unique=True, postgresql_where=text("event_id IS NOT NULL")),
+    )
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    type: Mapped[str] = mapped_column(Text)
+    amount: Mapped[Decimal] = mapped_column(Numeric(14, 2))
+    time: Mapped[int] = mapped_column(BigInteger)
+    event_id: Mapped[str | None] = mapped_column(Text)
+    alert_codes: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class Alert(Base):
+    """One code on one action, with the evidence for it."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),)
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    code: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    evidence: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)

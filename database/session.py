@@ -1,0 +1,100 @@
+"""Engines, sessions, and what the errors of a database mean for the caller."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, sessionmaker
+
+from config_loader import Settings
+
+T = TypeVar("T")
+
+APPLICATION_NAME = "transaction-alerts"
+
+# Serialization failure and deadlock: PostgreSQL has undone the transaction and asks to try it again.
+_TRY_AGAIN = {"40001", "40P01"}
+# The database cannot serve now: connection (08), resources such as disk and connections (53), operator
+# intervention and timeouts (57), system (58), a lock not to be had, read-only, tables not there yet.
+_AWAY_CLASSES = {"08", "53", "57", "58"}
+_AWAY_CODES = {"55P03", "25006", "42P01", "3D000", "28000", "28P01"}
+
+ATTEMPTS = 3
+
+
+class CommitUncertain(Exception):
+    """The connection broke during COMMIT: the work is stored or not, and only asking again can tell."""
+
+
+def make_engine(settings: Settings, url: str) -> Engine:
+    """An engine on the PostgreSQL at `url` whose every wait is bounded by `settings.db_timeout` (seconds)."""
+    milliseconds = int(settings.db_timeout * 1000)
+    waits = {
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        # A client that stalls within a transaction would hold its users' locks.
+        "idle_in_transaction_session_timeout": 2 * milliseconds,
+    }
+    return create_engine(
+        url,
+        pool_size=settings.threads,
+        max_overflow=0,
+        pool_timeout=settings.db_timeout,
+        connect_args={
+            "application_name": APPLICATION_NAME,
+            "connect_timeout": max(2, int(settings.db_timeout)),  # libpq takes 2 seconds at least
+            "options": " ".join(f"-c {name}={value}" for name, value in waits.items()),
+        },
+    )
+
+
+def make_sessions(engine: Engine) -> sessionmaker[Session]:
+    """Sessions on `engine`. Objects stay readable after a commit."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def commit(session: Session) -> None:
+    """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
+    try:
+        session.commit()
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise CommitUncertain from error
+        raise
+
+
+def run(sessions: sessionmaker[Session], work: Callable[[Session], T]) -> T:
+    """Run `work` in a session of its own, and again from the start where nothing can have been stored.
+
+    That is after a serialization failure, a deadlock, or a connection lost before its COMMIT was sent: a pool
+    that has outlived a restart of the database heals here. `work` commits by itself, through `commit`.
+    """
+    attempt = 1
+    while True:
+        try:
+            with sessions() as session:
+                return work(session)
+        except DBAPIError as error:
+            again = error.connection_invalidated or sqlstate(error) in _TRY_AGAIN
+            if not again or attempt == ATTEMPTS:
+                raise
+            attempt += 1
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's five-character code of `error`, or None where the server did not send one."""
+    return getattr(error.orig, "pgcode", None)
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Whether `error` means that the database is away or too slow, rather than that we asked it nonsense."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = sqlstate(error)
+    if code is None:
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return code in _TRY_AGAIN or code in _AWAY_CODES or code[:2] in _AWAY_CLASSES

@@ -1,0 +1,1 @@
+"""HTTP and nothing else: thin views that validate, call the domain, and answer."""

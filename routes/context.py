@@ -1,0 +1,39 @@
+"""What the views work with: the database and the rule engine of the running application."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from flask import current_app
+from sqlalchemy.orm import Session, sessionmaker
+
+from database.session import run
+from rules.engine import RuleEngine
+
+T = TypeVar("T")
+
+_KEY = "transaction-alerts"
+
+
+@dataclass(frozen=True)
+class Context:
+    """Made once for each application by `create_app`."""
+
+    sessions: sessionmaker[Session]
+    engine: RuleEngine
+    head: str  # the newest migration
+
+    def store(self) -> None:
+        """Make it what `context()` gives to the views of the current application."""
+        current_app.extensions[_KEY] = self
+
+
+def context() -> Context:
+    """The context of the application that serves the request under way."""
+    found: Context = current_app.extensions[_KEY]
+    return found
+
+
+def with_session(work: Callable[[Session], T]) -> T:
+    """What `work` returns; it is done anew where the database asks for that or was lost before the commit."""
+    return run(context().sessions, work)

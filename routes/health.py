@@ -1,0 +1,28 @@
+"""GET /healthz and GET /readyz, for whoever keeps the service running."""
+
+from flask import Blueprint, Response
+
+from database import queries
+from routes.answers import json_answer
+from routes.context import context, with_session
+from routes.openapi import Operation, describe
+from routes.problems import Problem
+from routes.schemas import HealthAnswer
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+@describe(Operation(answers={200: HealthAnswer}))
+def healthz() -> Response:
+    """Whether the process lives; it says nothing about the database."""
+    return json_answer({"status": "ok"})
+
+
+@blueprint.get("/readyz")
+@describe(Operation(answers={200: HealthAnswer}, problems=(503,)))
+def readyz() -> Response:
+    """Whether events can be taken: the database answers and its migrations are current."""
+    if with_session(queries.migration_at) != context().head:
+        raise Problem(503, "The migrations of the database are not current: run alembic upgrade head.")
+    return json_answer({"status": "ok"})

@@ -1,0 +1,204 @@
+"""The OpenAPI 3.1 document, built from the routes and the very models that validate them, and its page at /docs."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, Response, current_app, render_template
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import models_json_schema
+from werkzeug.routing import Rule
+
+from routes.answers import json_answer
+from routes.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
+from routes.schemas import EventId, Id, ProblemAnswer
+
+ViewT = TypeVar("ViewT", bound=Callable[..., Response])
+
+blueprint = Blueprint(
+    "docs", __name__, static_folder="static", static_url_path="/docs/assets", template_folder="templates"
+)
+
+VERSION = "1.0.0"
+_REF = "#/components/schemas/{model}"
+
+# One example of each error, by status.
+_PROBLEMS = {
+    400: Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")]),
+    404: Problem(404, "There is no user 7.", kind="unknown-user"),
+    409: Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
+    413: Problem(413, "The data value transmitted exceeds the capacity limit."),
+    415: Problem(415, "The Content-Type must be application/json."),
+    500: Problem(500, "The service has a defect; the log has more under this request id."),
+    503: Problem(503, DATABASE_AWAY),
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a view takes and answers: the models by status, and the statuses of its problems."""
+
+    answers: dict[int, type[BaseModel]]
+    problems: tuple[int, ...] = ()
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    idempotent: bool = False
+
+
+def describe(operation: Operation) -> Callable[[ViewT], ViewT]:
+    """Tell the document what the decorated view takes and answers.
+
+    The first line of the view's docstring is the summary, the rest the description.
+    """
+
+    def decorate(view: ViewT) -> ViewT:
+        view.operation = operation  # type: ignore[attr-defined]
+        return view
+
+    return decorate
+
+
+def _described(app: Flask) -> Iterator[tuple[Rule, Any, Operation]]:
+    for rule in app.url_map.iter_rules():
+        view: Any = app.view_functions[rule.endpoint]
+        if (operation := getattr(view, "operation", None)) is not None:
+            yield rule, view, operation
+
+
+def build(app: Flask) -> dict[str, Any]:
+    """The OpenAPI document of all described routes of `app`, as plain data."""
+    models: set[type[BaseModel]] = {ProblemAnswer}
+    paths: dict[str, dict[str, Any]] = {}
+    for rule, view, operation in _described(app):
+        models |= {*operation.answers.values(), *([operation.body] if operation.body else [])}
+        path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            paths.setdefault(path, {})[method.lower()] = _operation(rule, view, operation)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template=_REF,
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Transaction alerts",
+            "version": VERSION,
+            "description": "Post each deposit and withdrawal of a user; the answer names the alerts it raises.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in sorted({_tag(rule) for rule, _, _ in _described(app)})],
+        "paths": paths,
+        "components": {"schemas": schemas["$defs"]},
+    }
+
+
+def _tag(rule: Rule) -> str:
+    return str(rule.endpoint).partition(".")[0]
+
+
+def _operation(rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
+    summary, _, description = (view.__doc__ or "").partition("\n")
+    described: dict[str, Any] = {
+        "operationId": rule.endpoint.partition(".")[2],
+        "tags": [_tag(rule)],
+        "summary": summary.strip().rstrip("."),
+        "parameters": [
+            *_path_parameters(rule),
+            *_query_parameters(operation),
+            *_header_parameters(operation),
+        ],
+        "responses": {str(status): _answer(model, operation) for status, model in operation.answers.items()}
+        | {str(status): _problem(status) for status in (*operation.problems, 500)},
+    }
+    if description.strip():
+        described["description"] = " ".join(description.split())
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": {"application/json": _media(operation.body)}}
+    return described
+
+
+def _media(model: type[BaseModel]) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
+    examples = model.model_json_schema().get("examples")
+    return media | ({"example": examples[0]} if examples else {})
+
+
+def _answer(model: type[BaseModel], operation: Operation) -> dict[str, Any]:
+    headers = {"X-Request-ID": {"schema": {"type": "string"}, "description": "The id in the log."}}
+    if operation.idempotent:
+        replayed = {"type": "string", "const": "true"}
+        headers["Idempotent-Replayed"] = {
+            "schema": replayed,
+            "description": "Stands on the answer to a repeat.",
+        }
+    return {
+        "description": (model.__doc__ or "").strip().partition("\n")[0],
+        "headers": headers,
+        "content": {"application/json": _media(model)},
+    }
+
+
+def _problem(status: int) -> dict[str, Any]:
+    document = _PROBLEMS[status].document() | {"request_id": "5f0c1d4e8f7b4d55a3f2f0f1a6a0c9de"}
+    described: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": _REF.format(model=ProblemAnswer.__name__)},
+                "example": document,
+            }
+        },
+    }
+    if status == 503:
+        seconds = {"type": "integer", "const": RETRY_AFTER}
+        described["headers"] = {"Retry-After": {"required": True, "schema": seconds, "description": "Seconds."}}
+    return described
+
+
+def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
+    schema = TypeAdapter(Id).json_schema()
+    return [
+        {"name": name, "in": "path", "required": True, "schema": schema, "example": 7}
+        for name in sorted(rule.arguments)
+    ]
+
+
+def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if operation.query is None:
+        return []
+    properties = operation.query.model_json_schema()["properties"]
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
+
+
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if not operation.idempotent:
+        return []
+    return [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "The same as the field event_id; where both are given they must agree.",
+            "schema": TypeAdapter(EventId).json_schema(),
+        }
+    ]
+
+
+@blueprint.get("/openapi.json")
+def openapi_document() -> Response:
+    """The document itself."""
+    return json_answer(build(current_app))
+
+
+@blueprint.get("/docs")
+def docs_page() -> Response:
+    """A page that shows the document and can try each call; all of it is served from here."""
+    page = Response(render_template("docs.html"), content_type="text/html; charset=utf-8")
+    # Nothing may come from, or go to, another host. The page styles itself inline and draws with data: images.
+    page.headers["Content-Security-Policy"] = (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    )
+    return page

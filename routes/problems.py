@@ -1,0 +1,98 @@
+"""Every error as application/problem+json (RFC 9457)."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from flask import Flask, Response, g
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.http import HTTP_STATUS_CODES
+
+from database.session import CommitUncertain, is_away
+
+RETRY_AFTER = 1  # seconds; the pool reconnects at once when the database is back
+
+log = structlog.get_logger()
+
+
+class FieldProblem(NamedTuple):
+    """One bad field: a JSON pointer (RFC 6901) to it and a sentence."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Exception):
+    """An answer that is an error: an HTTP status, a sentence for the caller, and the bad fields if any.
+
+    `kind` makes the `type` of the document where a status alone does not tell two errors apart.
+    """
+
+    def __init__(self, status: int, detail: str, kind: str | None = None, errors: Sequence[FieldProblem] = ()) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.kind, self.errors = status, detail, kind, errors
+
+    def document(self) -> dict[str, Any]:
+        """The problem document as plain data."""
+        document: dict[str, Any] = {
+            "type": f"urn:problem:{self.kind}" if self.kind else "about:blank",
+            "title": HTTP_STATUS_CODES[self.status],
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = [error._asdict() for error in self.errors]
+        return document
+
+    def response(self) -> Response:
+        """The whole answer, with the id of the request under way."""
+        document = self.document() | {"request_id": g.get("request_id", "")}
+        response = Response(json.dumps(document), self.status, content_type="application/problem+json")
+        if self.status == 503:
+            response.headers["Retry-After"] = str(RETRY_AFTER)
+        return response
+
+
+DATABASE_AWAY = "The database is away or too slow; nothing was stored. Try again."
+UNCERTAIN = "The connection to the database broke; send the same event_id again to find out what was stored."
+
+
+def register(app: Flask) -> None:
+    """Answer every exception of `app` with a problem document."""
+    app.register_error_handler(Problem, Problem.response)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(CommitUncertain, _uncertain)
+    app.register_error_handler(SQLAlchemyError, _database)
+    app.register_error_handler(Exception, _defect)
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    response = Problem(status, error.description or HTTP_STATUS_CODES[status]).response()
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
+def _uncertain(error: CommitUncertain) -> Response:
+    log.warning("commit_uncertain", error=_kind(error.__cause__))
+    return Problem(503, UNCERTAIN).response()
+
+
+def _database(error: SQLAlchemyError) -> Response:
+    if not is_away(error):
+        return _defect(error)
+    log.warning("database_away", error=_kind(error))
+    return Problem(503, DATABASE_AWAY).response()
+
+
+def _defect(error: Exception) -> Response:
+    # The message of a database error carries the statement's values, amounts and names among them.
+    log.error("defect", error=_kind(error), exc_info=not isinstance(error, SQLAlchemyError))
+    return Problem(500, "The service has a defect; the log has more under this request id.").response()
+
+
+def _kind(error: BaseException | None) -> str:
+    return type(getattr(error, "orig", None) or error).__name__

@@ -1,0 +1,1 @@
+"""The domain: what an alert is, and the engine that judges events."""

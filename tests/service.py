@@ -1,0 +1,79 @@
+"""The real service as a process of its own, as its users start it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Self
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+STOP_SECONDS = 10
+
+
+class Service:
+    """`python app.py` on a free port of loopback, with `environment` over an otherwise clean one."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = os.environ | {"BACKEND_PORT": str(self.port)} | environment
+        self._output: IO[bytes] = tempfile.TemporaryFile()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._output.close()
+
+    def start(self) -> None:
+        """Start it and wait until it is ready for events."""
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py")],
+            env=self._environment,
+            cwd=tempfile.gettempdir(),  # a developer's .env must not reach it
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+        )
+        end = time.monotonic() + START_SECONDS
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"the service did not start:\n{self.output()}")
+            time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        """Whether it answers that it can take events."""
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> float:
+        """Stop it, and return how many seconds that took."""
+        assert self.process is not None
+        begin = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(STOP_SECONDS)
+        return time.monotonic() - begin
+
+    def output(self) -> str:
+        """All that it has printed so far."""
+        self._output.seek(0)
+        return self._output.read().decode()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
