@@ -3,6 +3,7 @@
 import atexit
 import errno
 import os
+import signal
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
+from watchfiles import PythonFilter
 
 import logs
 from config_loader import Settings, SettingsError, load_settings
@@ -80,35 +82,56 @@ def _end_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Migrate the database and serve until SIGINT or SIGTERM. Bad settings end the process with status 2."""
+    """Migrate the database and serve until SIGINT or SIGTERM.
+
+    Ends the process with status 2 for bad settings and with 1 where the database cannot be used.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # until the server takes over
     try:
-        settings = load_settings()
-        _check_port(settings)
-    except SettingsError as error:
-        sys.exit(_complain(str(error), 2))
-    with ExitStack() as stack:
-        try:
+        with ExitStack() as stack:
+            settings = load_settings()
+            _check_port(settings)
             url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
-            migrations.upgrade(url)
-        except embedded.EmbeddedError as error:
-            sys.exit(_complain(str(error), 1))
-        except OperationalError as error:
-            where = make_url(str(settings.database)).render_as_string(hide_password=True)
-            sys.exit(_complain(f"The database at {where} cannot be used: {error.orig}", 1))
-        os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
-        Granian(
-            "app:create_worker",
-            factory=True,
-            interface=Interfaces.WSGI,
-            address=settings.backend_host,
-            port=settings.backend_port,
-            workers=1 if settings.global_test_flag else settings.workers,
-            blocking_threads=settings.threads,
-            respawn_failed_workers=True,
-            workers_kill_timeout=STOP_SECONDS,
-            log_dictconfig=logs.server_config(settings.global_test_flag),
-            reload=settings.global_test_flag,
-        ).serve()
+            _migrate(url)
+            os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
+            _serve(settings)
+    except SettingsError as error:
+        sys.exit(_complaint(error, 2))
+    except (embedded.EmbeddedError, DatabaseUnusable) as error:
+        sys.exit(_complaint(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+class DatabaseUnusable(Exception):
+    """The configured database does not let us in, or its tables cannot be brought up to date."""
+
+
+def _migrate(url: str) -> None:
+    try:
+        migrations.upgrade(url)
+    except OperationalError as error:
+        where = make_url(url).render_as_string(hide_password=True)
+        raise DatabaseUnusable(f"The database at {where} cannot be used: {error.orig}") from None
+
+
+def _serve(settings: Settings) -> None:
+    Granian(
+        "app:create_worker",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=settings.backend_host,
+        port=settings.backend_port,
+        workers=1 if settings.global_test_flag else settings.workers,
+        blocking_threads=settings.threads,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
+        log_dictconfig=logs.server_config(settings.global_test_flag),
+        reload=settings.global_test_flag,
+        reload_paths=[migrations.ROOT],
+        reload_filter=PythonFilter,
+    ).serve()
 
 
 def _check_port(settings: Settings) -> None:
@@ -123,8 +146,8 @@ def _check_port(settings: Settings) -> None:
         raise SettingsError([f"{name}: cannot listen on {address[0]}:{address[1]}: {error.strerror}"]) from None
 
 
-def _complain(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
+def _complaint(error: Exception, status: int) -> int:
+    print(error, file=sys.stderr)
     return status
 
 

@@ -73,11 +73,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _host_with_its_parts(self) -> Self:
+        # A password alone is fine: docker compose reads it from the same .env.
+        parts = {"DB_NAME": self.db_name, "DB_USER": self.db_user}
         if self.database_url is None:
-            parts = {"DB_NAME": self.db_name, "DB_USER": self.db_user, "DB_PASSWORD": self.db_password}
             if self.db_host is None and (given := [name for name, part in parts.items() if part is not None]):
-                raise ValueError(f"DB_HOST is missing beside {', '.join(given)}")
-            if self.db_host is not None and (missing := [n for n in ("DB_NAME", "DB_USER") if parts[n] is None]):
+                raise ValueError(f"DB_HOST is missing beside {' and '.join(given)}")
+            if self.db_host is not None and (missing := [name for name, part in parts.items() if part is None]):
                 raise ValueError(f"{' and '.join(missing)} missing beside DB_HOST")
         return self
 

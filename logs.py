@@ -50,6 +50,12 @@ def server_config(readable: bool) -> dict[str, Any]:
     }
 
 
+class _Wanted(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        # More threads than cores are meant: they wait for the database, not for Python.
+        return "quite high compared to the number of CPU cores" not in record.getMessage()
+
+
 def _render(readable: bool) -> list[Processor]:
     if readable or sys.stdout.isatty():
         return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]

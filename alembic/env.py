@@ -1,11 +1,12 @@
 """How migrations run: on the configured database, one runner at a time, never waiting long for a lock."""
 
+import sys
 from contextlib import ExitStack
 
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 
-from config_loader import load_settings
+from config_loader import SettingsError, load_settings
 from database import embedded
 from database.models import Base
 
@@ -27,8 +28,11 @@ def migrate(connection: Connection) -> None:
 with ExitStack() as stack:
     url = context.config.attributes.get("url")
     if url is None:
-        settings = load_settings()
-        url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
+        try:
+            settings = load_settings()
+            url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
+        except (SettingsError, embedded.EmbeddedError) as error:
+            sys.exit(str(error))
     engine = create_engine(url)
     stack.callback(engine.dispose)
     if context.is_offline_mode():

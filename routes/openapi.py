@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from flask import Blueprint, Flask, Response, current_app, render_template
+from flask import Blueprint, Flask, Response, current_app, render_template, request
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from routes.answers import json_answer
 from routes.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
-from routes.schemas import EventId, Id, ProblemAnswer
+from routes.schemas import EventId, EventRequest, Id, ProblemAnswer, UserRequest
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Response])
 
@@ -24,16 +24,25 @@ blueprint = Blueprint(
 VERSION = "1.0.0"
 _REF = "#/components/schemas/{model}"
 
-# One example of each error, by status.
+# Examples of each error by status, and of those that only one kind of body can meet.
 _PROBLEMS = {
-    400: Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")]),
-    404: Problem(404, "There is no user 7.", kind="unknown-user"),
-    409: Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
-    413: Problem(413, "The data value transmitted exceeds the capacity limit."),
-    415: Problem(415, "The Content-Type must be application/json."),
-    500: Problem(500, "The service has a defect; the log has more under this request id."),
-    503: Problem(503, DATABASE_AWAY),
+    400: (Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")]),),
+    404: (Problem(404, "There is no user 7.", kind="unknown-user"),),
+    413: (Problem(413, "The data value transmitted exceeds the capacity limit."),),
+    415: (Problem(415, "The Content-Type must be application/json."),),
+    500: (Problem(500, "The service has a defect; the log has more under this request id."),),
+    503: (Problem(503, DATABASE_AWAY),),
 }
+_CONFLICTS: dict[type[BaseModel] | None, tuple[Problem, ...]] = {
+    EventRequest: (
+        Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
+        Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
+        Problem(409, "The user's newest action is at time 10.", kind="out-of-order"),
+    ),
+    UserRequest: (Problem(409, "User 7 exists.", kind="user-exists"),),
+}
+_REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
+_LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,8 @@ def _described(app: Flask) -> Iterator[tuple[Rule, Any, Operation]]:
             yield rule, view, operation
 
 
-def build(app: Flask) -> dict[str, Any]:
-    """The OpenAPI document of all described routes of `app`, as plain data."""
+def build(app: Flask, url: str) -> dict[str, Any]:
+    """The OpenAPI document of all described routes of `app`, which is served at `url`, as plain data."""
     models: set[type[BaseModel]] = {ProblemAnswer}
     paths: dict[str, dict[str, Any]] = {}
     for rule, view, operation in _described(app):
@@ -88,7 +97,11 @@ def build(app: Flask) -> dict[str, Any]:
             "description": "Post each deposit and withdrawal of a user; the answer names the alerts it raises.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [
+            # Absolute, so that a tool that imports the document knows where to send its calls.
+            {"url": url, "description": "Where this document was read."},
+            {"url": "/", "description": "The same host, behind a proxy that changes the address."},
+        ],
         "tags": [{"name": name} for name in sorted({_tag(rule) for rule, _, _ in _described(app)})],
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
@@ -110,8 +123,8 @@ def _operation(rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
             *_query_parameters(operation),
             *_header_parameters(operation),
         ],
-        "responses": {str(status): _answer(model, operation) for status, model in operation.answers.items()}
-        | {str(status): _problem(status) for status in (*operation.problems, 500)},
+        "responses": {str(status): _answer(status, model, operation) for status, model in operation.answers.items()}
+        | {str(status): _problem(status, operation) for status in (*operation.problems, 500)},
     }
     if description.strip():
         described["description"] = " ".join(description.split())
@@ -126,14 +139,11 @@ def _media(model: type[BaseModel]) -> dict[str, Any]:
     return media | ({"example": examples[0]} if examples else {})
 
 
-def _answer(model: type[BaseModel], operation: Operation) -> dict[str, Any]:
-    headers = {"X-Request-ID": {"schema": {"type": "string"}, "description": "The id in the log."}}
+def _answer(status: int, model: type[BaseModel], operation: Operation) -> dict[str, Any]:
+    headers: dict[str, Any] = _REQUEST_ID | (_LOCATION if status == 201 else {})
     if operation.idempotent:
         replayed = {"type": "string", "const": "true"}
-        headers["Idempotent-Replayed"] = {
-            "schema": replayed,
-            "description": "Stands on the answer to a repeat.",
-        }
+        headers["Idempotent-Replayed"] = {"schema": replayed, "description": "Stands on the answer to a repeat."}
     return {
         "description": (model.__doc__ or "").strip().partition("\n")[0],
         "headers": headers,
@@ -141,21 +151,26 @@ def _answer(model: type[BaseModel], operation: Operation) -> dict[str, Any]:
     }
 
 
-def _problem(status: int) -> dict[str, Any]:
-    document = _PROBLEMS[status].document() | {"request_id": "5f0c1d4e8f7b4d55a3f2f0f1a6a0c9de"}
-    described: dict[str, Any] = {
+def _problem(status: int, operation: Operation) -> dict[str, Any]:
+    headers: dict[str, Any] = dict(_REQUEST_ID)
+    if status == 503:
+        seconds = {"type": "integer", "const": RETRY_AFTER}
+        headers["Retry-After"] = {"required": True, "schema": seconds, "description": "Seconds."}
+    examples = _CONFLICTS[operation.body] if status == 409 else _PROBLEMS[status]
+    request_id = {"request_id": "5f0c1d4e8f7b4d55a3f2f0f1a6a0c9de"}
+    return {
         "description": HTTPStatus(status).phrase,
+        "headers": headers,
         "content": {
             "application/problem+json": {
                 "schema": {"$ref": _REF.format(model=ProblemAnswer.__name__)},
-                "example": document,
+                "examples": {
+                    problem.kind or problem.document()["title"]: {"value": problem.document() | request_id}
+                    for problem in examples
+                },
             }
         },
     }
-    if status == 503:
-        seconds = {"type": "integer", "const": RETRY_AFTER}
-        described["headers"] = {"Retry-After": {"required": True, "schema": seconds, "description": "Seconds."}}
-    return described
 
 
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
@@ -190,7 +205,7 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
 @blueprint.get("/openapi.json")
 def openapi_document() -> Response:
     """The document itself."""
-    return json_answer(build(current_app))
+    return json_answer(build(current_app, request.root_url))
 
 
 @blueprint.get("/docs")

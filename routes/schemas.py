@@ -94,11 +94,22 @@ class Request(BaseModel):
 
 
 def _event_schema(schema: dict[str, Any]) -> None:
-    # Either name of the time, never both: more than pydantic can derive from an alias.
-    properties = schema["properties"]
-    properties["t"] = properties["time"] | {"title": "T", "description": "Another name of `time`."}
-    schema["required"].remove("time")
-    schema["oneOf"] = [{"required": ["time"]}, {"required": ["t"]}]
+    # Either name of the time, never both. Two whole objects, as readers of the document choose one and fill it in.
+    properties, required = schema.pop("properties"), schema.pop("required")
+    time = properties.pop("time")
+    required.remove("time")
+    del schema["type"]
+
+    def with_time_as(name: str, never: str) -> dict[str, Any]:
+        return {
+            "title": f"With {name}",
+            "type": "object",
+            "properties": properties | {name: time | {"title": name.title()}},
+            "required": [*required, name],
+            "not": {"required": [never]},
+        }
+
+    schema["oneOf"] = [with_time_as("time", never="t"), with_time_as("t", never="time")]
     schema["examples"] = [{"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}]
 
 
@@ -205,7 +216,7 @@ class ActionsQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    limit: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=500)] = 50
+    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
     cursor: Annotated[str, _optional("The `next` of the page before.", pattern=r"^[0-9]{1,19}-[0-9]{1,19}$")] = ""
     start: Annotated[Seconds, BeforeValidator(_digits), Field(alias="from")] = 0
     end: Annotated[Seconds, BeforeValidator(_digits), Field(alias="to")] = MAX_ID

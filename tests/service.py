@@ -18,13 +18,17 @@ STOP_SECONDS = 10
 
 
 class Service:
-    """`python app.py` on a free port of loopback, with `environment` over an otherwise clean one."""
+    """`python app.py` on a free port of loopback, with `environment` over an otherwise clean one.
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    With `command` another program than that, which takes the port as its last argument.
+    """
+
+    def __init__(self, environment: dict[str, str], command: list[str] | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [*command, str(self.port)] if command else [sys.executable, str(ROOT / "app.py")]
         self._environment = os.environ | {"BACKEND_PORT": str(self.port)} | environment
-        self._output: IO[bytes] = tempfile.TemporaryFile()
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed at the end)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -35,24 +39,38 @@ class Service:
         self.stop()
         self._output.close()
 
+    @property
+    def group(self) -> int:
+        """The process group of the server and its workers."""
+        assert self.process is not None
+        return self.process.pid
+
     def start(self) -> None:
         """Start it and wait until it is ready for events."""
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py")],
+            self._command,
             env=self._environment,
             cwd=tempfile.gettempdir(),  # a developer's .env must not reach it
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
+            process_group=0,
         )
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
+
+    def wait_until_ready(self) -> None:
+        """Wait until it answers that it can take events."""
         end = time.monotonic() + START_SECONDS
-        while not self.is_ready():
-            if self.process.poll() is not None or time.monotonic() > end:
+        while not self._is_ready():
+            if (self.process and self.process.poll() is not None) or time.monotonic() > end:
                 raise AssertionError(f"the service did not start:\n{self.output()}")
             time.sleep(0.05)
 
-    def is_ready(self) -> bool:
-        """Whether it answers that it can take events."""
+    def _is_ready(self) -> bool:
         try:
             return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
         except requests.ConnectionError:
@@ -69,8 +87,8 @@ class Service:
 
     def output(self) -> str:
         """All that it has printed so far."""
-        self._output.seek(0)
-        return self._output.read().decode()
+        # Not by seek and read: the process writes at the same offset.
+        return os.pread(self._output.fileno(), 1 << 24, 0).decode()
 
 
 def free_port() -> int:

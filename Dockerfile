@@ -1,0 +1,21 @@
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY Pipfile Pipfile.lock ./
+RUN pip install --no-cache-dir pipenv==2026.10.3 \
+    && pipenv requirements --hash > requirements.txt \
+    && python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --requirement requirements.txt
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --no-create-home alerts
+WORKDIR /app
+COPY --from=build /venv /venv
+COPY alembic.ini app.py config_loader.py logs.py ./
+COPY alembic alembic
+COPY database database
+COPY routes routes
+COPY rules rules
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 BACKEND_HOST=0.0.0.0
+USER alerts
+EXPOSE 5000
+CMD ["python", "app.py"]

@@ -1,0 +1,33 @@
+"""psql on the database that the service uses; with the embedded one it starts or joins the server.
+
+Run by `make console`.
+"""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+
+from sqlalchemy import make_url
+
+from config_loader import SettingsError, load_settings
+from database import embedded
+
+
+def main() -> int:
+    """Run psql until it ends; return its status."""
+    with ExitStack() as stack:
+        try:
+            settings = load_settings()
+            url = make_url(settings.database or stack.enter_context(embedded.use(settings.data_dir)))
+        except (SettingsError, embedded.EmbeddedError) as error:
+            print(error, file=sys.stderr)
+            return 1
+        # The password goes by the environment: arguments can be read by every user of the machine.
+        environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
+        address = url.set(drivername="postgresql", password=None).render_as_string()
+        return subprocess.run([embedded.bin_dir() / "psql", address, *sys.argv[1:]], env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

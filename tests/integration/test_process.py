@@ -1,0 +1,205 @@
+"""The service as a process: starting, stopping, being killed, and what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg2
+import pytest
+import requests
+
+from tests.service import ROOT, STOP_SECONDS, Service, free_port
+
+StartService = Callable[..., Service]
+
+
+def deposit(service: Service, user_id: int, time: int, event_id: str = "") -> requests.Response:
+    """Post a deposit of 10.00."""
+    event: dict[str, object] = {"type": "deposit", "amount": "10.00", "user_id": user_id, "time": time}
+    return requests.post(f"{service.url}/event", json=event | ({"event_id": event_id} if event_id else {}), timeout=30)
+
+
+def balance(service: Service, user_id: int) -> str:
+    """The user's balance."""
+    return str(requests.get(f"{service.url}/users/{user_id}", timeout=30).json()["balance"])
+
+
+def group_is_gone(group: int) -> bool:
+    """Whether no process of a process group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything_in_time(start_service: StartService, how: signal.Signals) -> None:
+    """SIGTERM and Ctrl+C end the server and its workers within ten seconds."""
+    service = start_service()
+    assert deposit(service, 1, 0).status_code == 200
+    assert service.stop(how) < STOP_SECONDS
+    assert group_is_gone(service.group)
+
+
+def test_workers_do_not_outlive_a_killed_server(start_service: StartService) -> None:
+    """After kill -9 of the server its workers end too, so that the port is free for the next one."""
+    service = start_service()
+    service.stop(signal.SIGKILL)
+    service.start()
+    assert deposit(service, 1, 0).status_code == 200
+
+
+def test_a_killed_worker_is_replaced(start_service: StartService) -> None:
+    """After kill -9 of a worker the service goes on."""
+    service = start_service(WORKERS="1")
+    assert service.process is not None
+    children = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    (worker,) = (
+        int(pid) for pid, parent in map(str.split, children.splitlines()) if int(parent) == service.process.pid
+    )
+    os.kill(worker, signal.SIGKILL)
+    service.wait_until_ready()
+    assert deposit(service, 1, 0).status_code == 200
+
+
+@pytest.mark.parametrize("victim", ["server", "group"])
+def test_nothing_answered_is_lost_by_a_kill_under_load(start_service: StartService, victim: str) -> None:
+    """After kill -9 under load every event that was answered with 200 is stored."""
+    service = start_service()
+    answered: list[str] = []
+    enough = threading.Event()
+
+    def post(stream: int) -> None:
+        for number in range(10_000):
+            event_id = f"{stream}-{number}"
+            try:
+                if deposit(service, stream, number, event_id).status_code == 200:
+                    answered.append(event_id)
+            except requests.ConnectionError:
+                return
+            if len(answered) >= 100:
+                enough.set()
+
+    streams = [threading.Thread(target=post, args=(stream,)) for stream in range(1, 9)]
+    for stream in streams:
+        stream.start()
+    assert enough.wait(60)
+    if victim == "group":
+        os.killpg(service.group, signal.SIGKILL)
+    service.stop(signal.SIGKILL)
+    for stream in streams:
+        stream.join()
+
+    service.start()
+    stored = set()
+    for user_id in range(1, 9):
+        url: str | None = f"{service.url}/users/{user_id}/actions?limit=500"
+        while url:
+            page = requests.get(url, timeout=30).json()
+            stored |= {action["event_id"] for action in page["actions"]}
+            url = page["next"] and f"{service.url}/users/{user_id}/actions?limit=500&cursor={page['next']}"
+    assert set(answered) - stored == set()
+
+
+def test_the_embedded_database_keeps_its_data_and_leaves_no_process(tmp_path: Path) -> None:
+    """Without a configured database one runs below DATA_DIR; it stops with the service and keeps its data."""
+    with Service({"DATA_DIR": str(tmp_path / "a folder")}) as service:
+        assert deposit(service, 1, 0).status_code == 200
+        postmaster = int((tmp_path / "a folder/postgres/postmaster.pid").read_text().splitlines()[0])
+        assert service.stop() < STOP_SECONDS
+        assert group_is_gone(service.group)
+        with pytest.raises(ProcessLookupError):
+            os.kill(postmaster, 0)
+        service.start()
+        assert balance(service, 1) == "10.00"
+
+
+def test_a_killed_service_takes_the_embedded_database_along(tmp_path: Path) -> None:
+    """kill -9 of the service stops the embedded server cleanly, and the next start has all that was answered."""
+    with Service({"DATA_DIR": str(tmp_path)}) as service:
+        assert deposit(service, 1, 0).status_code == 200
+        service.stop(signal.SIGKILL)
+        service.start()
+        assert balance(service, 1) == "10.00"
+
+
+def test_two_services_share_the_embedded_database(tmp_path: Path) -> None:
+    """A second service joins the running server; the first one leaving does not take it away."""
+    with Service({"DATA_DIR": str(tmp_path)}) as first, Service({"DATA_DIR": str(tmp_path)}) as second:
+        assert deposit(first, 1, 0).status_code == 200
+        first.stop()
+        assert deposit(second, 1, 1).status_code == 200
+        assert balance(second, 1) == "20.00"
+
+
+def test_flask_run_serves_too(tmp_path: Path) -> None:
+    """`flask --app app run` starts the embedded database and serves like `python app.py`."""
+    flask = [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), "run", "--port"]
+    with Service({"DATA_DIR": str(tmp_path)}, command=flask) as service:
+        assert deposit(service, 1, 0).status_code == 200
+
+
+def test_development_mode_serves_and_stops(start_service: StartService) -> None:
+    """GLOBAL_TEST_FLAG gives readable logs and reloading, and stops as quickly."""
+    service = start_service(GLOBAL_TEST_FLAG="true")
+    assert deposit(service, 1, 0).status_code == 200
+    assert '"event": "request"' not in service.output()
+    assert "/event" in service.output()
+    assert service.stop() < STOP_SECONDS
+
+
+def run_app(environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """`python app.py` where it is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "app.py")],
+        env=os.environ | environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_bad_settings_end_the_process_with_all_their_names(tmp_path: Path) -> None:
+    """Every bad setting is named at the start, and nothing is started."""
+    ended = run_app({"BACKEND_PORT": "99999", "OVERDRAFT": "maybe", "RULES": "1100,7"}, tmp_path)
+    assert ended.returncode == 2
+    assert all(name in ended.stderr for name in ("BACKEND_PORT", "OVERDRAFT", "RULES"))
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_is_a_clear_error(start_service: StartService, tmp_path: Path) -> None:
+    """A port that somebody listens on already is an error that names the setting."""
+    service = start_service()
+    ended = run_app({"BACKEND_PORT": str(service.port)}, tmp_path)
+    assert ended.returncode == 2
+    assert f"BACKEND_PORT: cannot listen on 127.0.0.1:{service.port}" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_out_of_reach_is_a_clear_error(tmp_path: Path) -> None:
+    """A configured database that cannot be reached ends the process; the password stays unsaid."""
+    url = f"postgresql://user:topsecret@127.0.0.1:{free_port()}/alerts"
+    ended = run_app({"DATABASE_URL": url, "BACKEND_PORT": str(free_port())}, tmp_path)
+    assert ended.returncode == 1
+    assert "cannot be used" in ended.stderr
+    assert "topsecret" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_configured_database_is_used_and_nothing_embedded_starts(database_url: str, tmp_path: Path) -> None:
+    """With DATABASE_URL set, that server is used, its tables are migrated, and DATA_DIR is not touched."""
+    with Service({"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path / "data")}) as service:
+        assert deposit(service, 5, 0).status_code == 200
+    assert list(tmp_path.iterdir()) == []
+    connection = psycopg2.connect(database_url.replace("+psycopg2", ""))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT user_id, last_seq FROM users")
+        assert cursor.fetchall() == [(5, 1)]
+    connection.close()
