@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, cast
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session  # noqa: TID251
 
-from database import queries
-from database.queries import Between, Deltas, EventKey, LastN, NewAction, NewAlert
-from database.session import commit
+from database import queries  # noqa: TID251
+from database.queries import Between, Deltas, EventKey, LastN, NewAction, NewAlert  # noqa: TID251
+from database.session import commit  # noqa: TID251
 from rules.base import Reach, Rule, RuleInForce, reach
 from rules.model import (
     ACTION_TYPES,

@@ -1,0 +1,82 @@
+"""The project's own files: what must stay true of them for the promises of the README to hold."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from config_loader import Settings
+from tests.service import ROOT
+
+PIPFILE = tomllib.loads((ROOT / "Pipfile").read_text())
+LOCK = json.loads((ROOT / "Pipfile.lock").read_text())
+
+
+def test_pipfile_names_no_index_and_no_python() -> None:
+    """Packages install from whichever index a machine is set up for, on every Python from 3.11."""
+    assert set(PIPFILE) == {"packages", "dev-packages"}
+
+
+def test_the_lock_names_no_index() -> None:
+    """`make lock` strips what pipenv writes about its index."""
+    assert LOCK["_meta"]["sources"] == []
+    packages = [package for group in ("default", "develop") for package in LOCK[group].values()]
+    assert [package for package in packages if "index" in package or "hashes" not in package] == []
+    assert re.findall(r"https?://", (ROOT / "Pipfile.lock").read_text()) == []
+
+
+def test_lock_and_pipfile_agree() -> None:
+    """Every package of the Pipfile is locked to one version, in its own group."""
+    for wanted, group in (("packages", "default"), ("dev-packages", "develop")):
+        missing = [
+            name for name in PIPFILE[wanted] if not LOCK[group].get(name, {}).get("version", "").startswith("==")
+        ]
+        assert missing == []
+
+
+def test_alembic_folder_does_not_shadow_the_library() -> None:
+    """A package called alembic at the top would be imported instead of the library."""
+    assert not (ROOT / "alembic/__init__.py").exists()
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
+def test_every_setting_is_documented(name: str) -> None:
+    """Each setting stands in .env.example and in docs/operations.md."""
+    assert re.search(rf"^#{name}=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert f"`{name}`" in (ROOT / "docs/operations.md").read_text()
+
+
+def test_the_example_environment_has_no_setting_of_its_own() -> None:
+    """A copy of .env.example changes nothing until a line is uncommented, and names only real settings."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == []
+    named = {match[1].lower() for line in lines if (match := re.match(r"#([A-Z_]+)=", line))}
+    assert named == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("where", "wrong"),
+    [
+        ("rules/catalogue/a_rule.py", "import sqlalchemy"),
+        ("rules/catalogue/a_rule.py", "from flask import request"),
+        ("rules/catalogue/a_rule.py", "from database import queries"),
+        ("rules/model.py", "from database import queries"),
+        ("rules/base.py", "import sqlalchemy"),
+        ("rules/registry.py", "from database import queries"),
+        ("rules/engine.py", "from routes import events"),
+        ("rules/engine.py", "from config_loader import Settings"),
+        ("database/queries.py", "from rules import engine"),
+        ("database/queries.py", "from flask import request"),
+        ("routes/events.py", "import app"),
+        ("routes/events.py", "from config_loader import Settings"),
+        ("config_loader.py", "import app"),
+    ],
+)
+def test_an_import_against_the_direction_fails_the_lint(where: str, wrong: str) -> None:
+    """Imports run one way: app -> routes -> rules -> database -> settings, and the rules themselves are pure."""
+    ruff = [sys.executable, "-m", "ruff", "check", "--select", "TID251", "--stdin-filename", where, "-"]
+    checked = subprocess.run(ruff, cwd=ROOT, input=wrong + "\n", capture_output=True, text=True)
+    assert (checked.returncode, "TID251" in checked.stdout) == (1, True)
