@@ -39,10 +39,12 @@ def server_config(readable: bool) -> dict[str, Any]:
                 ],
             }
         },
+        "filters": {"wanted": {"()": _Wanted}},
         "handlers": {
             "stdout": {
                 "class": "logging.StreamHandler",
                 "formatter": "structlog",
+                "filters": ["wanted"],
                 "stream": "ext://sys.stdout",
             }
         },

@@ -1,9 +1,11 @@
 """What all tests share: a real PostgreSQL, a database of its own for each test, and ways to the service."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -19,6 +21,14 @@ from tests.service import Service
 _configured = load_settings()
 for _name in Settings.model_fields:
     os.environ.pop(_name.upper(), None)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data folder that the user who runs PostgreSQL for root may enter (tmp_path is closed to all others)."""
+    with tempfile.TemporaryDirectory(prefix="data ", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name, "data").resolve()
 
 
 @pytest.fixture(scope="session")

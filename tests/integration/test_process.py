@@ -106,11 +106,11 @@ def test_nothing_answered_is_lost_by_a_kill_under_load(start_service: StartServi
     assert set(answered) - stored == set()
 
 
-def test_the_embedded_database_keeps_its_data_and_leaves_no_process(tmp_path: Path) -> None:
+def test_the_embedded_database_keeps_its_data_and_leaves_no_process(folder: Path) -> None:
     """Without a configured database one runs below DATA_DIR; it stops with the service and keeps its data."""
-    with Service({"DATA_DIR": str(tmp_path / "a folder")}) as service:
+    with Service({"DATA_DIR": str(folder)}) as service:
         assert deposit(service, 1, 0).status_code == 200
-        postmaster = int((tmp_path / "a folder/postgres/postmaster.pid").read_text().splitlines()[0])
+        postmaster = int((folder / "postgres/postmaster.pid").read_text().splitlines()[0])
         assert service.stop() < STOP_SECONDS
         assert group_is_gone(service.group)
         with pytest.raises(ProcessLookupError):
@@ -119,28 +119,28 @@ def test_the_embedded_database_keeps_its_data_and_leaves_no_process(tmp_path: Pa
         assert balance(service, 1) == "10.00"
 
 
-def test_a_killed_service_takes_the_embedded_database_along(tmp_path: Path) -> None:
+def test_a_killed_service_takes_the_embedded_database_along(folder: Path) -> None:
     """kill -9 of the service stops the embedded server cleanly, and the next start has all that was answered."""
-    with Service({"DATA_DIR": str(tmp_path)}) as service:
+    with Service({"DATA_DIR": str(folder)}) as service:
         assert deposit(service, 1, 0).status_code == 200
         service.stop(signal.SIGKILL)
         service.start()
         assert balance(service, 1) == "10.00"
 
 
-def test_two_services_share_the_embedded_database(tmp_path: Path) -> None:
+def test_two_services_share_the_embedded_database(folder: Path) -> None:
     """A second service joins the running server; the first one leaving does not take it away."""
-    with Service({"DATA_DIR": str(tmp_path)}) as first, Service({"DATA_DIR": str(tmp_path)}) as second:
+    with Service({"DATA_DIR": str(folder)}) as first, Service({"DATA_DIR": str(folder)}) as second:
         assert deposit(first, 1, 0).status_code == 200
         first.stop()
         assert deposit(second, 1, 1).status_code == 200
         assert balance(second, 1) == "20.00"
 
 
-def test_flask_run_serves_too(tmp_path: Path) -> None:
+def test_flask_run_serves_too(folder: Path) -> None:
     """`flask --app app run` starts the embedded database and serves like `python app.py`."""
     flask = [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), "run", "--port"]
-    with Service({"DATA_DIR": str(tmp_path)}, command=flask) as service:
+    with Service({"DATA_DIR": str(folder)}, command=flask) as service:
         assert deposit(service, 1, 0).status_code == 200
 
 

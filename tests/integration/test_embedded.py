@@ -1,0 +1,429 @@
+"""The embedded PostgreSQL: started, joined, killed and stopped for real, as root or as a plain user."""
+
+import hashlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import psycopg2  # type: ignore[import-untyped]
+import pytest
+
+from database import embedded
+
+ROOT = Path(__file__).resolve().parents[2]
+AS_ROOT = os.geteuid() == 0
+use = partial(embedded.use, fsync="off", shared_buffers="1MB")  # nothing here outlives its test
+
+# A user of the server in a process of its own: prints the URL, leaves when its standard input ends.
+USER = """
+import sys
+from pathlib import Path
+from database.embedded import use
+with use(Path(sys.argv[1]), fsync="off", shared_buffers="1MB") as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def execute(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Run one statement in a transaction of its own; its rows."""
+    connection = psycopg2.connect(url.replace("+psycopg2", ""))
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def socket_of(url: str) -> Path:
+    return Path(unquote(url.partition("?host=")[2]))
+
+
+def postmaster_of(folder: Path) -> int:
+    return int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+def supervisor_of(folder: Path) -> int:
+    return int((folder / "postgres.supervisor").read_text().split()[1])
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and no zombie (which only waits for its parent, not our business)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this takes too long"
+        time.sleep(0.02)
+
+
+def kill(pid: int) -> None:
+    """kill -9, and wait until the kernel has taken the process's locks and sockets."""
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid))
+
+
+def answers(url: str) -> bool:
+    try:
+        return execute(url, "SELECT 1") == [(1,)]
+    except psycopg2.OperationalError:
+        return False
+
+
+@contextmanager
+def users(folder: Path, count: int = 1) -> Iterator[list[tuple["subprocess.Popen[str]", str]]]:
+    """So many processes that use the server, started at once, each with the URL it was given."""
+    command = [sys.executable, "-c", USER, str(folder)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    started = [subprocess.Popen(command, **pipes) for _ in range(count)]
+    try:
+        yield [(process, process.stdout.readline().strip()) for process in started if process.stdout]
+    finally:
+        for process in started:
+            process.communicate(timeout=40)
+
+
+def test_gives_a_working_url(folder: Path) -> None:
+    """The first user gets a database where it is the superuser app, reached by a private socket only."""
+    with use(folder) as url:
+        assert url.startswith("postgresql+psycopg2://app@/postgres?host=%2Ftmp%2Fpg-")
+        assert execute(url, "SELECT current_user, current_database()") == [("app", "postgres")]
+        assert execute(url, "SHOW is_superuser") == [("on",)]
+        assert execute(url, "SHOW listen_addresses") == [("",)]
+        assert execute(url, "SHOW server_encoding") == [("UTF8",)]
+        assert socket_of(url).stat().st_mode & 0o777 == 0o700
+    assert (embedded.bin_dir() / "pgbench").is_file()
+
+
+def test_commits_are_durable_unless_asked_otherwise(folder: Path) -> None:
+    """fsync is on by default; settings are passed on to the server."""
+    with embedded.use(folder, work_mem="5MB") as url:
+        assert execute(url, "SHOW fsync") == [("on",)]
+        assert execute(url, "SHOW work_mem") == [("5MB",)]
+
+
+def test_any_path_will_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data folder may be relative, much longer than a socket's path can be, and contain spaces and %."""
+    long = Path("100% of it", *(["a rather long name%20 " * 4] * 3))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with use(long) as url:
+        assert execute(url, "SELECT 1") == [(1,)]
+        assert (folder / long / "postgres" / "PG_VERSION").is_file()
+
+
+def test_the_environment_does_not_leak_into_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the caller's libpq and locale change nothing."""
+    for name, value in [("PGPORT", "1"), ("PGOPTIONS", "-c nonsense=1"), ("LC_ALL", "xx"), ("LANG", "xx")]:
+        monkeypatch.setenv(name, value)
+    with use(folder) as url:
+        monkeypatch.undo()
+        assert execute(url, "SHOW port") == [("5432",)]
+
+
+def test_the_last_one_to_leave_stops_it(folder: Path) -> None:
+    """Another process joins on the same URL; the server outlives one user and ends with the last."""
+    with users(folder) as [(_, joined)]:
+        with use(folder) as url:
+            assert url == joined
+            pids = [postmaster_of(folder), supervisor_of(folder)]
+        assert answers(joined)
+        assert all(map(is_running, pids))
+    assert not any(map(is_running, pids))
+    assert not socket_of(joined).exists()
+
+
+def test_the_one_who_started_it_may_leave_first(folder: Path) -> None:
+    """The server belongs to nobody in particular: it stays for a process that has joined."""
+    starter = use(folder)
+    url = starter.__enter__()
+    with users(folder) as [(_, joined)]:
+        starter.__exit__(None, None, None)
+        assert answers(joined)
+    assert joined == url
+    assert not socket_of(url).exists()
+
+
+def test_data_stays(folder: Path) -> None:
+    """What one run has committed is there in the next."""
+    with use(folder) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 'ü' AS value")
+    with use(folder) as url:
+        assert execute(url, "SELECT value FROM kept") == [("ü",)]
+
+
+def test_five_at_once_share_one_server(folder: Path) -> None:
+    """Processes that start at the same moment on an empty folder get one server."""
+    with users(folder, 5) as started:
+        urls = {url for _, url in started}
+        assert len(urls) == 1
+        url = urls.pop()
+        assert answers(url)
+    assert [process.returncode for process, _ in started] == [0] * 5
+    assert not socket_of(url).exists()
+
+
+def test_killed_users_leave_nothing(folder: Path) -> None:
+    """kill -9 of every user ends the server by itself."""
+    with users(folder, 2) as started:
+        url = started[0][1]
+        pids = [postmaster_of(folder), supervisor_of(folder)]
+        started[0][0].kill()
+        time.sleep(0.3)
+        assert answers(url)
+        started[1][0].kill()
+        wait_until(lambda: not any(map(is_running, pids)), 5)
+        assert not socket_of(url).exists()
+
+
+def test_a_killed_postmaster_is_replaced(folder: Path) -> None:
+    """After kill -9 of PostgreSQL it is back on the same URL, with what was committed."""
+    with use(folder) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
+        killed = postmaster_of(folder)
+        kill(killed)
+        wait_until(lambda: answers(url))
+        assert postmaster_of(folder) != killed
+        assert execute(url, "SELECT value FROM kept") == [(1,)]
+    assert not socket_of(url).exists()
+
+
+def test_a_killed_supervisor_is_replaced(folder: Path) -> None:
+    """After kill -9 of the supervisor users go on; who joins next brings another, which ends the server."""
+    with use(folder) as url:
+        postmaster, killed = postmaster_of(folder), supervisor_of(folder)
+        kill(killed)
+        assert answers(url)
+        with use(folder) as again:
+            assert again == url
+            assert postmaster_of(folder) == postmaster
+            successor = supervisor_of(folder)
+            assert successor != killed
+        assert answers(url)
+    assert not is_running(postmaster)
+    assert not is_running(successor)
+    assert not socket_of(url).exists()
+
+
+def test_the_last_user_cleans_up_after_a_killed_supervisor(folder: Path) -> None:
+    """Even if nobody joins after the supervisor was killed, the last user leaves nothing behind."""
+    with use(folder) as url:
+        postmaster = postmaster_of(folder)
+        os.kill(supervisor_of(folder), signal.SIGKILL)
+    assert not is_running(postmaster)
+    assert not socket_of(url).exists()
+
+
+def test_both_killed_are_replaced(folder: Path) -> None:
+    """After kill -9 of supervisor and PostgreSQL who joins next starts it on the address that users have."""
+    with use(folder) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
+        postmaster = postmaster_of(folder)
+        os.kill(supervisor_of(folder), signal.SIGKILL)
+        kill(postmaster)
+        with use(folder) as again:
+            assert again == url
+            assert execute(url, "SELECT value FROM kept") == [(1,)]
+    assert not socket_of(url).exists()
+
+
+def test_an_adopted_server_is_replaced_too(folder: Path) -> None:
+    """A supervisor that found PostgreSQL running watches it like one it has started."""
+    with use(folder) as url:
+        kill(supervisor_of(folder))
+        with use(folder):
+            kill(postmaster_of(folder))
+            wait_until(lambda: answers(url))
+
+
+def test_sigterm_ends_the_supervisor_in_order(folder: Path) -> None:
+    """The supervisor ignores SIGINT and SIGHUP; on SIGTERM it stops PostgreSQL, and leaving is no error."""
+    with use(folder) as url:
+        supervisor, postmaster = supervisor_of(folder), postmaster_of(folder)
+        os.kill(supervisor, signal.SIGINT)
+        os.kill(supervisor, signal.SIGHUP)
+        time.sleep(0.3)
+        assert answers(url)
+        os.kill(supervisor, signal.SIGTERM)
+        wait_until(lambda: not is_running(supervisor))
+        assert not is_running(postmaster)
+    assert "database system is shut down" in (folder / "postgres.log").read_text()
+
+
+def test_a_recycled_pid_does_not_hinder(folder: Path) -> None:
+    """A stale postmaster.pid with the pid of another live process is overcome, and that process unharmed."""
+    with use(folder):
+        pid_file = folder / "postgres" / "postmaster.pid"
+        postmaster, rest = pid_file.read_text().split("\n", 1)
+    nobody = pwd.getpwnam("nobody")
+    same_user: dict[str, Any] = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    unrelated = subprocess.Popen(["sleep", "100"], cwd="/", **(same_user if AS_ROOT else {}))
+    try:
+        pid_file.write_text(f"{unrelated.pid}\n{rest}")
+        os.chown(pid_file, pid_file.parent.stat().st_uid, -1)
+        with use(folder) as url:
+            assert answers(url)
+            assert postmaster_of(folder) not in (unrelated.pid, int(postmaster))
+        assert unrelated.poll() is None
+    finally:
+        unrelated.kill()
+        unrelated.wait()
+
+
+def test_an_initdb_cut_short_is_made_anew(folder: Path) -> None:
+    """What an interrupted initdb has left neither counts as a cluster nor stays."""
+    left = folder / "postgres.new-left"
+    left.mkdir(parents=True)
+    (left / "PG_VERSION").write_text("18\n")
+    with use(folder) as url:
+        assert answers(url)
+    assert not left.exists()
+
+
+def test_another_version_is_named(folder: Path) -> None:
+    """The data of another PostgreSQL version is refused; the error has both versions and a way out."""
+    with use(folder):
+        pass
+    (folder / "postgres" / "PG_VERSION").write_text("12\n")
+    with pytest.raises(embedded.EmbeddedError, match=r"made by PostgreSQL 12, this is 18: dump .* or delete"):
+        use(folder).__enter__()
+
+
+def test_a_broken_setting_is_explained(folder: Path) -> None:
+    """If PostgreSQL does not start, the error shows its log; nothing is left, and the next start works."""
+    with pytest.raises(embedded.EmbeddedError, match=r'did not start(.|\n)*invalid .* "shared_buffers"'):
+        embedded.use(folder, fsync="off", shared_buffers="much").__enter__()
+    with pytest.raises(embedded.EmbeddedError, match=r"did not start(.|\n)*FATAL: .*/nowhere") as error:
+        use(folder, hba_file="/nowhere").__enter__()
+    [socket] = re.findall(r'listening on Unix socket "(/tmp/pg-\w+)/', str(error.value))
+    assert not Path(socket).exists()
+    with use(folder) as url:
+        assert answers(url)
+
+
+def test_a_cluster_of_another_user_is_refused(folder: Path) -> None:
+    """Whoever may not run the cluster is told whose it is, or which file another user has made."""
+    folder.mkdir()
+    if AS_ROOT:
+        (folder / "postgres").mkdir()
+        os.chown(folder / "postgres", 4711, -1)
+        message = "belongs to user 4711, but PostgreSQL would run as nobody"
+    else:
+        (folder / "postgres.users").touch(0o400)
+        message = "Permission denied: .*postgres.users'. If another user made it"
+    with pytest.raises(embedded.EmbeddedError, match=message):
+        use(folder).__enter__()
+
+
+def test_a_copied_folder_has_a_server_of_its_own(folder: Path) -> None:
+    """A copy of a data folder shares nothing with the original, which may be running again."""
+    with use(folder) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
+    copy = folder.with_name("copy")
+    subprocess.run(["cp", "-a", str(folder), str(copy)], check=True)
+    with use(folder) as url:
+        shutil.copy(folder / "postgres.supervisor", copy / "postgres.supervisor")
+        with use(copy) as other:
+            assert other != url
+            assert execute(other, "SELECT value FROM kept") == [(1,)]
+        assert answers(url)
+
+
+@contextmanager
+def home_of(folder: Path) -> Iterator[Path]:
+    """Where root keeps what cannot be in this data folder; removed in the end."""
+    home = Path("/var/lib", f"transaction-alerts-{hashlib.sha256(bytes(folder)).hexdigest()[:16]}")
+    try:
+        yield home
+    finally:
+        if home.exists():
+            shutil.rmtree(home)
+
+
+def test_closed_folders_are_no_hindrance(folder: Path) -> None:
+    """A plain user's cluster lies in the data folder. So does root's, unless the user who runs PostgreSQL for
+    root may not enter: then a link leads to it, and a copy or a wiped folder begins anew."""
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700, parents=True)
+    data = closed / "data"
+    link = data / "postgres"
+    with home_of(data) as home:
+        with use(data) as url:
+            execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
+        if not AS_ROOT:
+            assert not link.is_symlink()
+            assert link.stat().st_uid == os.geteuid()
+            assert not home.exists()
+            return
+        assert link.readlink() == home / "postgres"
+        assert home.stat().st_mode & 0o777 == 0o711
+        assert (home / "made-for").read_text() == f"{data}\n"
+        assert link.stat().st_mode & 0o777 == 0o700
+        assert closed.stat().st_mode & 0o777 == 0o700
+        with use(data) as url:
+            assert execute(url, "SELECT value FROM kept") == [(1,)]
+
+        shutil.copytree(data, closed / "copy", symlinks=True)
+        with pytest.raises(embedded.EmbeddedError, match="copied or moved"):
+            use(closed / "copy").__enter__()
+
+        shutil.rmtree(data)
+        with use(data) as url:
+            assert execute(url, "SELECT to_regclass('kept')") == [(None,)]
+        assert (home / "postgres.old" / "PG_VERSION").is_file()
+
+        shutil.rmtree(home / "postgres")
+        with use(data) as url:  # the link dangles
+            assert answers(url)
+
+
+def test_closed_programs_are_copied_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root's programs in a closed virtual environment are copied, once for each version of the wheel."""
+    package = embedded.bin_dir().parents[1]
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700, parents=True)
+    for name in (package.name, f"{package.name}.libs"):
+        shutil.copytree(package.with_name(name), closed / name)
+    monkeypatch.setattr(embedded, "bin_dir", lambda: closed / package.name / "pginstall" / "bin")
+    with home_of(folder) as home:
+        with use(folder) as url:
+            assert answers(url)
+        if not AS_ROOT:
+            assert not home.exists()
+            return
+        [copy] = home.glob("programs-*")
+        assert copy.name.startswith("programs-18.")
+        copy.rename(home / "programs-17.0")
+        with use(folder) as url:
+            assert answers(url)
+        assert list(home.glob("programs-*")) == [copy]
+        made = copy.stat().st_ctime_ns
+        with use(folder) as url:
+            assert answers(url)
+        assert copy.stat().st_ctime_ns == made
+
+
+def test_the_lock_file_says_who_supervises(folder: Path) -> None:
+    """postgres.supervisor holds socket folder, pid and data folder; nothing once the server has stopped."""
+    with use(folder) as url:
+        lines = (folder / "postgres.supervisor").read_text().split("\n")
+        assert lines == [str(socket_of(url)), str(supervisor_of(folder)), str(folder)]
+    assert (folder / "postgres.supervisor").read_text() == ""
