@@ -205,7 +205,7 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
 @blueprint.get("/openapi.json")
 def openapi_document() -> Response:
     """The document itself."""
-    return json_answer(build(current_app, request.root_url))
+    return json_answer(build(current_app, request.root_url.rstrip("/")))
 
 
 @blueprint.get("/docs")

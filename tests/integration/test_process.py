@@ -80,7 +80,7 @@ def test_nothing_answered_is_lost_by_a_kill_under_load(start_service: StartServi
             try:
                 if deposit(service, stream, number, event_id).status_code == 200:
                     answered.append(event_id)
-            except requests.ConnectionError:
+            except requests.RequestException:
                 return
             if len(answered) >= 100:
                 enough.set()
