@@ -70,6 +70,10 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def create_worker() -> Flask:
     """The application as one of the server's processes, which ends when the server itself has died."""
+    # Ctrl+C reaches every process of the terminal; the server alone answers it, and stops its workers by SIGTERM.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Until this worker serves, it has the server's own handler, which would swallow the order to stop.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     return create_app()
 

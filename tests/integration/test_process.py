@@ -38,12 +38,16 @@ def group_is_gone(group: int) -> bool:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_everything_in_time(start_service: StartService, how: signal.Signals) -> None:
-    """SIGTERM and Ctrl+C end the server and its workers within ten seconds."""
+@pytest.mark.parametrize("whom", ["server", "group"])
+def test_a_signal_stops_everything_in_time(start_service: StartService, how: signal.Signals, whom: str) -> None:
+    """SIGTERM and Ctrl+C (which reaches the workers too) end all processes within ten seconds, none by force."""
     service = start_service()
     assert deposit(service, 1, 0).status_code == 200
+    if whom == "group":
+        os.killpg(service.group, how)
     assert service.stop(how) < STOP_SECONDS
     assert group_is_gone(service.group)
+    assert "refused to gracefully stop" not in service.output()
 
 
 def test_workers_do_not_outlive_a_killed_server(start_service: StartService) -> None:
