@@ -90,7 +90,11 @@ class Settings(BaseSettings):
         if self.db_host is None:
             return None
         password = self.db_password.get_secret_value() if self.db_password else None
-        url = URL.create(DRIVER, self.db_user, password, self.db_host, self.db_port, self.db_name)
+        if self.db_host.startswith("/"):  # the folder of a Unix socket
+            place = {"host": self.db_host, "port": str(self.db_port)}
+            url = URL.create(DRIVER, self.db_user, password, database=self.db_name, query=place)
+        else:
+            url = URL.create(DRIVER, self.db_user, password, self.db_host, self.db_port, self.db_name)
         return url.render_as_string(hide_password=False)
 
     def with_database(self, url: str) -> "Settings":
@@ -101,8 +105,8 @@ class Settings(BaseSettings):
 def _with_driver(text: str) -> str:
     # A bare postgresql:// means another driver than ours since SQLAlchemy 2.1, so the driver is always named.
     try:
-        url = make_url(text)
-    except ArgumentError:
+        url = make_url(text.strip())
+    except (ArgumentError, ValueError):  # their texts can hold the password
         raise ValueError("is not a database URL like postgresql://user:password@host:5432/name") from None
     if url.drivername not in ("postgres", "postgresql", DRIVER):
         raise ValueError(f"must be a postgresql:// URL, not {url.drivername}://")
@@ -118,6 +122,8 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise SettingsError([_problem(detail) for detail in error.errors(include_input=False)]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([f"{env_file} is not text in UTF-8"]) from None
 
 
 def _problem(detail: Any) -> str:

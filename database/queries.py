@@ -206,10 +206,11 @@ def create_user(session: Session, user_id: int, name: str | None, total: Decimal
 
 
 _NEXT_USER_ID = text("SELECT nextval('users_user_id_seq')")
-# Callers may bring ids of their own, so the sequence can point into a run of taken ids: step over all of it.
+# Callers may bring ids of their own, so the sequence can point into a run of taken ids: step over all of it. The
+# largest id counts as its own successor: one more would be out of range.
 _SKIP_TAKEN_IDS = text("""
 SELECT setval('users_user_id_seq', min(u.user_id)) FROM users AS u
-WHERE u.user_id >= :taken AND NOT EXISTS (SELECT FROM users AS n WHERE n.user_id = u.user_id + 1)
+WHERE u.user_id >= :taken AND NOT EXISTS (SELECT FROM users AS n WHERE n.user_id = u.user_id + CAST(u.user_id < 9223372036854775807 AS integer))
 """)
 
 

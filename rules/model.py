@@ -96,8 +96,12 @@ class _Series:
         self.places.insert(at, action.place)
         self.actions.insert(at, action)
         del self.totals[at + 1 :]
-        for later in self.actions[at:]:
-            self.totals.append(self.totals[-1] + later.amount)
+
+    def total(self, end: int) -> Decimal:
+        """The sum of the first `end` amounts; summed up no further than asked, since a late action undoes it."""
+        for action in self.actions[len(self.totals) - 1 : end]:
+            self.totals.append(self.totals[-1] + action.amount)
+        return self.totals[end]
 
 
 class Timeline:
@@ -153,7 +157,7 @@ class Window:
     @property
     def total(self) -> Decimal:
         """The sum of the amounts."""
-        return self._series.totals[self._end] - self._series.totals[self._start]
+        return self._series.total(self._end) - self._series.total(self._start)
 
     @property
     def oldest(self) -> Action:

@@ -1,0 +1,103 @@
+"""Migrations: up and down, and that they make the tables that the code declares."""
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from alembic import command
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.orm import Session
+
+from database import migrations, queries
+from rules.engine import Policy, RuleEngine, Verdict
+from rules.registry import REGISTRY
+from tests.unit.rules.timeline import events
+
+TABLES = ["alembic_version", "alerts", "user_actions", "users"]
+
+
+@contextmanager
+def session_on(url: str) -> Iterator[Session]:
+    engine = create_engine(url)
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+def tables(url: str) -> list[str]:
+    with session_on(url) as session:
+        return sorted(inspect(session.connection()).get_table_names())
+
+
+def sequences(url: str) -> list[str]:
+    with session_on(url) as session:
+        return inspect(session.connection()).get_sequence_names()
+
+
+def post(url: str, notation: str) -> list[Any]:
+    with session_on(url) as session:
+        return RuleEngine(Policy(tuple(REGISTRY.values()))).process(session, events(1, notation))
+
+
+def assert_usable(url: str) -> None:
+    """Events can be posted and users made, and no drift is found."""
+    assert post(url, "w 101 @0") == [Verdict(1, (1100,))]
+    with session_on(url) as session:
+        assert queries.migration_at(session) == migrations.head()
+        assert queries.next_user_id(session) == 1
+    command.check(migrations.config(url))
+
+
+def test_upgrade(empty_database_url: str) -> None:
+    """On an empty database an upgrade makes tables that work and that are just what the models declare."""
+    migrations.upgrade(empty_database_url)
+    assert tables(empty_database_url) == TABLES
+    assert_usable(empty_database_url)
+
+
+def test_upgrade_again_changes_nothing(database_url: str) -> None:
+    """On a database that is up to date an upgrade leaves the data alone."""
+    post(database_url, "w 101 @0")
+    migrations.upgrade(database_url)
+    with session_on(database_url) as session:
+        user = queries.get_user(session, 1)
+        assert user is not None
+        assert (user.last_seq, user.balance) == (1, Decimal("-101.00"))
+
+
+def test_down_and_up_empty(empty_database_url: str) -> None:
+    """A downgrade to the beginning removes all that the upgrade made, so that it can be made again."""
+    migrations.upgrade(empty_database_url)
+    command.downgrade(migrations.config(empty_database_url), "base")
+    assert (tables(empty_database_url), sequences(empty_database_url)) == (["alembic_version"], [])
+    migrations.upgrade(empty_database_url)
+    assert_usable(empty_database_url)
+
+
+def test_down_and_up_filled(database_url: str) -> None:
+    """The same holds for a database with users, actions and alerts in it."""
+    post(database_url, "d 1 @0, d 300 @0, w 500 @0")
+    command.downgrade(migrations.config(database_url), "base")
+    assert tables(database_url) == ["alembic_version"]
+    migrations.upgrade(database_url)
+    assert_usable(database_url)
+
+
+def _upgrade_at_once(url: str, barrier: Any) -> None:
+    barrier.wait(60)
+    migrations.upgrade(url)
+
+
+def test_concurrent_upgrades(empty_database_url: str) -> None:
+    """Two services that start at once on an empty database both succeed, and one of them has migrated it."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(2)
+    processes = [spawn.Process(target=_upgrade_at_once, args=(empty_database_url, barrier)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert_usable(empty_database_url)

@@ -1,0 +1,135 @@
+"""The engine against a brute-force oracle: random streams of events, cut into random batches."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import count
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from database import queries
+from rules.base import Rule
+from rules.engine import Outcome, Policy, Refusal, RuleEngine
+from rules.model import Event
+from rules.registry import REGISTRY
+from tests.integration.oracle import Account, Oracle, Posted
+
+# Three users of different risk and one that the first event makes; user ids are theirs times a fresh offset.
+USERS = {1: Account("low", 500_00), 2: Account("normal", 100_00), 3: Account("high")}
+NEW_USER = 4
+offsets = count(1)
+
+CENTS = [1, 33_34, 50_00, 50_01, 99_99, 100_00, 100_01, 200_00, 200_01, 400_01]
+TIMES = st.sampled_from([0, 1, 29, 30, 31, 59, 60, 61, 90, 91, 120]) | st.integers(0, 120)
+TYPES = st.sampled_from(["deposit", "withdraw"])
+
+
+def batches(keys: st.SearchStrategy[str | None]) -> st.SearchStrategy[list[list[Posted]]]:
+    """Up to 60 events in batches of 1 to 12: spread over users and times, or crowded on one user and a few moments."""
+    amounts = st.sampled_from(CENTS)
+    spread = st.builds(Posted, st.sampled_from([*USERS, NEW_USER]), TYPES, amounts, TIMES, keys)
+    crowded = st.builds(Posted, st.just(NEW_USER), TYPES, amounts, st.sampled_from([0, 30, 60]), keys)
+    return st.one_of(stream_of(spread), stream_of(crowded))
+
+
+def stream_of(event: st.SearchStrategy[Posted]) -> st.SearchStrategy[list[list[Posted]]]:
+    streams = st.lists(st.lists(event, min_size=1, max_size=12), min_size=1, max_size=10)
+    return streams.filter(lambda found: sum(map(len, found)) <= 60)
+
+
+# Fewer rules read less history, so that one rule's look-back cannot hide what another's lacks.
+ACTIVE = st.just(frozenset(REGISTRY)) | st.frozensets(st.sampled_from(sorted(REGISTRY)))
+KEYS = st.sampled_from([None, "a", "b", "c"])
+
+check = settings(
+    deadline=None,
+    max_examples=80,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def rules(active: frozenset[int]) -> tuple[Rule, ...]:
+    return tuple(rule for code, rule in REGISTRY.items() if code in active)
+
+
+def prepare(sessions: sessionmaker[Session], oracle: Oracle) -> int:
+    """Make the users anew, in the database and in the oracle; returns what their ids there begin at."""
+    offset = next(offsets) * 10
+    with sessions.begin() as session:
+        for user, account in USERS.items():
+            queries.create_user(session, offset + user, None, Decimal(account.opening) / 100, account.risk)
+            oracle.accounts[user] = Account(account.risk, account.opening)
+    return offset
+
+
+def process(sessions: sessionmaker[Session], engine: RuleEngine, batch: Sequence[Posted], offset: int) -> list[Outcome]:
+    events = [Event(offset + p.user, p.type, Decimal(p.cents) / 100, p.time, p.key) for p in batch]
+    with sessions() as session:
+        return engine.process(session, events)
+
+
+def told(outcome: Outcome) -> list[int] | str:
+    """An outcome as the oracle tells it."""
+    return outcome.reason if isinstance(outcome, Refusal) else list(outcome.codes)
+
+
+def assert_stored(sessions: sessionmaker[Session], oracle: Oracle, offset: int) -> None:
+    """The tables hold what the oracle has stored, and nothing else."""
+    mine = "WHERE user_id BETWEEN :first AND :last ORDER BY user_id"
+    ids = {"first": offset, "last": offset + 9}
+    with sessions() as session:
+        users = session.execute(text(f"SELECT user_id, last_seq, balance FROM users {mine}"), ids).all()
+        rows = session.execute(text(f"SELECT * FROM user_actions {mine}, seq"), ids).all()
+        alerts = session.execute(text(f"SELECT user_id, seq, code FROM alerts {mine}, seq"), ids).all()
+
+    expected = sorted(oracle.accounts.items())
+    assert [(u.user_id - offset, u.last_seq, int(u.balance * 100)) for u in users] == [
+        (user, len(account.stored), account.balance) for user, account in expected
+    ]
+    actions = [(user, seq, e) for user, account in expected for seq, e in enumerate(account.stored, start=1)]
+    assert [
+        (r.user_id - offset, r.seq, Posted(r.user_id - offset, r.type, int(r.amount * 100), r.time, r.event_id))
+        for r in rows
+    ] == actions
+    answers = [(user, seq, answer) for user, a in expected for seq, answer in enumerate(a.answers, start=1)]
+    assert [(r.user_id - offset, r.seq, r.alert_codes) for r in rows] == answers
+    assert sorted((a.user_id - offset, a.seq, a.code) for a in alerts) == sorted(
+        (user, seq, code) for user, seq, answer in answers for code in answer
+    )
+
+
+@check
+@given(stream=batches(st.none()), active=ACTIVE)
+def test_codes_and_alerts_equal_the_oracle(
+    sessions: sessionmaker[Session], stream: list[list[Posted]], active: frozenset[int]
+) -> None:
+    """Every answer and every stored alert is the oracle's, whatever the order of times and the cut into batches."""
+    oracle, engine = Oracle(active), RuleEngine(Policy(rules(active)))
+    offset = prepare(sessions, oracle)
+    for batch in stream:
+        outcomes = process(sessions, engine, batch, offset)
+        assert [told(outcome) for outcome in outcomes] == [oracle.post(event) for event in batch]
+    assert_stored(sessions, oracle, offset)
+
+
+@check
+@given(stream=batches(KEYS), overdraft=st.booleans(), out_of_order=st.booleans(), unknown=st.booleans())
+def test_refusals_and_replays_equal_the_oracle(
+    sessions: sessionmaker[Session], stream: list[list[Posted]], overdraft: bool, out_of_order: bool, unknown: bool
+) -> None:
+    """Under every policy, with event ids that come again, answers, refusals, balances and rows are the oracle's."""
+    oracle = Oracle(reject_overdraft=overdraft, reject_out_of_order=out_of_order, reject_unknown=unknown)
+    policy = Policy(rules(frozenset(REGISTRY)), not unknown, not overdraft, not out_of_order)
+    engine = RuleEngine(policy)
+    offset = prepare(sessions, oracle)
+    refusals = {"overdraft", "out_of_order"}  # the contract leaves open which of the two is told where both hold
+    for batch in stream:
+        found = [told(outcome) for outcome in process(sessions, engine, batch, offset)]
+        expected = [oracle.post(event) for event in batch]
+        assert ["refused" if f in refusals else f for f in map(str, found)] == [
+            "refused" if e in refusals else e for e in map(str, expected)
+        ]
+    assert_stored(sessions, oracle, offset)

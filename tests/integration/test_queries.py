@@ -1,0 +1,142 @@
+"""Statements that the engine does not use: ids for new users, and a user's actions page by page."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from database import queries
+from rules.engine import Policy, RuleEngine
+from rules.model import LAST_TIME
+from tests.unit.rules.timeline import events
+
+Sessions = sessionmaker[Session]
+
+
+def take(session: Session, *user_ids: int) -> None:
+    """Make users with ids of the caller's own."""
+    for user_id in user_ids:
+        assert queries.create_user(session, user_id, None, Decimal(0), "normal")
+
+
+# Ids for new users
+
+
+def test_ids_count_up(sessions: Sessions) -> None:
+    """The service gives out ids from 1."""
+    with sessions() as session:
+        assert [queries.next_user_id(session) for _ in range(3)] == [1, 2, 3]
+
+
+def test_taken_id_is_told(sessions: Sessions) -> None:
+    """A user is not made where the id is taken, and the one who holds it stays as it is."""
+    with sessions() as session:
+        take(session, 1)
+        assert not queries.create_user(session, 1, "another", Decimal(5), "high")
+        user = queries.get_user(session, 1)
+        assert user is not None
+        assert (user.name, user.total, user.risk) == (None, Decimal(0), "normal")
+
+
+@pytest.mark.parametrize(
+    ("taken", "free"),
+    [([1], 2), ([1, 2, 3], 4), ([1, 2, 4, 5], 3), ([1, 3], 2), (list(range(1, 201)), 201)],
+    ids=["one", "a run", "a gap behind the run", "others later", "a long run"],
+)
+def test_skip_taken_ids(taken: list[int], free: int, sessions: Sessions) -> None:
+    """After an id proved to be taken, the next one stands behind the whole run of taken ids."""
+    with sessions() as session:
+        take(session, *taken)
+        first = queries.next_user_id(session)
+        queries.skip_taken_ids(session, first)
+        assert (first, queries.next_user_id(session)) == (1, free)
+
+
+def test_skip_a_run_in_the_middle(sessions: Sessions) -> None:
+    """A run of taken ids that the count reaches later is stepped over as well."""
+    with sessions() as session:
+        take(session, 3, 4, 5, 9)
+        given = [queries.next_user_id(session) for _ in range(3)]
+        queries.skip_taken_ids(session, given[-1])
+        assert (given, queries.next_user_id(session)) == ([1, 2, 3], 6)
+
+
+def test_skip_taken_ids_beside_the_largest_id(sessions: Sessions) -> None:
+    """A user with the largest possible id does not stand in the way of new ids."""
+    with sessions() as session:
+        take(session, 1, 2, 2**63 - 1)
+        queries.skip_taken_ids(session, queries.next_user_id(session))
+        assert queries.next_user_id(session) == 3
+
+
+# A user's actions
+
+# In order of arrival; both types, equal times, and times out of order.
+ACTIONS = "d 1 @10, w 1 @10, d 1 @10, w 1 @5, d 1 @20, w 1 @20, d 1 @0, w 1 @15, d 1 @10, w 1 @10"
+NEWEST_FIRST = [6, 5, 8, 10, 9, 3, 2, 1, 4, 7]
+
+
+@pytest.fixture
+def session(sessions: Sessions) -> Iterator[Session]:
+    """A session on a database where user 1 has ACTIONS and user 2 others."""
+    engine = RuleEngine(Policy(()))
+    with sessions() as session:
+        engine.process(session, events(1, ACTIONS))
+        engine.process(session, events(2, "d 1 @10, w 1 @12"))
+        yield session
+
+
+def page(
+    session: Session,
+    limit: int = 50,
+    start: int | None = None,
+    end: int | None = None,
+    before: tuple[int, int] | None = None,
+) -> list[int]:
+    """The `seq` of the actions on one page of user 1."""
+    return [action.seq for action in queries.page_of_actions(session, 1, limit, start, end, before)]
+
+
+def test_newest_first(session: Session) -> None:
+    """Actions of both types come mixed, newest time first, equal times by latest arrival."""
+    assert page(session) == NEWEST_FIRST
+
+
+@pytest.mark.parametrize("limit", range(1, 12))
+def test_pages_have_no_duplicates_and_no_gaps(limit: int, session: Session) -> None:
+    """Going on behind the last action of each page yields every action once, in order, at any length of page."""
+    places = {
+        action.seq: (action.time, action.seq) for action in queries.page_of_actions(session, 1, 50, None, None, None)
+    }
+    pages = [page(session, limit)]
+    while pages[-1] and len(pages) <= len(NEWEST_FIRST):
+        pages.append(page(session, limit, before=places[pages[-1][-1]]))
+    assert [seq for found in pages for seq in found] == NEWEST_FIRST
+    assert {len(found) for found in pages[:-2]} <= {limit}
+
+
+BOUNDS = {
+    "from a time, included": ({"start": 15}, [6, 5, 8]),
+    "to a time, included": ({"end": 10}, [10, 9, 3, 2, 1, 4, 7]),
+    "both": ({"start": 5, "end": 15}, [8, 10, 9, 3, 2, 1, 4]),
+    "one moment": ({"start": 10, "end": 10}, [10, 9, 3, 2, 1]),
+    "from zero": ({"start": 0, "end": 0}, [7]),
+    "to the last time": ({"start": 20, "end": LAST_TIME}, [6, 5]),
+    "nothing in between": ({"start": 16, "end": 19}, []),
+    "turned around": ({"start": 15, "end": 5}, []),
+    "bounds and a page": ({"start": 10, "end": 10, "limit": 2, "before": (10, 9)}, [3, 2]),
+    "behind a place that holds no action": ({"before": (12, 99), "limit": 1}, [10]),
+    "behind the oldest": ({"before": (0, 7)}, []),
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), BOUNDS.values(), ids=BOUNDS)
+def test_bounds(query: dict[str, int], expected: list[int], session: Session) -> None:
+    """Bounds include the times they name, and hold together with the place to go on behind."""
+    assert page(session, **query) == expected
+
+
+def test_no_actions(session: Session) -> None:
+    """A user without actions, known or not, has an empty page."""
+    assert list(queries.page_of_actions(session, 3, 50, None, None, None)) == []

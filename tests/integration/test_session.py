@@ -1,0 +1,353 @@
+"""What a failing database means for the caller: tried again, away, uncertain, or a defect."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from config_loader import load_settings
+from database import queries
+from database.session import ATTEMPTS, CommitUncertain, commit, is_away, make_engine, make_sessions, run, sqlstate
+from tests.service import free_port
+
+Sessions = sessionmaker[Session]
+
+
+def kill_connection(sessions: Sessions, session: Session) -> None:
+    """End the connection of `session` from outside, as a restart of the database does."""
+    pid = session.execute(text("SELECT pg_backend_pid()")).scalar()
+    with sessions() as other:
+        assert other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid}).scalar()
+
+
+def add_user(session: Session, user_id: int) -> None:
+    session.execute(text("INSERT INTO users (user_id) VALUES (:user_id)"), {"user_id": user_id})
+
+
+def rename(session: Session, user_id: int, name: str) -> None:
+    session.execute(text("UPDATE users SET name = :n WHERE user_id = :u"), {"n": name, "u": user_id})
+
+
+def names(sessions: Sessions) -> list[str | None]:
+    with sessions() as session:
+        return list(session.scalars(text("SELECT name FROM users ORDER BY user_id")))
+
+
+@pytest.fixture
+def two_users(sessions: Sessions) -> Sessions:
+    """Sessions on a database with the users 1 and 2."""
+    with sessions.begin() as session:
+        add_user(session, 1)
+        add_user(session, 2)
+    return sessions
+
+
+# Tried again
+
+
+def test_result(sessions: Sessions) -> None:
+    """What the work returns is what the caller gets, and without a commit nothing is stored."""
+    assert run(sessions, lambda session: add_user(session, 1) or "done") == "done"
+    assert names(sessions) == []
+
+
+def test_serialization_failure(two_users: Sessions) -> None:
+    """A transaction that PostgreSQL could not serialize is done anew from the start."""
+    seen = []
+
+    def work(session: Session) -> str:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        seen.append(session.execute(text("SELECT name FROM users WHERE user_id = 1")).scalar())
+        if len(seen) == 1:
+            with two_users.begin() as other:
+                rename(other, 1, "first")
+        rename(session, 1, "second")
+        commit(session)
+        return "done"
+
+    assert run(two_users, work) == "done"
+    assert (seen, names(two_users)) == ([None, "first"], ["second", None])
+
+
+def test_deadlock(two_users: Sessions) -> None:
+    """Of two transactions that wait for each other one is undone and done anew; both succeed."""
+    both_hold_one, tries = Barrier(2), []
+
+    def job(name: str, first: int, second: int) -> Callable[[], None]:
+        def work(session: Session) -> None:
+            rename(session, first, name)
+            if name not in tries:
+                tries.append(name)
+                both_hold_one.wait(30)
+            else:
+                tries.append("again")
+            rename(session, second, name)
+            commit(session)
+
+        return lambda: run(two_users, work)
+
+    threads = [Thread(target=job("a", 1, 2)), Thread(target=job("b", 2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(tries) == ["a", "again", "b"]
+    assert names(two_users) in (["a", "a"], ["b", "b"])
+
+
+def test_connection_lost_before_the_commit(sessions: Sessions) -> None:
+    """Work whose connection was killed before its COMMIT is done anew on another connection, and stored once."""
+    tries = []
+
+    def work(session: Session) -> str:
+        tries.append(1)
+        add_user(session, 1)
+        if len(tries) == 1:
+            kill_connection(sessions, session)
+        rename(session, 1, "stored")
+        commit(session)
+        return "done"
+
+    assert run(sessions, work) == "done"
+    assert (len(tries), names(sessions)) == (2, ["stored"])
+
+
+def test_connection_lost_while_idle(database_url: str, sessions: Sessions) -> None:
+    """A pooled connection that died since its last use is replaced without the caller noticing."""
+    pid = run(sessions, lambda session: session.execute(text("SELECT pg_backend_pid()")).scalar())
+    with engine_on(database_url) as administrator, administrator.connect() as connection:
+        assert connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid}).scalar()
+    assert run(sessions, lambda session: session.execute(text("SELECT pg_backend_pid()")).scalar()) not in (pid, None)
+
+
+def test_gives_up(sessions: Sessions) -> None:
+    """Work that loses its connection each time fails after three tries with the database's error, which is away."""
+    tries = []
+
+    def work(session: Session) -> None:
+        tries.append(1)
+        kill_connection(sessions, session)
+        session.execute(text("SELECT 1"))
+
+    with pytest.raises(DBAPIError) as caught:
+        run(sessions, work)
+    assert (len(tries), is_away(caught.value)) == (ATTEMPTS, True)
+
+
+def test_other_errors_are_not_tried_again(sessions: Sessions) -> None:
+    """An error that would come again is raised at once."""
+    tries = []
+
+    def work(session: Session) -> None:
+        tries.append(1)
+        session.execute(text("SELECT 1 / 0"))
+
+    with pytest.raises(DBAPIError) as caught:
+        run(sessions, work)
+    assert (len(tries), sqlstate(caught.value)) == (1, "22012")
+
+
+# Uncertain
+
+
+def test_connection_lost_at_the_commit(sessions: Sessions) -> None:
+    """When the connection turns out to be gone at the COMMIT the outcome is uncertain, and nothing is tried again."""
+    tries = []
+
+    def work(session: Session) -> None:
+        tries.append(1)
+        add_user(session, 1)
+        kill_connection(sessions, session)
+        commit(session)
+
+    with pytest.raises(CommitUncertain):
+        run(sessions, work)
+    assert (len(tries), names(sessions)) == (1, [])
+
+
+def test_connection_lost_during_the_commit(sessions: Sessions) -> None:
+    """The same holds when the database dies while it is committing."""
+    with sessions.begin() as session:
+        session.execute(
+            text("""
+            CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$
+            """)
+        )
+        session.execute(
+            text("""
+            CREATE CONSTRAINT TRIGGER die AFTER INSERT ON users DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION die()
+            """)
+        )
+
+    def work(session: Session) -> None:
+        add_user(session, 1)
+        commit(session)
+
+    with pytest.raises(CommitUncertain):
+        run(sessions, work)
+
+
+def test_refused_commit_is_not_uncertain(sessions: Sessions) -> None:
+    """A COMMIT that the database answers with an error has stored nothing: that error is raised as it is."""
+    with sessions.begin() as session:
+        session.execute(text("ALTER TABLE users ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED"))
+
+    def work(session: Session) -> None:
+        add_user(session, 1)
+        add_user(session, 2)
+        rename(session, 1, "same")
+        rename(session, 2, "same")
+        commit(session)
+
+    with pytest.raises(DBAPIError) as caught:
+        run(sessions, work)
+    assert (sqlstate(caught.value), is_away(caught.value), names(sessions)) == ("23505", False, [])
+
+
+# Away
+
+
+@contextmanager
+def engine_on(url: str, **options: Any) -> Iterator[Engine]:
+    engine = create_engine(url, **options)
+    yield engine
+    engine.dispose()
+
+
+def failure(engine: Engine, *statements: str) -> SQLAlchemyError:
+    """The error that the last of the statements ends in."""
+    *before, last = statements
+    with engine.connect() as connection:
+        for statement in before:
+            connection.execute(text(statement))
+        with pytest.raises(SQLAlchemyError) as caught:
+            connection.execute(text(last))
+    return caught.value
+
+
+def test_lock_timeout_is_away(database_url: str, two_users: Sessions) -> None:
+    """A row that stays locked for longer than a request may wait is a database too slow."""
+    with engine_on(database_url) as engine, two_users() as holder:
+        rename(holder, 1, "held")
+        error = failure(engine, "SET lock_timeout = '20ms'", "UPDATE users SET name = 'x' WHERE user_id = 1")
+    assert (sqlstate(error), is_away(error)) == ("55P03", True)
+
+
+def test_statement_timeout_is_away(database_url: str) -> None:
+    """A statement that runs for longer than it may is a database too slow."""
+    with engine_on(database_url) as engine:
+        error = failure(engine, "SET statement_timeout = '20ms'", "SELECT pg_sleep(60)")
+    assert (sqlstate(error), is_away(error)) == ("57014", True)
+
+
+def test_pool_timeout_is_away(database_url: str) -> None:
+    """No free connection in the pool is a service too busy."""
+    with (
+        engine_on(database_url, pool_size=1, max_overflow=0, pool_timeout=0.01) as engine,
+        engine.connect(),
+        pytest.raises(SQLAlchemyError) as caught,
+    ):
+        engine.connect()
+    assert is_away(caught.value)
+
+
+def test_unreachable_server_is_away() -> None:
+    """A server that does not answer is away."""
+    url = f"postgresql+psycopg2://app@127.0.0.1:{free_port()}/alerts"
+    with engine_on(url) as engine, pytest.raises(SQLAlchemyError) as caught:
+        engine.connect()
+    assert is_away(caught.value)
+
+
+def test_missing_database_is_away(database_url: str) -> None:
+    """A server without the database is not ready yet."""
+    url = make_url(database_url).set(database="no_such_database")
+    with engine_on(url) as engine, pytest.raises(SQLAlchemyError) as caught:
+        engine.connect()
+    assert is_away(caught.value)
+
+
+def test_killed_connection_is_away(database_url: str) -> None:
+    """A connection that an administrator ended is a database that restarts."""
+    with engine_on(database_url) as engine:
+        error = failure(engine, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert is_away(error)
+
+
+def test_read_only_database_is_away(database_url: str) -> None:
+    """A database that takes no writes, as a standby does, is away for now."""
+    with engine_on(database_url, connect_args={"options": "-c default_transaction_read_only=on"}) as engine:
+        error = failure(engine, "INSERT INTO users (user_id) VALUES (1)")
+    assert (sqlstate(error), is_away(error)) == ("25006", True)
+
+
+def test_missing_tables_are_away(empty_database_url: str) -> None:
+    """A database that is not migrated yet is not ready yet."""
+    with engine_on(empty_database_url) as engine:
+        error = failure(engine, "SELECT * FROM users")
+    assert (sqlstate(error), is_away(error)) == ("42P01", True)
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("SELECT 1 / 0", "22012"),
+        ("SELECT nonsense", "42703"),
+        ("INSERT INTO users (user_id) VALUES (0)", "23514"),
+        ("SELECT 9223372036854775807 + 1", "22003"),
+    ],
+    ids=["division by zero", "unknown column", "a broken constraint", "out of range"],
+)
+def test_defects_are_not_away(statement: str, code: str, database_url: str) -> None:
+    """What the service asked wrongly is its own defect, not the database's absence."""
+    with engine_on(database_url) as engine:
+        error = failure(engine, statement)
+    assert (sqlstate(error), is_away(error)) == (code, False)
+
+
+# The service's own engine
+
+
+@pytest.fixture
+def impatient(database_url: str) -> Iterator[Sessions]:
+    """Sessions as the service makes them, with one connection and a twentieth of a second for every wait."""
+    engine = make_engine(load_settings(None, threads=1, db_timeout=0.05), database_url)
+    yield make_sessions(engine)
+    engine.dispose()
+
+
+def test_every_wait_is_bounded(impatient: Sessions, two_users: Sessions) -> None:
+    """A slow statement, a held lock and a busy pool all end in an error that means away."""
+    engine = impatient.kw["bind"]
+    slow = failure(engine, "SELECT pg_sleep(60)")
+    with two_users() as holder:
+        rename(holder, 1, "held")
+        locked = failure(engine, "UPDATE users SET name = 'x' WHERE user_id = 1")
+    with engine.connect(), pytest.raises(SQLAlchemyError) as caught:
+        engine.connect()
+    assert [is_away(error) for error in (slow, locked, caught.value)] == [True, True, True]
+
+
+def test_connections_are_named(impatient: Sessions) -> None:
+    """The service's connections bear its name, so that an administrator can tell them apart."""
+    with impatient() as session:
+        assert session.execute(text("SHOW application_name")).scalar() == "transaction-alerts"
+
+
+def test_objects_stay_readable_after_a_commit(impatient: Sessions) -> None:
+    """What was read before a commit can be read after it without another statement."""
+    with impatient() as session:
+        add_user(session, 1)
+        user = queries.get_user(session, 1)
+        assert user is not None
+        commit(session)
+        assert not session.in_transaction()
+        assert (user.user_id, user.risk) == (1, "normal")
+        assert not session.in_transaction()

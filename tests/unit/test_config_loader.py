@@ -1,0 +1,341 @@
+"""Settings: where they come from, what is refused, and what never shows."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy import make_url
+
+from config_loader import SettingsError, load_settings
+
+SECRET = "hunter2"
+DRIVER = "postgresql+psycopg2"
+
+
+def problems(**overrides: object) -> list[str]:
+    """What is said about bad settings."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None, **overrides)
+    return caught.value.problems
+
+
+def parts_url(**parts: object) -> object:
+    """The parsed URL made of DB_* parts."""
+    database = load_settings(None, **parts).database
+    assert database is not None
+    return make_url(database)
+
+
+def test_defaults() -> None:
+    """With nothing configured the contract's defaults hold."""
+    assert load_settings(None).model_dump() == {
+        "database_url": None,
+        "db_host": None,
+        "db_port": 5432,
+        "db_name": None,
+        "db_user": None,
+        "db_password": None,
+        "test_database_url": None,
+        "data_dir": Path(".local"),
+        "backend_host": "127.0.0.1",
+        "backend_port": 5000,
+        "workers": 2,
+        "threads": 16,
+        "db_timeout": 5.0,
+        "global_test_flag": False,
+        "rules": (1100, 30, 300, 123),
+        "unknown_users": "create",
+        "overdraft": "allow",
+        "out_of_order": "accept",
+    }
+
+
+def test_no_database_means_the_embedded_one() -> None:
+    """Without DATABASE_URL and DB_HOST there is no configured database."""
+    assert load_settings(None).database is None
+
+
+ENVIRONMENT = {
+    "BACKEND_HOST": ("0.0.0.0", "0.0.0.0"),
+    "BACKEND_PORT": ("8080", 8080),
+    "GLOBAL_TEST_FLAG": ("true", True),
+    "DATA_DIR": ("/tmp/data", Path("/tmp/data")),
+    "RULES": ("1100,500", (1100, 500)),
+    "UNKNOWN_USERS": ("reject", "reject"),
+    "OVERDRAFT": ("reject", "reject"),
+    "OUT_OF_ORDER": ("reject", "reject"),
+    "WORKERS": ("4", 4),
+    "THREADS": ("1", 1),
+    "DB_TIMEOUT": ("0.5", 0.5),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "value"), [(n, *v) for n, v in ENVIRONMENT.items()], ids=ENVIRONMENT)
+def test_environment_variable(name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment variable sets the setting of its name."""
+    monkeypatch.setenv(name, text)
+    assert getattr(load_settings(None), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    "name", [*ENVIRONMENT, "DATABASE_URL", "TEST_DATABASE_URL", "DB_HOST", "DB_PORT", "DB_PASSWORD"]
+)
+def test_empty_means_unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable counts as unset: the default holds."""
+    unset = load_settings(None)
+    monkeypatch.setenv(name, "")
+    assert load_settings(None) == unset
+
+
+def test_env_file(tmp_path: Path) -> None:
+    """A .env file sets what the environment does not; other programs' names in it are ignored."""
+    env_file = tmp_path / ".env"
+    env_file.write_text('# comment\nBACKEND_PORT=8080\nOVERDRAFT="reject"\nSOMETHING_ELSE=1\nRULES=\n')
+    settings = load_settings(env_file)
+    assert (settings.backend_port, settings.overdraft, settings.rules) == (8080, "reject", (1100, 30, 300, 123))
+
+
+def test_env_file_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name the .env file where the service is started is read."""
+    (tmp_path / ".env").write_text("BACKEND_PORT=8080\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings().backend_port == 8080
+
+
+def test_missing_env_file(tmp_path: Path) -> None:
+    """There need not be a .env file."""
+    assert load_settings(tmp_path / ".env") == load_settings(None)
+
+
+def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment wins over the .env file, and what the caller passes wins over both."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("BACKEND_PORT=1111\nWORKERS=3\nTHREADS=3\n")
+    monkeypatch.setenv("BACKEND_PORT", "2222")
+    monkeypatch.setenv("WORKERS", "4")
+    settings = load_settings(env_file, backend_port=5555)
+    assert (settings.backend_port, settings.workers, settings.threads) == (5555, 4, 3)
+
+
+URLS = {
+    "no driver": ("postgresql://app:pw@db:5432/alerts", f"{DRIVER}://app:pw@db:5432/alerts"),
+    "the short name": ("postgres://app:pw@db:5432/alerts", f"{DRIVER}://app:pw@db:5432/alerts"),
+    "the driver named": (f"{DRIVER}://app:pw@db/alerts", f"{DRIVER}://app:pw@db/alerts"),
+    "a percent-encoded password": ("postgres://app:p%40s%2Fs%25@db/alerts", f"{DRIVER}://app:p%40s%2Fs%25@db/alerts"),
+    "a socket folder": (
+        "postgresql://app@/alerts?host=%2Ftmp%2Fpg+x",
+        f"{DRIVER}://app@/alerts?host=%2Ftmp%2Fpg+x",
+    ),
+    "options": ("postgresql://db/alerts?sslmode=require", f"{DRIVER}://db/alerts?sslmode=require"),
+}
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "TEST_DATABASE_URL"])
+@pytest.mark.parametrize(("text", "expected"), URLS.values(), ids=URLS)
+def test_url_names_the_driver(name: str, text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PostgreSQL URL is kept as it is but for the driver, which is always named."""
+    monkeypatch.setenv(name, text)
+    value = getattr(load_settings(None), name.lower())
+    assert value.get_secret_value() == expected
+
+
+def test_database_url_wins_over_the_parts() -> None:
+    """With DATABASE_URL set, the DB_* parts do not matter, whole or not."""
+    settings = load_settings(None, database_url="postgresql://db/alerts", db_host="other")
+    assert settings.database == f"{DRIVER}://db/alerts"
+
+
+def test_percent_encoded_password_is_decoded() -> None:
+    """What the driver gets is the password that was meant."""
+    database = load_settings(None, database_url="postgres://app:p%40s%2Fs%25@db/alerts").database
+    assert make_url(database or "").password == "p@s/s%"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://app:hunter2@db/alerts",
+        "sqlite:///hunter2.db",
+        "postgresql+asyncpg://app:hunter2@db/alerts",
+        "postgresql+psycopg://app:hunter2@db/alerts",
+        "POSTGRESQL://app:hunter2@db/alerts",
+    ],
+)
+def test_other_databases_are_refused(url: str) -> None:
+    """Another dialect or driver is refused by its name, without the rest of the URL."""
+    (problem,) = problems(database_url=url)
+    assert problem == f"DATABASE_URL: must be a postgresql:// URL, not {url.split(':')[0]}://"
+
+
+@pytest.mark.parametrize("url", ["hunter2", "app:hunter2@db/alerts", "//hunter2", "postgresql:hunter2"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    """What cannot be read as a URL is refused with an example and without repeating it."""
+    expected = "DATABASE_URL: is not a database URL like postgresql://user:password@host:5432/name"
+    assert problems(database_url=url) == [expected]
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://app:hunter2/alerts", "postgresql://app:hunter2", "postgresql://app@db:hunter2/alerts"]
+)
+def test_a_mistyped_url_does_not_leak(url: str) -> None:
+    """A URL whose password stands where the port belongs is refused without repeating it."""
+    (problem,) = problems(database_url=url)
+    assert problem.startswith("DATABASE_URL: ")
+    assert SECRET not in problem
+
+
+def test_parts_make_a_url() -> None:
+    """DB_HOST and its parts name the database as a URL would."""
+    parts = {"db_host": "db", "db_port": 5433, "db_name": "alerts", "db_user": "app", "db_password": "pw"}
+    assert load_settings(None, **parts).database == f"{DRIVER}://app:pw@db:5433/alerts"
+
+
+def test_parts_without_a_password_or_port() -> None:
+    """DB_PASSWORD may be left out, and the port is 5432 unless it is said."""
+    settings = load_settings(None, db_host="db", db_name="alerts", db_user="app")
+    assert settings.database == f"{DRIVER}://app@db:5432/alerts"
+
+
+@pytest.mark.parametrize(
+    "text", ["p@ss", "a:b", "a/b", "50%", "%40", "a b", "a+b", "a?b#c&d=e", "[x]", "ünïcode", "'\"\\"]
+)
+def test_parts_take_any_character(text: str) -> None:
+    """A password and a user name reach the driver as they are, whatever characters they hold."""
+    url = parts_url(db_host="db", db_name="alerts", db_user=text, db_password=text)
+    assert (url.username, url.password, url.host, url.database) == (text, text, "db", "alerts")
+
+
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        ({"db_host": "db"}, "DB_NAME and DB_USER missing beside DB_HOST"),
+        ({"db_host": "db", "db_user": "app"}, "DB_NAME missing beside DB_HOST"),
+        ({"db_host": "db", "db_name": "alerts"}, "DB_USER missing beside DB_HOST"),
+        ({"db_name": "alerts", "db_user": "app"}, "DB_HOST is missing beside DB_NAME and DB_USER"),
+        ({"db_user": "app", "db_password": SECRET}, "DB_HOST is missing beside DB_USER"),
+    ],
+    ids=["host alone", "no name", "no user", "no host", "user and password alone"],
+)
+def test_missing_parts(parts: dict[str, str], problem: str) -> None:
+    """Parts that do not make a whole are refused by the names of the missing ones."""
+    assert problems(**parts) == [problem]
+
+
+def test_a_password_alone_is_no_database() -> None:
+    """DB_PASSWORD may stand alone, for other programs that read the same file."""
+    assert load_settings(None, db_password=SECRET).database is None
+
+
+BAD = {
+    "BACKEND_PORT": ["0", "65536", "-1", "http", "80.5"],
+    "DB_PORT": ["0", "65536", "x"],
+    "WORKERS": ["0", "65", "many"],
+    "THREADS": ["0", "257"],
+    "DB_TIMEOUT": ["0", "-1", "61", "nan", "soon"],
+    "GLOBAL_TEST_FLAG": ["maybe"],
+    "UNKNOWN_USERS": ["allow", "CREATE"],
+    "OVERDRAFT": ["accept"],
+    "OUT_OF_ORDER": ["allow"],
+    "RULES": ["999", "1100,999", "1100;30", "1100,", ",", "-30", "30.0", "٣٠", "all", "1100 30"],
+    "DATABASE_URL": ["mysql://db"],
+    "TEST_DATABASE_URL": ["mysql://db"],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
+def test_bad_value_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad value is refused by the name of its setting."""
+    monkeypatch.setenv(name, text)
+    (problem,) = problems()
+    assert problem.startswith(f"{name}: ")
+
+
+def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All bad values are told together, one a line, in a message that says what is wrong."""
+    for name, texts in BAD.items():
+        monkeypatch.setenv(name, texts[0])
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None)
+    assert {problem.split(":")[0] for problem in caught.value.problems} == set(BAD)
+    lines = str(caught.value).splitlines()
+    assert lines == ["Bad settings:", *(f"  {problem}" for problem in caught.value.problems)]
+
+
+def test_no_secret_in_the_error_or_its_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password shows neither in the message nor in what a traceback would print with it."""
+    monkeypatch.setenv("DATABASE_URL", f"mysql://app:{SECRET}@db/alerts")
+    monkeypatch.setenv("TEST_DATABASE_URL", SECRET)
+    monkeypatch.setenv("DB_PASSWORD", SECRET)
+    monkeypatch.setenv("BACKEND_PORT", "x")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None)
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_no_secret_in_the_settings_as_text() -> None:
+    """Printing the settings shows no password."""
+    url = f"postgresql://app:{SECRET}@db/alerts"
+    settings = load_settings(None, database_url=url, test_database_url=url, db_password=SECRET)
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()} {settings.with_database(url)!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("123,30,1100,300", (1100, 30, 300, 123)),
+        ("500,1100", (1100, 500)),
+        (" 30 , 300 ", (30, 300)),
+        ("30,30,30", (30,)),
+        ("500", (500,)),
+    ],
+)
+def test_rules_stand_in_answer_order(text: str, codes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """RULES may list codes in any order, spaced and repeated; they are kept once and in answer order."""
+    monkeypatch.setenv("RULES", text)
+    assert load_settings(None).rules == codes
+
+
+def test_unknown_rule_says_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown code is named beside the known ones."""
+    monkeypatch.setenv("RULES", "1100,999")
+    assert problems() == ["RULES: '999' is not the code of a rule; the rules are 1100, 30, 300, 123, 500"]
+
+
+def test_settings_are_frozen() -> None:
+    """Settings cannot be changed once they are read."""
+    settings = load_settings(None)
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.backend_port = 1  # type: ignore[misc]
+    assert settings.backend_port == 5000
+
+
+def test_with_database_binds_a_copy() -> None:
+    """The settings for another database are a copy: all else is the same, and the first stay as they are."""
+    first = load_settings(None, overdraft="reject")
+    second = first.with_database("postgresql+psycopg2:///other")
+    assert (first.database, second.database, second.overdraft) == (None, "postgresql+psycopg2:///other", "reject")
+
+
+def test_a_socket_folder_as_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DB_HOST may be the folder of a Unix socket, as libpq takes it."""
+    for name, value in {"DB_HOST": "/tmp/pg x", "DB_NAME": "alerts", "DB_USER": "ada"}.items():
+        monkeypatch.setenv(name, value)
+    url = make_url(load_settings(None).database or "")
+    assert (url.host, url.database, url.query) == (None, "alerts", {"host": "/tmp/pg x", "port": "5432"})
+
+
+def test_white_space_around_a_url_does_not_count() -> None:
+    """A URL that was pasted with its line end is the same URL."""
+    settings = load_settings(None, database_url="postgresql://ada@db/alerts\n")
+    assert settings.database == "postgresql+psycopg2://ada@db/alerts"
+
+
+def test_an_env_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    """A .env file that is not UTF-8 is a bad setting, not a crash."""
+    path = tmp_path / ".env"
+    path.write_bytes(b"DATA_DIR=caf\xe9\n")
+    with pytest.raises(SettingsError, match="not text in UTF-8"):
+        load_settings(path)
