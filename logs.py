@@ -5,6 +5,8 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 _SHARED: list[Processor] = [
@@ -59,6 +61,9 @@ class _Wanted(logging.Filter):
 
 
 def _render(readable: bool) -> list[Processor]:
+    # Tracebacks without the values of variables: amounts and names are among them.
     if readable or sys.stdout.isatty():
-        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
-    return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
+    traceback = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+    return [traceback, structlog.processors.JSONRenderer()]

@@ -210,7 +210,9 @@ _NEXT_USER_ID = text("SELECT nextval('users_user_id_seq')")
 # largest id counts as its own successor: one more would be out of range.
 _SKIP_TAKEN_IDS = text("""
 SELECT setval('users_user_id_seq', min(u.user_id)) FROM users AS u
-WHERE u.user_id >= :taken AND NOT EXISTS (SELECT FROM users AS n WHERE n.user_id = u.user_id + CAST(u.user_id < 9223372036854775807 AS integer))
+WHERE u.user_id >= :taken AND NOT EXISTS (
+    SELECT FROM users AS n WHERE n.user_id = u.user_id + CAST(u.user_id < 9223372036854775807 AS integer)
+)
 """)
 
 

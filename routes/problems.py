@@ -77,20 +77,20 @@ def _http(error: HTTPException) -> Response:
 
 
 def _uncertain(error: CommitUncertain) -> Response:
-    log.warning("commit_uncertain", error=_kind(error.__cause__))
+    log.warning("commit_uncertain", request_id=g.request_id, error=_kind(error.__cause__))
     return Problem(503, UNCERTAIN).response()
 
 
 def _database(error: SQLAlchemyError) -> Response:
     if not is_away(error):
         return _defect(error)
-    log.warning("database_away", error=_kind(error))
+    log.warning("database_away", request_id=g.request_id, error=_kind(error))
     return Problem(503, DATABASE_AWAY).response()
 
 
 def _defect(error: Exception) -> Response:
     # The message of a database error carries the statement's values, amounts and names among them.
-    log.error("defect", error=_kind(error), exc_info=not isinstance(error, SQLAlchemyError))
+    log.error("defect", request_id=g.request_id, error=_kind(error), exc_info=not isinstance(error, SQLAlchemyError))
     return Problem(500, "The service has a defect; the log has more under this request id.").response()
 
 

@@ -41,12 +41,6 @@ def _positive(value: Decimal) -> Decimal:
     return value
 
 
-def _storable(value: str) -> str:
-    if "\x00" in value:
-        raise PydanticCustomError("text", "must not hold the character NUL")
-    return value
-
-
 Amount = Annotated[
     Decimal,
     BeforeValidator(_money),
@@ -79,7 +73,7 @@ MoneyText = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2}$")]
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 Seconds = Annotated[int, Field(ge=0, le=MAX_ID)]
 EventId = Annotated[str, Field(pattern=r"^[ -~]{1,128}$")]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL stores no NUL
 
 
 def _optional(description: str | None = None, pattern: str | None = None) -> Any:

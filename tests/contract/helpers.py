@@ -1,0 +1,68 @@
+"""What the contract's tests share: a valid event, ways to post it, and how to look at an answer and at the tables."""
+
+import json
+from typing import Any
+
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+from werkzeug.test import TestResponse
+
+JSON = "application/json"
+PROBLEM_FIELDS = {"type", "title", "status", "detail", "request_id"}
+TABLES = ("users", "user_actions", "alerts")
+
+Sessions = sessionmaker[Session]
+
+
+def an_event(**fields: Any) -> dict[str, Any]:
+    """A valid event, with `fields` over it; a field of None stays, and `without` takes one away."""
+    return {"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10} | fields
+
+
+def without(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    """`data` without the fields called `names`."""
+    return {name: value for name, value in data.items() if name not in names}
+
+
+def with_raw(field: str, raw: str) -> bytes:
+    """The body of a valid event whose `field` stands there exactly as written in `raw`."""
+    marked = json.dumps(an_event(**{field: "@@"}))
+    return marked.replace('"@@"', raw).encode()
+
+
+def post_raw(client: FlaskClient, body: bytes, path: str = "/event", **headers: str) -> TestResponse:
+    """Post `body` as it is, as JSON."""
+    return client.post(path, data=body, content_type=JSON, headers=headers)
+
+
+def codes(client: FlaskClient, **fields: Any) -> list[int]:
+    """Post a valid event with `fields` over it and return its alert codes."""
+    answer = client.post("/event", json=an_event(**fields))
+    assert answer.status_code == 200, answer.text
+    return list(answer.get_json()["alert_codes"])
+
+
+def problem(answer: TestResponse, status: int) -> dict[str, Any]:
+    """The problem document of `answer`, checked to be one of `status`."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    document: dict[str, Any] = answer.get_json()
+    assert set(document) - {"errors"} == PROBLEM_FIELDS
+    assert document["status"] == status
+    assert document["request_id"] == answer.headers["X-Request-ID"]
+    return document
+
+
+def pointers(answer: TestResponse) -> list[str]:
+    """The JSON pointers of the fields that a 400 names, sorted."""
+    return sorted(error["pointer"] for error in problem(answer, 400)["errors"])
+
+
+def counts(sessions: Sessions) -> dict[str, int]:
+    """How many rows each table has."""
+    with sessions() as session:
+        return {table: session.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in TABLES}
+
+
+NOTHING = dict.fromkeys(TABLES, 0)

@@ -1,0 +1,386 @@
+"""The OpenAPI document: valid, complete, true; and the page that shows it needs nobody else's server."""
+
+import re
+from decimal import Decimal
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import schemathesis
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis.checks import CHECKS
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+from schemathesis.generation import GenerationMode
+from schemathesis.openapi.checks import RejectedPositiveData
+
+from app import create_app
+from config_loader import load_settings
+from tests.contract.helpers import an_event, problem, without
+
+# The document does not list itself, its page and the page's files: they are for reading it.
+NOT_LISTED = {"/openapi.json", "/docs", "/docs/assets/<path:filename>"}
+ASSETS = Path(__file__).parents[2] / "routes" / "static"
+
+
+@pytest.fixture(scope="module")
+def app():
+    """An application that never reaches its database: the document does not need one."""
+    return create_app(load_settings(None, database_url="postgresql://nobody@127.0.0.1:1/none"))
+
+
+@pytest.fixture(scope="module")
+def document(app):
+    """The document as it is served."""
+    return app.test_client().get("/openapi.json").get_json()
+
+
+@pytest.fixture(scope="module")
+def operations(document):
+    """Every operation by method and path."""
+    return {
+        (method.upper(), path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def valid(document, schema, value):
+    """Whether `value` is what `schema`, a schema within `document`, describes."""
+    return Draft202012Validator(schema | {"components": document["components"]}).is_valid(value)
+
+
+# Valid and complete
+
+
+def test_it_is_openapi_3_1(app):
+    """The document is served as JSON and says which version of OpenAPI it is."""
+    answer = app.test_client().get("/openapi.json")
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    assert answer.get_json()["openapi"] == "3.1.0"
+
+
+def test_it_is_valid(document):
+    """The document keeps to the specification of OpenAPI 3.1."""
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_every_route_is_listed(app, operations):
+    """Every route of the service stands in the document with every method, and nothing else does."""
+    served = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+        if rule.rule not in NOT_LISTED
+    }
+    assert set(operations) == served
+    assert {rule.rule for rule in app.url_map.iter_rules()} >= NOT_LISTED
+
+
+def test_operation_ids_are_unique(operations):
+    """No two operations share a name."""
+    ids = [operation["operationId"] for operation in operations.values()]
+    assert sorted(ids) == sorted(set(ids))
+
+
+STATUSES = {
+    ("POST", "/event"): {"200", "400", "404", "409", "413", "415", "500", "503"},
+    ("POST", "/api/events"): {"200", "400", "404", "409", "413", "415", "500", "503"},
+    ("POST", "/users"): {"201", "400", "409", "413", "415", "500", "503"},
+    ("POST", "/user"): {"201", "400", "409", "413", "415", "500", "503"},
+    ("GET", "/users/{user_id}"): {"200", "404", "500", "503"},
+    ("GET", "/users/{user_id}/actions"): {"200", "400", "404", "500", "503"},
+    ("GET", "/healthz"): {"200", "500"},
+    ("GET", "/readyz"): {"200", "500", "503"},
+}
+
+
+def test_every_status_is_listed(operations):
+    """Every operation lists each status that it can answer with."""
+    assert {key: set(operation["responses"]) for key, operation in operations.items()} == STATUSES
+
+
+def test_everything_is_described(operations):
+    """Every operation has a summary, a tag and a description of each answer."""
+    for operation in operations.values():
+        assert re.fullmatch(r"[A-Z].*[^.]", operation["summary"])
+        assert len(operation["tags"]) == 1
+        assert [r for r in operation["responses"].values() if not r["description"]] == []
+
+
+def test_every_model_is_described(document):
+    """Every schema says in a sentence what it is."""
+    schemas = document["components"]["schemas"]
+    assert [name for name, schema in schemas.items() if not re.match(r"[A-Z].*\.", schema["description"])] == []
+
+
+def media_types(operations):
+    """Every body that is asked for or answered, with its place in words."""
+    for (method, path), operation in operations.items():
+        for kind, media in operation.get("requestBody", {"content": {}})["content"].items():
+            yield f"{method} {path} body", None, kind, media
+        for status, response in operation["responses"].items():
+            for kind, media in response["content"].items():
+                yield f"{method} {path} {status}", int(status), kind, media
+
+
+def examples(media):
+    """All examples of one body."""
+    return [media["example"]] if "example" in media else [e["value"] for e in media["examples"].values()]
+
+
+def test_every_body_has_an_example_that_fits(document, operations):
+    """Every body that is asked for or answered, each error too, has an example of its own schema."""
+    for place, status, kind, media in media_types(operations):
+        shown = examples(media)
+        assert shown, place
+        assert [value for value in shown if not valid(document, media["schema"], value)] == [], place
+        is_problem = status is not None and status >= 400
+        assert kind == ("application/problem+json" if is_problem else "application/json"), place
+        if is_problem:
+            assert {value["status"] for value in shown} == {status}, place
+
+
+def test_headers_are_listed(operations):
+    """Request ids, Location, Retry-After and Idempotent-Replayed stand where they are sent."""
+    for (_, path), operation in operations.items():
+        for status, response in operation["responses"].items():
+            expected = {"X-Request-ID"}
+            expected |= {"Retry-After"} if status == "503" else set()
+            expected |= {"Location"} if status == "201" else set()
+            expected |= {"Idempotent-Replayed"} if status == "200" and path in ("/event", "/api/events") else set()
+            assert set(response["headers"]) == expected, (path, status)
+
+
+def test_a_tool_can_call_what_it_reads(app):
+    """The first server in the document is the address that it was read from."""
+    document = app.test_client().get("/openapi.json", base_url="https://alerts.example:8443").get_json()
+    assert document["servers"][0]["url"] == "https://alerts.example:8443"
+
+
+# True
+
+
+def test_the_examples_of_events_work(client, document, operations):
+    """Each example of an event can be posted as it stands and is answered as its schema says."""
+    for path in ("/event", "/api/events"):
+        operation = operations["POST", path]
+        for event in examples(operation["requestBody"]["content"]["application/json"]):
+            answer = client.post(path, json=event)
+            assert answer.status_code == 200
+            schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+            assert valid(document, schema, answer.get_json())
+
+
+def test_the_examples_of_users_work(make_client, document, operations):
+    """Each example of a user can be posted as it stands, and its answer is the example of the answer."""
+    client = make_client()
+    operation = operations["POST", "/users"]
+    (user,) = examples(operation["requestBody"]["content"]["application/json"])
+    (expected,) = examples(operation["responses"]["201"]["content"]["application/json"])
+    assert client.post("/users", json=user).status_code == 201
+    client.post("/event", json=an_event(user_id=user["user_id"]))
+    assert client.get(f"/users/{user['user_id']}").get_json() == expected
+    problem(client.post("/user", json=user), 409)
+
+
+def test_the_example_of_actions_is_what_comes(client, operations):
+    """The example of a page of actions is what the example of an event leads to."""
+    client.post("/event", json=an_event())
+    (expected,) = examples(
+        operations["GET", "/users/{user_id}/actions"]["responses"]["200"]["content"]["application/json"]
+    )
+    assert client.get("/users/1/actions").get_json() == expected
+
+
+def test_the_examples_of_problems_are_what_comes(make_client, operations):
+    """The examples of errors of an event are the very documents that such events are answered with."""
+    rejecting = make_client(unknown_users="reject", overdraft="reject", out_of_order="reject")
+    rejecting.post("/users", json={"user_id": 1})
+    rejecting.post("/event", json=an_event(event_id="a"))
+    answers = [
+        rejecting.post("/event", json=without(an_event(), "amount")),
+        rejecting.post("/event", json=an_event(user_id=7)),
+        rejecting.post("/event", json=an_event(event_id="a", amount="1.00")),
+        rejecting.post("/event", json=an_event(type="withdraw", amount="42.01")),
+        rejecting.post("/event", json=an_event(time=9)),
+        rejecting.post("/event", data=b" " * 65537, content_type="application/json"),
+        rejecting.post("/event", data=b"{}"),
+    ]
+    shown = [
+        without(value, "request_id")
+        for _, status, _, media in media_types({("POST", "/event"): operations["POST", "/event"]})
+        if status in (400, 404, 409, 413, 415)
+        for value in examples(media)
+    ]
+    assert [without(answer.get_json(), "request_id") for answer in answers] == shown
+
+
+EVENTS = [
+    (an_event(), True),
+    (an_event(amount=42), True),
+    (an_event(amount=42.5), True),
+    (an_event(event_id="a"), True),
+    (an_event(extra=None), True),
+    (without(an_event(t=10), "time"), True),
+    (without(an_event(), "time"), False),
+    (an_event(t=10), False),
+    (an_event(t=None), False),
+    (an_event(amount="0.00"), False),
+    (an_event(amount=0), False),
+    (an_event(amount="1e3"), False),
+    (an_event(amount="1.234"), False),
+    (an_event(amount=1.234), False),
+    (an_event(amount=10**12), False),
+    (an_event(user_id=0), False),
+    (an_event(user_id=2**63), False),
+    (an_event(user_id=True), False),
+    (an_event(time="10"), False),
+    (an_event(time=-1), False),
+    (an_event(event_id=""), False),
+    (an_event(event_id=None), False),
+    (an_event(type="Deposit"), False),
+]
+
+
+USERS = [
+    ({}, True),
+    ({"name": "Ada", "total": 100.5, "risk": "low", "user_id": 7, "extra": None}, True),
+    ({"total": "0"}, True),
+    ({"total": 0}, True),
+    ({"total": -1}, False),
+    ({"total": "-1.00"}, False),
+    ({"total": None}, False),
+    ({"name": ""}, False),
+    ({"name": "x" * 201}, False),
+    ({"name": "A\x00a"}, False),
+    ({"name": None}, False),
+    ({"risk": "medium"}, False),
+    ({"user_id": 0}, False),
+    ({"user_id": "7"}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "accepted", "cases"),
+    [("/event", "EventRequest", 200, EVENTS), ("/users", "UserRequest", 201, USERS)],
+)
+def test_the_schemas_agree_with_the_service(client, document, subtests, path, model, accepted, cases):
+    """What a schema takes or refuses the service takes or refuses too."""
+    for body, good in cases:
+        with subtests.test(body=body):
+            assert valid(document, document["components"]["schemas"][model], body) is good
+            assert client.post(path, json=body).status_code == (accepted if good else 400)
+
+
+EXAMPLES_AN_OPERATION = 30
+
+
+def test_the_service_keeps_to_its_document(make_client):
+    """All that is derived from the document, good and bad, alone and in sequences, is answered as it says."""
+    schema = schemathesis.openapi.from_wsgi(
+        "/openapi.json", make_client().application, config=SchemathesisConfig(seed=1)
+    )
+    schema.config.generation.update(max_examples=EXAMPLES_AN_OPERATION, database="none", deterministic=True)
+    schema.hook("filter_failure")(is_against_the_contract)
+
+    found, tried, checked = [], set(), set()
+    for event in from_schema(schema).execute():
+        assert not isinstance(event, events.NonFatalError | events.FatalError), event
+        if not isinstance(event, events.ScenarioFinished):
+            continue
+        for case in event.recorder.cases.values():
+            tried.add((case.value.operation.label, case.value.meta.generation.mode))
+        for case_id, checks in event.recorder.checks.items():
+            checked |= {check.name for check in checks}
+            failures = [(check.name, check.failure_info.code_sample) for check in checks if check.failure_info]
+            if failures:
+                found.append((failures, event.recorder.interactions[case_id].response.content))
+    assert found == []
+    assert checked == set(CHECKS.get_all_names())
+    assert {label for label, mode in tried if mode == GenerationMode.POSITIVE} == {
+        f"{method} {path}" for method, path in STATUSES
+    }
+
+
+def is_against_the_contract(context, failure, case, response):
+    """Whether a check failed for another reason than the three things that OpenAPI has no words for.
+
+    The header Idempotency-Key and the field event_id must agree. To JSON Schema 10.0 is an integer; the contract
+    refuses floats. And 0.35000000000000003, which the generator takes for a multiple of 0.01, has too many decimals.
+    """
+    if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
+        return True
+    refused = [error["pointer"].removeprefix("/") for error in response.json()["errors"]]
+    return not all(_cannot_be_said(case, name) for name in refused)
+
+
+def _cannot_be_said(case, name):
+    value = case.body.get(name)
+    if name == "event_id":
+        return value != case.headers["Idempotency-Key"]
+    if name in ("amount", "total"):
+        return isinstance(value, float) and Decimal(repr(value)).as_tuple().exponent < -2
+    return name in ("user_id", "time", "t") and isinstance(value, float)
+
+
+# The page
+
+
+class Links(HTMLParser):
+    """Collects what a page loads or points to, and the scripts and styles that stand in it."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.links, self.inline = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        """Note every address in the tag, and code that stands in it."""
+        self.links += [value for name, value in attrs if name in ("src", "href", "action", "data", "srcset")]
+        self.inline += [name for name, _ in attrs if name.startswith("on")]
+        if tag in ("script", "style") and "src" not in dict(attrs):
+            self.inline.append(tag)
+
+
+@pytest.fixture
+def page(app):
+    """The answer with the page."""
+    return app.test_client().get("/docs")
+
+
+def test_the_page_loads_only_its_own(app, page):
+    """The page loads nothing from another host, and all that it loads is there, of the right type."""
+    assert (page.status_code, page.content_type) == (200, "text/html; charset=utf-8")
+    links = [link for link in Links(page.text).links if not link.startswith("data:")]
+    assert sorted(links) == [
+        "/docs/assets/docs.js",
+        "/docs/assets/swagger-ui/swagger-ui-bundle.js",
+        "/docs/assets/swagger-ui/swagger-ui.css",
+    ]
+    types = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+    for link in links:
+        with app.test_client().get(link) as asset:
+            assert (asset.status_code, asset.content_type) == (200, types[link.rpartition(".")[2]])
+            assert asset.data == (ASSETS / link.removeprefix("/docs/assets/")).read_bytes()
+
+
+def test_the_page_may_not_load_anything_else(page):
+    """The page's own policy forbids other hosts and code within the page, and the page has none."""
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
+    assert policy == {"default-src": "'self'", "style-src": "'self' 'unsafe-inline'", "img-src": "'self' data:"}
+    assert Links(page.text).inline == []
+
+
+def test_the_page_shows_this_document(app):
+    """The page's script reads the document of this service and asks no other host to check it."""
+    script = (ASSETS / "docs.js").read_text()
+    assert 'url: "/openapi.json"' in script
+    assert "validatorUrl: null" in script
+    assert "//" not in script
+
+
+def test_the_page_keeps_the_licence_of_what_it_uses():
+    """The licence of Swagger UI lies beside it."""
+    assert "Apache License" in (ASSETS / "swagger-ui" / "LICENSE").read_text()

@@ -1,0 +1,392 @@
+"""Users: made, read, listed; and how ratings and policies change what an event is answered."""
+
+import json
+
+import pytest
+
+from tests.contract.helpers import NOTHING, an_event, codes, counts, pointers, post_raw, problem
+
+LARGEST = 2**63 - 1
+LONG = "1" + "0" * 5000
+
+PATHS = ("/users", "/user")
+
+
+@pytest.fixture(params=PATHS)
+def path(request):
+    """Each name of the one way to make a user."""
+    return request.param
+
+
+# Making one
+
+
+def test_a_new_user(client, path):
+    """A user is answered with 201, its Location and all its fields, and can be read there."""
+    answer = client.post(path, json={"name": "Ada", "total": "100.00", "risk": "high", "user_id": 7})
+    expected = {"id": 7, "name": "Ada", "total": "100.00", "balance": "100.00", "risk": "high"}
+    assert (answer.status_code, answer.content_type) == (201, "application/json")
+    assert answer.headers["Location"] == "/users/7"
+    assert answer.get_json() == expected
+    assert client.get("/users/7").get_json() == expected
+
+
+def test_every_field_is_optional(client, path):
+    """A user of whom nothing is told gets an id, a total of zero and the normal rating."""
+    answer = client.post(path, json={})
+    made = answer.get_json()
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/users/{made['id']}"
+    assert made == {"id": made["id"], "name": None, "total": "0.00", "balance": "0.00", "risk": "normal"}
+
+
+def test_given_ids_differ(client, path):
+    """Users without an id of the caller's own get ids that differ from all others'."""
+    client.post(path, json={"user_id": 2})
+    client.post("/event", json=an_event(user_id=3))
+    ids = [client.post(path, json={}).get_json()["id"] for _ in range(4)]
+    assert len({2, 3, *ids}) == 6
+
+
+def test_the_largest_id_leaves_room_for_others(client, path):
+    """A user under the largest id there is does not keep the service from giving ids to others."""
+    client.post(path, json={"user_id": 1})
+    assert client.post(path, json={"user_id": LARGEST}).status_code == 201
+    answer = client.post(path, json={})
+    assert answer.status_code == 201, answer.text
+    assert answer.get_json()["id"] not in (1, LARGEST)
+
+
+def test_an_id_that_exists(client, sessions, path):
+    """A user whose id exists already, made either way, is a 409 and stays as it was."""
+    client.post(path, json={"user_id": 7, "name": "Ada"})
+    client.post("/event", json=an_event(user_id=8))
+    for user_id in (7, 8):
+        before = client.get(f"/users/{user_id}").get_json()
+        problem(client.post(path, json={"user_id": user_id, "name": "Eve", "total": "5.00"}), 409)
+        assert client.get(f"/users/{user_id}").get_json() == before
+    assert counts(sessions)["users"] == 2
+
+
+ACCEPTED_TOTALS = {
+    '"0"': "0.00",
+    '"0.00"': "0.00",
+    '"100"': "100.00",
+    '"100.5"': "100.50",
+    '"999999999999.99"': "999999999999.99",
+    "0": "0.00",
+    "0.0": "0.00",
+    "100": "100.00",
+    "100.0": "100.00",
+    "100.00": "100.00",
+    "0.29": "0.29",
+    "999999999999.99": "999999999999.99",
+}
+
+
+@pytest.mark.parametrize(("raw", "total"), ACCEPTED_TOTALS.items())
+def test_an_accepted_total(client, raw, total):
+    """The opening balance may be text or a plain number, zero included, and is kept to the cent."""
+    answer = post_raw(client, f'{{"total": {raw}}}'.encode(), "/users")
+    assert answer.status_code == 201, answer.text
+    assert (answer.get_json()["total"], answer.get_json()["balance"]) == (total, total)
+
+
+ACCEPTED_NAMES = [
+    "A",
+    "x" * 200,
+    "Ada Lovelace",
+    "山田太郎",
+    "😀" * 200,
+    "O'Brien; DROP TABLE users; --",
+    " ",
+    "\n",
+    "%s",
+]
+
+
+@pytest.mark.parametrize("name", ACCEPTED_NAMES, ids=range(len(ACCEPTED_NAMES)))
+def test_an_accepted_name(client, name):
+    """A name of 1 to 200 characters of any script comes back as it was given."""
+    made = client.post("/users", json={"name": name}).get_json()
+    assert made["name"] == name
+    assert client.get(f"/users/{made['id']}").get_json()["name"] == name
+
+
+REFUSED = {
+    "user_id": [
+        *("null", "true", "false", '"7"', '""', "[]", "[7]", "{}", "7.0", "7.5", "7e0", "0", "-0", "-1"),
+        *(str(2**63), str(2**70), LONG, '"\\u0661"'),
+    ],
+    "name": [
+        *("null", "true", "1", "1.5", "[]", '["Ada"]', "{}", '""', json.dumps("x" * 201), LONG),
+        *('"\\u0000"', '"Ada\\u0000"', '"\\ud800"', '"Ada\\udfff"'),
+    ],
+    "total": [
+        *("null", "true", "false", "[]", "{}", '""', '"x"', '"NaN"', '"1e3"', '" 1 "', '"1_0"', '"1."', '".5"'),
+        *('"-0.01"', '"-100.00"', '"0.001"', '"1000000000000"', '"\\u0661"', '"\\ud800"', '"\\u0000"'),
+        *("-1", "-100.00", "-0.01", "1e3", "1.000", "0.001", "1000000000000", LONG),
+    ],
+    "risk": ["null", "true", "1", "[]", "{}", '""', '"NORMAL"', '"medium"', '" low"', '"\\ud800"'],
+}
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_a_refused_field(client, sessions, field):
+    """Every value that a field of a user cannot have is a 400 that names the field, and nothing is stored."""
+    for raw in REFUSED[field]:
+        answer = post_raw(client, f'{{"{field}": {raw}}}'.encode(), "/users")
+        assert (raw, pointers(answer)) == (raw, [f"/{field}"])
+    assert counts(sessions) == NOTHING
+
+
+def test_every_bad_field_of_a_user_is_named_at_once(client, sessions, path):
+    """One answer names all that is wrong."""
+    answer = client.post(path, json={"user_id": 0, "name": "", "total": "-1", "risk": "x", "more": None})
+    assert pointers(answer) == ["/name", "/risk", "/total", "/user_id"]
+    assert counts(sessions) == NOTHING
+
+
+def test_unknown_fields_of_a_user_are_ignored(client):
+    """Fields that the contract does not know change nothing."""
+    made = client.post("/users", json={"user_id": 7, "balance": "9.00", "id": 8, "last_seq": 3}).get_json()
+    assert made == {"id": 7, "name": None, "total": "0.00", "balance": "0.00", "risk": "normal"}
+
+
+# The balance
+
+
+def test_the_balance(client):
+    """The balance is the opening balance plus deposits minus withdrawals; the opening balance stays."""
+    client.post("/users", json={"user_id": 1, "total": "100.00"})
+    client.post("/event", json=an_event(amount="0.10"))
+    client.post("/event", json=an_event(amount="0.20"))
+    client.post("/event", json=an_event(type="withdraw", amount="150.55"))
+    answer = client.get("/users/1").get_json()
+    assert (answer["total"], answer["balance"]) == ("100.00", "-50.25")
+
+
+def test_the_balance_of_the_largest_amounts(client):
+    """The balance holds the largest amounts to the cent."""
+    client.post("/users", json={"user_id": 1, "total": "999999999999.99"})
+    for time in range(20):
+        client.post("/event", json=an_event(amount="999999999999.99", time=time))
+    assert client.get("/users/1").get_json()["balance"] == "20999999999999.79"
+
+
+# Actions
+
+
+def actions(client, query="", user_id=1):
+    """One page of a user's actions."""
+    answer = client.get(f"/users/{user_id}/actions{query}")
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def seqs(client, query=""):
+    """The `seq` of each action on one page."""
+    return [action["seq"] for action in actions(client, query)["actions"]]
+
+
+@pytest.fixture
+def busy(client):
+    """A client with a user whose actions arrived as seq 1 to 7 at the times 10, 20, 20, 5, 20, 30, 20."""
+    for at, time in enumerate([10, 20, 20, 5, 20, 30, 20]):
+        client.post("/event", json=an_event(type=("deposit", "withdraw")[at % 2], amount="1.00", time=time))
+    client.post("/event", json=an_event(user_id=2))
+    return client
+
+
+def test_an_action(client):
+    """An action is listed with its seq, type, amount as text, time and event_id."""
+    client.post("/event", json=an_event(amount=7, event_id="a"))
+    client.post("/event", json=an_event(type="withdraw", amount="0.50", time=11))
+    assert actions(client) == {
+        "actions": [
+            {"seq": 2, "type": "withdraw", "amount": "0.50", "time": 11, "event_id": None},
+            {"seq": 1, "type": "deposit", "amount": "7.00", "time": 10, "event_id": "a"},
+        ],
+        "next": None,
+    }
+
+
+def test_a_user_without_actions(client):
+    """A user who did nothing has an empty list."""
+    client.post("/users", json={"user_id": 1})
+    assert actions(client) == {"actions": [], "next": None}
+
+
+def test_newest_first(busy):
+    """Actions stand newest first by time, equal times by arrival."""
+    assert seqs(busy) == [6, 7, 5, 3, 2, 1, 4]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 500])
+def test_pages(busy, limit):
+    """Following `next` gives every action once, in order, however long the page."""
+    found, query = [], f"?limit={limit}"
+    while query:
+        page = actions(busy, query)
+        assert 1 <= len(page["actions"]) <= limit
+        found += [action["seq"] for action in page["actions"]]
+        query = f"?limit={limit}&cursor={page['next']}" if page["next"] else ""
+    assert found == [6, 7, 5, 3, 2, 1, 4]
+
+
+def test_pages_stay_in_place(busy):
+    """An action that arrives between two pages does not shift the second one."""
+    first = actions(busy, "?limit=3")
+    busy.post("/event", json=an_event(time=99))
+    assert seqs(busy, f"?limit=10&cursor={first['next']}") == [3, 2, 1, 4]
+
+
+def test_fifty_a_page(client):
+    """A page is fifty actions long where no limit is asked."""
+    for time in range(51):
+        client.post("/event", json=an_event(amount="1.00", time=time))
+    assert len(actions(client)["actions"]) == 50
+    assert len(actions(client, "?limit=51")["actions"]) == 51
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?from=20", [6, 7, 5, 3, 2]),
+        ("?to=20", [7, 5, 3, 2, 1, 4]),
+        ("?from=20&to=20", [7, 5, 3, 2]),
+        ("?from=11&to=19", []),
+        ("?from=30&to=5", []),
+        ("?from=0&to=9223372036854775807", [6, 7, 5, 3, 2, 1, 4]),
+        ("?from=10&to=20&limit=2", [7, 5]),
+        ("?from=10&to=20&limit=3&cursor=20-5", [3, 2, 1]),
+        ("?cursor=0-0", []),
+        ("?cursor=9999999999999999999-1", [6, 7, 5, 3, 2, 1, 4]),
+        ("?unknown=1", [6, 7, 5, 3, 2, 1, 4]),
+    ],
+)
+def test_bounds(busy, query, expected):
+    """`from` and `to` bound the time, both included, also behind a cursor."""
+    assert seqs(busy, query) == expected
+
+
+BAD_QUERIES = {
+    "limit": ["0", "-1", "501", "x", "", "1.0", "1e1", "%201", "1_0", "+1", "١", "%00", "9" * 19, "9" * 5000, "null"],
+    "cursor": ["x", "1", "-", "1-", "-1", "1-2-3", "a-b", "1.0-2", "%00", "١-٢", "1-2%0A", "-1-2", "9" * 20 + "-1"],
+    "from": ["-1", "x", "", "1.0", "1e1", "%201", "+1", "9223372036854775808", "9" * 5000, "%00"],
+    "to": ["-1", "x", "", "1.0", "1e1", "%201", "+1", "9223372036854775808", "9" * 5000, "%00"],
+}
+
+
+@pytest.mark.parametrize("name", BAD_QUERIES)
+def test_a_bad_query(busy, name):
+    """A parameter that cannot be read, or is out of bounds, is a 400 that names it."""
+    for value in BAD_QUERIES[name]:
+        answer = busy.get(f"/users/1/actions?{name}={value}")
+        assert (value, pointers(answer)) == (value, [f"/{name}"])
+
+
+def test_every_bad_parameter_is_named_at_once(busy):
+    """One answer names all that is wrong with a query."""
+    assert pointers(busy.get("/users/1/actions?limit=0&cursor=x&from=-1&to=y")) == ["/cursor", "/from", "/limit", "/to"]
+
+
+# Ratings
+
+
+SCALED = {
+    "low": {"withdraw": ("200.00", "200.01"), "deposit": ("400.00", "400.01")},
+    "normal": {"withdraw": ("100.00", "100.01"), "deposit": ("200.00", "200.01")},
+    "high": {"withdraw": ("50.00", "50.01"), "deposit": ("100.00", "100.01")},
+}
+
+
+@pytest.mark.parametrize("risk", SCALED)
+def test_a_rating_scales_money(client, risk):
+    """A low rating doubles the thresholds of money, a high one halves them."""
+    client.post("/users", json={"user_id": 1, "risk": risk})
+    for time, (kind, code) in enumerate([("withdraw", 1100), ("deposit", 123)]):
+        passes, fires = SCALED[risk][kind]
+        assert codes(client, type=kind, amount=passes, time=1000 * time) == []
+        assert codes(client, type=kind, amount=fires, time=1000 * time + 500) == [code]
+
+
+@pytest.mark.parametrize("risk", SCALED)
+def test_a_rating_leaves_counts_alone(client, risk):
+    """Three withdrawals in a row and three growing deposits are three whatever the rating."""
+    client.post("/users", json={"user_id": 1, "risk": risk})
+    withdrawals = [codes(client, type="withdraw", amount="1.00", time=time) for time in range(3)]
+    deposits = [codes(client, amount=f"{time}.00", time=time) for time in range(3, 6)]
+    assert (withdrawals, deposits) == ([[], [], [30]], [[], [], [300]])
+
+
+# Policies
+
+
+def test_unknown_users_rejected(make_client, sessions):
+    """Under UNKNOWN_USERS=reject an event for an unknown user is a 404 that stores nothing; a known one is served."""
+    client = make_client(unknown_users="reject")
+    problem(client.post("/event", json=an_event(event_id="a")), 404)
+    assert counts(sessions) == NOTHING
+    problem(client.get("/users/1"), 404)
+    client.post("/users", json={"user_id": 1})
+    assert client.post("/event", json=an_event(event_id="a")).status_code == 200
+    assert counts(sessions) == {"users": 1, "user_actions": 1, "alerts": 0}
+
+
+def test_overdraft_rejected(make_client, sessions):
+    """Under OVERDRAFT=reject a withdrawal below zero is a 409 that stores nothing; down to zero it is served."""
+    client = make_client(overdraft="reject")
+    client.post("/users", json={"user_id": 1, "total": "100.00"})
+    problem(client.post("/event", json=an_event(type="withdraw", amount="100.01")), 409)
+    assert counts(sessions) == {"users": 1, "user_actions": 0, "alerts": 0}
+    assert codes(client, type="withdraw", amount="100.00") == []
+    problem(client.post("/event", json=an_event(type="withdraw", amount="0.01")), 409)
+    assert client.get("/users/1").get_json()["balance"] == "0.00"
+    assert [action["seq"] for action in actions(client)["actions"]] == [1]
+
+
+def test_overdraft_rejected_for_an_unknown_user(make_client, sessions):
+    """Under OVERDRAFT=reject the first withdrawal of an unknown user is a 409 that does not even make the user."""
+    client = make_client(overdraft="reject")
+    problem(client.post("/event", json=an_event(type="withdraw")), 409)
+    assert counts(sessions) == NOTHING
+
+
+def test_overdraft_allowed_by_default(client):
+    """By default a balance may go below zero."""
+    assert codes(client, type="withdraw", amount="42.00") == []
+    assert client.get("/users/1").get_json()["balance"] == "-42.00"
+
+
+def test_out_of_order_rejected(make_client, sessions):
+    """Under OUT_OF_ORDER=reject an event older than its user's newest is a 409 that stores nothing."""
+    client = make_client(out_of_order="reject")
+    assert codes(client, time=10) == []
+    problem(client.post("/event", json=an_event(type="withdraw", time=9)), 409)
+    assert counts(sessions)["user_actions"] == 1
+    assert codes(client, type="withdraw", time=10) == []
+    assert codes(client, time=0, user_id=2) == []
+    assert [action["seq"] for action in actions(client)["actions"]] == [2, 1]
+
+
+def test_out_of_order_accepted_by_default(client):
+    """By default an older event is taken and placed where its time puts it."""
+    codes(client, time=10)
+    codes(client, time=9)
+    assert seqs(client) == [1, 2]
+
+
+def test_all_policies_refuse_before_anything_is_stored(make_client, sessions):
+    """With every policy on reject a refused event, however often it is posted, leaves its user untouched."""
+    client = make_client(unknown_users="reject", overdraft="reject", out_of_order="reject")
+    client.post("/users", json={"user_id": 1, "total": "10.00"})
+    codes(client, amount="1.00", time=100)
+    for _ in range(3):
+        problem(client.post("/event", json=an_event(type="withdraw", amount="11.01", time=100)), 409)
+        problem(client.post("/event", json=an_event(amount="1.00", time=99)), 409)
+        problem(client.post("/event", json=an_event(user_id=2)), 404)
+    assert counts(sessions) == {"users": 1, "user_actions": 1, "alerts": 0}
+    assert client.get("/users/1").get_json()["balance"] == "11.00"
+    assert codes(client, type="withdraw", amount="11.00", time=100) == []
+    assert seqs(client) == [2, 1]
