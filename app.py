@@ -2,12 +2,14 @@
 
 import atexit
 import errno
+import gc
 import os
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from flask import Flask
@@ -20,11 +22,13 @@ from watchfiles import PythonFilter
 import logs
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations
-from database.session import make_engine, make_sessions
+from database.session import CommitUncertain, is_settled, make_engine, make_sessions, run
 from routes import events, health, openapi, problems, requests, users
 from routes.context import Context
 from routes.converters import IdConverter
-from rules.engine import Policy, RuleEngine
+from rules.engine import Outcome, Policy, RuleEngine
+from rules.group_commit import GroupCommit
+from rules.model import Event
 from rules.registry import REGISTRY
 
 MAX_BODY = 64 * 1024  # bytes of one request
@@ -63,9 +67,25 @@ def create_app(settings: Settings | None = None) -> Flask:
         accept_out_of_order=settings.out_of_order == "accept",
     )
     sessions = make_sessions(make_engine(settings, settings.database))
+    engine = RuleEngine(policy)
+
+    def process(batch: Sequence[Event]) -> list[Outcome]:
+        return run(sessions, lambda session: engine.process(session, batch))
+
+    def alone(event: Event) -> Outcome:
+        (outcome,) = process([event])
+        return outcome
+
+    group = GroupCommit(process, settings.group_commit_max, may_try_alone)
+    submit = group.submit if settings.group_commit == "on" else alone
     with app.app_context():
-        Context(sessions, RuleEngine(policy), migrations.head()).store()
+        Context(sessions, submit, process, migrations.head()).store()
     return app
+
+
+def may_try_alone(error: Exception, event: Event) -> bool:
+    """Whether an event of a batch that failed with `error` can be tried by itself without being stored twice."""
+    return is_settled(error) or (isinstance(error, CommitUncertain) and event.event_id is not None)
 
 
 def create_worker() -> Flask:
@@ -75,7 +95,13 @@ def create_worker() -> Flask:
     # Until this worker serves, it has the server's own handler, which would swallow the order to stop.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    return create_app()
+    app = create_app()
+    # What is here now stays: leave it out of every later collection, and make those rarer, since requests leave
+    # little behind.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    return app
 
 
 def _end_with_parent(parent: int) -> None:

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     threads: int = Field(16, ge=1, le=256)
     # How long a request waits for a connection, a lock or a statement before it is answered with 503.
     db_timeout: float = Field(5.0, gt=0, le=60)
+    # Whether requests that arrive while others are being committed share the next transaction, and how many can.
+    group_commit: Literal["on", "off"] = "on"
+    group_commit_max: int = Field(256, ge=1, le=10_000)
     global_test_flag: bool = False
 
     rules: Annotated[tuple[int, ...], NoDecode] = DEFAULT_CODES

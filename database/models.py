@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     Text,
+    false,
     func,
     text,
 )
@@ -82,6 +83,9 @@ class UserAction(Base):
     time: Mapped[int] = mapped_column(BigInteger)
     event_id: Mapped[str | None] = mapped_column(Text)
     alert_codes: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    # What judged it, for judging it again: the user's rating and the active rules of that moment.
+    risk: Mapped[str] = mapped_column(Text)
+    rules: Mapped[list[int]] = mapped_column(ARRAY(Integer))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 
@@ -89,10 +93,21 @@ class Alert(Base):
     """One code on one action, with the evidence for it."""
 
     __tablename__ = "alerts"
-    __table_args__ = (ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),
+        CheckConstraint("status IN ('open', 'acknowledged', 'closed')", name="status_known"),
+        # Lists go by the time of the event, newest first, over all users or of one.
+        Index(None, "time", "user_id", "seq", "code"),
+        Index(None, "user_id", "time", "seq", "code"),
+    )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     code: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    time: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(Text, server_default=text("'open'"))
+    # Raised by an event that arrived late, not by the action itself; no longer true since one did.
+    late: Mapped[bool] = mapped_column(server_default=false())
+    superseded: Mapped[bool] = mapped_column(server_default=false())
     evidence: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)

@@ -22,6 +22,16 @@ class Deltas(NamedTuple):
     net: Decimal
 
 
+class Account(NamedTuple):
+    """A locked user as it is after the addition; `is_new` if this transaction made it."""
+
+    user_id: int
+    last_seq: int
+    balance: Decimal
+    risk: str
+    is_new: bool
+
+
 class LastN(NamedTuple):
     """Ask for the `limit` actions of one type that stand last at or before `time`."""
 
@@ -47,8 +57,17 @@ class EventKey(NamedTuple):
     event_id: str
 
 
+class NextN(NamedTuple):
+    """Ask for the `limit` actions of one type that stand first after `time`."""
+
+    user_id: int
+    type: str
+    time: int
+    limit: int
+
+
 class NewAction(NamedTuple):
-    """A row for `user_actions`; `alert_codes` is a PostgreSQL array literal such as {30,123}."""
+    """A row for `user_actions`; `alert_codes` and `rules` are PostgreSQL array literals such as {30,123}."""
 
     user_id: int
     seq: int
@@ -57,107 +76,195 @@ class NewAction(NamedTuple):
     time: int
     event_id: str | None
     alert_codes: str
+    risk: str
+    rules: str
 
 
 class NewAlert(NamedTuple):
-    """A row for `alerts`; `evidence` is JSON text."""
+    """A row for `alerts`; `evidence` is JSON text, `time` that of the action."""
 
     user_id: int
     seq: int
     code: int
+    time: int
     evidence: str
+    late: bool
+    superseded: bool
 
 
-_COUNT_AND_LOCK = """
+class Standing(NamedTuple):
+    """A stored alert, and whether it is superseded from now on."""
+
+    user_id: int
+    seq: int
+    code: int
+    superseded: bool
+
+
+# The statements that judge events are prepared once a connection: planning them costs more than running them. A plan
+# holds for every number of events, because they come as arrays. What belongs together goes to the server in one
+# message, since a round trip costs about as much as a statement; under READ COMMITTED each statement in it still sees
+# what was committed when it began.
+_PREPARE = text("""
+PREPARE count_and_lock (bigint[], bigint[], numeric[], boolean) AS
 INSERT INTO users AS u (user_id, last_seq, net)
-SELECT d.user_id, d.actions, d.net
-FROM unnest(CAST(:user_id AS bigint[]), CAST(:actions AS bigint[]), CAST(:net AS numeric[]))
-    AS d (user_id, actions, net)
-{only_known}
+SELECT d.user_id, d.actions, d.net FROM unnest($1, $2, $3) AS d (user_id, actions, net)
+WHERE $4 OR EXISTS (SELECT FROM users AS k WHERE k.user_id = d.user_id)
 ORDER BY d.user_id
-ON CONFLICT (user_id) DO UPDATE SET last_seq = u.last_seq + excluded.last_seq, net = u.net + excluded.net
-RETURNING u.user_id, u.last_seq, u.balance, u.risk, (xmax = 0) AS is_new
-"""
-_COUNT_AND_LOCK_ALL = text(_COUNT_AND_LOCK.format(only_known=""))
-_COUNT_AND_LOCK_KNOWN = text(
-    _COUNT_AND_LOCK.format(only_known="WHERE EXISTS (SELECT FROM users AS k WHERE k.user_id = d.user_id)")
-)
+ON CONFLICT (user_id) DO UPDATE SET last_seq = u.last_seq + excluded.last_seq, net = u.net + excluded.net;
 
-
-def count_and_lock(session: Session, deltas: Sequence[Deltas], create: bool) -> Sequence[Row[Any]]:
-    """Add `deltas` (sorted by user) to their users and lock them until the transaction ends.
-
-    With `create` unknown users are made; without it they are left out of the answer. Returns for each user
-    `user_id, last_seq, balance, risk, is_new`, as they are after the addition.
-    """
-    statement = _COUNT_AND_LOCK_ALL if create else _COUNT_AND_LOCK_KNOWN
-    return session.execute(statement, _columns(Deltas, deltas)).all()
-
-
-_READ_HISTORY = text("""
-SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes
-FROM unnest(CAST(:last_user_id AS bigint[]), CAST(:last_type AS text[]), CAST(:last_time AS bigint[]),
-            CAST(:last_limit AS bigint[])) AS l (user_id, type, time, "limit")
+PREPARE read_history (bigint[], bigint[], text[], bigint[], bigint[], bigint[], text[], bigint[], bigint[],
+                      bigint[], text[]) AS
+SELECT user_id, last_seq AS seq, risk AS type, balance AS amount, CAST(xmax = 0 AS integer) AS time,
+    NULL AS event_id, NULL AS alert_codes, true AS is_user
+FROM users WHERE user_id = ANY ($1)
+UNION ALL
+SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
+FROM unnest($2, $3, $4, $5) AS l (user_id, type, time, "limit")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
     WHERE x.user_id = l.user_id AND x.type = l.type AND x.time <= l.time
     ORDER BY x.time DESC, x.seq DESC LIMIT l."limit"
 ) AS a
 UNION ALL
-SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes
-FROM unnest(CAST(:between_user_id AS bigint[]), CAST(:between_type AS text[]), CAST(:between_start AS bigint[]),
-            CAST(:between_end AS bigint[])) AS w (user_id, type, "start", "end")
+SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
+FROM unnest($6, $7, $8, $9) AS w (user_id, type, "start", "end")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
     WHERE x.user_id = w.user_id AND x.type = w.type AND x.time BETWEEN w."start" AND w."end"
     ORDER BY x.time, x.seq
 ) AS a
 UNION ALL
-SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes
-FROM unnest(CAST(:event_user_id AS bigint[]), CAST(:event_event_id AS text[])) AS e (user_id, event_id)
+SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
+FROM unnest($10, $11) AS e (user_id, event_id)
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x WHERE x.user_id = e.user_id AND x.event_id = e.event_id LIMIT 1
-) AS a
+) AS a;
+
+PREPARE insert_actions (bigint[], bigint[], text[], numeric[], bigint[], text[], text[], text[], text[]) AS
+INSERT INTO user_actions (user_id, seq, type, amount, time, event_id, alert_codes, risk, rules)
+SELECT n.user_id, n.seq, n.type, n.amount, n.time, n.event_id, CAST(n.alert_codes AS integer[]), n.risk,
+    CAST(n.rules AS integer[])
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    AS n (user_id, seq, type, amount, time, event_id, alert_codes, risk, rules);
+
+PREPARE insert_alerts (bigint[], bigint[], integer[], bigint[], text[], boolean[], boolean[]) AS
+INSERT INTO alerts (user_id, seq, code, time, evidence, late, superseded)
+SELECT n.user_id, n.seq, n.code, n.time, CAST(n.evidence AS jsonb), n.late, n.superseded
+FROM unnest($1, $2, $3, $4, $5, $6, $7) AS n (user_id, seq, code, time, evidence, late, superseded);
+""")
+
+_BEGIN_LOCK_AND_READ = text("""
+BEGIN;
+EXECUTE count_and_lock (:user_id, :actions, :net, :create);
+EXECUTE read_history (:user_id, :last_user_id, :last_type, :last_time, :last_limit, :between_user_id, :between_type,
+    :between_start, :between_end, :event_user_id, :event_event_id)
 """)
 
 
-def read_history(
-    session: Session, last: Sequence[LastN], between: Sequence[Between], keys: Sequence[EventKey]
-) -> Sequence[Row[Any]]:
-    """All stored actions that any of the requests asks for, in one statement; some may come more than once.
+def begin_lock_and_read(
+    session: Session,
+    deltas: Sequence[Deltas],
+    create: bool,
+    last: Sequence[LastN],
+    between: Sequence[Between],
+    keys: Sequence[EventKey],
+) -> tuple[list[Account], Sequence[Row[Any]]]:
+    """Begin a transaction, add `deltas` (sorted by user) to their users, lock them, and read their history.
 
-    It must run after `count_and_lock`, as a statement of its own: only then does it see what other
-    transactions committed while this one waited for the lock.
+    With `create` unknown users are made; without it they are left out of the answer. The history is every stored
+    action that any of the requests asks for; some may come more than once.
     """
-    values = _columns(LastN, last, "last_") | _columns(Between, between, "between_")
-    return session.execute(_READ_HISTORY, values | _columns(EventKey, keys, "event_")).all()
+    # BEGIN, COMMIT and ROLLBACK are in the statements themselves.
+    connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+    if not connection.info.get("prepared"):
+        connection.execute(_PREPARE)
+        connection.info["prepared"] = True
+    values = _columns(Deltas, deltas) | {"create": create}
+    values |= _columns(LastN, last, "last_") | _columns(Between, between, "between_")
+    rows = session.execute(_BEGIN_LOCK_AND_READ, values | _columns(EventKey, keys, "event_")).all()
+    accounts = [Account(row.user_id, row.seq, row.amount, row.type, bool(row.time)) for row in rows if row.is_user]
+    return accounts, [row for row in rows if not row.is_user]
 
 
-_INSERT_ACTIONS = text("""
-INSERT INTO user_actions (user_id, seq, type, amount, time, event_id, alert_codes)
-SELECT n.user_id, n.seq, n.type, n.amount, n.time, n.event_id, CAST(n.alert_codes AS integer[])
-FROM unnest(CAST(:user_id AS bigint[]), CAST(:seq AS bigint[]), CAST(:type AS text[]), CAST(:amount AS numeric[]),
-            CAST(:time AS bigint[]), CAST(:event_id AS text[]), CAST(:alert_codes AS text[]))
-    AS n (user_id, seq, type, amount, time, event_id, alert_codes)
+_READ_AROUND = text("""
+WITH around AS (
+    SELECT a.* FROM unnest(CAST(:last_user_id AS bigint[]), CAST(:last_type AS text[]), CAST(:last_time AS bigint[]),
+                           CAST(:last_limit AS bigint[])) AS l (user_id, type, time, "limit")
+    CROSS JOIN LATERAL (
+        SELECT * FROM user_actions AS x
+        WHERE x.user_id = l.user_id AND x.type = l.type AND x.time <= l.time
+        ORDER BY x.time DESC, x.seq DESC LIMIT l."limit"
+    ) AS a
+    UNION
+    SELECT a.* FROM unnest(CAST(:next_user_id AS bigint[]), CAST(:next_type AS text[]), CAST(:next_time AS bigint[]),
+                           CAST(:next_limit AS bigint[])) AS f (user_id, type, time, "limit")
+    CROSS JOIN LATERAL (
+        SELECT * FROM user_actions AS x
+        WHERE x.user_id = f.user_id AND x.type = f.type AND x.time > f.time
+        ORDER BY x.time, x.seq LIMIT f."limit"
+    ) AS a
+    UNION
+    SELECT a.* FROM unnest(CAST(:between_user_id AS bigint[]), CAST(:between_type AS text[]),
+                           CAST(:between_start AS bigint[]), CAST(:between_end AS bigint[]))
+        AS w (user_id, type, "start", "end")
+    CROSS JOIN LATERAL (
+        SELECT * FROM user_actions AS x
+        WHERE x.user_id = w.user_id AND x.type = w.type AND x.time BETWEEN w."start" AND w."end"
+        ORDER BY x.time, x.seq
+    ) AS a
+)
+SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.risk, a.rules,
+    ARRAY(SELECT l.code FROM alerts AS l WHERE (l.user_id, l.seq) = (a.user_id, a.seq) AND NOT superseded) AS standing,
+    ARRAY(SELECT l.code FROM alerts AS l WHERE (l.user_id, l.seq) = (a.user_id, a.seq) AND l.superseded) AS superseded
+FROM around AS a
 """)
 
 
-def insert_actions(session: Session, actions: Sequence[NewAction]) -> None:
-    """Store `actions`."""
-    session.execute(_INSERT_ACTIONS, _columns(NewAction, actions))
+def read_around(
+    session: Session, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
+) -> Sequence[Row[Any]]:
+    """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts."""
+    values = _columns(LastN, last, "last_") | _columns(NextN, following, "next_")
+    return session.execute(_READ_AROUND, values | _columns(Between, between, "between_")).all()
 
 
-_INSERT_ALERTS = text("""
-INSERT INTO alerts (user_id, seq, code, evidence)
-SELECT n.user_id, n.seq, n.code, CAST(n.evidence AS jsonb)
-FROM unnest(CAST(:user_id AS bigint[]), CAST(:seq AS bigint[]), CAST(:code AS integer[]), CAST(:evidence AS text[]))
-    AS n (user_id, seq, code, evidence)
+_INSERT_ACTIONS = """
+EXECUTE insert_actions (:user_id, :seq, :type, :amount, :time, :event_id, :alert_codes, :risk, :rules);
+"""
+_INSERT_ALERTS = """
+EXECUTE insert_alerts (:alert_user_id, :alert_seq, :alert_code, :alert_time, :alert_evidence, :alert_late,
+    :alert_superseded);
+"""
+_STORE = text(f"{_INSERT_ACTIONS} COMMIT")
+_STORE_WITH_ALERTS = text(f"{_INSERT_ACTIONS} {_INSERT_ALERTS} COMMIT")
+
+
+def store_and_commit(session: Session, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:
+    """Store `actions` and `alerts` and commit the transaction."""
+    values = _columns(NewAction, actions)
+    if alerts:
+        session.execute(_STORE_WITH_ALERTS, values | _columns(NewAlert, alerts, "alert_"))
+    else:
+        session.execute(_STORE, values)
+
+
+def roll_back(session: Session) -> None:
+    """Undo the transaction that `begin_lock_and_read` began."""
+    session.execute(text("ROLLBACK"))
+
+
+_SUPERSEDE = text("""
+UPDATE alerts AS l SET superseded = s.superseded
+FROM unnest(CAST(:user_id AS bigint[]), CAST(:seq AS bigint[]), CAST(:code AS integer[]),
+            CAST(:superseded AS boolean[])) AS s (user_id, seq, code, superseded)
+WHERE l.user_id = s.user_id AND l.seq = s.seq AND l.code = s.code
 """)
 
 
-def insert_alerts(session: Session, alerts: Sequence[NewAlert]) -> None:
-    """Store `alerts`."""
-    session.execute(_INSERT_ALERTS, _columns(NewAlert, alerts))
+def supersede(session: Session, alerts: Sequence[Standing]) -> None:
+    """Mark stored alerts as superseded, or as standing again."""
+    session.execute(_SUPERSEDE, _columns(Standing, alerts))
 
 
 _TAKE_BACK = text("""
@@ -170,7 +277,7 @@ _FORGET_USERS = text("DELETE FROM users WHERE user_id = ANY (CAST(:user_id AS bi
 
 
 def take_back(session: Session, deltas: Sequence[Deltas]) -> None:
-    """Undo what `count_and_lock` added for events that were not stored after all."""
+    """Undo what was added to users for events that are not stored after all."""
     session.execute(_TAKE_BACK, _columns(Deltas, deltas))
 
 

@@ -34,6 +34,8 @@ def make_engine(settings: Settings, url: str) -> Engine:
     server_settings = {
         "statement_timeout": milliseconds,
         "lock_timeout": milliseconds,
+        # One plan for every number of events: they come as arrays.
+        "plan_cache_mode": "force_generic_plan",
         # Compiling a statement that takes a fraction of a millisecond costs more than running it.
         "jit": "off",
         # A client that stalls within a transaction would hold its users' locks.
@@ -55,6 +57,15 @@ def make_engine(settings: Settings, url: str) -> Engine:
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
     """Sessions on `engine`. Objects stay readable after a commit."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def abandon(session: Session) -> None:
+    """Undo what a session has begun by statements of its own, so that its connection is clean for the next one."""
+    try:
+        session.connection().exec_driver_sql("ROLLBACK")
+        session.close()
+    except SQLAlchemyError:
+        session.invalidate()
 
 
 def commit(session: Session) -> None:
@@ -83,6 +94,13 @@ def run(sessions: sessionmaker[Session], work: Callable[[Session], T]) -> T:
             if not again or attempt == ATTEMPTS:
                 raise
             attempt += 1
+
+
+def is_settled(error: Exception) -> bool:
+    """Whether, after `error`, the database is there and certainly has not stored the work: trying again can help."""
+    if isinstance(error, DBAPIError):
+        return not error.connection_invalidated and sqlstate(error) is not None
+    return not isinstance(error, SQLAlchemyError | CommitUncertain)
 
 
 def sqlstate(error: DBAPIError) -> str | None:

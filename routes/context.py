@@ -1,6 +1,6 @@
 """What the views work with: the database and the rule engine of the running application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -8,7 +8,8 @@ from flask import current_app
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.session import run
-from rules.engine import RuleEngine
+from rules.engine import Outcome
+from rules.model import Event
 
 T = TypeVar("T")
 
@@ -20,7 +21,8 @@ class Context:
     """Made once for each application by `create_app`."""
 
     sessions: sessionmaker[Session]
-    engine: RuleEngine
+    submit: Callable[[Event], Outcome]  # one event, perhaps in one transaction with others
+    process: Callable[[Sequence[Event]], list[Outcome]]  # many events, in one transaction
     head: str  # the newest migration
 
     def store(self) -> None:

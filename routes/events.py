@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 
 from routes.answers import json_answer
-from routes.context import context, with_session
+from routes.context import context
 from routes.json_body import read_object, validate
 from routes.openapi import Operation, describe
 from routes.problems import FieldProblem, Problem
@@ -30,7 +30,7 @@ def post_event() -> Response:
     data = read_object()
     problems = named_twice(data) + _take_key(data)
     event = validate(EventRequest, data, problems).event()
-    (outcome,) = with_session(lambda session: context().engine.process(session, [event]))
+    outcome = context().submit(event)
     if isinstance(outcome, Refusal):
         raise Problem(STATUS[outcome.reason], outcome.detail, kind=outcome.reason.replace("_", "-"))
     decision = {"alert": bool(outcome.codes), "alert_codes": outcome.codes, "user_id": outcome.user_id}

@@ -8,17 +8,29 @@ actions and alerts (one statement each). The number of statements does not grow 
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, cast
 
+from sqlalchemy.exc import DBAPIError  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import queries  # noqa: TID251
-from database.queries import Between, Deltas, EventKey, LastN, NewAction, NewAlert  # noqa: TID251
-from database.session import commit  # noqa: TID251
+from database.queries import (  # noqa: TID251
+    Between,
+    Deltas,
+    EventKey,
+    LastN,
+    NewAction,
+    NewAlert,
+    NextN,
+    Standing,
+)
+from database.session import CommitUncertain, abandon  # noqa: TID251
+from rules import late
 from rules.base import Reach, Rule, RuleInForce, reach
+from rules.ledger import Account, AlertState, JudgedBy, Known, Ledger
 from rules.model import (
     ACTION_TYPES,
     LAST_TIME,
@@ -28,9 +40,9 @@ from rules.model import (
     Event,
     Finding,
     Risk,
-    Timeline,
     Value,
 )
+from rules.registry import REGISTRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,8 @@ class RuleEngine:
             for risk in RISKS
             for kind in ACTION_TYPES
         }
+        self._codes = tuple(rule.code for rule in policy.rules)
+        self._surroundings = late.Reach(REGISTRY.values())
         # Which user has which rating is known only under the lock; no rating looks further back than another.
         self._reach: dict[ActionType, dict[ActionType, Reach]] = {
             kind: reach([in_force for risk in RISKS for in_force in self._rules[risk, kind]]) for kind in ACTION_TYPES
@@ -84,47 +98,50 @@ class RuleEngine:
         Ends the session's transaction: committed, or rolled back where no event was stored. Raises what the
         database raises, and CommitUncertain when the connection broke during the commit.
         """
-        ledger = self._open(session, events)
-        outcomes = [self._settle(ledger, event) for event in events]
-        if not ledger.actions:
-            session.rollback()  # nothing was stored: neither counts nor new users may stay
-            return outcomes
-        queries.insert_actions(session, ledger.actions)
-        if ledger.alerts:
-            queries.insert_alerts(session, ledger.alerts)
-        _return_unused(session, ledger)
-        commit(session)
+        try:
+            ledger = self._open(session, events)
+            outcomes = [self._settle(ledger, event) for event in events]
+            if ledger.stored:
+                self._repair(session, ledger)
+                _return_unused(session, ledger)
+                self._store(session, ledger)
+            else:
+                queries.roll_back(session)  # nothing is stored: neither counts nor new users may stay
+        except BaseException:
+            abandon(session)
+            raise
+        session.close()  # the transaction has ended: the connection goes back to the pool
         return outcomes
 
-    def _open(self, session: Session, events: Sequence[Event]) -> "_Ledger":
+    def _open(self, session: Session, events: Sequence[Event]) -> Ledger:
         """Lock the users, read their history, and lay both out for judging."""
         deltas = _deltas(events)
-        rows = queries.count_and_lock(session, deltas, self._policy.create_users)
+        users, history = queries.begin_lock_and_read(
+            session, deltas, self._policy.create_users, *self._requests(events)
+        )
         added = {delta.user_id: delta for delta in deltas}
-        accounts = {
-            row.user_id: _Account(
-                risk=row.risk,
-                is_new=row.is_new,
-                next_seq=row.last_seq - added[row.user_id].actions + 1,
-                balance=row.balance - added[row.user_id].net,
-                unused=added[row.user_id],
-            )
-            for row in rows
-        }
-        ledger = _Ledger(accounts)
-        for row in queries.read_history(session, *self._requests(events)):
-            action = Action(row.seq, row.type, row.amount, row.time)
-            accounts[row.user_id].stored[row.seq] = action
+        accounts = {}
+        for user in users:
+            _, actions, net = added[user.user_id]
+            next_seq, balance = user.last_seq - actions + 1, user.balance - net
+            risk = cast(Risk, user.risk)
+            accounts[user.user_id] = Account(user.user_id, risk, user.is_new, next_seq, balance, actions, net)
+        ledger = Ledger(accounts)
+        stored: dict[int, dict[int, Action]] = defaultdict(dict)
+        for row in history:
+            action = stored[row.user_id][row.seq] = Action(row.seq, row.type, row.amount, row.time)
             if row.event_id is not None:
-                ledger.known[row.user_id, row.event_id] = (action, tuple(row.alert_codes))
-        for account in accounts.values():
-            for action in sorted(account.stored.values(), key=lambda action: action.place):
-                account.timeline.add(action)
+                ledger.known[row.user_id, row.event_id] = Known(action, tuple(row.alert_codes))
+        for user_id, actions_of_user in stored.items():
+            accounts[user_id].load(actions_of_user)
         return ledger
 
     def _requests(self, events: Sequence[Event]) -> tuple[list[LastN], list[Between], list[EventKey]]:
         """The least to read for judging `events`, by what their rules declare."""
-        last: dict[tuple[int, ActionType, int], int] = {}
+        # The newest action of each type shows whether an event is late.
+        last: dict[tuple[int, ActionType, int], int] = {
+            (user_id, kind, LAST_TIME): 1 for user_id in {event.user_id for event in events} for kind in ACTION_TYPES
+        }
         spans: dict[tuple[int, ActionType], list[tuple[int, int]]] = defaultdict(list)
         for event in events:
             for kind, look in self._reach[event.type].items():
@@ -133,18 +150,10 @@ class RuleEngine:
                     last[place] = max(last.get(place, 0), look.count)
                 if look.seconds is not None:
                     spans[event.user_id, kind].append((max(0, event.time - look.seconds), event.time))
-        if not self._policy.accept_out_of_order:
-            newest = ((user_id, kind, LAST_TIME) for user_id in {e.user_id for e in events} for kind in ACTION_TYPES)
-            for place in newest:
-                last[place] = max(last.get(place, 0), 1)
         keys = {EventKey(event.user_id, event.event_id) for event in events if event.event_id is not None}
-        return (
-            [LastN(*place, count) for place, count in last.items()],
-            [Between(*whose, start, end) for whose, of_one in spans.items() for start, end in _merged(of_one)],
-            list(keys),
-        )
+        return [LastN(*place, count) for place, count in last.items()], _merged(spans), list(keys)
 
-    def _settle(self, ledger: "_Ledger", event: Event) -> Outcome:
+    def _settle(self, ledger: Ledger, event: Event) -> Outcome:
         """Judge one event and enter it into the ledger, or say why it is refused."""
         account = ledger.accounts.get(event.user_id)
         if account is None:
@@ -161,17 +170,59 @@ class RuleEngine:
         if not self._policy.accept_out_of_order and newest is not None and event.time < newest.time:
             return Refusal("out_of_order", f"The user's newest action is at time {newest.time}.")
 
-        action = Action(account.next_seq, event.type, event.amount, event.time)
-        account.enter(action, signed)
+        action = account.enter(event, signed)
+        codes = self._judge(account, action)
+        ledger.stored.append((event, action, codes))
+        if event.event_id is not None:
+            ledger.known[event.user_id, event.event_id] = Known(action, codes)
+        return Verdict(event.user_id, codes)
+
+    def _judge(self, account: Account, action: Action) -> tuple[int, ...]:
+        """The codes that `action` raises as it arrives."""
         history = account.timeline.at(action)
-        codes = ()
-        for in_force in self._rules[account.risk, event.type]:
+        account.judged[action.seq] = JudgedBy(account.risk, self._codes)
+        codes: tuple[int, ...] = ()
+        for in_force in self._rules[account.risk, action.type]:
             finding = in_force.rule.check(history, in_force.parameters)
             if finding is not None:
                 code = in_force.rule.code
                 codes += (code,)
-                ledger.alerts.append(NewAlert(event.user_id, action.seq, code, _evidence(in_force, finding)))
-        ledger.actions.append(
+                account.alerts[action.seq, code] = AlertState(stands=True, evidence=_evidence(in_force, finding))
+        return codes
+
+    def _repair(self, session: Session, ledger: Ledger) -> None:
+        """Judge again what events that came late can change."""
+        arrived = [(account.user_id, action.time) for account in ledger.accounts.values() for action in account.late]
+        if not arrived:
+            return
+        count, seconds = self._surroundings.count, self._surroundings.seconds
+        spans = {
+            (user_id, kind): [
+                (max(0, time - seconds), min(LAST_TIME, time + seconds)) for whose, time in arrived if whose == user_id
+            ]
+            for user_id in {user_id for user_id, _ in arrived}
+            for kind in ACTION_TYPES
+        }
+        places = [(user_id, kind, time) for user_id, time in dict.fromkeys(arrived) for kind in ACTION_TYPES]
+        last = [LastN(*place, count) for place in places]
+        following = [NextN(*place, count) for place in places]
+        stored: dict[int, dict[int, Action]] = defaultdict(dict)
+        for row in queries.read_around(session, last, following, _merged(spans)):
+            account = ledger.accounts[row.user_id]
+            stored[row.user_id][row.seq] = Action(row.seq, row.type, row.amount, row.time)
+            account.judged[row.seq] = JudgedBy(row.risk, tuple(row.rules))
+            account.alerts |= {(row.seq, code): AlertState(stands=True) for code in row.standing}
+            account.alerts |= {(row.seq, code): AlertState(stands=False) for code in row.superseded}
+        for user_id, actions in stored.items():
+            ledger.accounts[user_id].load(actions)
+        for account in ledger.accounts.values():
+            if account.late:
+                late.repair(account, REGISTRY.values(), RuleInForce.for_risk, _evidence)
+
+    def _store(self, session: Session, ledger: Ledger) -> None:
+        """Store the batch and commit."""
+        rules = _array(self._codes)
+        actions = [
             NewAction(
                 event.user_id,
                 action.seq,
@@ -179,41 +230,30 @@ class RuleEngine:
                 event.amount,
                 event.time,
                 event.event_id,
-                "{" + ",".join(str(code) for code in codes) + "}",
+                _array(codes),
+                ledger.accounts[event.user_id].risk,
+                rules,
             )
-        )
-        if event.event_id is not None:
-            ledger.known[event.user_id, event.event_id] = (action, codes)
-        return Verdict(event.user_id, codes)
-
-
-class _Account:
-    """One locked user while a batch is judged: the state before each event, and what is left of the count."""
-
-    def __init__(self, risk: str, is_new: bool, next_seq: int, balance: Decimal, unused: Deltas) -> None:
-        self.risk = cast(Risk, risk)
-        self.is_new = is_new
-        self.next_seq = next_seq
-        self.balance = balance
-        self.unused = unused
-        self.stored: dict[int, Action] = {}
-        self.timeline = Timeline()
-
-    def enter(self, action: Action, signed: Decimal) -> None:
-        self.timeline.add(action)
-        self.next_seq += 1
-        self.balance += signed
-        self.unused = Deltas(self.unused.user_id, self.unused.actions - 1, self.unused.net - signed)
-
-
-class _Ledger:
-    """All that one batch reads and writes."""
-
-    def __init__(self, accounts: dict[int, _Account]) -> None:
-        self.accounts = accounts
-        self.known: dict[tuple[int, str], tuple[Action, tuple[int, ...]]] = {}
-        self.actions: list[NewAction] = []
-        self.alerts: list[NewAlert] = []
+            for event, action, codes in ledger.stored
+        ]
+        new: list[NewAlert] = []
+        changed: list[Standing] = []
+        for account in ledger.accounts.values():
+            for (seq, code), state in account.alerts.items():
+                if state.evidence is not None:
+                    time = account.times[seq]
+                    alert = NewAlert(account.user_id, seq, code, time, state.evidence, state.late, not state.stands)
+                    new.append(alert)
+                elif state.changed:
+                    changed.append(Standing(account.user_id, seq, code, not state.stands))
+        if changed:
+            queries.supersede(session, changed)
+        try:
+            queries.store_and_commit(session, actions, new)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise CommitUncertain from error
+            raise
 
 
 def _deltas(events: Iterable[Event]) -> list[Deltas]:
@@ -229,25 +269,36 @@ def _signed(event: Event) -> Decimal:
     return event.amount if event.type == "deposit" else -event.amount
 
 
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    # Overlapping windows of one user are read once.
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
+def _merged(spans: Mapping[tuple[int, ActionType], Iterable[tuple[int, int]]]) -> list[Between]:
+    # Overlapping windows of one user and type are read once.
+    merged: list[Between] = []
+    for (user_id, kind), of_one in spans.items():
+        begin = len(merged)
+        for start, end in sorted(of_one):
+            if len(merged) > begin and start <= merged[-1].end:
+                merged[-1] = merged[-1]._replace(end=max(end, merged[-1].end))
+            else:
+                merged.append(Between(user_id, kind, start, end))
     return merged
 
 
-def _return_unused(session: Session, ledger: _Ledger) -> None:
+def _return_unused(session: Session, ledger: Ledger) -> None:
     # Users were counted up for every event before any was judged; refused and replayed ones give that back.
-    unused = [account for account in ledger.accounts.values() if account.unused.actions]
-    gone = {a.unused.user_id for a in unused if a.is_new and a.next_seq == 1}
-    if back := [a.unused for a in unused if a.unused.user_id not in gone]:
+    unused = [account for account in ledger.accounts.values() if account.unused_actions]
+    gone = [account.user_id for account in unused if account.is_new and account.next_seq == 1]
+    back = [
+        Deltas(account.user_id, account.unused_actions, account.unused_net)
+        for account in unused
+        if not (account.is_new and account.next_seq == 1)
+    ]
+    if back:
         queries.take_back(session, back)
     if gone:
-        queries.forget_users(session, list(gone))
+        queries.forget_users(session, gone)
+
+
+def _array(codes: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, codes)) + "}"
 
 
 def _evidence(in_force: RuleInForce, finding: Finding) -> str:

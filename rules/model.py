@@ -120,6 +120,18 @@ class Timeline:
         actions = self._series[None].actions
         return actions[-1] if actions else None
 
+    def following(self, action: Action, count: int, of: ActionType | None = None) -> list[Action]:
+        """The first `count` actions (of one type, if given) after `action`, oldest first."""
+        series = self._series[of]
+        start = bisect_right(series.places, action.place)
+        return series.actions[start : start + count]
+
+    def between(self, after: tuple[int, int], until: int, of: ActionType | None = None) -> list[Action]:
+        """The actions (of one type, if given) after the place `after` with `time` up to `until`, oldest first."""
+        series = self._series[of]
+        start = bisect_right(series.places, after)
+        return series.actions[start : bisect_right(series.places, (until, LAST_TIME))]
+
     def at(self, action: Action) -> "History":
         """The history as `action` sees it: everything up to and including it, nothing later."""
         return History(self._series, action)

@@ -32,6 +32,14 @@ class Account:
     stored: list[Posted] = field(default_factory=list)
     answers: list[list[int]] = field(default_factory=list)
 
+    def standing(self, active: frozenset[int]) -> list[tuple[int, int]]:
+        """(seq, code) of every alert that holds on the whole history, judged in the order of time."""
+        found = []
+        for seq, event in enumerate(self.stored, start=1):
+            before = [e for s, e in enumerate(self.stored, start=1) if (e.time, s) < (event.time, seq)]
+            found += [(seq, code) for code in codes(before, event, self.risk) if code in active]
+        return found
+
     @property
     def balance(self) -> int:
         return self.opening + sum(e.cents if e.type == "deposit" else -e.cents for e in self.stored)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import queries
 from rules.base import Rule
 from rules.engine import Outcome, Policy, Refusal, RuleEngine
-from rules.model import Event
+from rules.model import LAST_TIME, Event
 from rules.registry import REGISTRY
 from tests.integration.oracle import Account, Oracle, Posted
 
@@ -83,7 +83,7 @@ def assert_stored(sessions: sessionmaker[Session], oracle: Oracle, offset: int) 
     with sessions() as session:
         users = session.execute(text(f"SELECT user_id, last_seq, balance FROM users {mine}"), ids).all()
         rows = session.execute(text(f"SELECT * FROM user_actions {mine}, seq"), ids).all()
-        alerts = session.execute(text(f"SELECT user_id, seq, code FROM alerts {mine}, seq"), ids).all()
+        alerts = session.execute(text(f"SELECT * FROM alerts {mine}, seq"), ids).all()
 
     expected = sorted(oracle.accounts.items())
     assert [(u.user_id - offset, u.last_seq, int(u.balance * 100)) for u in users] == [
@@ -96,9 +96,10 @@ def assert_stored(sessions: sessionmaker[Session], oracle: Oracle, offset: int) 
     ] == actions
     answers = [(user, seq, answer) for user, a in expected for seq, answer in enumerate(a.answers, start=1)]
     assert [(r.user_id - offset, r.seq, r.alert_codes) for r in rows] == answers
-    assert sorted((a.user_id - offset, a.seq, a.code) for a in alerts) == sorted(
-        (user, seq, code) for user, seq, answer in answers for code in answer
-    )
+    answered = {(user, seq, code) for user, seq, answer in answers for code in answer}
+    assert {(a.user_id - offset, a.seq, a.code) for a in alerts if not a.late} == answered
+    truth = {(user, *alert) for user, account in expected for alert in account.standing(oracle.active)}
+    assert {(a.user_id - offset, a.seq, a.code) for a in alerts if not a.superseded} == truth
 
 
 @check
@@ -133,3 +134,40 @@ def test_refusals_and_replays_equal_the_oracle(
             "refused" if e in refusals else e for e in map(str, expected)
         ]
     assert_stored(sessions, oracle, offset)
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> tuple[list[Posted], list[Posted]]:
+    """Events of one user in the order of time, and in another order in which equal times keep theirs."""
+    amounts = st.sampled_from(CENTS)
+    times = draw(st.lists(TIMES | st.sampled_from([LAST_TIME, LAST_TIME - 1, LAST_TIME - 30]), min_size=2, max_size=25))
+    events = [
+        Posted(NEW_USER, draw(TYPES), draw(amounts), time, f"event {number}")
+        for number, time in enumerate(sorted(times))
+    ]
+    shuffled = draw(st.permutations(events))
+    turns = {time: iter([event for event in events if event.time == time]) for time in times}
+    return events, [next(turns[event.time]) for event in shuffled]
+
+
+@settings(check, max_examples=150)
+@given(orders=arrivals(), cut=st.integers(1, 25))
+def test_standing_alerts_do_not_depend_on_the_order_of_arrival(
+    sessions: sessionmaker[Session], orders: tuple[list[Posted], list[Posted]], cut: int
+) -> None:
+    """The same events in any order, one by one or in batches, end with the same standing alerts."""
+    engine = RuleEngine(Policy(rules(frozenset(REGISTRY))))
+    standing = text("""
+        SELECT a.event_id, l.code FROM alerts AS l JOIN user_actions AS a USING (user_id, seq)
+        WHERE user_id = :user AND NOT superseded ORDER BY 1, 2
+    """)
+    found = []
+    for order, size in ((orders[0], 1), (orders[1], 1), (orders[1], cut)):
+        offset = next(offsets) * 10
+        for start in range(0, len(order), size):
+            process(sessions, engine, order[start : start + size], offset)
+        with sessions() as session:
+            found.append([tuple(row) for row in session.execute(standing, {"user": offset + NEW_USER})])
+    in_time, one_by_one, in_batches = found
+    assert one_by_one == in_time
+    assert in_batches == in_time

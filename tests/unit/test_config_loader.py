@@ -42,6 +42,8 @@ def test_defaults() -> None:
         "workers": 2,
         "threads": 16,
         "db_timeout": 5.0,
+        "group_commit": "on",
+        "group_commit_max": 256,
         "global_test_flag": False,
         "rules": (1100, 30, 300, 123),
         "unknown_users": "create",
