@@ -45,6 +45,7 @@ console: .venv/.run ## psql on the database in use
 
 start: ## start PostgreSQL and the service in Docker
 	@grep -qs '^DB_PASSWORD=.' .env || test -n "$$DB_PASSWORD" || { umask 077; \
+		test -z "$$(tail -c 1 .env 2>/dev/null)" || echo >> .env; \
 		echo "DB_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >> .env; echo "wrote a new DB_PASSWORD to .env"; }
 	docker compose up --detach --build --wait
 
@@ -65,8 +66,8 @@ clean: ## remove the environments; the data in .local stays
 	rm -rf .venv .tools
 
 .tools/.ready: Makefile
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
-	@$(PYTHON) -m venv --clear .tools
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	@"$(PYTHON)" -m venv --clear .tools
 	@.tools/bin/python -m pip install --quiet pipenv==$(PIPENV_RELEASE)
 	@touch $@
 

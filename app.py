@@ -3,6 +3,7 @@
 import atexit
 import errno
 import gc
+import multiprocessing
 import os
 import signal
 import socket
@@ -15,8 +16,6 @@ from contextlib import ExitStack
 from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
-from sqlalchemy import make_url
-from sqlalchemy.exc import OperationalError
 from watchfiles import PythonFilter
 
 import logs
@@ -90,11 +89,14 @@ def may_try_alone(error: Exception, event: Event) -> bool:
 
 def create_worker() -> Flask:
     """The application as one of the server's processes, which ends when the server itself has died."""
-    # Ctrl+C reaches every process of the terminal; the server alone answers it, and stops its workers by SIGTERM.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Ctrl+C, or closing the terminal, reaches every process there; the server alone answers it, and stops its workers
+    # by SIGTERM.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     # Until this worker serves, it has the server's own handler, which would swallow the order to stop.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with_parent, args=(parent.pid,), daemon=True).start()
     app = create_app()
     # What is here now stays: leave it out of every later collection, and make those rarer, since requests leave
     # little behind.
@@ -104,7 +106,7 @@ def create_worker() -> Flask:
     return app
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent(parent: int | None) -> None:
     # A worker that outlives a killed server would go on holding the port.
     while os.getppid() == parent:
         time.sleep(0.2)
@@ -112,45 +114,34 @@ def _end_with_parent(parent: int) -> None:
 
 
 def main() -> None:
-    """Migrate the database and serve until SIGINT or SIGTERM.
+    """Migrate the database and serve until SIGINT, SIGTERM or SIGHUP.
 
     Ends the process with status 2 for bad settings and with 1 where the database cannot be used.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # until the server takes over
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # until the server takes over
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     try:
         with ExitStack() as stack:
             settings = load_settings()
-            _check_port(settings)
+            address = _free_address(settings)
             url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
-            _migrate(url)
+            migrations.upgrade(url)
             os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
-            _serve(settings)
+            _serve(settings, address)
     except SettingsError as error:
         sys.exit(_complaint(error, 2))
-    except (embedded.EmbeddedError, DatabaseUnusable) as error:
+    except (embedded.EmbeddedError, migrations.MigrationError) as error:
         sys.exit(_complaint(error, 1))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
 
-class DatabaseUnusable(Exception):
-    """The configured database does not let us in, or its tables cannot be brought up to date."""
-
-
-def _migrate(url: str) -> None:
-    try:
-        migrations.upgrade(url)
-    except OperationalError as error:
-        where = make_url(url).render_as_string(hide_password=True)
-        raise DatabaseUnusable(f"The database at {where} cannot be used: {error.orig}") from None
-
-
-def _serve(settings: Settings) -> None:
-    Granian(
+def _serve(settings: Settings, address: str) -> None:
+    server = Granian(
         "app:create_worker",
         factory=True,
         interface=Interfaces.WSGI,
-        address=settings.backend_host,
+        address=address,
         port=settings.backend_port,
         workers=1 if settings.global_test_flag else settings.workers,
         blocking_threads=settings.threads,
@@ -161,19 +152,22 @@ def _serve(settings: Settings) -> None:
         reload=settings.global_test_flag,
         reload_paths=[migrations.ROOT],
         reload_filter=PythonFilter,
-    ).serve()
+    )
+    # By default the server takes SIGHUP for an order to restart its workers, and would outlive its terminal.
+    server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
+    server.serve()
 
 
-def _check_port(settings: Settings) -> None:
-    # The server itself would only say "address in use", and only after the database has been started.
-    address = (settings.backend_host, settings.backend_port)
+def _free_address(settings: Settings) -> str:
+    # The server itself takes only numbers, and would say "address in use" only after the database was started.
+    name, port = settings.backend_host, settings.backend_port
     try:
-        socket.create_server(
-            address, family=socket.AF_INET6 if ":" in settings.backend_host else socket.AF_INET
-        ).close()
+        family, *_, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        socket.create_server(place[:2], family=family).close()
     except OSError as error:
-        name = "BACKEND_PORT" if error.errno == errno.EADDRINUSE else "BACKEND_HOST, BACKEND_PORT"
-        raise SettingsError([f"{name}: cannot listen on {address[0]}:{address[1]}: {error.strerror}"]) from None
+        setting = "BACKEND_PORT" if error.errno == errno.EADDRINUSE else "BACKEND_HOST, BACKEND_PORT"
+        raise SettingsError([f"{setting}: cannot listen on {name}:{port}: {error.strerror}"]) from None
+    return str(place[0])
 
 
 def _complaint(error: Exception, status: int) -> int:

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     # Requests that one worker works on at once; each holds at most one database connection.
     threads: int = Field(16, ge=1, le=256)
     # How long a request waits for a connection, a lock or a statement before it is answered with 503.
-    db_timeout: float = Field(5.0, gt=0, le=60)
+    db_timeout: float = Field(5.0, ge=0.1, le=60)
     # Whether requests that arrive while others are being committed share the next transaction, and how many can.
     group_commit: Literal["on", "off"] = "on"
     group_commit_max: int = Field(256, ge=1, le=10_000)

@@ -14,14 +14,19 @@ from database.models import Base
 ADVISORY_LOCK = 7_310_042
 # A migration that waits for a lock stops everyone who comes after it: give up instead.
 LOCK_TIMEOUT = "4s"
+# Another runner may have much to do first, but one that hangs must not hold up a start for ever.
+TURN_TIMEOUT = "60s"
+STATEMENT_TIMEOUT = "10min"
 
 
 def migrate(connection: Connection) -> None:
     """Run the migrations on `connection`, all in one transaction."""
     context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
     with context.begin_transaction():
+        connection.execute(text(f"SET LOCAL lock_timeout = '{TURN_TIMEOUT}'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
         context.run_migrations()
 
 

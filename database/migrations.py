@@ -5,6 +5,9 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +27,20 @@ def head() -> str:
     return revision
 
 
+class MigrationError(Exception):
+    """The database does not let us in, or its tables cannot be brought up to date; the message says where and why."""
+
+
 def upgrade(url: str) -> None:
-    """Bring the database at `url` to the newest revision; nothing happens where it is there already."""
-    command.upgrade(config(url), "head")
+    """Bring the database at `url` to the newest revision; nothing happens where it is there already.
+
+    Raises MigrationError.
+    """
+    try:
+        command.upgrade(config(url), "head")
+    except (DBAPIError, CommandError) as error:
+        # Only the place: passwords can stand in more than one part of a URL.
+        place = make_url(url)
+        reason = getattr(error, "orig", None) or error
+        where = f"{place.database} on {place.host or 'the local socket'}"
+        raise MigrationError(f"The database {where} cannot be used: {str(reason).strip()}") from None

@@ -9,6 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from config_loader import Settings
+from database import watchdog
 
 T = TypeVar("T")
 
@@ -17,9 +18,10 @@ APPLICATION_NAME = "transaction-alerts"
 # Serialization failure and deadlock: PostgreSQL has undone the transaction and asks to try it again.
 _TRY_AGAIN = {"40001", "40P01"}
 # The database cannot serve now: connection (08), resources such as disk and connections (53), operator
-# intervention and timeouts (57), system (58), a lock not to be had, read-only, tables not there yet.
+# intervention and timeouts (57), system (58), a lock not to be had, read-only, tables not there yet, a role that may
+# not come in or may not use them.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
-_AWAY_CODES = {"55P03", "25006", "42P01", "3D000", "28000", "28P01"}
+_AWAY_CODES = {"55P03", "25006", "42P01", "3D000", "28000", "28P01", "42501"}
 
 ATTEMPTS = 3
 
@@ -41,7 +43,7 @@ def make_engine(settings: Settings, url: str) -> Engine:
         # A client that stalls within a transaction would hold its users' locks.
         "idle_in_transaction_session_timeout": 2 * milliseconds,
     }
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=settings.threads,
         max_overflow=0,
@@ -49,9 +51,13 @@ def make_engine(settings: Settings, url: str) -> Engine:
         connect_args={
             "application_name": APPLICATION_NAME,
             "connect_timeout": max(2, int(settings.db_timeout)),  # libpq takes 2 seconds at least
+            "tcp_user_timeout": milliseconds,
             "options": " ".join(f"-c {name}={value}" for name, value in server_settings.items()),
         },
     )
+    # The longest that a transaction can rightly take: a lock, and three statements.
+    watchdog.watch(engine, 4 * settings.db_timeout)
+    return engine
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:

@@ -4,6 +4,7 @@ Run by `make console`.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -25,7 +26,8 @@ def main() -> int:
             return 1
         # The password goes by the environment: arguments can be read by every user of the machine.
         environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
-        address = url.set(drivername="postgresql", password=None).render_as_string()
+        address = url._replace(drivername="postgresql", password=None).render_as_string()
+        signal.signal(signal.SIGINT, lambda *_: None)  # psql's own: it stops a query, not psql
         return subprocess.run([embedded.bin_dir() / "psql", address, *sys.argv[1:]], env=environment).returncode
 
 

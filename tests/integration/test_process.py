@@ -50,6 +50,20 @@ def test_a_signal_stops_everything_in_time(start_service: StartService, how: sig
     assert "refused to gracefully stop" not in service.output()
 
 
+def test_a_closed_terminal_stops_the_service(start_service: StartService) -> None:
+    """SIGHUP, which a closing terminal sends to all processes, ends the service too."""
+    service = start_service()
+    os.killpg(service.group, signal.SIGHUP)
+    assert service.process is not None
+    service.process.wait(STOP_SECONDS)
+    assert group_is_gone(service.group)
+
+
+def test_a_host_may_be_a_name(start_service: StartService) -> None:
+    """BACKEND_HOST takes what everyone types: localhost."""
+    assert deposit(start_service(BACKEND_HOST="localhost"), 1, 0).status_code == 200
+
+
 def test_workers_do_not_outlive_a_killed_server(start_service: StartService) -> None:
     """After kill -9 of the server its workers end too, so that the port is free for the next one."""
     service = start_service()
@@ -189,8 +203,23 @@ def test_a_taken_port_is_a_clear_error(start_service: StartService, tmp_path: Pa
 
 def test_a_database_out_of_reach_is_a_clear_error(tmp_path: Path) -> None:
     """A configured database that cannot be reached ends the process; the password stays unsaid."""
-    url = f"postgresql://user:topsecret@127.0.0.1:{free_port()}/alerts"
-    ended = run_app({"DATABASE_URL": url, "BACKEND_PORT": str(free_port())}, tmp_path)
+    url = f"postgresql://user:{{password}}@127.0.0.1:{free_port()}/alerts{{query}}"
+    for password, query in (("topsecret", ""), ("", "?password=topsecret"), ("topsecret", "?schema=public")):
+        assert_refused(url.format(password=password, query=query), tmp_path)
+
+
+def test_tables_that_are_not_ours_are_a_clear_error(database_url: str, tmp_path: Path) -> None:
+    """A database of a newer release, which this one does not know how to migrate, ends the process."""
+    connection = psycopg2.connect(database_url.replace("+psycopg2", ""))
+    with connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE alembic_version SET version_num = 'newer'")
+    connection.close()
+    assert_refused(database_url, tmp_path)
+
+
+def assert_refused(database_url: str, tmp_path: Path) -> None:
+    """The service ends at once, says that the database cannot be used, and nothing that it should not."""
+    ended = run_app({"DATABASE_URL": database_url, "BACKEND_PORT": str(free_port())}, tmp_path)
     assert ended.returncode == 1
     assert "cannot be used" in ended.stderr
     assert "topsecret" not in ended.stderr

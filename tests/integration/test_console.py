@@ -1,0 +1,44 @@
+"""`make console`: psql on the database that the service uses."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import create_engine, make_url, text
+
+from tests.service import ROOT
+
+
+def console(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What psql prints for one query."""
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.console", "-Atc", "SELECT current_user, count(*) FROM users"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_configured_database_with_its_password(database_url: str, tmp_path: Path) -> None:
+    """It logs in with the configured password, and keeps it out of the arguments that others can read."""
+    engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE ROLE ada_console LOGIN PASSWORD 'p@ss w/rd%'"))
+        connection.execute(text("GRANT SELECT ON users TO ada_console"))
+        try:
+            url = make_url(database_url).set(username="ada_console", password="p@ss w/rd%")
+            shown = console(tmp_path, DATABASE_URL=url.render_as_string(hide_password=False))
+        finally:
+            connection.execute(text("DROP OWNED BY ada_console"))
+            connection.execute(text("DROP ROLE ada_console"))
+    engine.dispose()
+    assert (shown.stdout, shown.stderr, shown.returncode) == ("ada_console|0\n", "", 0)
+
+
+def test_bad_settings_are_told(tmp_path: Path) -> None:
+    """It names a bad setting instead of starting anything."""
+    shown = console(tmp_path, DATABASE_URL="mysql://x")
+    assert (shown.returncode, "DATABASE_URL" in shown.stderr, list(tmp_path.iterdir())) == (1, True, [])

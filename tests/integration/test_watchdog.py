@@ -1,0 +1,45 @@
+"""A database that hangs: it takes connections and gives no answer, so that none of its own timeouts fires."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app import create_app
+from config_loader import load_settings
+from database import embedded, migrations
+
+EVENT = {"type": "withdraw", "amount": "150.00", "user_id": 1, "time": 0, "event_id": "first"}
+
+
+@contextmanager
+def stopped(cluster: Path) -> Iterator[None]:
+    """All processes of the PostgreSQL in `cluster` stand still."""
+    postmaster = int((cluster / "postmaster.pid").read_text().splitlines()[0])
+    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    children = [int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == postmaster]
+    for pid in (postmaster, *children):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in (postmaster, *children):
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_database_that_hangs_is_a_503_and_heals(folder: Path) -> None:
+    """Every request that meets a hanging database is answered with 503, and the next ones with what they ask for."""
+    with embedded.use(folder, fsync="off") as url:
+        migrations.upgrade(url)
+        app = create_app(load_settings(None, database_url=url, db_timeout=0.2))
+        client = app.test_client()
+        assert client.get("/readyz").status_code == 200
+        with stopped(folder / "postgres"):
+            answers = [client.get("/readyz"), client.post("/event", json=EVENT), client.post("/event", json=EVENT)]
+        assert [answer.status_code for answer in answers] == [503, 503, 503]
+        assert [answer.headers["Retry-After"] for answer in answers] == ["1", "1", "1"]
+        assert client.post("/event", json=EVENT).get_json()["alert_codes"] == [1100]
+        assert client.get("/users/1").get_json()["balance"] == "-150.00"
+        app.extensions["transaction-alerts"].sessions.kw["bind"].dispose()
