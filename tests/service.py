@@ -45,6 +45,12 @@ class Service:
         assert self.process is not None
         return self.process.pid
 
+    def workers(self) -> list[int]:
+        """The process ids of its workers, oldest first."""
+        assert self.process is not None
+        table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        return sorted(int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == self.process.pid)
+
     def start(self) -> None:
         """Start it and wait until it is ready for events."""
         self.process = subprocess.Popen(

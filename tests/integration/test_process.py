@@ -75,11 +75,7 @@ def test_workers_do_not_outlive_a_killed_server(start_service: StartService) -> 
 def test_a_killed_worker_is_replaced(start_service: StartService) -> None:
     """After kill -9 of a worker the service goes on."""
     service = start_service(WORKERS="1")
-    assert service.process is not None
-    children = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    (worker,) = (
-        int(pid) for pid, parent in map(str.split, children.splitlines()) if int(parent) == service.process.pid
-    )
+    (worker,) = service.workers()
     os.kill(worker, signal.SIGKILL)
     service.wait_until_ready()
     assert deposit(service, 1, 0).status_code == 200

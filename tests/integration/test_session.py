@@ -318,7 +318,7 @@ def test_defects_are_not_away(statement: str, code: str, database_url: str) -> N
 @pytest.fixture
 def impatient(database_url: str) -> Iterator[Sessions]:
     """Sessions as the service makes them, with one connection and a twentieth of a second for every wait."""
-    engine = make_engine(load_settings(None, threads=1, db_timeout=0.05), database_url)
+    engine = make_engine(load_settings(None, threads=1, db_timeout=0.1), database_url)
     yield make_sessions(engine)
     engine.dispose()
 
