@@ -5,9 +5,11 @@ import errno
 import gc
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -19,18 +21,19 @@ from granian.constants import Interfaces
 from watchfiles import PythonFilter
 
 import logs
+from commands.replay import replay
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations
 from database.session import CommitUncertain, is_settled, make_engine, make_sessions, run
-from routes import events, health, openapi, problems, requests, users
+from routes import alerts, bodies, events, health, openapi, problems, requests, users
+from routes import metrics as metrics_page
 from routes.context import Context
-from routes.converters import IdConverter
+from routes.converters import AlertIdConverter, IdConverter
 from rules.engine import Outcome, Policy, RuleEngine
 from rules.group_commit import GroupCommit
 from rules.model import Event
 from rules.registry import REGISTRY
 
-MAX_BODY = 64 * 1024  # bytes of one request
 STOP_SECONDS = 5  # for the requests under way when the service is told to stop
 
 
@@ -50,35 +53,44 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.database is None:
         raise SettingsError(["DATABASE_URL: the application needs a database"])
     logs.configure(readable=settings.global_test_flag)
+    # Not above: the server imports this module before it has a folder for the metrics of its workers.
+    import metrics
 
     app = Flask("app", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = bodies.MAX_BODY
     app.url_map.merge_slashes = False  # an odd path is a 404, not a redirect
     app.url_map.converters["id"] = IdConverter
-    requests.register(app)
+    app.url_map.converters["alert"] = AlertIdConverter
+    requests.register(app, metrics.request_done)
     problems.register(app)
-    for resource in (events, users, health, openapi):
+    for resource in (events, alerts, users, health, openapi, metrics_page):
         app.register_blueprint(resource.blueprint)
+    app.cli.add_command(replay)
     policy = Policy(
         rules=tuple(REGISTRY[code] for code in settings.rules),
         create_users=settings.unknown_users == "create",
         allow_overdraft=settings.overdraft == "allow",
         accept_out_of_order=settings.out_of_order == "accept",
     )
-    sessions = make_sessions(make_engine(settings, settings.database))
-    engine = RuleEngine(policy)
+    database = make_engine(settings, settings.database)
+    metrics.watch_pool(database)
+    sessions = make_sessions(database)
+    recorder = metrics.Recorder()
+    engine = RuleEngine(policy, recorder)
 
-    def process(batch: Sequence[Event]) -> list[Outcome]:
-        return run(sessions, lambda session: engine.process(session, batch))
+    def process(batch: Sequence[Event], atomic: bool = False) -> list[Outcome]:
+        return run(sessions, lambda session: engine.process(session, batch, atomic))
 
     def alone(event: Event) -> Outcome:
         (outcome,) = process([event])
         return outcome
 
-    group = GroupCommit(process, settings.group_commit_max, may_try_alone)
+    group = GroupCommit(process, settings.group_commit_max, may_try_alone, recorder)
     submit = group.submit if settings.group_commit == "on" else alone
     with app.app_context():
-        Context(sessions, submit, process, migrations.head()).store()
+        Context(
+            sessions, submit, process, migrations.head(), lambda: (metrics.exposition(), metrics.CONTENT_TYPE)
+        ).store()
     return app
 
 
@@ -110,6 +122,7 @@ def _end_with_parent(parent: int | None) -> None:
     # A worker that outlives a killed server would go on holding the port.
     while os.getppid() == parent:
         time.sleep(0.2)
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)  # a killed server cannot
     os._exit(1)
 
 
@@ -127,6 +140,7 @@ def main() -> None:
             url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
             migrations.upgrade(url)
             os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_metrics_folder())
             _serve(settings, address)
     except SettingsError as error:
         sys.exit(_complaint(error, 2))
@@ -156,6 +170,13 @@ def _serve(settings: Settings, address: str) -> None:
     # By default the server takes SIGHUP for an order to restart its workers, and would outlive its terminal.
     server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
     server.serve()
+
+
+def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
+    # In memory where the system has such a place: a process that writes to a mapped file on a full disk is killed.
+    memory = "/dev/shm"  # noqa: S108
+    where = memory if os.access(memory, os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="transaction-alerts-", dir=where, ignore_cleanup_errors=True)
 
 
 def _free_address(settings: Settings) -> str:

@@ -4,14 +4,14 @@ The statements that judge events take arrays and keep one text for every number 
 so that the server and SQLAlchemy see the same few statements for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, select, text, tuple_, union_all
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, and_, select, text, tuple_, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database.models import User, UserAction
+from database.models import Alert, User, UserAction
 
 
 class Deltas(NamedTuple):
@@ -33,10 +33,11 @@ class Account(NamedTuple):
 
 
 class LastN(NamedTuple):
-    """Ask for the `limit` actions of one type that stand last at or before `time`."""
+    """Ask for the `limit` actions of one type that stand last in the times after `after`, up to `time`."""
 
     user_id: int
     type: str
+    after: int
     time: int
     limit: int
 
@@ -113,22 +114,22 @@ WHERE $4 OR EXISTS (SELECT FROM users AS k WHERE k.user_id = d.user_id)
 ORDER BY d.user_id
 ON CONFLICT (user_id) DO UPDATE SET last_seq = u.last_seq + excluded.last_seq, net = u.net + excluded.net;
 
-PREPARE read_history (bigint[], bigint[], text[], bigint[], bigint[], bigint[], text[], bigint[], bigint[],
+PREPARE read_history (bigint[], bigint[], text[], bigint[], bigint[], bigint[], bigint[], text[], bigint[], bigint[],
                       bigint[], text[]) AS
 SELECT user_id, last_seq AS seq, risk AS type, balance AS amount, CAST(xmax = 0 AS integer) AS time,
     NULL AS event_id, NULL AS alert_codes, true AS is_user
 FROM users WHERE user_id = ANY ($1)
 UNION ALL
 SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
-FROM unnest($2, $3, $4, $5) AS l (user_id, type, time, "limit")
+FROM unnest($2, $3, $4, $5, $6) AS l (user_id, type, after, time, "limit")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
-    WHERE x.user_id = l.user_id AND x.type = l.type AND x.time <= l.time
+    WHERE x.user_id = l.user_id AND x.type = l.type AND x.time > l.after AND x.time <= l.time
     ORDER BY x.time DESC, x.seq DESC LIMIT l."limit"
 ) AS a
 UNION ALL
 SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
-FROM unnest($6, $7, $8, $9) AS w (user_id, type, "start", "end")
+FROM unnest($7, $8, $9, $10) AS w (user_id, type, "start", "end")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
     WHERE x.user_id = w.user_id AND x.type = w.type AND x.time BETWEEN w."start" AND w."end"
@@ -136,7 +137,7 @@ CROSS JOIN LATERAL (
 ) AS a
 UNION ALL
 SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
-FROM unnest($10, $11) AS e (user_id, event_id)
+FROM unnest($11, $12) AS e (user_id, event_id)
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x WHERE x.user_id = e.user_id AND x.event_id = e.event_id LIMIT 1
 ) AS a;
@@ -154,12 +155,12 @@ SELECT n.user_id, n.seq, n.code, n.time, CAST(n.evidence AS jsonb), n.late, n.su
 FROM unnest($1, $2, $3, $4, $5, $6, $7) AS n (user_id, seq, code, time, evidence, late, superseded);
 """)
 
-_BEGIN_LOCK_AND_READ = text("""
+_BEGIN_LOCK_AND_READ = """
 BEGIN;
-EXECUTE count_and_lock (:user_id, :actions, :net, :create);
-EXECUTE read_history (:user_id, :last_user_id, :last_type, :last_time, :last_limit, :between_user_id, :between_type,
-    :between_start, :between_end, :event_user_id, :event_event_id)
-""")
+EXECUTE count_and_lock (%(user_id)s, %(actions)s, %(net)s, %(create)s);
+EXECUTE read_history (%(user_id)s, %(last_user_id)s, %(last_type)s, %(last_after)s, %(last_time)s, %(last_limit)s,
+    %(between_user_id)s, %(between_type)s, %(between_start)s, %(between_end)s, %(event_user_id)s, %(event_event_id)s)
+"""
 
 
 def begin_lock_and_read(
@@ -175,14 +176,13 @@ def begin_lock_and_read(
     With `create` unknown users are made; without it they are left out of the answer. The history is every stored
     action that any of the requests asks for; some may come more than once.
     """
-    # BEGIN, COMMIT and ROLLBACK are in the statements themselves.
-    connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+    connection = session.connection()
     if not connection.info.get("prepared"):
         connection.execute(_PREPARE)
         connection.info["prepared"] = True
     values = _columns(Deltas, deltas) | {"create": create}
     values |= _columns(LastN, last, "last_") | _columns(Between, between, "between_")
-    rows = session.execute(_BEGIN_LOCK_AND_READ, values | _columns(EventKey, keys, "event_")).all()
+    rows = connection.exec_driver_sql(_BEGIN_LOCK_AND_READ, values | _columns(EventKey, keys, "event_")).all()
     accounts = [Account(row.user_id, row.seq, row.amount, row.type, bool(row.time)) for row in rows if row.is_user]
     return accounts, [row for row in rows if not row.is_user]
 
@@ -230,23 +230,24 @@ def read_around(
 
 
 _INSERT_ACTIONS = """
-EXECUTE insert_actions (:user_id, :seq, :type, :amount, :time, :event_id, :alert_codes, :risk, :rules);
+EXECUTE insert_actions (%(user_id)s, %(seq)s, %(type)s, %(amount)s, %(time)s, %(event_id)s,
+    %(alert_codes)s, %(risk)s, %(rules)s);
 """
 _INSERT_ALERTS = """
-EXECUTE insert_alerts (:alert_user_id, :alert_seq, :alert_code, :alert_time, :alert_evidence, :alert_late,
-    :alert_superseded);
+EXECUTE insert_alerts (%(alert_user_id)s, %(alert_seq)s, %(alert_code)s, %(alert_time)s, %(alert_evidence)s,
+    %(alert_late)s, %(alert_superseded)s);
 """
-_STORE = text(f"{_INSERT_ACTIONS} COMMIT")
-_STORE_WITH_ALERTS = text(f"{_INSERT_ACTIONS} {_INSERT_ALERTS} COMMIT")
+_STORE = f"{_INSERT_ACTIONS} COMMIT"
+_STORE_WITH_ALERTS = f"{_INSERT_ACTIONS} {_INSERT_ALERTS} COMMIT"
 
 
 def store_and_commit(session: Session, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:
     """Store `actions` and `alerts` and commit the transaction."""
     values = _columns(NewAction, actions)
     if alerts:
-        session.execute(_STORE_WITH_ALERTS, values | _columns(NewAlert, alerts, "alert_"))
+        session.connection().exec_driver_sql(_STORE_WITH_ALERTS, values | _columns(NewAlert, alerts, "alert_"))
     else:
-        session.execute(_STORE, values)
+        session.connection().exec_driver_sql(_STORE, values)
 
 
 def roll_back(session: Session) -> None:
@@ -339,7 +340,7 @@ def page_of_actions(
     limit: int,
     start: int | None,
     end: int | None,
-    before: tuple[int, int] | None,
+    before: tuple[int, ...] | None,
 ) -> Sequence[UserAction]:
     """Up to `limit` actions of a user, newest (time, seq) first.
 
@@ -350,16 +351,79 @@ def page_of_actions(
     # One stretch of the index a type, each as long as the page, instead of a second index without the type.
     for action_type in ("deposit", "withdraw"):
         page = select(UserAction.seq).where(UserAction.user_id == user_id, UserAction.type == action_type)
-        if start is not None:
-            page = page.where(UserAction.time >= start)
-        if end is not None:
-            page = page.where(UserAction.time <= end)
-        if before is not None:
-            page = page.where(tuple_(*place) < tuple_(*before))
+        page = page.where(*_stretch(place, start, end, before))
         pages.append(page.order_by(*(column.desc() for column in place)).limit(limit))
     seqs = union_all(*pages).subquery()
     rows = select(UserAction).where(UserAction.user_id == user_id, UserAction.seq.in_(select(seqs.c.seq)))
     return session.scalars(rows.order_by(*(column.desc() for column in place)).limit(limit)).all()
+
+
+# Alerts
+
+AlertRow = Row[Alert, str, Decimal]  # with the type and the amount of its action
+
+_ALERTS = select(Alert, UserAction.type, UserAction.amount).join(
+    UserAction, and_(UserAction.user_id == Alert.user_id, UserAction.seq == Alert.seq)
+)
+
+
+class AlertFilter(NamedTuple):
+    """Ask for the alerts that fit all that is given; `risk` is their user's rating of this moment."""
+
+    user_id: int | None = None
+    code: int | None = None
+    status: str | None = None
+    risk: str | None = None
+    late: bool | None = None
+    superseded: bool | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+def page_of_alerts(
+    session: Session, wanted: AlertFilter, limit: int, before: tuple[int, ...] | None
+) -> Sequence[AlertRow]:
+    """Up to `limit` of the `wanted` alerts, newest (time, user_id, seq, code) first, each with its action.
+
+    The filter's `start` and `end` bound the time of the action in seconds, both included; `before` is the
+    (time, user_id, seq, code) to go on behind.
+    """
+    place: tuple[InstrumentedAttribute[int], ...] = (Alert.time, Alert.user_id, Alert.seq, Alert.code)
+    if wanted.user_id is not None:
+        # Within one user the index goes by (time, seq, code): the user's id would only hide that.
+        place = (Alert.time, Alert.seq, Alert.code)
+        before = before and (before[0], *before[2:])
+    page = _ALERTS.where(*_stretch(place, wanted.start, wanted.end, before))
+    page = page.order_by(*(column.desc() for column in place)).limit(limit)
+    for column in (Alert.user_id, Alert.code, Alert.status, Alert.late, Alert.superseded):
+        if (value := getattr(wanted, column.key)) is not None:
+            page = page.where(column == value)
+    if wanted.risk is not None:
+        page = page.join(User, User.user_id == Alert.user_id).where(User.risk == wanted.risk)
+    return session.execute(page).all()
+
+
+def get_alert(session: Session, user_id: int, seq: int, code: int) -> AlertRow | None:
+    """The alert with its action, or None."""
+    one = _ALERTS.where(Alert.user_id == user_id, Alert.seq == seq, Alert.code == code)
+    return session.execute(one).one_or_none()
+
+
+# Pages
+
+
+def _stretch(
+    place: tuple[InstrumentedAttribute[int], ...], start: int | None, end: int | None, before: tuple[int, ...] | None
+) -> Iterator[ColumnElement[bool]]:
+    """What rows with a time (the first of `place`) in [start, end] that stand behind `before` fulfil."""
+    time = place[0]
+    if start is not None:
+        yield time >= start
+    # One upper bound, the tighter: given both, PostgreSQL may begin at the wider one and walk down to the other.
+    if before is not None and (end is None or before[0] <= end):
+        yield tuple_(*place) < tuple_(*before)
+    elif end is not None:
+        yield time <= end
 
 
 # State of the database

@@ -45,6 +45,9 @@ def make_engine(settings: Settings, url: str) -> Engine:
     }
     engine = create_engine(
         url,
+        # A statement is its own transaction unless somebody says BEGIN: the engine does so in its statements,
+        # others with `begin`. It saves two round trips on everything that only reads.
+        isolation_level="AUTOCOMMIT",
         pool_size=settings.threads,
         max_overflow=0,
         pool_timeout=settings.db_timeout,
@@ -63,6 +66,11 @@ def make_engine(settings: Settings, url: str) -> Engine:
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
     """Sessions on `engine`. Objects stay readable after a commit."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def begin(session: Session) -> None:
+    """Make all that `session` does from here to `commit` one transaction. It must not have done anything yet."""
+    session.connection(execution_options={"isolation_level": "READ COMMITTED"})
 
 
 def abandon(session: Session) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from flask import current_app
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,14 +16,21 @@ T = TypeVar("T")
 _KEY = "transaction-alerts"
 
 
+class Process(Protocol):
+    """Stores and judges many events in one transaction; with `atomic`, all of them or none."""
+
+    def __call__(self, events: Sequence[Event], /, atomic: bool = False) -> list[Outcome]: ...
+
+
 @dataclass(frozen=True)
 class Context:
     """Made once for each application by `create_app`."""
 
     sessions: sessionmaker[Session]
     submit: Callable[[Event], Outcome]  # one event, perhaps in one transaction with others
-    process: Callable[[Sequence[Event]], list[Outcome]]  # many events, in one transaction
+    process: Process
     head: str  # the newest migration
+    exposition: Callable[[], tuple[bytes, str]]  # the metrics, and their content type
 
     def store(self) -> None:
         """Make it what `context()` gives to the views of the current application."""

@@ -2,7 +2,7 @@
 
 from werkzeug.routing import BaseConverter, ValidationError
 
-from routes.schemas import MAX_ID
+from routes.schemas import MAX_CODE, MAX_ID
 
 
 class IdConverter(BaseConverter):
@@ -15,3 +15,16 @@ class IdConverter(BaseConverter):
         if (number := int(value)) > MAX_ID:
             raise ValidationError
         return number
+
+
+class AlertIdConverter(BaseConverter):
+    """An alert's id in a path: user_id, seq and code, each as plain digits; anything else is a 404."""
+
+    regex = "[1-9][0-9]{0,18}-[1-9][0-9]{0,18}-[1-9][0-9]{0,9}"
+
+    def to_python(self, value: str) -> tuple[int, int, int]:
+        """The three numbers. Raises ValidationError (answered with 404) where one is too large."""
+        user_id, seq, code = map(int, value.split("-"))
+        if user_id > MAX_ID or seq > MAX_ID or code > MAX_CODE:
+            raise ValidationError
+        return user_id, seq, code

@@ -1,17 +1,32 @@
-"""POST /event: one event in, its alert codes out."""
+"""POST /event: one event in, its alert codes out. POST /events: the same for many."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from flask import Blueprint, Response, request
 
 from routes.answers import json_answer
 from routes.context import context
-from routes.json_body import read_object, validate
+from routes.json_body import read_items, read_object, validate
 from routes.openapi import Operation, describe
+from routes.paging import read_query
 from routes.problems import FieldProblem, Problem
-from routes.schemas import Decision, EventRequest, named_twice
-from rules.engine import Refusal
+from routes.schemas import (
+    MAX_EVENTS,
+    Decision,
+    EventRequest,
+    EventsAnswer,
+    EventsProblemAnswer,
+    EventsQuery,
+    EventsRequest,
+    named_twice,
+)
+from rules.engine import Outcome, Refusal, Verdict
+from rules.model import Event
 
 blueprint = Blueprint("events", __name__)
 
+MAX_EVENTS_BODY = 16 * 1024 * 1024  # bytes, unpacked: MAX_EVENTS of 1,600 bytes each
 STATUS = {"unknown_user": 404, "overdraft": 409, "out_of_order": 409, "event_id_conflict": 409}
 
 
@@ -32,9 +47,83 @@ def post_event() -> Response:
     event = validate(EventRequest, data, problems).event()
     outcome = context().submit(event)
     if isinstance(outcome, Refusal):
-        raise Problem(STATUS[outcome.reason], outcome.detail, kind=outcome.reason.replace("_", "-"))
-    decision = {"alert": bool(outcome.codes), "alert_codes": outcome.codes, "user_id": outcome.user_id}
-    return json_answer(decision, headers={"Idempotent-Replayed": "true"} if outcome.replayed else None)
+        raise _problem(outcome)
+    return json_answer(_decision(outcome), headers={"Idempotent-Replayed": "true"} if outcome.replayed else None)
+
+
+@blueprint.post("/events")
+@describe(
+    Operation(
+        body=EventsRequest,
+        lines=True,
+        query=EventsQuery,
+        answers={200: EventsAnswer},
+        problems=(400, 413, 415, 503),
+        refusal=EventsProblemAnswer,
+    )
+)
+def post_events() -> Response:
+    """Store and judge many events.
+
+    They are judged in the order given, as if posted one by one, and committed together. Good events are stored and
+    bad ones reported, each under its index; with `atomic=true` one bad event refuses all. The body is a JSON array or
+    one event a line (NDJSON), at most 10,000 events or 16 MiB, and may come with `Content-Encoding: gzip`.
+    """
+    atomic = read_query(EventsQuery).atomic
+    results = _judged([_event(item) for item in read_items(MAX_EVENTS, MAX_EVENTS_BODY)], atomic)
+    rejected = sum(isinstance(result, Problem) for result in results)
+    answer = {
+        "accepted": len(results) - rejected,
+        "rejected": rejected,
+        "results": [{"index": index} | _shown(result) for index, result in enumerate(results)],
+    }
+    if atomic and rejected:
+        raise Problem(400, "Nothing was stored: some of the events are bad.", more=answer)
+    return json_answer(answer)
+
+
+def _event(item: Any) -> Event | Problem:
+    if isinstance(item, Problem):  # a line that is no JSON
+        return item
+    if not isinstance(item, dict):
+        return Problem(400, "The event must be a JSON object.")
+    try:
+        return validate(EventRequest, item, named_twice(item)).event()
+    except Problem as problem:
+        return problem
+
+
+def _judged(items: Sequence[Event | Problem], atomic: bool) -> Sequence[Verdict | Problem]:
+    events = [item for item in items if isinstance(item, Event)]
+    if atomic and len(events) < len(items):
+        return _all_refused(items)  # without judging the others: their neighbours are missing
+    outcomes = iter(context().process(events, atomic) if events else [])
+    results = [_result(next(outcomes)) if isinstance(item, Event) else item for item in items]
+    refused = any(isinstance(result, Problem) for result in results)
+    return _all_refused(results) if atomic and refused else results
+
+
+def _all_refused(results: Sequence[Event | Verdict | Problem]) -> Sequence[Problem]:
+    with_others = Problem(424, "It was refused together with the bad ones.")
+    return [result if isinstance(result, Problem) else with_others for result in results]
+
+
+def _result(outcome: Outcome) -> Verdict | Problem:
+    return _problem(outcome) if isinstance(outcome, Refusal) else outcome
+
+
+def _shown(result: Verdict | Problem) -> dict[str, Any]:
+    if isinstance(result, Problem):
+        return {"problem": result.document()}
+    return _decision(result) | ({"replayed": True} if result.replayed else {})
+
+
+def _problem(refusal: Refusal) -> Problem:
+    return Problem(STATUS[refusal.reason], refusal.detail, kind=refusal.reason.replace("_", "-"))
+
+
+def _decision(verdict: Verdict) -> dict[str, Any]:
+    return {"alert": bool(verdict.codes), "alert_codes": verdict.codes, "user_id": verdict.user_id}
 
 
 def _take_key(data: dict[str, object]) -> list[FieldProblem]:

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, built from the routes and the very models that validate them, and its page at /docs."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,16 @@ from werkzeug.routing import Rule
 
 from routes.answers import json_answer
 from routes.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
-from routes.schemas import EventId, EventRequest, Id, ProblemAnswer, UserRequest
+from routes.schemas import (
+    AlertDetailAnswer,
+    AlertId,
+    EventId,
+    EventRequest,
+    EventsRequest,
+    Id,
+    ProblemAnswer,
+    UserRequest,
+)
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Response])
 
@@ -33,6 +43,8 @@ _PROBLEMS = {
     500: (Problem(500, "The service has a defect; the log has more under this request id."),),
     503: (Problem(503, DATABASE_AWAY),),
 }
+_BAD_QUERY = Problem(400, "The query has bad parameters.", errors=[FieldProblem("/limit", "must be a whole number")])
+_UNKNOWN_ALERT = Problem(404, "There is no alert 7-3-123.", kind="unknown-alert")
 _CONFLICTS: dict[type[BaseModel] | None, tuple[Problem, ...]] = {
     EventRequest: (
         Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
@@ -40,6 +52,28 @@ _CONFLICTS: dict[type[BaseModel] | None, tuple[Problem, ...]] = {
         Problem(409, "The user's newest action is at time 10.", kind="out-of-order"),
     ),
     UserRequest: (Problem(409, "User 7 exists.", kind="user-exists"),),
+}
+_OF_EVENTS = {
+    400: (
+        Problem(
+            400,
+            "Nothing was stored: some of the events are bad.",
+            more={
+                "accepted": 0,
+                "rejected": 2,
+                "results": [
+                    {"index": 0, "problem": Problem(424, "It was refused together with the bad ones.").document()},
+                    {"index": 1, "problem": _PROBLEMS[400][0].document()},
+                ],
+            },
+        ),
+    ),
+    413: (Problem(413, "The body has more than 10,000 events."),),
+    415: (Problem(415, "The Content-Type must be application/json or application/x-ndjson."),),
+}
+_PATH_PARAMETERS: dict[str, dict[str, Any]] = {
+    "user_id": {"schema": TypeAdapter(Id).json_schema(), "example": 7},
+    "alert_id": {"schema": TypeAdapter(AlertId).json_schema(), "example": "7-3-123"},
 }
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}
@@ -54,6 +88,8 @@ class Operation:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     idempotent: bool = False
+    lines: bool = False  # the body is an array, or its items one a line
+    refusal: type[BaseModel] = ProblemAnswer  # the model of 400
 
 
 def describe(operation: Operation) -> Callable[[ViewT], ViewT]:
@@ -81,7 +117,7 @@ def build(app: Flask, url: str) -> dict[str, Any]:
     models: set[type[BaseModel]] = {ProblemAnswer}
     paths: dict[str, dict[str, Any]] = {}
     for rule, view, operation in _described(app):
-        models |= {*operation.answers.values(), *([operation.body] if operation.body else [])}
+        models |= {*operation.answers.values(), operation.refusal, *([operation.body] if operation.body else [])}
         path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             paths.setdefault(path, {})[method.lower()] = _operation(rule, view, operation)
@@ -129,7 +165,10 @@ def _operation(rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
     if description.strip():
         described["description"] = " ".join(description.split())
     if operation.body:
-        described["requestBody"] = {"required": True, "content": {"application/json": _media(operation.body)}}
+        content = {"application/json": _media(operation.body)}
+        if operation.lines:
+            content["application/x-ndjson"] = _lines(content["application/json"]["example"])
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 
@@ -137,6 +176,12 @@ def _media(model: type[BaseModel]) -> dict[str, Any]:
     media: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
     examples = model.model_json_schema().get("examples")
     return media | ({"example": examples[0]} if examples else {})
+
+
+def _lines(items: list[Any]) -> dict[str, Any]:
+    # JSON Schema has no words for what stands in text.
+    schema = {"type": "string", "description": "One item of the array a line."}
+    return {"schema": schema, "example": "".join(json.dumps(item) + "\n" for item in items)}
 
 
 def _answer(status: int, model: type[BaseModel], operation: Operation) -> dict[str, Any]:
@@ -156,29 +201,37 @@ def _problem(status: int, operation: Operation) -> dict[str, Any]:
     if status == 503:
         seconds = {"type": "integer", "const": RETRY_AFTER}
         headers["Retry-After"] = {"required": True, "schema": seconds, "description": "Seconds."}
-    examples = _CONFLICTS[operation.body] if status == 409 else _PROBLEMS[status]
+    model = operation.refusal if status == 400 else ProblemAnswer
     request_id = {"request_id": "5f0c1d4e8f7b4d55a3f2f0f1a6a0c9de"}
     return {
         "description": HTTPStatus(status).phrase,
         "headers": headers,
         "content": {
             "application/problem+json": {
-                "schema": {"$ref": _REF.format(model=ProblemAnswer.__name__)},
+                "schema": {"$ref": _REF.format(model=model.__name__)},
                 "examples": {
                     problem.kind or problem.document()["title"]: {"value": problem.document() | request_id}
-                    for problem in examples
+                    for problem in _problem_examples(status, operation)
                 },
             }
         },
     }
 
 
+def _problem_examples(status: int, operation: Operation) -> tuple[Problem, ...]:
+    if status == 409:
+        return _CONFLICTS[operation.body]
+    if operation.body is EventsRequest and status in _OF_EVENTS:
+        return _OF_EVENTS[status]
+    if status == 400 and operation.query:
+        return (_BAD_QUERY,)
+    if status == 404 and AlertDetailAnswer in operation.answers.values():
+        return (_UNKNOWN_ALERT,)
+    return _PROBLEMS[status]
+
+
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
-    schema = TypeAdapter(Id).json_schema()
-    return [
-        {"name": name, "in": "path", "required": True, "schema": schema, "example": 7}
-        for name in sorted(rule.arguments)
-    ]
+    return [{"name": name, "in": "path", "required": True} | _PATH_PARAMETERS[name] for name in sorted(rule.arguments)]
 
 
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:

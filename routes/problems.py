@@ -27,12 +27,20 @@ class FieldProblem(NamedTuple):
 class Problem(Exception):
     """An answer that is an error: an HTTP status, a sentence for the caller, and the bad fields if any.
 
-    `kind` makes the `type` of the document where a status alone does not tell two errors apart.
+    `kind` makes the `type` of the document where a status alone does not tell two errors apart; `more` are further
+    members of the document.
     """
 
-    def __init__(self, status: int, detail: str, kind: str | None = None, errors: Sequence[FieldProblem] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        kind: str | None = None,
+        errors: Sequence[FieldProblem] = (),
+        more: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.kind, self.errors = status, detail, kind, errors
+        self.status, self.detail, self.kind, self.errors, self.more = status, detail, kind, errors, more or {}
 
     def document(self) -> dict[str, Any]:
         """The problem document as plain data."""
@@ -44,7 +52,7 @@ class Problem(Exception):
         }
         if self.errors:
             document["errors"] = [error._asdict() for error in self.errors]
-        return document
+        return document | self.more
 
     def response(self) -> Response:
         """The whole answer, with the id of the request under way."""

@@ -3,6 +3,8 @@
 import re
 import time
 import uuid
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 from flask import Flask, Response, g, request
@@ -12,10 +14,13 @@ REQUEST_ID = "X-Request-ID"
 log = structlog.get_logger()
 
 
-def register(app: Flask) -> None:
-    """Give every request of `app` an id and a log line."""
+Done = Callable[[str | None, str, int, float], None]
+
+
+def register(app: Flask, done: Done) -> None:
+    """Give every request of `app` an id and a log line, and tell `done` its route, method, status and seconds."""
     app.before_request(_begin)
-    app.after_request(_end)
+    app.after_request(partial(_end, done))
 
 
 def _begin() -> None:
@@ -25,15 +30,20 @@ def _begin() -> None:
     g.request_id = given if re.fullmatch(r"[A-Za-z0-9._:/+=-]{1,128}", given) else uuid.uuid4().hex
 
 
-def _end(response: Response) -> Response:
+def _end(done: Done, response: Response) -> Response:
     response.headers[REQUEST_ID] = g.request_id
-    # No amounts and no names: the rule, never the path or the body.
-    log.info(
-        "request",
-        method=request.method,
-        route=str(request.url_rule) if request.url_rule else None,
-        status=response.status_code,
-        milliseconds=round((time.perf_counter() - g.started) * 1000, 2),
-        request_id=g.request_id,
-    )
+    seconds = time.perf_counter() - g.started
+    route = request.url_rule.rule if request.url_rule else None
+    done(route, request.method, response.status_code, seconds)
+    # Prometheus reads the metrics every few seconds: that is nothing to tell.
+    if request.endpoint != "metrics.metrics":
+        # No amounts and no names: the rule, never the path or the body.
+        log.info(
+            "request",
+            method=request.method,
+            route=route,
+            status=response.status_code,
+            milliseconds=round(seconds * 1000, 2),
+            request_id=g.request_id,
+        )
     return response

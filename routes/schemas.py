@@ -7,12 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    RootModel,
     WithJsonSchema,
 )
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from routes.json_body import Number
@@ -20,6 +23,8 @@ from routes.problems import FieldProblem
 from rules.model import ActionType, Event, Risk
 
 MAX_ID = 2**63 - 1
+MAX_CODE = 2**31 - 1
+MAX_EVENTS = 10_000  # in one request, which is one transaction of about a second
 CENT = Decimal("0.01")
 
 _MONEY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
@@ -205,15 +210,131 @@ def _digits(value: object) -> object:
     return value
 
 
-class ActionsQuery(BaseModel):
-    """Which actions: a page size, where to go on, and bounds on `time` (seconds, both included)."""
+def _cursor(numbers: int) -> Any:
+    pattern = "-".join(["[0-9]{1,19}"] * numbers)
+    return _optional("The `next` of the page before.", pattern=f"^{pattern}$")
+
+
+class PageQuery(BaseModel):
+    """Which part of a list: a page size, where to go on, and bounds on `time` (seconds, both included)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
-    cursor: Annotated[str, _optional("The `next` of the page before.", pattern=r"^[0-9]{1,19}-[0-9]{1,19}$")] = ""
+    cursor: str = ""
     start: Annotated[Seconds, BeforeValidator(_digits), Field(alias="from")] = 0
     end: Annotated[Seconds, BeforeValidator(_digits), Field(alias="to")] = MAX_ID
+
+
+class ActionsQuery(PageQuery):
+    """Which actions of a user."""
+
+    cursor: Annotated[str, _cursor(2)] = ""
+
+
+AlertStatus = Literal["open", "acknowledged", "closed"]
+Code = Annotated[int, Field(ge=1, le=MAX_CODE)]
+
+
+def _flag(value: object) -> object:
+    # bool() of pydantic takes "yes", "on", "1" and "T" too.
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("flag", "must be true or false")
+    return value
+
+
+def _filter(description: str) -> Any:
+    # None stands for "not given": it is no value that a caller may send, so it is kept from the schema.
+    def without_none(schema: dict[str, Any]) -> None:
+        del schema["default"]
+        schema |= schema.pop("anyOf")[0]
+
+    return Field(description=description, json_schema_extra=without_none)
+
+
+class AlertsQuery(PageQuery):
+    """Which alerts: those that fit all filters given."""
+
+    cursor: Annotated[str, _cursor(4)] = ""
+    user_id: Annotated[Id | None, BeforeValidator(_digits), _filter("Of this user.")] = None
+    code: Annotated[Code | None, BeforeValidator(_digits), _filter("Of this rule.")] = None
+    status: Annotated[AlertStatus | None, _filter("In this state of work.")] = None
+    risk: Annotated[Risk | None, _filter("Of users who have this rating now.")] = None
+    late: Annotated[bool | None, BeforeValidator(_flag), _filter("Whether a late event raised them.")] = None
+    superseded: Annotated[bool | None, BeforeValidator(_flag), _filter("Whether they no longer hold.")] = None
+
+
+AlertId = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,18}-[1-9][0-9]{0,18}-[1-9][0-9]{0,9}$")]
+
+_ALERT: JsonDict = {
+    "id": "7-3-123",
+    "user_id": 7,
+    "seq": 3,
+    "code": 123,
+    "title": "Deposits over 200.00 in 30 s",
+    "time": 25,
+    "type": "deposit",
+    "amount": "120.00",
+    "status": "open",
+    "late": False,
+    "superseded": False,
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "evidence": {
+        "rule_version": 1,
+        "measured": "220.00",
+        "parameters": {"threshold": "200.00", "window": 30},
+        "origin": {"threshold": "default", "window": "default"},
+        "actions": [2, 3],
+        "sentence": "Deposits of 220.00 between 10 and 25 are over 200.00 in 30 s.",
+    },
+}
+
+
+class EvidenceAnswer(BaseModel):
+    """Why the rule fired: what it measured, its parameters and their origin, and the `seq` of the actions behind it."""
+
+    rule_version: int
+    measured: MoneyText | int
+    parameters: dict[str, MoneyText | int]
+    origin: dict[str, Literal["default", "risk"]]
+    actions: list[Id]
+    actions_unlisted: Annotated[Id, _optional("How many older actions are behind it too.")] = 1
+    sentence: str
+
+
+class AlertAnswer(BaseModel):
+    """One code on one action, with the evidence for it."""
+
+    id: Annotated[AlertId, Field(description="user_id-seq-code")]
+    user_id: Id
+    seq: Annotated[Id, Field(description="The action's place in its user's order of arrival.")]
+    code: Code
+    title: str
+    time: Annotated[Seconds, Field(description="The time of the action.")]
+    type: ActionType
+    amount: MoneyText
+    status: AlertStatus
+    late: Annotated[bool, Field(description="Raised by an event that arrived late, not answered with the action.")]
+    superseded: Annotated[bool, Field(description="No longer holds, since an event arrived late.")]
+    created_at: AwareDatetime
+    evidence: EvidenceAnswer
+
+
+class AlertsAnswer(BaseModel):
+    """A page of alerts, newest first, and the cursor of the next page (null on the last one)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"alerts": [_ALERT], "next": None}]})
+
+    alerts: list[AlertAnswer]
+    next: str | None
+
+
+class AlertDetailAnswer(AlertAnswer):
+    """One alert, with the changes of its status, oldest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ALERT | {"history": []}]})
+
+    history: list[dict[str, Any]]
 
 
 class HealthAnswer(BaseModel):
@@ -240,3 +361,97 @@ class ProblemAnswer(BaseModel):
     detail: str
     errors: list[FieldProblemAnswer] = []
     request_id: str
+
+
+# Many events
+
+_LOUD: JsonDict = {"type": "withdraw", "amount": "150.00", "user_id": 1, "time": 20, "event_id": "order-18"}
+
+
+class EventsRequest(RootModel[Annotated[list[EventRequest], Field(max_length=MAX_EVENTS)]]):
+    """Deposits and withdrawals in the order in which they are judged."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [[_LOUD, _LOUD, _LOUD | {"time": 30}]]})
+
+
+class EventsQuery(BaseModel):
+    """How the events of one request hang together."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    atomic: Annotated[bool, BeforeValidator(_flag), Field(description="Whether one bad event refuses all.")] = False
+
+
+Index = Annotated[int, Field(ge=0, lt=MAX_EVENTS, description="Its place among the events of the request, from 0.")]
+Count = Annotated[int, Field(ge=0, le=MAX_EVENTS)]
+
+
+class EventDecision(BaseModel):
+    """What became of an event that is stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    index: Index
+    alert: bool
+    alert_codes: list[int]
+    user_id: Id
+    replayed: Annotated[Literal[True], _optional("It had been stored before under its event_id.")] = True
+
+
+class EventProblem(BaseModel):
+    """Why an event is not stored, as it would be said of it alone; status 424 where only others are bad."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblemAnswer] = []
+
+
+class EventRefusal(BaseModel):
+    """What became of an event that is not stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    index: Index
+    problem: EventProblem
+
+
+class EventsAnswer(BaseModel):
+    """How many events are stored and how many refused, and what became of each, in the order given."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "accepted": 2,
+                    "rejected": 1,
+                    "results": [
+                        {"index": 0, "alert": True, "alert_codes": [1100], "user_id": 1},
+                        {"index": 1, "alert": True, "alert_codes": [1100], "user_id": 1, "replayed": True},
+                        {
+                            "index": 2,
+                            "problem": {
+                                "type": "urn:problem:event-id-conflict",
+                                "title": "Conflict",
+                                "status": 409,
+                                "detail": "This event_id came before with another payload.",
+                            },
+                        },
+                    ],
+                }
+            ]
+        }
+    )
+
+    accepted: Count
+    rejected: Count
+    results: list[EventDecision | EventRefusal]
+
+
+class EventsProblemAnswer(ProblemAnswer):
+    """Why no event is stored; where that is for the sake of some, with `atomic=true`, what is wrong with which."""
+
+    accepted: Annotated[Literal[0], _optional()] = 0
+    rejected: Annotated[Count, _optional()] = 0
+    results: Annotated[list[EventRefusal], _optional()] = []

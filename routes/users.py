@@ -2,19 +2,19 @@
 
 from decimal import Decimal
 
-from flask import Blueprint, Response, request
-from pydantic import ValidationError
+from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
 from database import queries
 from database.models import User, UserAction
-from database.session import commit
+from database.session import begin, commit
 from routes.answers import json_answer
 from routes.context import with_session
-from routes.json_body import field_problems, read_object, validate
+from routes.json_body import read_object, validate
 from routes.openapi import Operation, describe
+from routes.paging import cut, place, read_query
 from routes.problems import Problem
-from routes.schemas import MAX_ID, ActionsAnswer, ActionsQuery, UserAnswer, UserRequest
+from routes.schemas import ActionsAnswer, ActionsQuery, UserAnswer, UserRequest
 
 blueprint = Blueprint("users", __name__)
 
@@ -49,16 +49,14 @@ def list_actions(user_id: int) -> Response:
 
     `from` and `to` bound the time (seconds, both included); `next` is the cursor of the next page.
     """
-    query = _actions_query()
-    before = _place(query.cursor) if query.cursor else None
+    query = read_query(ActionsQuery)
 
     def read(session: Session) -> list[UserAction]:
         _existing(session, user_id)
         # One more than the page shows whether there is a next one.
-        return list(queries.page_of_actions(session, user_id, query.limit + 1, query.start, query.end, before))
+        return list(queries.page_of_actions(session, user_id, query.limit + 1, query.start, query.end, place(query)))
 
-    actions = with_session(read)
-    page, more = actions[: query.limit], len(actions) > query.limit
+    page, following = cut(with_session(read), query, lambda action: (action.time, action.seq))
     return json_answer(
         {
             "actions": [
@@ -71,12 +69,13 @@ def list_actions(user_id: int) -> Response:
                 }
                 for action in page
             ],
-            "next": f"{page[-1].time}-{page[-1].seq}" if more else None,
+            "next": following,
         }
     )
 
 
 def _create(session: Session, wanted: UserRequest) -> User:
+    begin(session)
     for _ in range(1 if wanted.user_id else ID_ATTEMPTS):
         user_id = wanted.user_id or queries.next_user_id(session)
         if queries.create_user(session, user_id, wanted.name or None, wanted.total, wanted.risk):
@@ -109,15 +108,3 @@ def _user(user: User) -> dict[str, object]:
 
 def _money(value: Decimal) -> str:
     return f"{value:.2f}"
-
-
-def _actions_query() -> ActionsQuery:
-    try:
-        return ActionsQuery.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise Problem(400, "The query has bad parameters.", errors=field_problems(error)) from None
-
-
-def _place(cursor: str) -> tuple[int, int]:
-    time, _, seq = cursor.partition("-")
-    return min(int(time), MAX_ID), min(int(seq), MAX_ID)

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
+from time import perf_counter
 from typing import Literal, cast
 
 from sqlalchemy.exc import DBAPIError  # noqa: TID251
@@ -42,6 +44,7 @@ from rules.model import (
     Risk,
     Value,
 )
+from rules.observer import Observer, Stage
 from rules.registry import REGISTRY
 
 
@@ -76,10 +79,14 @@ class Policy:
 
 
 class RuleEngine:
-    """Judges events under one policy. It keeps no state between calls: any number of threads may share it."""
+    """Judges events under one policy. It keeps no state between calls: any number of threads may share it.
 
-    def __init__(self, policy: Policy) -> None:
+    `observer` is told how each transaction goes.
+    """
+
+    def __init__(self, policy: Policy, observer: Observer | None = None) -> None:
         self._policy = policy
+        self._observer = observer or Observer()
         self._rules: dict[tuple[Risk, ActionType], list[RuleInForce]] = {
             (risk, kind): [RuleInForce.for_risk(rule, risk) for rule in policy.rules if rule.judges(kind)]
             for risk in RISKS
@@ -92,19 +99,26 @@ class RuleEngine:
             kind: reach([in_force for risk in RISKS for in_force in self._rules[risk, kind]]) for kind in ACTION_TYPES
         }
 
-    def process(self, session: Session, events: Sequence[Event]) -> list[Outcome]:
+    def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
 
+        With `atomic` one refusal is enough to store none of them: the verdicts beside it say what would have been.
         Ends the session's transaction: committed, or rolled back where no event was stored. Raises what the
         database raises, and CommitUncertain when the connection broke during the commit.
         """
+        begun = perf_counter()
+        self._observer.begun(len(events))
         try:
             ledger = self._open(session, events)
+            begun = self._done("lock_and_read", begun)
             outcomes = [self._settle(ledger, event) for event in events]
-            if ledger.stored:
+            refused = atomic and any(isinstance(outcome, Refusal) for outcome in outcomes)
+            if ledger.stored and not refused:
                 self._repair(session, ledger)
+                begun = self._done("judge", begun)
                 _return_unused(session, ledger)
                 self._store(session, ledger)
+                self._done("write_and_commit", begun)
             else:
                 queries.roll_back(session)  # nothing is stored: neither counts nor new users may stay
         except BaseException:
@@ -112,6 +126,11 @@ class RuleEngine:
             raise
         session.close()  # the transaction has ended: the connection goes back to the pool
         return outcomes
+
+    def _done(self, stage: Stage, begun: float) -> float:
+        now = perf_counter()
+        self._observer.done(stage, now - begun)
+        return now
 
     def _open(self, session: Session, events: Sequence[Event]) -> Ledger:
         """Lock the users, read their history, and lay both out for judging."""
@@ -138,20 +157,29 @@ class RuleEngine:
 
     def _requests(self, events: Sequence[Event]) -> tuple[list[LastN], list[Between], list[EventKey]]:
         """The least to read for judging `events`, by what their rules declare."""
-        # The newest action of each type shows whether an event is late.
-        last: dict[tuple[int, ActionType, int], int] = {
-            (user_id, kind, LAST_TIME): 1 for user_id in {event.user_id for event in events} for kind in ACTION_TYPES
-        }
+        times: dict[int, set[int]] = defaultdict(set)
+        counts: dict[tuple[int, ActionType], int] = defaultdict(int)
         spans: dict[tuple[int, ActionType], list[tuple[int, int]]] = defaultdict(list)
         for event in events:
+            times[event.user_id].add(event.time)
             for kind, look in self._reach[event.type].items():
-                if look.count:
-                    place = (event.user_id, kind, event.time)
-                    last[place] = max(last.get(place, 0), look.count)
+                whose = event.user_id, kind
+                counts[whose] = max(counts[whose], look.count)
                 if look.seconds is not None:
-                    spans[event.user_id, kind].append((max(0, event.time - look.seconds), event.time))
+                    spans[whose].append((max(0, event.time - look.seconds), event.time))
+        last: list[LastN] = []
+        for user_id, moments in times.items():
+            ends = sorted(moments)
+            for kind in ACTION_TYPES:
+                # Each stretch between two times gives its own last actions, so none is read twice. One action is
+                # enough to show that an event before it is late.
+                count = counts[user_id, kind]
+                if count:
+                    last.append(LastN(user_id, kind, -1, ends[0], count))
+                last += [LastN(user_id, kind, start, end, max(1, count)) for start, end in pairwise(ends)]
+                last.append(LastN(user_id, kind, ends[-1], LAST_TIME, 1))
         keys = {EventKey(event.user_id, event.event_id) for event in events if event.event_id is not None}
-        return [LastN(*place, count) for place, count in last.items()], _merged(spans), list(keys)
+        return last, _merged(spans), list(keys)
 
     def _settle(self, ledger: Ledger, event: Event) -> Outcome:
         """Judge one event and enter it into the ledger, or say why it is refused."""
@@ -192,19 +220,23 @@ class RuleEngine:
 
     def _repair(self, session: Session, ledger: Ledger) -> None:
         """Judge again what events that came late can change."""
-        arrived = [(account.user_id, action.time) for account in ledger.accounts.values() for action in account.late]
+        arrived = {
+            account.user_id: {action.time for action in account.late}
+            for account in ledger.accounts.values()
+            if account.late
+        }
         if not arrived:
             return
         count, seconds = self._surroundings.count, self._surroundings.seconds
         spans = {
-            (user_id, kind): [
-                (max(0, time - seconds), min(LAST_TIME, time + seconds)) for whose, time in arrived if whose == user_id
-            ]
-            for user_id in {user_id for user_id, _ in arrived}
+            (user_id, kind): [(max(0, time - seconds), min(LAST_TIME, time + seconds)) for time in times]
+            for user_id, times in arrived.items()
             for kind in ACTION_TYPES
         }
-        places = [(user_id, kind, time) for user_id, time in dict.fromkeys(arrived) for kind in ACTION_TYPES]
-        last = [LastN(*place, count) for place in places]
+        places = [
+            (user_id, kind, time) for user_id, times in arrived.items() for time in times for kind in ACTION_TYPES
+        ]
+        last = [LastN(user_id, kind, -1, time, count) for user_id, kind, time in places]
         following = [NextN(*place, count) for place in places]
         stored: dict[int, dict[int, Action]] = defaultdict(dict)
         for row in queries.read_around(session, last, following, _merged(spans)):
@@ -254,6 +286,7 @@ class RuleEngine:
             if error.connection_invalidated:
                 raise CommitUncertain from error
             raise
+        self._observer.raised(alert.code for alert in new)
 
 
 def _deltas(events: Iterable[Event]) -> list[Deltas]:

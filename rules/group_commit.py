@@ -10,9 +10,11 @@ timer, and no thread of its own that could be lost.
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from rules.engine import Outcome
 from rules.model import Event
+from rules.observer import Observer
 
 Process = Callable[[Sequence[Event]], list[Outcome]]
 
@@ -22,13 +24,20 @@ class GroupCommit:
 
     Where a batch fails, `may_try_alone` says of the error and an event whether that event can safely be tried once
     more by itself, so that one event's trouble (a user whose row somebody else holds, a defect) is not its
-    neighbours'.
+    neighbours'. `observer` is told of the line.
     """
 
-    def __init__(self, process: Process, maximum: int, may_try_alone: Callable[[Exception, Event], bool]) -> None:
+    def __init__(
+        self,
+        process: Process,
+        maximum: int,
+        may_try_alone: Callable[[Exception, Event], bool],
+        observer: Observer | None = None,
+    ) -> None:
         self._process = process
         self._maximum = maximum
         self._may_try_alone = may_try_alone
+        self._observer = observer or Observer()
         self._lock = threading.Lock()
         self._line: deque[_Ticket] = deque()
         self._led = False  # whether some thread is running a batch now
@@ -36,6 +45,7 @@ class GroupCommit:
     def submit(self, event: Event) -> Outcome:
         """The outcome of `event`, once its batch is committed. Raises what `process` raises for it."""
         ticket = _Ticket(event)
+        self._observer.lined_up()
         with self._lock:
             self._line.append(ticket)
             lead, self._led = not self._led, True
@@ -66,7 +76,9 @@ class GroupCommit:
                     self._led = False
 
     def _run(self, batch: Sequence["_Ticket"]) -> None:
+        now = perf_counter()
         try:
+            self._observer.taken([now - ticket.since for ticket in batch])
             outcomes = self._process([ticket.event for ticket in batch])
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 ticket.outcome = outcome
@@ -88,10 +100,11 @@ class GroupCommit:
 class _Ticket:
     """A thread's place in the line."""
 
-    __slots__ = ("done", "error", "event", "outcome", "try_alone", "turn")
+    __slots__ = ("done", "error", "event", "outcome", "since", "try_alone", "turn")
 
     def __init__(self, event: Event) -> None:
         self.event = event
+        self.since = perf_counter()
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
         self.try_alone = False

@@ -51,6 +51,14 @@ class Service:
         table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
         return sorted(int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == self.process.pid)
 
+    def is_gone(self) -> bool:
+        """Whether none of its processes is left."""
+        try:
+            os.killpg(self.group, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
     def start(self) -> None:
         """Start it and wait until it is ready for events."""
         self.process = subprocess.Popen(
@@ -89,6 +97,9 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(how)
             self.process.wait(STOP_SECONDS)
+        while not self.is_gone():  # workers of a killed server notice a moment later, and could still answer
+            assert time.monotonic() < begin + STOP_SECONDS, "processes are left"
+            time.sleep(0.02)
         return time.monotonic() - begin
 
     def output(self) -> str:

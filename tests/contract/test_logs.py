@@ -176,6 +176,13 @@ def test_a_database_that_is_away_is_logged(output, lines):
     assert request["status"] == 503
 
 
+def test_reading_the_metrics_is_not_logged(client, lines):
+    """Prometheus reads every few seconds: the log tells only of other requests."""
+    client.get("/metrics")
+    client.get("/healthz")
+    assert [line["route"] for line in lines()] == ["/healthz"]
+
+
 def test_readable_logs(output, make_client):
     """In development mode a request is one line of plain text."""
     make_client(global_test_flag=True).get("/healthz", headers={"X-Request-ID": "find-me"})

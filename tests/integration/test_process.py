@@ -28,15 +28,6 @@ def balance(service: Service, user_id: int) -> str:
     return str(requests.get(f"{service.url}/users/{user_id}", timeout=30).json()["balance"])
 
 
-def group_is_gone(group: int) -> bool:
-    """Whether no process of a process group is left."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("whom", ["server", "group"])
 def test_a_signal_stops_everything_in_time(start_service: StartService, how: signal.Signals, whom: str) -> None:
@@ -46,7 +37,7 @@ def test_a_signal_stops_everything_in_time(start_service: StartService, how: sig
     if whom == "group":
         os.killpg(service.group, how)
     assert service.stop(how) < STOP_SECONDS
-    assert group_is_gone(service.group)
+    assert service.is_gone()
     assert "refused to gracefully stop" not in service.output()
 
 
@@ -56,7 +47,7 @@ def test_a_closed_terminal_stops_the_service(start_service: StartService) -> Non
     os.killpg(service.group, signal.SIGHUP)
     assert service.process is not None
     service.process.wait(STOP_SECONDS)
-    assert group_is_gone(service.group)
+    assert service.is_gone()
 
 
 def test_a_host_may_be_a_name(start_service: StartService) -> None:
@@ -126,7 +117,7 @@ def test_the_embedded_database_keeps_its_data_and_leaves_no_process(folder: Path
         assert deposit(service, 1, 0).status_code == 200
         postmaster = int((folder / "postgres/postmaster.pid").read_text().splitlines()[0])
         assert service.stop() < STOP_SECONDS
-        assert group_is_gone(service.group)
+        assert service.is_gone()
         with pytest.raises(ProcessLookupError):
             os.kill(postmaster, 0)
         service.start()

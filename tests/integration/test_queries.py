@@ -1,12 +1,15 @@
-"""Statements that the engine does not use: ids for new users, and a user's actions page by page."""
+"""Statements that the engine does not use: ids for new users, actions and alerts page by page."""
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import queries
+from database.queries import AlertFilter
 from rules.engine import Policy, RuleEngine
 from rules.model import LAST_TIME
 from tests.unit.rules.timeline import events
@@ -140,3 +143,44 @@ def test_bounds(query: dict[str, int], expected: list[int], session: Session) ->
 def test_no_actions(session: Session) -> None:
     """A user without actions, known or not, has an empty page."""
     assert list(queries.page_of_actions(session, 3, 50, None, None, None)) == []
+
+
+# Where a page begins
+
+BEHIND = (20, 7, 3, 30)
+PLANS = {
+    "all alerts": (AlertFilter(), None, None),
+    "from the top": (AlertFilter(start=10, end=20), None, "((time >= 10) AND (time <= 20))"),
+    "behind a place": (
+        AlertFilter(start=10, end=LAST_TIME),
+        BEHIND,
+        "((time >= 10) AND (ROW(time, user_id, seq, code) < ROW(20, 7, 3, 30)))",
+    ),
+    "behind a place above the end": (AlertFilter(start=10, end=19), BEHIND, "((time >= 10) AND (time <= 19))"),
+    "of one user": (
+        AlertFilter(user_id=7, end=20),
+        BEHIND,
+        "((user_id = 7) AND (ROW(time, seq, code) < ROW(20, 3, 30)))",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wanted", "before", "condition"), PLANS.values(), ids=PLANS)
+def test_a_page_of_alerts_begins_at_its_place(
+    wanted: AlertFilter, before: tuple[int, ...] | None, condition: str | None, sessions: Sessions
+) -> None:
+    """A page is a stretch of an index with one upper bound: it is neither sorted nor walked to from the top."""
+    with sessions() as session:
+        asked: list[Any] = []
+        listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+        queries.page_of_alerts(session, wanted, 51, before)
+        cursor = session.connection().connection.cursor()
+        # The tables are empty: without this the cheapest plan is to read all of them.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
+        cursor.execute("EXPLAIN (COSTS OFF) " + asked[0][0], asked[0][1])
+        plan = [line.strip() for (line,) in cursor.fetchall()]
+    index = "ix_alerts_user_id_time_seq_code" if wanted.user_id else "ix_alerts_time_user_id_seq_code"
+    at = plan.index(f"->  Index Scan Backward using {index} on alerts")
+    assert [line for line in plan if line.startswith("Sort")] == []
+    found = plan[at + 1].replace('"', "").replace("'", "").replace("::bigint", "")
+    assert found == f"Index Cond: {condition}" if condition else not found.startswith("Index Cond")

@@ -1,0 +1,71 @@
+"""Memory of the workers over many events."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import URL
+
+from bench import events, processes
+from bench.load import Poster, is_whole
+from bench.processes import MB
+from bench.ratios import Row, Spread
+from bench.servers import database, service
+
+POST = 1_000  # events of one post: few, so that every worker has had some long before the first tenth is over
+READINGS = 10
+# Of the last reading over that after the first tenth of the events, when all that is made once has been made.
+GROWTH = 1.1
+LIMIT_MB = 150
+
+
+@dataclass(frozen=True)
+class Flatness:
+    """Megabytes of each worker (by its place, not its pid) before the first event and after each tenth of them."""
+
+    readings: list[list[float]]
+    stored: int
+    rows: list[Row]
+    problems: list[str]
+
+
+def measure(server: URL, count: int) -> Flatness:
+    """Send about `count` events through `POST /events`, over a new connection each, so that all workers get some."""
+    with database(server, "memory") as made, service(made) as running:
+        readings, problems = [_read(running.group)], []
+        pids = [worker.pid for worker in processes.workers(running.group)]
+        posts = max(READINGS, count // POST)
+        stored, start = 0, 1_000_000
+        for number in range(1, posts + 1):
+            poster = Poster(running.port)
+            _, status, content = poster.post("/events", events.body(POST, start))
+            poster.close()
+            start += POST * events.GAP // events.USERS
+            if not is_whole(status, content, POST):
+                problems.append(f"memory: POST /events was answered {status}: {content[:200]!r}")
+                break
+            stored += POST
+            if number * READINGS // posts > (number - 1) * READINGS // posts:
+                readings.append(_read(running.group))
+        if pids != [worker.pid for worker in processes.workers(running.group)]:
+            problems.append("memory: a worker was replaced")
+    return Flatness(readings, stored, [] if problems else _rows(readings, stored), problems)
+
+
+def _read(server: int) -> list[float]:
+    return [worker.rss / MB for worker in processes.workers(server)]
+
+
+def _rows(readings: list[list[float]], stored: int) -> list[Row]:
+    """How much the workers have grown since the first tenth, and how large they are in the end."""
+    settled, last = readings[1], readings[-1]
+    if not last:  # no /proc here
+        return []
+    growth = [after / before for before, after in zip(settled, last, strict=True)]
+    # Every worker has to keep to it: the worst stands where other rows have the median.
+    return [
+        Row(f"memory of a worker, after {stored:,} / {stored // READINGS:,} events", _worst(growth), at_most=GROWTH),
+        Row("memory of a worker at the end, MB", _worst(last), at_most=LIMIT_MB),
+    ]
+
+
+def _worst(values: list[float]) -> Spread:
+    return Spread(max(values), min(values), max(values))

@@ -1,0 +1,41 @@
+"""Figures of one run that are set against each other, and the targets that they are held to."""
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Spread(NamedTuple):
+    """The median of some readings, and the extremes."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+class Row(NamedTuple):
+    """A line of the table of ratios. The median is held to `at_least` or `at_most`; with neither it only informs."""
+
+    title: str
+    spread: Spread
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def target(self) -> str:
+        """The target in words, empty without one."""
+        if self.at_least is not None:
+            return f">= {self.at_least:g}"
+        return "" if self.at_most is None else f"<= {self.at_most:g}"
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median meets the target; None without one."""
+        if self.at_least is not None:
+            return self.spread.median >= self.at_least
+        return None if self.at_most is None else self.spread.median <= self.at_most

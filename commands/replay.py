@@ -1,0 +1,358 @@
+"""`flask --app app replay FILE`: history through the engine, in batches, as if each event were posted in turn."""
+
+import csv
+import gc
+import gzip
+import io
+import itertools
+import json
+import os
+import re
+import stat
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import IO, Any, BinaryIO, TypeVar, cast
+
+import click
+from flask.cli import with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
+
+from database import queries
+from database.session import CommitUncertain, is_away
+from routes.context import context, with_session
+from routes.json_body import parse_object, validate
+from routes.problems import Problem
+from routes.schemas import EventRequest, named_twice
+from rules.engine import Outcome, Refusal, Verdict
+from rules.model import Event
+
+T = TypeVar("T")
+
+LONGEST_LINE = 64 * 1024  # bytes: as much as POST /event takes for one event
+# Seconds to wait for a database that is away, one after the other: long enough for it to start again.
+WAITS = (0.5, 1, 2, 4, 8)
+
+AGAIN = "Run it again to go on: nothing is stored twice."
+
+_COLUMNS = {"type", "amount", "user_id"}  # and time or t
+_GZIP = b"\x1f\x8b"
+
+
+class Rejected(Exception):
+    """A line is no event that can be stored; `reasons` are sentences."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__(*reasons)
+        self.reasons = reasons
+
+
+class Stopped(click.ClickException):
+    """The replay cannot go on."""
+
+    exit_code = 2
+
+
+class Interrupted(Stopped):
+    """Somebody pressed Ctrl+C."""
+
+    exit_code = 130
+
+
+class Refused(click.ClickException):
+    """All of the file was read, but some of its lines were refused."""
+
+    exit_code = 1
+
+
+@dataclass
+class Tally:
+    """What has become of the lines so far."""
+
+    stored: int = 0
+    replayed: int = 0
+    rejected: int = 0
+    last_line: int = 0
+    alerts: Counter[int] = field(default_factory=Counter)
+    started: float = field(default_factory=perf_counter)
+
+    @property
+    def read(self) -> int:
+        """The lines that are done with."""
+        return self.stored + self.replayed + self.rejected
+
+    def rate(self) -> str:
+        """The lines so far, and how many a second."""
+        return f"{self.read:,} events  {self.read / self._seconds():,.0f}/s"
+
+    def summary(self) -> str:
+        """All counts, a line each. Alerts of events that had been stored before count too."""
+        lines = [
+            f"events read        {self.read:>12,}",
+            f"  stored           {self.stored:>12,}",
+            f"  stored before    {self.replayed:>12,}",
+            f"  refused          {self.rejected:>12,}",
+            f"alerts             {sum(self.alerts.values()):>12,}",
+            *(f"  {code:<16} {self.alerts[code]:>12,}" for code in sorted(self.alerts)),
+            f"seconds            {self._seconds():>12,.1f}",
+            f"events per second  {self.read / self._seconds():>12,.0f}",
+        ]
+        return "\n".join(lines)
+
+    def _seconds(self) -> float:
+        return max(perf_counter() - self.started, 1e-9)
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "csv"]),
+    help="Without it, a FILE called .csv or .csv.gz is CSV and everything else NDJSON.",
+)
+@click.option("--batch", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Events a transaction.")
+@click.option(
+    "--rejects",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where refused lines are listed: FILE.rejects (for standard input, stdin.rejects) without it.",
+)
+@click.option(
+    "--source",
+    default="replay",
+    show_default=True,
+    help="Leads the ids of events that have none; two histories with different sources never share an id.",
+)
+@with_appcontext
+def replay(file: BinaryIO, form: str | None, batch: int, rejects: Path | None, source: str) -> None:
+    """Store and judge the events in FILE (- for standard input), in its order.
+
+    FILE has one event a line, as JSON (NDJSON) or as CSV with a header of the field names, plain or gzipped. Stop it
+    in any way and run it again: no event is stored twice. Refused lines are listed, with their numbers and reasons,
+    in a file that each run writes anew. Ends with 0, with 1 where lines were refused, with 2 where it could not go
+    on, with 130 after Ctrl+C.
+    """
+    if not re.fullmatch(r"[!-~]{1,40}", source):
+        raise click.BadParameter("must be 1 to 40 printable ASCII characters", param_hint="--source")
+    name = getattr(file, "name", "<stdin>").strip("<>")
+    if form is None:
+        form = "csv" if name.lower().removesuffix(".gz").endswith(".csv") else "ndjson"
+    rejects = rejects or Path(f"{name}.rejects")
+    if rejects.exists() and Path(name).exists() and rejects.samefile(name):
+        raise click.BadParameter("must not be FILE itself", param_hint="--rejects")
+    _check_migrations()
+    tally = Tally()
+    try:
+        with (
+            _peekable(file) as lines,
+            _open_rejects(rejects) as refused,
+            _progress(file, name, tally) as bar,
+            _rare_collections(),
+        ):
+            for some in _batches(_entries(lines, name, form, source), batch):
+                _take(some, tally, refused)
+                bar.update(len(some) if bar.length is None else lines.tell() - bar.pos)
+    except KeyboardInterrupt:
+        raise Interrupted(f"Stopped after line {tally.last_line}. {AGAIN}") from None
+    finally:
+        if not tally.rejected and rejects.is_file():
+            rejects.unlink()
+        click.echo(tally.summary())
+    if tally.rejected:
+        raise Refused(f"{tally.rejected:,} lines were refused; {rejects} says which and why.")
+
+
+def _check_migrations() -> None:
+    try:
+        current = with_session(queries.migration_at)
+    except SQLAlchemyError as error:
+        raise Stopped(f"The database cannot be used: {_first_line(error)}") from None
+    if current != context().head:
+        raise Stopped("The migrations of the database are not current: run alembic upgrade head.")
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    # A batch makes many objects and no cycles: the collector would search them in vain, for a fifth of the time.
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def _open_rejects(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise Stopped(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _progress(file: BinaryIO, name: str, tally: Tally) -> Any:
+    """A bar as long as `file` has bytes; where that cannot be told, as for a pipe, the counts alone."""
+    try:
+        found = os.fstat(file.fileno())
+        size = found.st_size if stat.S_ISREG(found.st_mode) else None
+    except OSError:
+        size = None
+    return click.progressbar(
+        (None for _ in ()),  # no items to count: it is told how many bytes are done
+        length=size,
+        label=f"Replaying {name}",
+        bar_template="%(label)s  %(info)s" if size is None else "%(label)s  [%(bar)s]  %(info)s",
+        item_show_func=lambda _: tally.rate(),
+        file=sys.stderr,
+    )
+
+
+@contextmanager
+def _peekable(file: BinaryIO) -> Iterator[io.BufferedReader]:
+    reader = io.BufferedReader(cast(Any, file))
+    try:
+        yield reader
+    finally:
+        reader.detach()  # closing `file` is not our business
+
+
+# From lines to events
+
+Entry = tuple[int, Event | Rejected]
+
+
+def _entries(file: io.BufferedReader, name: str, form: str, source: str) -> Iterator[Entry]:
+    """What stands in each line of `file`, plain or packed, with the line's number."""
+    packed = file.peek(len(_GZIP)).startswith(_GZIP)
+    lines = _lines(cast(IO[bytes], gzip.GzipFile(fileobj=file) if packed else file), name)
+    return _csv_entries(lines, source) if form == "csv" else _ndjson_entries(lines, source)
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes | None]]:
+    """Each line that is not blank, with its number from 1; None stands for one that is too long to be an event.
+
+    Raises Stopped where the file cannot be read on.
+    """
+    for number in itertools.count(1):
+        try:
+            line = rest = file.readline(LONGEST_LINE)
+            while rest and not rest.endswith(b"\n"):
+                rest = file.readline(LONGEST_LINE)
+                line = line[:LONGEST_LINE] + rest[:1]  # enough to know that it is too long
+        except (OSError, EOFError, zlib.error) as error:
+            raise Stopped(f"{name} cannot be read after line {number - 1}: {error}") from None
+        if not line:
+            return
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that some programs put before UTF-8
+        if len(line) > LONGEST_LINE:
+            yield number, None
+        elif line.strip():
+            yield number, line
+
+
+def _ndjson_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
+    for number, line in lines:
+        yield number, _event(line, parse_object, f"{source}:{number}")
+
+
+def _csv_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
+    """The events below a header. Raises Stopped where the header does not name the fields."""
+    number, header = next(lines, (1, b""))
+    try:
+        columns = [column.strip() for column in _cells(header or b"")]
+    except Rejected as rejected:
+        raise Stopped(f"The CSV header in line {number}: {rejected}") from None
+    if not set(columns) >= _COLUMNS or not {"time", "t"} & set(columns) or len(set(columns)) < len(columns):
+        raise Stopped(
+            f"The CSV header in line {number} must name type, amount, user_id, time (or t) and, where there are ids, "
+            "event_id, each once and separated by commas."
+        )
+    for number, line in lines:
+        yield number, _event(line, lambda raw: _row(columns, raw), f"{source}:{number}")
+
+
+def _row(columns: Sequence[str], raw: bytes) -> dict[str, Any]:
+    """The fields of one record; an empty cell is a missing field."""
+    cells = _cells(raw)
+    if len(cells) > len(columns):
+        raise Rejected([f"The line has {len(cells)} cells, more than the {len(columns)} of the header."])
+    return {
+        column: int(cell) if column in ("user_id", "time", "t") and re.fullmatch(r"[0-9]{1,19}", cell) else cell
+        for column, cell in zip(columns, cells, strict=False)
+        if cell
+    }
+
+
+def _cells(raw: bytes) -> list[str]:
+    # Each line by itself: a quote that is never closed must not swallow the events after it.
+    try:
+        return next(csv.reader([raw.decode()], strict=True))
+    except UnicodeDecodeError as error:
+        raise Rejected([f"The line is not UTF-8: byte {error.start}."]) from None
+    except csv.Error as error:
+        raise Rejected([f"The line is not CSV: {error}."]) from None
+
+
+def _event(line: bytes | None, parse: Callable[[bytes], dict[str, Any]], place: str) -> Event | Rejected:
+    """The event in `line`, validated as if it were posted."""
+    if line is None:
+        return Rejected([f"The line is longer than {LONGEST_LINE} bytes."])
+    try:
+        data = parse(line)
+        event = validate(EventRequest, data, named_twice(data)).event()
+    except Rejected as rejected:
+        return rejected
+    except Problem as problem:
+        return Rejected([f"{pointer}: {detail}" for pointer, detail in problem.errors] or [str(problem)])
+    if event.event_id is None:
+        # The same for every run, and another for every line; see docs/decisions/replay.md.
+        event = replace(event, event_id=f"{place}:{event.type}:{event.amount}:{event.time}")
+    return event
+
+
+# From events to the database
+
+
+def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while some := list(itertools.islice(items, size)):
+        yield some
+
+
+def _take(entries: Sequence[Entry], tally: Tally, refused: IO[str]) -> None:
+    """Store the events of `entries` in one transaction, list what is refused, and count."""
+    events = [event for _, event in entries if isinstance(event, Event)]
+    outcomes = iter(_patiently(events, tally.last_line) if events else [])
+    for number, entry in entries:
+        outcome = next(outcomes) if isinstance(entry, Event) else entry
+        if isinstance(outcome, Verdict):
+            tally.stored += not outcome.replayed
+            tally.replayed += outcome.replayed
+            tally.alerts.update(outcome.codes)
+        else:
+            tally.rejected += 1
+            reasons = [outcome.detail] if isinstance(outcome, Refusal) else outcome.reasons
+            refused.write(json.dumps({"line": number, "reasons": reasons}) + "\n")
+        tally.last_line = number
+    refused.flush()
+
+
+def _patiently(events: Sequence[Event], last_line: int) -> list[Outcome]:
+    """The outcomes of `events`, also where the database is away for a moment: all have ids, so trying again is safe."""
+    for wait in (*WAITS, None):
+        try:
+            return context().process(events)
+        except (SQLAlchemyError, CommitUncertain) as error:
+            if wait is None or not (isinstance(error, CommitUncertain) or is_away(error)):
+                why = f"The database failed after line {last_line}: {_first_line(error)}"
+                raise Stopped(f"{why}. {AGAIN}") from None
+            sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).partition("\n")[0] or type(error).__name__

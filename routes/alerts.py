@@ -1,0 +1,75 @@
+"""Alerts: list them, read one."""
+
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response
+
+from database import queries
+from database.queries import AlertFilter, AlertRow
+from routes.answers import json_answer
+from routes.context import with_session
+from routes.openapi import Operation, describe
+from routes.paging import cut, place, read_query
+from routes.problems import Problem
+from routes.schemas import AlertDetailAnswer, AlertsAnswer, AlertsQuery
+from rules.registry import REGISTRY
+
+blueprint = Blueprint("alerts", __name__)
+
+
+@blueprint.get("/alerts")
+@describe(Operation(query=AlertsQuery, answers={200: AlertsAnswer}, problems=(400, 503)))
+def list_alerts() -> Response:
+    """List alerts, newest first.
+
+    All filters given must fit. `from` and `to` bound the time of the action (seconds, both included); `next` is the
+    cursor of the next page, to be sent with the same filters.
+    """
+    query = read_query(AlertsQuery)
+    wanted = AlertFilter(**query.model_dump(exclude={"limit", "cursor"}))
+    # One more than the page shows whether there is a next one.
+    found = with_session(lambda session: queries.page_of_alerts(session, wanted, query.limit + 1, place(query)))
+    page, following = cut(found, query, _place)
+    return json_answer({"alerts": [_alert(row) for row in page], "next": following})
+
+
+@blueprint.get("/alerts/<alert:alert_id>")
+@describe(Operation(answers={200: AlertDetailAnswer}, problems=(404, 503)))
+def get_alert(alert_id: tuple[int, int, int]) -> Response:
+    """Read an alert with the changes of its status."""
+    row = with_session(lambda session: queries.get_alert(session, *alert_id))
+    if row is None:
+        raise Problem(404, f"There is no alert {_id(*alert_id)}.", kind="unknown-alert")
+    return json_answer(_alert(row) | {"history": []})
+
+
+def _alert(row: AlertRow) -> dict[str, object]:
+    alert, kind, amount = row
+    return {
+        "id": _id(alert.user_id, alert.seq, alert.code),
+        "user_id": alert.user_id,
+        "seq": alert.seq,
+        "code": alert.code,
+        "title": REGISTRY[alert.code].title.format_map(alert.evidence["parameters"]),
+        "time": alert.time,
+        "type": kind,
+        "amount": str(amount),
+        "status": alert.status,
+        "late": alert.late,
+        "superseded": alert.superseded,
+        "created_at": _rfc3339(alert.created_at),
+        "evidence": alert.evidence,
+    }
+
+
+def _place(row: AlertRow) -> tuple[int, int, int, int]:
+    alert = row[0]
+    return (alert.time, alert.user_id, alert.seq, alert.code)
+
+
+def _id(user_id: int, seq: int, code: int) -> str:
+    return f"{user_id}-{seq}-{code}"
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,52 @@
+"""The bytes of a request's body: whole, unpacked, and never more of them than a limit."""
+
+import gzip
+import io
+import zlib
+
+from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from routes.problems import Problem
+
+MAX_BODY = 64 * 1024  # bytes; a single event or user needs a few hundred
+
+
+def read_body(limit: int = MAX_BODY, may_be_gzip: bool = False) -> bytes:
+    """The body of the request under way, unpacked if it came as gzip.
+
+    Raises Problem: 415 for another Content-Encoding (gzip too, unless `may_be_gzip`), 400 for a body or a gzip that
+    breaks off or is broken; and RequestEntityTooLarge (413) for more than `limit` bytes, packed or unpacked.
+    """
+    coding = request.content_encoding
+    if coding is not None and not (may_be_gzip and coding.lower() == "gzip"):
+        takes = "gzip, or be left out" if may_be_gzip else "left out: packed bodies are not taken here"
+        raise Problem(415, f"The Content-Encoding must be {takes}.")
+    body = _received(limit)
+    return body if coding is None else _unpacked(body, limit)
+
+
+def _received(limit: int) -> bytes:
+    # Without a Content-Length, reading stops at the maximum and does not tell whether there is more: so one more
+    # byte than the limit is let in.
+    request.max_content_length = limit + 1
+    body = request.get_data(cache=False)
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    # The server ends the body in the same way where the caller has hung up.
+    if len(body) < (request.content_length or 0):
+        raise Problem(400, "The body breaks off: it is shorter than its Content-Length.")
+    return body
+
+
+def _unpacked(packed: bytes, limit: int) -> bytes:
+    try:
+        if not packed:
+            raise EOFError  # gzip itself takes nothing for an empty file
+        with gzip.open(io.BytesIO(packed)) as file:
+            body = file.read(limit + 1)  # unpacks no more than that, however much there is
+    except (OSError, EOFError, zlib.error):
+        raise Problem(400, "The body is not gzip, or it is broken or breaks off.") from None
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    return body

@@ -1,0 +1,40 @@
+"""Lists page by page: the query of a list, the place where a page goes on, and the cursor of the next one."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+
+from routes.json_body import field_problems
+from routes.problems import Problem
+from routes.schemas import MAX_ID, PageQuery
+
+QueryT = TypeVar("QueryT", bound=BaseModel)
+RowT = TypeVar("RowT")
+
+
+def read_query(model: type[QueryT]) -> QueryT:
+    """The query of the request under way as an instance of `model`. Raises Problem 400 naming every bad parameter."""
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise Problem(400, "The query has bad parameters.", errors=field_problems(error)) from None
+
+
+def place(query: PageQuery) -> tuple[int, ...] | None:
+    """The place to go on behind, as the cursor tells it; None on the first page."""
+    if not query.cursor:
+        return None
+    return tuple(min(int(part), MAX_ID) for part in query.cursor.split("-"))
+
+
+def cut(
+    found: Sequence[RowT], query: PageQuery, place_of: Callable[[RowT], tuple[int, ...]]
+) -> tuple[Sequence[RowT], str | None]:
+    """The page, and the cursor of the next one (None on the last).
+
+    `found` must be one longer than the page where there is more; `place_of` tells the place of a row.
+    """
+    page = found[: query.limit]
+    return page, "-".join(map(str, place_of(page[-1]))) if len(found) > len(page) else None

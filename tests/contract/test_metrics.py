@@ -1,0 +1,219 @@
+"""GET /metrics: what is counted, under which labels, and that it counts right over all workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.contract.helpers import an_event
+from tests.service import ROOT
+
+
+def samples(text):
+    """Every sample in the text format, by its name and the values of its labels in the order of the labels' names."""
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def counted(client):
+    """Gives what has been added to a sample since the test began: metrics are of the process, not of a test."""
+    before = samples(client.get("/metrics").text)
+
+    def read(*key):
+        return samples(client.get("/metrics").text).get(key, 0) - before.get(key, 0)
+
+    return read
+
+
+def test_the_text_format(client):
+    """The answer is Prometheus' text format."""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type == "text/plain; version=1.0.0; charset=utf-8"
+    assert samples(answer.text)
+
+
+def test_requests_by_route_method_and_status(client, counted):
+    """Requests are counted under the rule of their route, never the path, with their times."""
+    for user_id in (1, 2, 3):
+        client.get(f"/users/{user_id}")
+    client.post("/users", json={"user_id": 1})
+    client.get("/users/1")
+    assert counted("http_requests_total", "GET", "/users/<id:user_id>", "404") == 3
+    assert counted("http_requests_total", "GET", "/users/<id:user_id>", "200") == 1
+    assert counted("http_requests_total", "POST", "/users", "201") == 1
+    assert counted("http_request_seconds_count", "GET", "/users/<id:user_id>") == 4
+
+
+def test_callers_cannot_make_labels(client, counted):
+    """Unknown paths and methods share one label, so that a scan of the service does not fill the memory."""
+    client.get("/no/such/path")
+    client.get("/nor/this")
+    client.open("/healthz", method="BREW")
+    assert counted("http_requests_total", "GET", "none", "404") == 2
+    assert counted("http_requests_total", "other", "none", "405") == 1
+    assert "BREW" not in client.get("/metrics").text
+
+
+def test_stages_batches_and_alerts(client, counted):
+    """An event that is stored is one in each stage, one batch, and its alerts by code."""
+    for second in (1, 2, 3):
+        client.post("/event", json=an_event(type="withdraw", amount="150.00", time=second))
+    stages = ("wait", "lock_and_read", "judge", "write_and_commit")
+    assert {stage: counted("event_stage_seconds_count", stage) for stage in stages} == dict.fromkeys(stages, 3)
+    assert (counted("batch_events_count"), counted("batch_events_sum")) == (3, 3)
+    assert (counted("alerts_total", "1100"), counted("alerts_total", "30")) == (3, 1)
+
+
+def test_what_is_not_stored_raises_no_alert(make_client, counted):
+    """Repeats and refused events count as requests, but their alerts are not counted again."""
+    client = make_client(overdraft="reject")
+    client.post("/users", json={"user_id": 1, "total": "200.00"})
+    for _ in range(2):
+        client.post("/event", json=an_event(type="withdraw", amount="150.00", event_id="a"))
+    client.post("/event", json=an_event(type="withdraw", amount="150.00"))
+    assert counted("http_requests_total", "POST", "/event", "200") == 2
+    assert counted("http_requests_total", "POST", "/event", "409") == 1
+    assert counted("alerts_total", "1100") == 1
+
+
+def test_a_late_alert_counts_too(client, counted):
+    """An alert that a late event raises on a later action is counted when it is stored."""
+    client.post("/event", json=an_event(amount="150.00", time=20))
+    client.post("/event", json=an_event(amount="100.00", time=10))
+    assert counted("alerts_total", "123") == 1
+
+
+def test_gauges_return_to_nothing(client):
+    """When all is answered nobody waits in line and no connection is in use."""
+    client.post("/event", json=an_event())
+    found = samples(client.get("/metrics").text)
+    assert (found[("line_events",)], found[("db_connections_in_use",)]) == (0, 0)
+
+
+def test_connections_in_use_are_seen(client, make_client):
+    """A connection that is checked out of the pool counts until it is back."""
+    engine = client.application.extensions["transaction-alerts"].sessions.kw["bind"]
+    with engine.connect():
+        assert samples(client.get("/metrics").text)[("db_connections_in_use",)] == 1
+    assert samples(client.get("/metrics").text)[("db_connections_in_use",)] == 0
+
+
+def test_no_values_of_users(client):
+    """No ids, amounts or names of anybody stand in the metrics."""
+    client.post("/event", json=an_event(user_id=424242, amount="151.37", event_id="kzqx", type="withdraw"))
+    text = client.get("/metrics").text
+    assert [word for word in ("424242", "151.37", "kzqx") if word in text] == []
+
+
+def workers(service):
+    """The process ids of the service's workers."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = (map(int, line.split()) for line in listed.splitlines())
+    return {pid for pid, parent in pairs if parent == service.process.pid}
+
+
+def is_running(service):
+    """Whether any process of the service is left."""
+    try:
+        os.killpg(service.group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def post(service, first, last):
+    """Post withdrawals, one after the other, each of which raises one alert, over a new connection for each."""
+    for number in range(first, last):
+        event = an_event(type="withdraw", amount="150.00", user_id=number)
+        assert requests.post(f"{service.url}/event", json=event, timeout=30).status_code == 200
+
+
+def totals(service):
+    """What the service has counted of posts, stored alerts, batched events and judged events, and its gauges."""
+    found = samples(requests.get(f"{service.url}/metrics", timeout=30).text)
+    names = [
+        ("http_requests_total", "POST", "/event", "200"),
+        ("alerts_total", "1100"),
+        ("batch_events_sum",),
+        ("event_stage_seconds_count", "wait"),
+    ]
+    gauges = (found[("line_events",)], found[("db_connections_in_use",)])
+    return [found[name] for name in names], gauges
+
+
+def test_all_workers_count_together(start_service):
+    """The sums are right whichever worker is asked, also after one was killed with -9 and replaced."""
+    service = start_service(WORKERS="2")
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda part: post(service, part * 25 + 1, part * 25 + 26), range(8)))
+    assert [totals(service) for _ in range(10)] == [([200] * 4, (0, 0))] * 10
+
+    before = workers(service)
+    os.kill(min(before), signal.SIGKILL)
+    while not workers(service) - before:
+        time.sleep(0.05)
+    post(service, 201, 251)
+    assert [totals(service) for _ in range(10)] == [([250] * 4, (0, 0))] * 10
+
+
+def test_a_killed_worker_leaves_no_gauge(start_service, sessions):
+    """What a worker had in use and in line when it was killed is not counted any more."""
+    service = start_service(WORKERS="1")
+    (worker,) = workers(service)
+    with sessions.begin() as session, ThreadPoolExecutor(4) as threads:
+        session.connection().exec_driver_sql("INSERT INTO users (user_id) VALUES (1)")
+
+        def blocked(_):
+            try:
+                requests.post(f"{service.url}/event", json=an_event(), timeout=30)
+            except requests.ConnectionError:
+                return
+
+        posts = [threads.submit(blocked, 0)]
+        while totals_of_gauges(service) != (0, 1):
+            time.sleep(0.01)
+        posts += [threads.submit(blocked, number) for number in (1, 2, 3)]
+        while totals_of_gauges(service) != (3, 1):
+            time.sleep(0.01)
+        os.kill(worker, signal.SIGKILL)
+        for each in posts:
+            each.result()
+    service.wait_until_ready()
+    assert totals_of_gauges(service) == (0, 0)
+
+
+def totals_of_gauges(service):
+    """Events in line, and connections in use."""
+    found = samples(requests.get(f"{service.url}/metrics", timeout=30).text)
+    return found[("line_events",)], found[("db_connections_in_use",)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_folder_of_the_metrics_goes_with_the_service(start_service, how):
+    """The numbers of the workers are in a private folder that is removed at the end, also when the server is killed."""
+    service = start_service()
+    environment = Path(f"/proc/{min(workers(service))}/maps").read_text()
+    (folder,) = {Path(line.split()[-1]).parent for line in environment.splitlines() if line.endswith(".db")}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    service.stop(how)
+    while is_running(service):
+        time.sleep(0.05)
+    assert not folder.exists()
+
+
+def test_the_server_does_not_load_the_metrics_before_their_folder_is_named():
+    """Importing the application leaves the library alone: it chooses where to count when it is first imported."""
+    code = "import sys, app; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
