@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     backend_port: int = Field(5000, ge=1, le=65535)
     # Two processes keep both cores of a small machine busy: Python runs one thread of a process at a time.
     workers: int = Field(2, ge=1, le=64)
-    # Requests that one worker works on at once; each holds at most one database connection.
-    threads: int = Field(16, ge=1, le=256)
+    # Requests that one worker works on at once. Most wait for their batch: more of them make larger batches.
+    threads: int = Field(32, ge=1, le=256)
     # How long a request waits for a connection, a lock or a statement before it is answered with 503.
     db_timeout: float = Field(5.0, ge=0.1, le=60)
     # Whether requests that arrive while others are being committed share the next transaction, and how many can.

@@ -110,7 +110,7 @@ _PREPARE = text("""
 PREPARE count_and_lock (bigint[], bigint[], numeric[], boolean) AS
 INSERT INTO users AS u (user_id, last_seq, net)
 SELECT d.user_id, d.actions, d.net FROM unnest($1, $2, $3) AS d (user_id, actions, net)
-WHERE $4 OR EXISTS (SELECT FROM users AS k WHERE k.user_id = d.user_id)
+WHERE $4 OR (SELECT true FROM users AS k WHERE k.user_id = d.user_id)
 ORDER BY d.user_id
 ON CONFLICT (user_id) DO UPDATE SET last_seq = u.last_seq + excluded.last_seq, net = u.net + excluded.net;
 

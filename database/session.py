@@ -24,6 +24,9 @@ _AWAY_CLASSES = {"08", "53", "57", "58"}
 _AWAY_CODES = {"55P03", "25006", "42P01", "3D000", "28000", "28P01", "42501"}
 
 ATTEMPTS = 3
+# Connections of a process at most: requests that share a transaction share its connection, so they need far fewer than
+# threads, and all processes together must stay below PostgreSQL's max_connections (100 unless somebody changed it).
+POOL = 16
 
 
 class CommitUncertain(Exception):
@@ -48,7 +51,7 @@ def make_engine(settings: Settings, url: str) -> Engine:
         # A statement is its own transaction unless somebody says BEGIN: the engine does so in its statements,
         # others with `begin`. It saves two round trips on everything that only reads.
         isolation_level="AUTOCOMMIT",
-        pool_size=settings.threads,
+        pool_size=min(settings.threads, POOL),
         max_overflow=0,
         pool_timeout=settings.db_timeout,
         connect_args={

@@ -40,7 +40,7 @@ def test_defaults() -> None:
         "backend_host": "127.0.0.1",
         "backend_port": 5000,
         "workers": 2,
-        "threads": 16,
+        "threads": 32,
         "db_timeout": 5.0,
         "group_commit": "on",
         "group_commit_max": 256,
