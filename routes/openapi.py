@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -38,6 +38,7 @@ _REF = "#/components/schemas/{model}"
 _PROBLEMS = {
     400: (Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")]),),
     404: (Problem(404, "There is no user 7.", kind="unknown-user"),),
+    405: (Problem(405, "The method is not allowed for the requested URL."),),
     413: (Problem(413, "The data value transmitted exceeds the capacity limit."),),
     415: (Problem(415, "The Content-Type must be application/json."),),
     500: (Problem(500, "The service has a defect; the log has more under this request id."),),
@@ -80,10 +81,19 @@ _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "descr
 
 
 @dataclass(frozen=True)
+class Text:
+    """An answer that no model describes: its media type, what it is, and an example."""
+
+    media_type: str
+    description: str
+    example: str | dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Operation:
     """What a view takes and answers: the models by status, and the statuses of its problems."""
 
-    answers: dict[int, type[BaseModel]]
+    answers: Mapping[int, type[BaseModel] | Text]
     problems: tuple[int, ...] = ()
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
@@ -117,7 +127,8 @@ def build(app: Flask, url: str) -> dict[str, Any]:
     models: set[type[BaseModel]] = {ProblemAnswer}
     paths: dict[str, dict[str, Any]] = {}
     for rule, view, operation in _described(app):
-        models |= {*operation.answers.values(), operation.refusal, *([operation.body] if operation.body else [])}
+        models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text)}
+        models |= {operation.refusal, *([operation.body] if operation.body else [])}
         path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             paths.setdefault(path, {})[method.lower()] = _operation(rule, view, operation)
@@ -159,8 +170,8 @@ def _operation(rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
             *_query_parameters(operation),
             *_header_parameters(operation),
         ],
-        "responses": {str(status): _answer(status, model, operation) for status, model in operation.answers.items()}
-        | {str(status): _problem(status, operation) for status in (*operation.problems, 500)},
+        "responses": {str(status): _answer(status, answer, operation) for status, answer in operation.answers.items()}
+        | {str(status): _problem(status, operation) for status in (*operation.problems, 405, 500)},
     }
     if description.strip():
         described["description"] = " ".join(description.split())
@@ -184,15 +195,19 @@ def _lines(items: list[Any]) -> dict[str, Any]:
     return {"schema": schema, "example": "".join(json.dumps(item) + "\n" for item in items)}
 
 
-def _answer(status: int, model: type[BaseModel], operation: Operation) -> dict[str, Any]:
+def _answer(status: int, answer: type[BaseModel] | Text, operation: Operation) -> dict[str, Any]:
     headers: dict[str, Any] = _REQUEST_ID | (_LOCATION if status == 201 else {})
     if operation.idempotent:
         replayed = {"type": "string", "const": "true"}
         headers["Idempotent-Replayed"] = {"schema": replayed, "description": "Stands on the answer to a repeat."}
+    if isinstance(answer, Text):
+        kind = "string" if isinstance(answer.example, str) else "object"
+        content = {answer.media_type: {"schema": {"type": kind}, "example": answer.example}}
+        return {"description": answer.description, "headers": headers, "content": content}
     return {
-        "description": (model.__doc__ or "").strip().partition("\n")[0],
+        "description": (answer.__doc__ or "").strip().partition("\n")[0],
         "headers": headers,
-        "content": {"application/json": _media(model)},
+        "content": {"application/json": _media(answer)},
     }
 
 
@@ -201,6 +216,8 @@ def _problem(status: int, operation: Operation) -> dict[str, Any]:
     if status == 503:
         seconds = {"type": "integer", "const": RETRY_AFTER}
         headers["Retry-After"] = {"required": True, "schema": seconds, "description": "Seconds."}
+    if status == 405:
+        headers["Allow"] = {"required": True, "schema": {"type": "string"}, "description": "The methods of this path."}
     model = operation.refusal if status == 400 else ProblemAnswer
     request_id = {"request_id": "5f0c1d4e8f7b4d55a3f2f0f1a6a0c9de"}
     return {
@@ -256,14 +273,19 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 @blueprint.get("/openapi.json")
+@describe(Operation(answers={200: Text("application/json", "An OpenAPI 3.1 document.", {"openapi": "3.1.0"})}))
 def openapi_document() -> Response:
-    """The document itself."""
+    """Read this document."""
     return json_answer(build(current_app, request.root_url.rstrip("/")))
 
 
 @blueprint.get("/docs")
+@describe(Operation(answers={200: Text("text/html; charset=utf-8", "A page.", "<!doctype html>")}))
 def docs_page() -> Response:
-    """A page that shows the document and can try each call; all of it is served from here."""
+    """Read this document as a page that can try each call.
+
+    All of the page is served from here.
+    """
     page = Response(render_template("docs.html"), content_type="text/html; charset=utf-8")
     # Nothing may come from, or go to, another host. The page styles itself inline and draws with data: images.
     page.headers["Content-Security-Policy"] = (

@@ -20,9 +20,8 @@ from app import create_app
 from config_loader import load_settings
 from tests.contract.helpers import an_event, problem, without
 
-# The document does not list itself, its page and the page's files: they are for reading it. Nor the metrics, which
-# have a format of their own.
-NOT_LISTED = {"/openapi.json", "/docs", "/docs/assets/<path:filename>", "/metrics"}
+# The files of the page are not calls of the service.
+NOT_LISTED = {"/docs/assets/<path:filename>"}
 ASSETS = Path(__file__).parents[2] / "routes" / "static"
 
 
@@ -87,17 +86,20 @@ def test_operation_ids_are_unique(operations):
 
 
 STATUSES = {
-    ("POST", "/event"): {"200", "400", "404", "409", "413", "415", "500", "503"},
-    ("POST", "/api/events"): {"200", "400", "404", "409", "413", "415", "500", "503"},
-    ("POST", "/events"): {"200", "400", "413", "415", "500", "503"},
-    ("POST", "/users"): {"201", "400", "409", "413", "415", "500", "503"},
-    ("POST", "/user"): {"201", "400", "409", "413", "415", "500", "503"},
-    ("GET", "/users/{user_id}"): {"200", "404", "500", "503"},
-    ("GET", "/users/{user_id}/actions"): {"200", "400", "404", "500", "503"},
-    ("GET", "/alerts"): {"200", "400", "500", "503"},
-    ("GET", "/alerts/{alert_id}"): {"200", "404", "500", "503"},
-    ("GET", "/healthz"): {"200", "500"},
-    ("GET", "/readyz"): {"200", "500", "503"},
+    ("POST", "/event"): {"200", "400", "404", "405", "409", "413", "415", "500", "503"},
+    ("POST", "/api/events"): {"200", "400", "404", "405", "409", "413", "415", "500", "503"},
+    ("POST", "/events"): {"200", "400", "405", "413", "415", "500", "503"},
+    ("POST", "/users"): {"201", "400", "405", "409", "413", "415", "500", "503"},
+    ("POST", "/user"): {"201", "400", "405", "409", "413", "415", "500", "503"},
+    ("GET", "/users/{user_id}"): {"200", "404", "405", "500", "503"},
+    ("GET", "/users/{user_id}/actions"): {"200", "400", "404", "405", "500", "503"},
+    ("GET", "/alerts"): {"200", "400", "405", "500", "503"},
+    ("GET", "/alerts/{alert_id}"): {"200", "404", "405", "500", "503"},
+    ("GET", "/healthz"): {"200", "405", "500"},
+    ("GET", "/readyz"): {"200", "405", "500", "503"},
+    ("GET", "/metrics"): {"200", "405", "500"},
+    ("GET", "/openapi.json"): {"200", "405", "500"},
+    ("GET", "/docs"): {"200", "405", "500"},
 }
 
 
@@ -135,6 +137,13 @@ def examples(media):
     return [media["example"]] if "example" in media else [e["value"] for e in media["examples"].values()]
 
 
+OTHER_MEDIA = {
+    "POST /events body": {"application/json", "application/x-ndjson"},
+    "GET /docs 200": {"text/html; charset=utf-8"},
+    "GET /metrics 200": {"text/plain"},
+}
+
+
 def test_every_body_has_an_example_that_fits(document, operations):
     """Every body that is asked for or answered, each error too, has an example of its own schema."""
     for place, status, kind, media in media_types(operations):
@@ -142,18 +151,19 @@ def test_every_body_has_an_example_that_fits(document, operations):
         assert shown, place
         assert [value for value in shown if not valid(document, media["schema"], value)] == [], place
         is_problem = status is not None and status >= 400
-        lines = {"application/x-ndjson"} if place == "POST /events body" else set()
-        assert kind in ({"application/problem+json"} if is_problem else {"application/json"} | lines), place
+        expected = {"application/problem+json"} if is_problem else OTHER_MEDIA.get(place, {"application/json"})
+        assert kind in expected, place
         if is_problem:
             assert {value["status"] for value in shown} == {status}, place
 
 
 def test_headers_are_listed(operations):
-    """Request ids, Location, Retry-After and Idempotent-Replayed stand where they are sent."""
+    """Request ids, Allow, Location, Retry-After and Idempotent-Replayed stand where they are sent."""
     for (_, path), operation in operations.items():
         for status, response in operation["responses"].items():
             expected = {"X-Request-ID"}
             expected |= {"Retry-After"} if status == "503" else set()
+            expected |= {"Allow"} if status == "405" else set()
             expected |= {"Location"} if status == "201" else set()
             expected |= {"Idempotent-Replayed"} if status == "200" and path in ("/event", "/api/events") else set()
             assert set(response["headers"]) == expected, (path, status)
@@ -350,8 +360,9 @@ def test_the_service_keeps_to_its_document(make_client):
                 found.append((failures, event.recorder.interactions[case_id].response.content))
     assert found == []
     assert checked == set(CHECKS.get_all_names())
+    # It leaves out the document that it reads.
     assert {label for label, mode in tried if mode == GenerationMode.POSITIVE} == {
-        f"{method} {path}" for method, path in STATUSES
+        f"{method} {path}" for method, path in STATUSES if path != "/openapi.json"
     }
 
 
