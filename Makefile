@@ -34,7 +34,7 @@ lint: .venv/.dev ## style, imports that run one way, types, and that Pipfile and
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(PY) -m mypy
-	@$(PIPENV) verify
+	@PIP_CONFIG_FILE=/dev/null $(PIPENV) verify
 
 format: .venv/.dev ## rewrite the code in the project's style
 	@$(PY) -m ruff check --fix

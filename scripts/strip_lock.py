@@ -1,9 +1,10 @@
 """Make Pipfile.lock name no package index, so that it installs from whichever index a machine is set up for.
 
-Run by `make lock` after `pipenv lock`; reads and rewrites Pipfile.lock in the current folder.
+Run by `make lock` after `pipenv lock`, with pipenv's own Python; reads and rewrites Pipfile.lock in the current folder.
 """
 
 import json
+import os
 from pathlib import Path
 
 
@@ -11,10 +12,22 @@ def main() -> None:
     path = Path("Pipfile.lock")
     lock = json.loads(path.read_text())
     lock["_meta"]["sources"] = []
+    # pipenv takes the indexes of the machine into the hash of the Pipfile: take them out again.
+    lock["_meta"]["hash"]["sha256"] = plain_hash()
     for group in ("default", "develop"):
         for package in lock[group].values():
             package.pop("index", None)
     path.write_text(json.dumps(lock, indent=4, sort_keys=True) + "\n")
+
+
+def plain_hash() -> str:
+    """The hash of the Pipfile as pipenv computes it where pip is not configured."""
+    for name in [name for name in os.environ if name.startswith(("PIP_", "PIPENV_"))]:
+        del os.environ[name]
+    os.environ["PIP_CONFIG_FILE"] = os.devnull
+    from pipenv.project import Project  # reads the configuration as it is imported
+
+    return str(Project(chdir=False).pipfile.calculate_hash())
 
 
 if __name__ == "__main__":
