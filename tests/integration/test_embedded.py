@@ -396,14 +396,15 @@ def test_closed_folders_are_no_hindrance(folder: Path) -> None:
 
 
 def test_closed_programs_are_copied_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root's programs in a closed virtual environment are copied, once for each version of the wheel."""
+    """Root's programs in a closed virtual environment are copied, once for each version of the wheel, for all data
+    folders."""
     package = embedded.bin_dir().parents[1]
     closed = folder / "closed"
     closed.mkdir(mode=0o700, parents=True)
     for name in (package.name, f"{package.name}.libs"):
         shutil.copytree(package.with_name(name), closed / name)
     monkeypatch.setattr(embedded, "bin_dir", lambda: closed / package.name / "pginstall" / "bin")
-    with home_of(folder) as home:
+    with home_of(closed / package.name) as home:
         with use(folder) as url:
             assert answers(url)
         if not AS_ROOT:
@@ -416,8 +417,9 @@ def test_closed_programs_are_copied_once(folder: Path, monkeypatch: pytest.Monke
             assert answers(url)
         assert list(home.glob("programs-*")) == [copy]
         made = copy.stat().st_ctime_ns
-        with use(folder) as url:
+        with use(folder) as url, use(folder.with_name("another")) as other:
             assert answers(url)
+            assert answers(other)
         assert copy.stat().st_ctime_ns == made
 
 
