@@ -31,14 +31,16 @@ def balance(service: Service, user_id: int) -> str:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("whom", ["server", "group"])
 def test_a_signal_stops_everything_in_time(start_service: StartService, how: signal.Signals, whom: str) -> None:
-    """SIGTERM and Ctrl+C (which reaches the workers too) end all processes within ten seconds, none by force."""
+    """SIGTERM and Ctrl+C (which reaches the workers too) end all processes within ten seconds.
+
+    That includes a worker that is still starting: the server may have to kill it after STOP_SECONDS of app.py.
+    """
     service = start_service()
     assert deposit(service, 1, 0).status_code == 200
     if whom == "group":
         os.killpg(service.group, how)
     assert service.stop(how) < STOP_SECONDS
     assert service.is_gone()
-    assert "refused to gracefully stop" not in service.output()
 
 
 def test_a_closed_terminal_stops_the_service(start_service: StartService) -> None:
