@@ -1,6 +1,7 @@
 """Engines, sessions, and what the errors of a database mean for the caller."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Engine, create_engine
@@ -85,14 +86,21 @@ def abandon(session: Session) -> None:
         session.invalidate()
 
 
-def commit(session: Session) -> None:
-    """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
+@contextmanager
+def committing() -> Iterator[None]:
+    """Around a COMMIT: a connection that breaks there raises CommitUncertain."""
     try:
-        session.commit()
+        yield
     except DBAPIError as error:
         if error.connection_invalidated:
             raise CommitUncertain from error
         raise
+
+
+def commit(session: Session) -> None:
+    """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
+    with committing():
+        session.commit()
 
 
 def run(sessions: sessionmaker[Session], work: Callable[[Session], T]) -> T:

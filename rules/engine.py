@@ -15,7 +15,6 @@ from itertools import pairwise
 from time import perf_counter
 from typing import Literal, cast
 
-from sqlalchemy.exc import DBAPIError  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import queries  # noqa: TID251
@@ -29,7 +28,7 @@ from database.queries import (  # noqa: TID251
     NextN,
     Standing,
 )
-from database.session import CommitUncertain, abandon  # noqa: TID251
+from database.session import abandon, committing  # noqa: TID251
 from rules import late
 from rules.base import Reach, Rule, RuleInForce, reach
 from rules.ledger import Account, AlertState, JudgedBy, Known, Ledger
@@ -93,7 +92,7 @@ class RuleEngine:
             for kind in ACTION_TYPES
         }
         self._codes = tuple(rule.code for rule in policy.rules)
-        self._surroundings = late.Reach(REGISTRY.values())
+        self._surroundings = late.Surroundings(REGISTRY.values())
         # Which user has which rating is known only under the lock; no rating looks further back than another.
         self._reach: dict[ActionType, dict[ActionType, Reach]] = {
             kind: reach([in_force for risk in RISKS for in_force in self._rules[risk, kind]]) for kind in ACTION_TYPES
@@ -280,12 +279,8 @@ class RuleEngine:
                     changed.append(Standing(account.user_id, seq, code, not state.stands))
         if changed:
             queries.supersede(session, changed)
-        try:
+        with committing():
             queries.store_and_commit(session, actions, new)
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise CommitUncertain from error
-            raise
         self._observer.raised(alert.code for alert in new)
 
 
@@ -318,11 +313,11 @@ def _merged(spans: Mapping[tuple[int, ActionType], Iterable[tuple[int, int]]]) -
 def _return_unused(session: Session, ledger: Ledger) -> None:
     # Users were counted up for every event before any was judged; refused and replayed ones give that back.
     unused = [account for account in ledger.accounts.values() if account.unused_actions]
-    gone = [account.user_id for account in unused if account.is_new and account.next_seq == 1]
+    gone = [account.user_id for account in unused if account.has_nothing]
     back = [
         Deltas(account.user_id, account.unused_actions, account.unused_net)
         for account in unused
-        if not (account.is_new and account.next_seq == 1)
+        if not account.has_nothing
     ]
     if back:
         queries.take_back(session, back)

@@ -16,7 +16,7 @@ InForce = Callable[[Rule, Risk], RuleInForce]
 Evidence = Callable[[RuleInForce, Finding], str]
 
 
-class Reach:
+class Surroundings:
     """How far any of `rules` looks back or ahead: `count` actions, `seconds`."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
@@ -33,7 +33,7 @@ class Reach:
 def repair(account: Account, rules: Iterable[Rule], in_force: InForce, evidence: Evidence) -> None:
     """Judge again what the late actions of `account` can change, and note the difference in its alerts.
 
-    The timeline must hold the surroundings of every late action, as far as `Reach` goes to both sides.
+    The timeline must hold the surroundings of every late action, as far as `Surroundings` goes to both sides.
     """
     for rule in rules:
         for action in _in_reach(account, rule):

@@ -46,6 +46,11 @@ class Account:
         self.late: list[Action] = []
         self.times: dict[int, int] = {}  # of every action in the timeline, by seq
 
+    @property
+    def has_nothing(self) -> bool:
+        """Whether this batch made the user, and then stored nothing for it."""
+        return self.is_new and self.next_seq == 1
+
     def load(self, actions: dict[int, Action]) -> None:
         """Take stored actions (by `seq`) into the timeline, each once."""
         new = (action for seq, action in actions.items() if seq not in self.times)

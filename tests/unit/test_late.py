@@ -144,5 +144,5 @@ def test_what_repair_notes() -> None:
 
 def test_reach_of_all_rules() -> None:
     """The surroundings to read hold the longest look-back of any rule: three actions, and a minute."""
-    reach = late.Reach(REGISTRY.values())
+    reach = late.Surroundings(REGISTRY.values())
     assert (reach.count, reach.seconds) == (3, 60)
