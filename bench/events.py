@@ -41,10 +41,19 @@ def copy_rows(count: int, first: int) -> str:
     for n in range(first, first + count):
         event = _event(random_, n * GAP // USERS)
         user_id, seq = 1 + n % USERS, 1 + n // USERS
-        rows.append(
-            f"{user_id}\t{seq}\t{event['type']}\t{event['amount']}\t{event['time']}\t{{}}\tnormal\t{{1100,30,300,123}}\n"
-        )
+        rows.append(f"{user_id}\t{seq}\t{event['type']}\t{event['amount']}\t{event['time']}\t{{}}\t1\t0\t{seq}\t0\n")
     return "".join(rows)
 
 
-COPY_COLUMNS = ("user_id", "seq", "type", "amount", "time", "alert_codes", "risk", "rules")
+COPY_COLUMNS = (
+    "user_id",
+    "seq",
+    "type",
+    "amount",
+    "time",
+    "alert_codes",
+    "rules_number",
+    "settings_version",
+    "ordinal",
+    "running_total",
+)

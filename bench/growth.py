@@ -124,8 +124,9 @@ def _history(users: range, actions: int) -> tuple[str, str]:
     ids = f"generate_series({users.start}, {users.stop - 1})"
     return (
         f"INSERT INTO users (user_id, last_seq) SELECT {ids}, {actions}",
-        f"""INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, risk, rules)
-        SELECT u, s, CASE s % 2 WHEN 0 THEN 'deposit' ELSE 'withdraw' END, 1, s * {PACE}, '{{}}', 'normal',
-            '{{1100,30,300,123}}'
+        f"""INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version,
+            ordinal, running_total)
+        SELECT u, s, CASE s % 2 WHEN 0 THEN 'deposit' ELSE 'withdraw' END, 1, s * {PACE}, '{{}}', 1, 0,
+            (s + 1) / 2, (s + 1) / 2
         FROM generate_series(1, {actions}) AS s CROSS JOIN {ids} AS u ORDER BY s""",
     )

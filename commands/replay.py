@@ -14,7 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import IO, Any, BinaryIO, TypeVar, cast
@@ -311,7 +311,7 @@ def _event(line: bytes | None, parse: Callable[[bytes], dict[str, Any]], place: 
         return Rejected([f"{pointer}: {detail}" for pointer, detail in problem.errors] or [str(problem)])
     if event.event_id is None:
         # The same for every run, and another for every line; see docs/decisions/replay.md.
-        event = replace(event, event_id=f"{place}:{event.type}:{event.amount}:{event.time}")
+        event = event._replace(event_id=f"{place}:{event.type}:{event.amount}:{event.time}")
     return event
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     Text,
+    UniqueConstraint,
     false,
     func,
     text,
@@ -56,8 +57,52 @@ class User(Base):
     net: Mapped[Decimal] = mapped_column(MONEY, server_default=text("0"))
     balance: Mapped[Decimal] = mapped_column(MONEY, Computed("total + net", persisted=True))
     risk: Mapped[str] = mapped_column(Text, server_default=text("'normal'"))
+    # Values of rules' parameters that hold for this user alone, by code and name.
+    overrides: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    # The newest of its rows in user_settings; 0: it has always been rated normal, without overrides.
+    settings_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     # The `seq` of the newest arrival; it counts on under the row's lock, so it has no gaps.
     last_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class UserSettings(Base):
+    """A rating and overrides that a user had or has, who gave them, and why."""
+
+    __tablename__ = "user_settings"
+    __table_args__ = (
+        ForeignKeyConstraint(["user_id"], ["users.user_id"]),
+        CheckConstraint("risk IN ('low', 'normal', 'high')", name="risk_known"),
+    )
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    risk: Mapped[str] = mapped_column(Text)
+    overrides: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    author: Mapped[str | None] = mapped_column(Text)
+    note: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class RuleVersion(Base):
+    """A change of a rule: what it is set to from then on, who did it, and why."""
+
+    __tablename__ = "rule_versions"
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'shadow', 'off')", name="status_known"),
+        UniqueConstraint("code", "version"),
+    )
+
+    # Counts the changes of all rules: it says which rules were in force when.
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    code: Mapped[int] = mapped_column(Integer)
+    version: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(Text)
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    by_risk: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    # Null: it follows from the code's declarations and the setting RULES; nobody has set the rule yet.
+    author: Mapped[str | None] = mapped_column(Text)
+    note: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 
@@ -83,9 +128,13 @@ class UserAction(Base):
     time: Mapped[int] = mapped_column(BigInteger)
     event_id: Mapped[str | None] = mapped_column(Text)
     alert_codes: Mapped[list[int]] = mapped_column(ARRAY(Integer))
-    # What judged it, for judging it again: the user's rating and the active rules of that moment.
-    risk: Mapped[str] = mapped_column(Text)
-    rules: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    # What judged it, for judging it again: the newest change of any rule, and the user's settings of that moment.
+    rules_number: Mapped[int] = mapped_column(BigInteger)
+    settings_version: Mapped[int] = mapped_column(BigInteger)
+    # The number and the sum of the user's actions of this type up to and including this one, in order of time. The
+    # count and the sum of any stretch follow from its two ends.
+    ordinal: Mapped[int] = mapped_column(BigInteger)
+    running_total: Mapped[Decimal] = mapped_column(MONEY)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 
@@ -109,5 +158,7 @@ class Alert(Base):
     # Raised by an event that arrived late, not by the action itself; no longer true since one did.
     late: Mapped[bool] = mapped_column(server_default=false())
     superseded: Mapped[bool] = mapped_column(server_default=false())
+    # By a rule that is tried out: nobody was told.
+    shadow: Mapped[bool] = mapped_column(server_default=false())
     evidence: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, select, text, tuple_, union_all
+from sqlalchemy import ColumnElement, Row, and_, insert, select, text, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database.models import Alert, User, UserAction
+from database.models import Alert, RuleVersion, User, UserAction
 
 
 class Deltas(NamedTuple):
@@ -23,13 +23,25 @@ class Deltas(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A locked user as it is after the addition; `is_new` if this transaction made it."""
+    """A locked user as it is after the addition; `is_new` if this transaction made it.
+
+    `overrides` is JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of
+    the rules.
+    """
 
     user_id: int
     last_seq: int
     balance: Decimal
     risk: str
+    overrides: str
+    settings_version: int
+    rules_number: int
     is_new: bool
+
+
+# A stored action as it is read: False, user_id, seq, type, amount, time, event_id, alert_codes, ordinal, running_total.
+# `event_id` and `alert_codes` (what it was answered with) come only where it was asked for by its id.
+HistoryRow = Row[bool, int, int, str, Decimal, int, str | None, list[int] | None, int, Decimal]
 
 
 class LastN(NamedTuple):
@@ -68,7 +80,7 @@ class NextN(NamedTuple):
 
 
 class NewAction(NamedTuple):
-    """A row for `user_actions`; `alert_codes` and `rules` are PostgreSQL array literals such as {30,123}."""
+    """A row for `user_actions`; `alert_codes` is an array literal (see `array`)."""
 
     user_id: int
     seq: int
@@ -77,8 +89,10 @@ class NewAction(NamedTuple):
     time: int
     event_id: str | None
     alert_codes: str
-    risk: str
-    rules: str
+    rules_number: int
+    settings_version: int
+    ordinal: int
+    running_total: Decimal
 
 
 class NewAlert(NamedTuple):
@@ -91,6 +105,17 @@ class NewAlert(NamedTuple):
     evidence: str
     late: bool
     superseded: bool
+    shadow: bool
+
+
+class LateAction(NamedTuple):
+    """A new action that stands before others of its type."""
+
+    user_id: int
+    type: str
+    time: int
+    seq: int
+    amount: Decimal
 
 
 class Standing(NamedTuple):
@@ -115,12 +140,12 @@ ORDER BY d.user_id
 ON CONFLICT (user_id) DO UPDATE SET last_seq = u.last_seq + excluded.last_seq, net = u.net + excluded.net;
 
 PREPARE read_history (bigint[], bigint[], text[], bigint[], bigint[], bigint[], bigint[], text[], bigint[], bigint[],
-                      bigint[], text[]) AS
-SELECT user_id, last_seq AS seq, risk AS type, balance AS amount, CAST(xmax = 0 AS integer) AS time,
-    NULL AS event_id, NULL AS alert_codes, true AS is_user
+                      bigint[], text[], bigint[], bigint[], bigint[], text[]) AS
+SELECT true, user_id, last_seq, risk, balance, CAST(xmax = 0 AS integer), CAST(overrides AS text),
+    CAST(NULL AS integer[]), settings_version, (SELECT CAST(max(number) AS numeric) FROM rule_versions)
 FROM users WHERE user_id = ANY ($1)
 UNION ALL
-SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
+SELECT false, a.user_id, a.seq, a.type, a.amount, a.time, NULL, NULL, a.ordinal, a.running_total
 FROM unnest($2, $3, $4, $5, $6) AS l (user_id, type, after, time, "limit")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
@@ -128,7 +153,7 @@ CROSS JOIN LATERAL (
     ORDER BY x.time DESC, x.seq DESC LIMIT l."limit"
 ) AS a
 UNION ALL
-SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
+SELECT false, a.user_id, a.seq, a.type, a.amount, a.time, NULL, NULL, a.ordinal, a.running_total
 FROM unnest($7, $8, $9, $10) AS w (user_id, type, "start", "end")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
@@ -136,30 +161,47 @@ CROSS JOIN LATERAL (
     ORDER BY x.time, x.seq
 ) AS a
 UNION ALL
-SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, false
-FROM unnest($11, $12) AS e (user_id, event_id)
+SELECT false, a.user_id, a.seq, a.type, a.amount, a.time, NULL, NULL, a.ordinal, a.running_total
+FROM unnest($11, $12, $13, $14) AS f (user_id, type, time, "limit")
+CROSS JOIN LATERAL (
+    SELECT * FROM user_actions AS x
+    WHERE x.user_id = f.user_id AND x.type = f.type AND x.time > f.time
+    ORDER BY x.time, x.seq LIMIT f."limit"
+) AS a
+UNION ALL
+SELECT false, a.user_id, a.seq, a.type, a.amount, a.time, a.event_id, a.alert_codes, a.ordinal, a.running_total
+FROM unnest($15, $16) AS e (user_id, event_id)
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x WHERE x.user_id = e.user_id AND x.event_id = e.event_id LIMIT 1
 ) AS a;
 
-PREPARE insert_actions (bigint[], bigint[], text[], numeric[], bigint[], text[], text[], text[], text[]) AS
-INSERT INTO user_actions (user_id, seq, type, amount, time, event_id, alert_codes, risk, rules)
-SELECT n.user_id, n.seq, n.type, n.amount, n.time, n.event_id, CAST(n.alert_codes AS integer[]), n.risk,
-    CAST(n.rules AS integer[])
-FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
-    AS n (user_id, seq, type, amount, time, event_id, alert_codes, risk, rules);
+PREPARE insert_actions (bigint[], bigint[], text[], numeric[], bigint[], text[], text[], bigint[], bigint[], bigint[],
+                        numeric[]) AS
+INSERT INTO user_actions (user_id, seq, type, amount, time, event_id, alert_codes, rules_number, settings_version,
+    ordinal, running_total)
+SELECT n.user_id, n.seq, n.type, n.amount, n.time, n.event_id, CAST(n.alert_codes AS integer[]), n.rules_number,
+    n.settings_version, n.ordinal, n.running_total
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS n (user_id, seq, type, amount, time, event_id, alert_codes,
+    rules_number, settings_version, ordinal, running_total);
 
-PREPARE insert_alerts (bigint[], bigint[], integer[], bigint[], text[], boolean[], boolean[]) AS
-INSERT INTO alerts (user_id, seq, code, time, evidence, late, superseded)
-SELECT n.user_id, n.seq, n.code, n.time, CAST(n.evidence AS jsonb), n.late, n.superseded
-FROM unnest($1, $2, $3, $4, $5, $6, $7) AS n (user_id, seq, code, time, evidence, late, superseded);
+PREPARE insert_alerts (bigint[], bigint[], integer[], bigint[], text[], boolean[], boolean[], boolean[]) AS
+INSERT INTO alerts (user_id, seq, code, time, evidence, late, superseded, shadow)
+SELECT n.user_id, n.seq, n.code, n.time, CAST(n.evidence AS jsonb), n.late, n.superseded, n.shadow
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS n (user_id, seq, code, time, evidence, late, superseded, shadow);
 """)
 
-_BEGIN_LOCK_AND_READ = """
-BEGIN;
-EXECUTE count_and_lock (%(user_id)s, %(actions)s, %(net)s, %(create)s);
+_READ_HISTORY = """
 EXECUTE read_history (%(user_id)s, %(last_user_id)s, %(last_type)s, %(last_after)s, %(last_time)s, %(last_limit)s,
-    %(between_user_id)s, %(between_type)s, %(between_start)s, %(between_end)s, %(event_user_id)s, %(event_event_id)s)
+    %(between_user_id)s, %(between_type)s, %(between_start)s, %(between_end)s,
+    %(next_user_id)s, %(next_type)s, %(next_time)s, %(next_limit)s, %(event_user_id)s, %(event_event_id)s)
+"""
+# Whoever changes a rule locks the table in EXCLUSIVE mode: he waits for the transactions that judge by the old book,
+# and those that begin meanwhile wait for him. Reading alone would not do: see docs/decisions/rules-as-data.md.
+_BEGIN_LOCK_AND_READ = f"""
+BEGIN;
+LOCK TABLE rule_versions IN ROW SHARE MODE;
+EXECUTE count_and_lock (%(user_id)s, %(actions)s, %(net)s, %(create)s);
+{_READ_HISTORY}
 """
 
 
@@ -168,35 +210,51 @@ def begin_lock_and_read(
     deltas: Sequence[Deltas],
     create: bool,
     last: Sequence[LastN],
+    following: Sequence[NextN],
     between: Sequence[Between],
     keys: Sequence[EventKey],
-) -> tuple[list[Account], Sequence[Row[Any]]]:
+) -> tuple[list[Account], list[HistoryRow]]:
     """Begin a transaction, add `deltas` (sorted by user) to their users, lock them, and read their history.
 
     With `create` unknown users are made; without it they are left out of the answer. The history is every stored
-    action that any of the requests asks for; some may come more than once.
+    action that any of the requests asks for; some may come more than once. The rules stay as they are until the
+    transaction ends.
     """
     connection = session.connection()
     if not connection.info.get("prepared"):
         connection.execute(_PREPARE)
         connection.info["prepared"] = True
-    values = _columns(Deltas, deltas) | {"create": create}
-    values |= _columns(LastN, last, "last_") | _columns(Between, between, "between_")
-    rows = connection.exec_driver_sql(_BEGIN_LOCK_AND_READ, values | _columns(EventKey, keys, "event_")).all()
-    accounts = [Account(row.user_id, row.seq, row.amount, row.type, bool(row.time)) for row in rows if row.is_user]
-    return accounts, [row for row in rows if not row.is_user]
+    values: dict[str, Any] = _columns(Deltas, deltas) | {"create": create} | _requested(last, following, between, keys)
+    accounts: list[Account] = []
+    history: list[HistoryRow] = []
+    for row in connection.exec_driver_sql(_BEGIN_LOCK_AND_READ, values):
+        if row[0]:
+            _, user_id, last_seq, risk, balance, is_new, overrides, _, settings, rules = row
+            accounts.append(
+                Account(user_id, last_seq, balance, risk, overrides, settings, int(rules or 0), bool(is_new))
+            )
+        else:
+            history.append(row)
+    return accounts, history
 
 
-_READ_AROUND = text("""
-WITH around AS (
-    SELECT a.* FROM unnest(CAST(:last_user_id AS bigint[]), CAST(:last_type AS text[]), CAST(:last_time AS bigint[]),
-                           CAST(:last_limit AS bigint[])) AS l (user_id, type, time, "limit")
-    CROSS JOIN LATERAL (
-        SELECT * FROM user_actions AS x
-        WHERE x.user_id = l.user_id AND x.type = l.type AND x.time <= l.time
-        ORDER BY x.time DESC, x.seq DESC LIMIT l."limit"
-    ) AS a
-    UNION
+def read_history(
+    session: Session, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
+) -> list[HistoryRow]:
+    """Read more history within the transaction that `begin_lock_and_read` began."""
+    values = _requested(last, following, between, ()) | {"user_id": "{}"}
+    return list(session.connection().exec_driver_sql(_READ_HISTORY, values))
+
+
+def _requested(
+    last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between], keys: Sequence[EventKey]
+) -> dict[str, str]:
+    values = _columns(LastN, last, "last_") | _columns(NextN, following, "next_")
+    return values | _columns(Between, between, "between_") | _columns(EventKey, keys, "event_")
+
+
+_READ_AHEAD = text("""
+WITH ahead AS (
     SELECT a.* FROM unnest(CAST(:next_user_id AS bigint[]), CAST(:next_type AS text[]), CAST(:next_time AS bigint[]),
                            CAST(:next_limit AS bigint[])) AS f (user_id, type, time, "limit")
     CROSS JOIN LATERAL (
@@ -213,29 +271,55 @@ WITH around AS (
         WHERE x.user_id = w.user_id AND x.type = w.type AND x.time BETWEEN w."start" AND w."end"
         ORDER BY x.time, x.seq
     ) AS a
+    UNION
+    SELECT a.* FROM unnest(CAST(:until_user_id AS bigint[]), CAST(:until_type AS text[]), CAST(:until_time AS bigint[]),
+                           CAST(:until_limit AS bigint[])) AS u (user_id, type, time, nth)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(time), 9223372036854775807) AS time FROM (
+            SELECT x.time FROM user_actions AS x
+            WHERE x.user_id = u.user_id AND x.type = u.type AND x.time > u.time
+            ORDER BY x.time, x.seq OFFSET u.nth - 1 LIMIT 1
+        ) AS n
+    ) AS e
+    CROSS JOIN unnest(CAST('{deposit,withdraw}' AS text[])) AS k (type)
+    JOIN user_actions AS a ON a.user_id = u.user_id AND a.type = k.type AND a.time > u.time AND a.time <= e.time
 )
-SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.risk, a.rules,
+SELECT a.user_id, a.seq, a.type, a.amount, a.time, a.ordinal, a.running_total, a.rules_number, a.settings_version,
     ARRAY(SELECT l.code FROM alerts AS l WHERE (l.user_id, l.seq) = (a.user_id, a.seq) AND NOT superseded) AS standing,
     ARRAY(SELECT l.code FROM alerts AS l WHERE (l.user_id, l.seq) = (a.user_id, a.seq) AND l.superseded) AS superseded
-FROM around AS a
+FROM ahead AS a
 """)
 
 
-def read_around(
-    session: Session, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
+def read_ahead(
+    session: Session, following: Sequence[NextN], between: Sequence[Between], until: Sequence[NextN]
 ) -> Sequence[Row[Any]]:
-    """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts."""
-    values = _columns(LastN, last, "last_") | _columns(NextN, following, "next_")
-    return session.execute(_READ_AROUND, values | _columns(Between, between, "between_")).all()
+    """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts.
+
+    `until` asks for all actions, of either type, up to the `limit`-th of its type after its time.
+    """
+    values = _columns(NextN, following, "next_") | _columns(Between, between, "between_")
+    return session.execute(_READ_AHEAD, values | _columns(NextN, until, "until_")).all()
+
+
+_USER_SETTINGS = text("""
+SELECT user_id, version, risk, CAST(overrides AS text) AS overrides FROM user_settings
+WHERE user_id = ANY (CAST(:user_id AS bigint[]))
+""")
+
+
+def user_settings(session: Session, user_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """All ratings and overrides that these users ever had; before the first, they were rated normal and had none."""
+    return session.execute(_USER_SETTINGS, {"user_id": array(user_ids)}).all()
 
 
 _INSERT_ACTIONS = """
-EXECUTE insert_actions (%(user_id)s, %(seq)s, %(type)s, %(amount)s, %(time)s, %(event_id)s,
-    %(alert_codes)s, %(risk)s, %(rules)s);
+EXECUTE insert_actions (%(user_id)s, %(seq)s, %(type)s, %(amount)s, %(time)s, %(event_id)s, %(alert_codes)s,
+    %(rules_number)s, %(settings_version)s, %(ordinal)s, %(running_total)s);
 """
 _INSERT_ALERTS = """
 EXECUTE insert_alerts (%(alert_user_id)s, %(alert_seq)s, %(alert_code)s, %(alert_time)s, %(alert_evidence)s,
-    %(alert_late)s, %(alert_superseded)s);
+    %(alert_late)s, %(alert_superseded)s, %(alert_shadow)s);
 """
 _STORE = f"{_INSERT_ACTIONS} COMMIT"
 _STORE_WITH_ALERTS = f"{_INSERT_ACTIONS} {_INSERT_ALERTS} COMMIT"
@@ -268,6 +352,31 @@ def supersede(session: Session, alerts: Sequence[Standing]) -> None:
     session.execute(_SUPERSEDE, _columns(Standing, alerts))
 
 
+# One pass over what stands behind the earliest late action of each user and type, however many came late.
+_COUNT_IN = text("""
+WITH late AS (
+    SELECT * FROM unnest(CAST(:user_id AS bigint[]), CAST(:type AS text[]), CAST(:time AS bigint[]),
+                         CAST(:seq AS bigint[]), CAST(:amount AS numeric[])) AS l (user_id, type, time, seq, amount)
+), behind AS (
+    SELECT user_id, type, time, seq, 1 AS added, amount, true AS is_late FROM late
+    UNION ALL
+    SELECT x.user_id, x.type, x.time, x.seq, 0, 0, false
+    FROM (SELECT user_id, type, min(time) AS time FROM late GROUP BY user_id, type) AS e
+    JOIN user_actions AS x ON x.user_id = e.user_id AND x.type = e.type AND x.time > e.time
+), summed AS (
+    SELECT user_id, seq, is_late, sum(added) OVER stretch AS added, sum(amount) OVER stretch AS amount FROM behind
+    WINDOW stretch AS (PARTITION BY user_id, type ORDER BY time, seq)
+)
+UPDATE user_actions AS a SET ordinal = a.ordinal + s.added, running_total = a.running_total + s.amount
+FROM summed AS s WHERE NOT s.is_late AND a.user_id = s.user_id AND a.seq = s.seq
+""")
+
+
+def count_in(session: Session, late: Sequence[LateAction]) -> None:
+    """Add late actions, not stored yet, to the running counts and sums of the stored ones that stand behind them."""
+    session.execute(_COUNT_IN, _columns(LateAction, late))
+
+
 _TAKE_BACK = text("""
 UPDATE users AS u SET last_seq = u.last_seq - d.actions, net = u.net - d.net
 FROM unnest(CAST(:user_id AS bigint[]), CAST(:actions AS bigint[]), CAST(:net AS numeric[]))
@@ -284,13 +393,29 @@ def take_back(session: Session, deltas: Sequence[Deltas]) -> None:
 
 def forget_users(session: Session, user_ids: Sequence[int]) -> None:
     """Remove users that this transaction made and then stored nothing for."""
-    session.execute(_FORGET_USERS, {"user_id": list(user_ids)})
+    session.execute(_FORGET_USERS, {"user_id": array(user_ids)})
 
 
-def _columns(row: Any, rows: Sequence[tuple[Any, ...]], prefix: str = "") -> dict[str, list[Any]]:
+def _columns(row: Any, rows: Sequence[tuple[Any, ...]], prefix: str = "") -> dict[str, str]:
     # Row tuples turned into one array a column, named as the row type names them.
     columns = zip(*rows, strict=True) if rows else ((),) * len(row._fields)
-    return {prefix + name: list(column) for name, column in zip(row._fields, columns, strict=True)}
+    return {prefix + name: array(column) for name, column in zip(row._fields, columns, strict=True)}
+
+
+def array(values: Sequence[Any]) -> str:
+    """A PostgreSQL array literal of values of one type, or None.
+
+    As a list, psycopg2 would make an expression of it: writing and reading that takes longer than the statement itself.
+    """
+    if values and not isinstance(values[0], int | Decimal):
+        return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _quoted(value: str) -> str:
+    if "\\" in value or '"' in value:
+        value = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{value}"'
 
 
 # Users
@@ -302,8 +427,15 @@ def get_user(session: Session, user_id: int) -> User | None:
 
 
 _CREATE_USER = text("""
-INSERT INTO users (user_id, name, total, risk) VALUES (:user_id, :name, :total, :risk)
-ON CONFLICT (user_id) DO NOTHING RETURNING user_id
+WITH made AS (
+    INSERT INTO users (user_id, name, total, risk, settings_version)
+    VALUES (:user_id, :name, :total, :risk, CAST(:risk <> 'normal' AS integer))
+    ON CONFLICT (user_id) DO NOTHING RETURNING *
+), noted AS (
+    INSERT INTO user_settings (user_id, version, risk, overrides)
+    SELECT user_id, settings_version, risk, overrides FROM made WHERE settings_version > 0
+)
+SELECT user_id FROM made
 """)
 
 
@@ -311,6 +443,34 @@ def create_user(session: Session, user_id: int, name: str | None, total: Decimal
     """Store a new user. Returns False, storing nothing, where the id is taken."""
     values = {"user_id": user_id, "name": name, "total": total, "risk": risk}
     return session.execute(_CREATE_USER, values).scalar() is not None
+
+
+_CHANGE_USER = text("""
+WITH changed AS (
+    UPDATE users SET risk = coalesce(:risk, risk), overrides = coalesce(CAST(:overrides AS jsonb), overrides),
+        settings_version = settings_version + 1
+    WHERE user_id = :user_id RETURNING user_id, settings_version, risk, overrides
+)
+INSERT INTO user_settings (user_id, version, risk, overrides, author, note)
+SELECT user_id, settings_version, risk, overrides, :author, :note FROM changed
+""")
+
+
+def lock_user(session: Session, user_id: int) -> User | None:
+    """The user, or None; nobody judges or changes that user until the transaction ends."""
+    return session.get(User, user_id, with_for_update={"key_share": True})
+
+
+def change_user(
+    session: Session, user: User, risk: str | None, overrides: str | None, author: str | None, note: str | None
+) -> None:
+    """Give a locked user another rating, or other overrides (JSON text), and keep what was there before.
+
+    None leaves what there is.
+    """
+    values = {"risk": risk, "overrides": overrides, "author": author, "note": note}
+    session.execute(_CHANGE_USER, values | {"user_id": user.user_id})
+    session.refresh(user)
 
 
 _NEXT_USER_ID = text("SELECT nextval('users_user_id_seq')")
@@ -368,7 +528,10 @@ _ALERTS = select(Alert, UserAction.type, UserAction.amount).join(
 
 
 class AlertFilter(NamedTuple):
-    """Ask for the alerts that fit all that is given; `risk` is their user's rating of this moment."""
+    """Ask for the alerts that fit all that is given; `risk` is their user's rating of this moment.
+
+    Those of rules that are tried out come only with `shadow`, and then alone.
+    """
 
     user_id: int | None = None
     code: int | None = None
@@ -378,6 +541,7 @@ class AlertFilter(NamedTuple):
     superseded: bool | None = None
     start: int | None = None
     end: int | None = None
+    shadow: bool = False
 
 
 def page_of_alerts(
@@ -395,7 +559,7 @@ def page_of_alerts(
         before = before and (before[0], *before[2:])
     page = _ALERTS.where(*_stretch(place, wanted.start, wanted.end, before))
     page = page.order_by(*(column.desc() for column in place)).limit(limit)
-    for column in (Alert.user_id, Alert.code, Alert.status, Alert.late, Alert.superseded):
+    for column in (Alert.user_id, Alert.code, Alert.status, Alert.late, Alert.superseded, Alert.shadow):
         if (value := getattr(wanted, column.key)) is not None:
             page = page.where(column == value)
     if wanted.risk is not None:
@@ -424,6 +588,88 @@ def _stretch(
         yield tuple_(*place) < tuple_(*before)
     elif end is not None:
         yield time <= end
+
+
+# Rules
+
+_RULE_VERSIONS = text("""
+SELECT number, code, version, status, parameters, by_risk, author FROM rule_versions ORDER BY number
+""")
+
+
+def rule_versions(session: Session) -> Sequence[Row[Any]]:
+    """All changes of all rules, oldest first."""
+    return session.execute(_RULE_VERSIONS).all()
+
+
+def add_rule_versions(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Store changes of rules; each row has the columns of `rule_versions` by name."""
+    session.execute(insert(RuleVersion), list(rows))
+
+
+def lock_rules(session: Session, milliseconds: int | None = None) -> None:
+    """Wait for all that judge by the rules as they are, and keep others from judging until the transaction ends.
+
+    Who begins to judge meanwhile waits too; with `milliseconds` no longer than that, and then the database raises.
+    """
+    if milliseconds is not None:
+        session.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": f"{milliseconds}ms"})
+    session.execute(text("LOCK TABLE rule_versions IN EXCLUSIVE MODE"))
+
+
+_NEWEST_RULE_VERSIONS = text("""
+SELECT DISTINCT ON (code) number, code, version, status, parameters, by_risk, author, note, created_at
+FROM rule_versions ORDER BY code, version DESC
+""")
+
+
+def newest_rule_versions(session: Session) -> Sequence[Row[Any]]:
+    """What every rule is set to, with who set it so, when and why."""
+    return session.execute(_NEWEST_RULE_VERSIONS).all()
+
+
+# The moment of the change is that of getting the lock, not that of beginning to wait for it.
+_CHANGE_RULE = text("""
+INSERT INTO rule_versions (number, code, version, status, parameters, by_risk, author, note, created_at)
+SELECT max(number) + 1, :code, max(version) FILTER (WHERE code = :code) + 1, :status, CAST(:parameters AS jsonb),
+    CAST(:by_risk AS jsonb), :author, :note, clock_timestamp()
+FROM rule_versions
+""")
+
+
+def change_rule(
+    session: Session, code: int, status: str, parameters: str, by_risk: str, author: str, note: str | None
+) -> None:
+    """Set a rule, which has been set before, to something else; `parameters` and `by_risk` are JSON text.
+
+    Only within `lock_rules`.
+    """
+    values = {"code": code, "status": status, "parameters": parameters, "by_risk": by_risk}
+    session.execute(_CHANGE_RULE, values | {"author": author, "note": note})
+
+
+def page_of_rule_versions(session: Session, code: int, limit: int, before: int | None) -> Sequence[RuleVersion]:
+    """Up to `limit` versions of a rule, newest first, those older than version `before` if it is given."""
+    page = select(RuleVersion).where(RuleVersion.code == code)
+    if before is not None:
+        page = page.where(RuleVersion.version < before)
+    return session.scalars(page.order_by(RuleVersion.version.desc()).limit(limit)).all()
+
+
+# However many alerts there are: counting them all would take the longer the older the service is, and a count kept
+# with each alert would have all users wait for one another.
+_COUNT_ALERTS = text("""
+SELECT code, count(*) FILTER (WHERE NOT shadow) AS alerts, count(*) FILTER (WHERE shadow) AS shadow_alerts
+FROM (
+    SELECT code, shadow, superseded FROM alerts ORDER BY time DESC, user_id DESC, seq DESC, code DESC LIMIT :newest
+) AS l
+WHERE NOT superseded GROUP BY code
+""")
+
+
+def count_alerts(session: Session, newest: int) -> Sequence[Row[Any]]:
+    """How many of the `newest` alerts, by the time of their action, each rule has that stand."""
+    return session.execute(_COUNT_ALERTS, {"newest": newest}).all()
 
 
 # State of the database

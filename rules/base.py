@@ -1,31 +1,105 @@
 """What a rule is: a code, a title, declared parameters, how far back it looks, and one pure check."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import ROUND_DOWN, Decimal
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
-from rules.model import ACTION_TYPES, ActionType, Finding, History, Parameters, Risk, Value
+from rules.model import ACTION_TYPES, ActionType, Finding, History, Risk, Value
 
 # Money thresholds scale by these; a riskier user alerts earlier. Source: the service's contract, "Users".
 RISK_FACTORS: Mapping[Risk, Decimal] = {"low": Decimal(2), "normal": Decimal(1), "high": Decimal("0.5")}
 
 CENT = Decimal("0.01")
 
+Unit = Literal["money", "factor", "actions", "seconds"]
+Origin = Literal["override", "by_risk", "risk", "default"]
+Status = Literal["active", "shadow", "off"]
+
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
+_EXPECTED: Mapping[Unit, str] = {
+    "money": 'money such as "42.00"',
+    "factor": 'a number with at most 2 decimals such as "1.50"',
+    "actions": "a whole number of actions",
+    "seconds": "a whole number of seconds",
+}
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """One knob of a rule: its name, what it counts, its default, and why that default."""
+    """One knob of a rule: its name, what it counts, its default, its bounds (both included), and why that default.
+
+    `scaled` tells whether the user's risk rating scales the default.
+    """
 
     name: str
-    unit: Literal["money", "actions", "seconds"]
+    unit: Unit
     default: Value
+    least: Value
+    most: Value
     why: str
+    scaled: bool = False
+
+    @property
+    def is_decimal(self) -> bool:
+        """Whether its values have two decimals and travel as text; else they are whole numbers."""
+        return self.unit in ("money", "factor")
+
+    def read(self, raw: object) -> Value:
+        """The value that `raw` (text, or a whole number) means. Raises ValueError with a sentence."""
+        value: Value | None = None
+        if self.is_decimal:
+            if isinstance(raw, str | int) and not isinstance(raw, bool) and _DECIMAL.fullmatch(str(raw)):
+                value = Decimal(str(raw)).quantize(CENT)
+        elif isinstance(raw, int) and not isinstance(raw, bool):
+            value = raw
+        if value is None or not self.least <= value <= self.most:
+            raise ValueError(f"must be {_EXPECTED[self.unit]}, {self.least} to {self.most}")
+        return value
+
+
+# What a rule's class of parameters is made of. The defaults of Any let a field be declared with its own type.
+
+
+def money(default: str, why: str, least: str = "0.00", most: str = "999999999999.99", scaled: bool = True) -> Any:
+    """An amount of money with two decimals; it is scaled by the user's risk rating, unless less is not stricter."""
+    return _declared("money", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why, scaled)
+
+
+def factor(default: str, why: str, least: str = "0.01", most: str = "1000.00") -> Any:
+    """A share or a multiple with two decimals; no risk rating scales it."""
+    return _declared("factor", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why)
+
+
+def actions(default: int, why: str, least: int = 1, most: int = 100) -> Any:
+    """A number of actions."""
+    return _declared("actions", default, least, most, why)
+
+
+def seconds(default: int, why: str, least: int = 0, most: int = 3600) -> Any:
+    """A length of time. Where all actions within it are read, it should not be allowed to be long."""
+    return _declared("seconds", default, least, most, why)
+
+
+def _declared(unit: Unit, default: Value, least: Value, most: Value, why: str, scaled: bool = False) -> Any:
+    assert least <= default <= most
+    return field(default=default, metadata={"unit": unit, "least": least, "most": most, "why": why, "scaled": scaled})
+
+
+@dataclass(frozen=True)
+class NoParameters:
+    """For rules that have none."""
+
+
+# How far back a rule looks. Each reads what it names on every event that the rule judges, so the least is best. The
+# numbers are those of the parameter that the look-back names.
 
 
 @dataclass(frozen=True)
 class Last:
-    """The rule looks at the last so many actions (of one type, if given); `count` names the parameter."""
+    """The last so many actions (of one type, if given): `History.last`."""
 
     count: str
     of: ActionType | None = None
@@ -33,75 +107,184 @@ class Last:
 
 @dataclass(frozen=True)
 class Within:
-    """The rule looks at the actions of the last so many seconds; `seconds` names the parameter."""
+    """All actions of the last so many seconds: `History.window`. It reads each of them."""
 
     seconds: str
     of: ActionType | None = None
 
 
 @dataclass(frozen=True)
+class SumsWithin:
+    """Count and sum of the actions of one type in the last so many seconds: `History.sums`. It reads one action."""
+
+    seconds: str
+    of: ActionType
+
+
+@dataclass(frozen=True)
+class SumsSoFar:
+    """Count and sum of all actions of one type so far: `History.sums_so_far`. It reads one action.
+
+    A late event changes it for all that come later, so all of them are judged again.
+    """
+
+    of: ActionType
+
+
+@dataclass(frozen=True)
+class First:
+    """The user's first action, which matters only for so many seconds after it: `History.first`."""
+
+    seconds: str
+
+
+LookBack = Last | Within | SumsWithin | SumsSoFar | First
+
+
+@dataclass(frozen=True)
 class Rule:
     """One kind of alert.
 
-    `fires_on` is the type of action it judges (None: any). `title` is a template over the parameters.
-    `look_back` declares what `check` may read beside the judged action: reading further finds nothing there.
-    `check` takes the history and the parameters in force and returns a Finding, or None when all is well.
+    `fires_on` is the type of action it judges (None: any). `parameters` is a frozen dataclass whose fields are made by
+    `money`, `factor`, `actions` and `seconds`. `title` is a template over them. `look_back` declares what `check` may
+    read beside the judged action: reading further finds nothing, or the wrong things, there. `check` takes the history
+    and an instance of `parameters` and returns a Finding, or None when all is well.
     """
 
     code: int
     title: str
     fires_on: ActionType | None
-    parameters: tuple[Parameter, ...]
-    look_back: tuple[Last | Within, ...]
-    check: Callable[[History, Parameters], Finding | None]
-    version: int = 1
+    parameters: type
+    look_back: tuple[LookBack, ...]
+    check: Callable[[History, Any], Finding | None]
+
+    @cached_property
+    def declared(self) -> tuple[Parameter, ...]:
+        """Its parameters as declared."""
+        return tuple(_parameter(one) for one in fields(self.parameters))
+
+    def defaults(self) -> dict[str, Value]:
+        """The default of each parameter."""
+        return {parameter.name: parameter.default for parameter in self.declared}
 
     def judges(self, action_type: ActionType) -> bool:
         """Whether it looks at actions of this type at all."""
         return self.fires_on is None or self.fires_on == action_type
 
 
+def _parameter(one: "Field[Any]") -> Parameter:
+    assert one.default is not MISSING
+    return Parameter(name=one.name, default=one.default, **one.metadata)
+
+
 @dataclass(frozen=True)
+class RuleVersion:
+    """What somebody has set a rule to: `version` counts the rule's own versions from 1.
+
+    `parameters` has a value for each; `by_risk` only those that differ at a risk rating.
+    """
+
+    rule: Rule
+    version: int
+    status: Status
+    parameters: Mapping[str, Value]
+    by_risk: Mapping[str, Mapping[str, Value]]
+
+    @classmethod
+    def initial(cls, rule: Rule, status: Status = "active") -> "RuleVersion":
+        """The first version of a rule: as declared."""
+        return cls(rule, 1, status, rule.defaults(), {})
+
+
 class RuleInForce:
     """A rule with the parameters that hold for one user, and where each value comes from."""
 
-    rule: Rule
-    parameters: Parameters
-    origin: Mapping[str, Literal["default", "risk"]]
+    __slots__ = ("check", "code", "origin", "parameters", "rule", "shadow", "values", "version")
 
-    @classmethod
-    def for_risk(cls, rule: Rule, risk: Risk) -> "RuleInForce":
-        """The rule's defaults as they hold at this risk rating: money is scaled, counts and times are not."""
-        values: dict[str, Value] = {}
-        origin: dict[str, Literal["default", "risk"]] = {}
+    def __init__(self, version: RuleVersion, risk: Risk, overrides: Mapping[str, Value]) -> None:
+        self.rule = version.rule
+        self.code = version.rule.code
+        self.check = version.rule.check
+        self.version = version.version
+        self.shadow = version.status == "shadow"
+        self.values: dict[str, Value] = {}
+        self.origin: dict[str, Origin] = {}
+        by_risk = version.by_risk.get(risk, {})
         factor = RISK_FACTORS[risk]
-        for parameter in rule.parameters:
-            scaled = parameter.unit == "money" and factor != 1
-            # Rounded down: half a cent can only make a rule stricter.
-            values[parameter.name] = (
-                (Decimal(parameter.default) * factor).quantize(CENT, ROUND_DOWN) if scaled else parameter.default
-            )
-            origin[parameter.name] = "risk" if scaled else "default"
-        return cls(rule, Parameters(values), origin)
+        for parameter in version.rule.declared:
+            name, value = parameter.name, version.parameters[parameter.name]
+            origin: Origin = "default"
+            if name in overrides:
+                value, origin = overrides[name], "override"
+            elif name in by_risk:
+                value, origin = by_risk[name], "by_risk"
+            elif parameter.scaled and factor != 1:
+                # Rounded down: half a cent can only make a rule stricter.
+                value, origin = (value * factor).quantize(CENT, ROUND_DOWN), "risk"
+            self.values[name], self.origin[name] = value, origin
+        self.parameters = version.rule.parameters(**self.values)
+
+    def number(self, name: str) -> int:
+        """The count or the seconds that a look-back names."""
+        value = self.values[name]
+        assert isinstance(value, int)
+        return value
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How far back judging reads actions of one type: the last `count`, and those of the last `seconds`."""
+class Needs:
+    """What judging reads of actions of one type: the last `count`, all of the last `seconds` (None: none), and the
+    oldest one in each of `windows` (seconds)."""
 
-    count: int = 0
+    count: int = 1
     seconds: int | None = None
+    windows: frozenset[int] = frozenset()
+
+    def with_all_of(self, other: "Needs") -> "Needs":
+        """The least that serves both."""
+        longest = max((n.seconds for n in (self, other) if n.seconds is not None), default=None)
+        return Needs(max(self.count, other.count), longest, self.windows | other.windows)
 
 
-def reach(rules: list[RuleInForce]) -> dict[ActionType, Reach]:
-    """The least history that serves all of `rules`: per action type, none where no rule looks."""
-    counts: dict[ActionType, int] = {}
-    seconds: dict[ActionType, int] = {}
+@dataclass(frozen=True)
+class Reading:
+    """What judging actions of one type reads, by the type of what is read, and whether the user's first action too."""
+
+    needs: Mapping[ActionType, Needs]
+    first: bool = False
+
+    def covers(self, other: "Reading") -> bool:
+        """Whether what it reads serves `other` too."""
+        return self.with_all_of(other) == self
+
+    def with_all_of(self, other: "Reading") -> "Reading":
+        """The least that serves both."""
+        kinds = [kind for kind in ACTION_TYPES if kind in self.needs or kind in other.needs]
+        needs = {kind: self.needs.get(kind, Needs()).with_all_of(other.needs.get(kind, Needs())) for kind in kinds}
+        return Reading(needs, self.first or other.first)
+
+
+def reading(judged: ActionType, rules: Iterable[RuleInForce]) -> Reading:
+    """The least that serves all of `rules` for judging an action of type `judged`.
+
+    At least the action before it of the same type, from which its running count and sum follow.
+    """
+    found = Reading({judged: Needs()})
     for in_force in rules:
         for look in in_force.rule.look_back:
-            for kind in ACTION_TYPES if look.of is None else (look.of,):
-                if isinstance(look, Last):
-                    counts[kind] = max(counts.get(kind, 0), in_force.parameters.number(look.count))
-                else:
-                    seconds[kind] = max(seconds.get(kind, 0), in_force.parameters.number(look.seconds))
-    return {k: Reach(counts.get(k, 0), seconds.get(k)) for k in ACTION_TYPES if k in counts or k in seconds}
+            found = found.with_all_of(_reading_of(look, in_force))
+    return found
+
+
+def _reading_of(look: LookBack, in_force: RuleInForce) -> Reading:
+    if isinstance(look, Last):
+        needs = Needs(count=in_force.number(look.count))
+    elif isinstance(look, Within):
+        needs = Needs(seconds=in_force.number(look.seconds))
+    elif isinstance(look, SumsWithin):
+        needs = Needs(windows=frozenset((in_force.number(look.seconds),)))
+    elif isinstance(look, SumsSoFar):
+        needs = Needs()
+    else:
+        return Reading({}, first=True)
+    return Reading(dict.fromkeys(ACTION_TYPES if look.of is None else (look.of,), needs))

@@ -11,9 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
 from time import perf_counter
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from sqlalchemy.orm import Session  # noqa: TID251
 
@@ -22,33 +21,25 @@ from database.queries import (  # noqa: TID251
     Between,
     Deltas,
     EventKey,
-    LastN,
+    LateAction,
     NewAction,
     NewAlert,
     NextN,
     Standing,
 )
-from database.session import abandon, committing  # noqa: TID251
+from database.session import abandon, begin, commit, committing  # noqa: TID251
 from rules import late
-from rules.base import Reach, Rule, RuleInForce, reach
-from rules.ledger import Account, AlertState, JudgedBy, Known, Ledger
-from rules.model import (
-    ACTION_TYPES,
-    LAST_TIME,
-    RISKS,
-    Action,
-    ActionType,
-    Event,
-    Finding,
-    Risk,
-    Value,
-)
+from rules.base import Rule, RuleInForce
+from rules.book import NO_OVERRIDES, Entry, RuleBook, RuleBooks
+from rules.evidence import evidence_of
+from rules.late import Ahead
+from rules.ledger import Account, AlertState, Known, Ledger
+from rules.look_back import Point, requests, requests_ahead
+from rules.model import ACTION_TYPES, LAST_TIME, Action, Event, Finding, Risk, Stored
 from rules.observer import Observer, Stage
-from rules.registry import REGISTRY
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """An event was stored (or had been before: `replayed`) and raised `codes`, in the registry's order."""
 
     user_id: int
@@ -69,7 +60,7 @@ Outcome = Verdict | Refusal
 
 @dataclass(frozen=True)
 class Policy:
-    """What holds for every event: the active rules in answer order, and what to do in doubtful cases."""
+    """What holds for every event: the rules that are active until somebody sets them, and what to do in doubt."""
 
     rules: tuple[Rule, ...]
     create_users: bool = True
@@ -78,25 +69,31 @@ class Policy:
 
 
 class RuleEngine:
-    """Judges events under one policy. It keeps no state between calls: any number of threads may share it.
+    """Judges events under one policy. Any number of threads may share it.
 
-    `observer` is told how each transaction goes.
+    `observer` is told how each transaction goes. All that is kept between calls are the rule books read so far: every
+    transaction asks which one holds.
     """
 
     def __init__(self, policy: Policy, observer: Observer | None = None) -> None:
         self._policy = policy
         self._observer = observer or Observer()
-        self._rules: dict[tuple[Risk, ActionType], list[RuleInForce]] = {
-            (risk, kind): [RuleInForce.for_risk(rule, risk) for rule in policy.rules if rule.judges(kind)]
-            for risk in RISKS
-            for kind in ACTION_TYPES
-        }
-        self._codes = tuple(rule.code for rule in policy.rules)
-        self._surroundings = late.Surroundings(REGISTRY.values())
-        # Which user has which rating is known only under the lock; no rating looks further back than another.
-        self._reach: dict[ActionType, dict[ActionType, Reach]] = {
-            kind: reach([in_force for risk in RISKS for in_force in self._rules[risk, kind]]) for kind in ACTION_TYPES
-        }
+        self._books: RuleBooks | None = None
+
+    def books(self, session: Session) -> RuleBooks:
+        """All changes of the rules so far. The first time, what the declarations and RULES say is entered before."""
+        if self._books is None:
+            books = _read_books(session)
+            if books.changes_for(rule.code for rule in self._policy.rules):
+                books = self._enter_declared(session)
+            self._books = books
+        return self._books
+
+    def refresh(self, session: Session) -> RuleBooks:
+        """As `books`, with all that others have changed meanwhile."""
+        self.books(session)
+        self._books = books = _read_books(session)
+        return books
 
     def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
@@ -107,8 +104,9 @@ class RuleEngine:
         """
         begun = perf_counter()
         self._observer.begun(len(events))
+        book = self.books(session).newest
         try:
-            ledger = self._open(session, events)
+            ledger = self._open(session, events, book)
             begun = self._done("lock_and_read", begun)
             outcomes = [self._settle(ledger, event) for event in events]
             refused = atomic and any(isinstance(outcome, Refusal) for outcome in outcomes)
@@ -131,54 +129,75 @@ class RuleEngine:
         self._observer.done(stage, now - begun)
         return now
 
-    def _open(self, session: Session, events: Sequence[Event]) -> Ledger:
+    def _enter_declared(self, session: Session) -> RuleBooks:
+        # Several processes start at once: the first one enters it, the others find it.
+        session.close()
+        begin(session)
+        queries.lock_rules(session)
+        books = _read_books(session)
+        if changes := books.changes_for(rule.code for rule in self._policy.rules):
+            queries.add_rule_versions(session, [change._asdict() for change in changes])
+            books = RuleBooks((*books.entries, *changes))
+        commit(session)
+        session.close()
+        return books
+
+    def _open(self, session: Session, events: Sequence[Event], read: RuleBook) -> Ledger:
         """Lock the users, read their history, and lay both out for judging."""
         deltas = _deltas(events)
+        wanted = requests(Point(event.user_id, event.time, read.reading[event.type]) for event in events)
+        keys = {EventKey(event.user_id, event.event_id) for event in events if event.event_id is not None}
         users, history = queries.begin_lock_and_read(
-            session, deltas, self._policy.create_users, *self._requests(events)
+            session, deltas, self._policy.create_users, wanted.last, wanted.following, wanted.between, list(keys)
         )
+        book = read
+        if users and users[0].rules_number != read.number:
+            book = self._book(session, users[0].rules_number)
         added = {delta.user_id: delta for delta in deltas}
-        accounts = {}
+        ledger = Ledger(book.number)
         for user in users:
             _, actions, net = added[user.user_id]
-            next_seq, balance = user.last_seq - actions + 1, user.balance - net
-            risk = cast(Risk, user.risk)
-            accounts[user.user_id] = Account(user.user_id, risk, user.is_new, next_seq, balance, actions, net)
-        ledger = Ledger(accounts)
-        stored: dict[int, dict[int, Action]] = defaultdict(dict)
-        for row in history:
-            action = stored[row.user_id][row.seq] = Action(row.seq, row.type, row.amount, row.time)
-            if row.event_id is not None:
-                ledger.known[row.user_id, row.event_id] = Known(action, tuple(row.alert_codes))
-        for user_id, actions_of_user in stored.items():
-            accounts[user_id].load(actions_of_user)
+            judges = book.judges(cast(Risk, user.risk), user.overrides)
+            ledger.accounts[user.user_id] = Account(
+                user.user_id,
+                judges,
+                user.settings_version,
+                user.is_new,
+                user.last_seq - actions + 1,
+                user.balance - net,
+                actions,
+                net,
+            )
+        ledger.load(history)
+        if book is not read or any(user.overrides != NO_OVERRIDES for user in users):
+            self._read_more(session, ledger, events, read)
         return ledger
 
-    def _requests(self, events: Sequence[Event]) -> tuple[list[LastN], list[Between], list[EventKey]]:
-        """The least to read for judging `events`, by what their rules declare."""
-        times: dict[int, set[int]] = defaultdict(set)
-        counts: dict[tuple[int, ActionType], int] = defaultdict(int)
-        spans: dict[tuple[int, ActionType], list[tuple[int, int]]] = defaultdict(list)
-        for event in events:
-            times[event.user_id].add(event.time)
-            for kind, look in self._reach[event.type].items():
-                whose = event.user_id, kind
-                counts[whose] = max(counts[whose], look.count)
-                if look.seconds is not None:
-                    spans[whose].append((max(0, event.time - look.seconds), event.time))
-        last: list[LastN] = []
-        for user_id, moments in times.items():
-            ends = sorted(moments)
-            for kind in ACTION_TYPES:
-                # Each stretch between two times gives its own last actions, so none is read twice. One action is
-                # enough to show that an event before it is late.
-                count = counts[user_id, kind]
-                if count:
-                    last.append(LastN(user_id, kind, -1, ends[0], count))
-                last += [LastN(user_id, kind, start, end, max(1, count)) for start, end in pairwise(ends)]
-                last.append(LastN(user_id, kind, ends[-1], LAST_TIME, 1))
-        keys = {EventKey(event.user_id, event.event_id) for event in events if event.event_id is not None}
-        return last, _merged(spans), list(keys)
+    def _book(self, session: Session, number: int) -> RuleBook:
+        # Somebody has changed a rule since the last transaction here.
+        books = self._books
+        if books is None or books.number < number:
+            self._books = books = _read_books(session)
+        return books.at(number)
+
+    def _read_more(self, session: Session, ledger: Ledger, events: Sequence[Event], read: RuleBook) -> None:
+        """Read what the rules in force look back to beyond what was read by the book that held a moment ago.
+
+        That is after a change of a rule, and for users whose overrides look further back than others.
+        """
+        further = {
+            user_id
+            for user_id, account in ledger.accounts.items()
+            if not all(read.reading[kind].covers(account.judges.reading[kind]) for kind in ACTION_TYPES)
+        }
+        points = [
+            Point(event.user_id, event.time, ledger.accounts[event.user_id].judges.reading[event.type])
+            for event in events
+            if event.user_id in further
+        ]
+        if points:
+            more = requests(points)
+            ledger.load(queries.read_history(session, more.last, more.following, more.between))
 
     def _settle(self, ledger: Ledger, event: Event) -> Outcome:
         """Judge one event and enter it into the ledger, or say why it is refused."""
@@ -193,95 +212,144 @@ class RuleEngine:
         signed = _signed(event)
         if not self._policy.allow_overdraft and event.type == "withdraw" and account.balance + signed < 0:
             return Refusal("overdraft", "The withdrawal is larger than the balance.")
-        newest = account.timeline.newest()
-        if not self._policy.accept_out_of_order and newest is not None and event.time < newest.time:
-            return Refusal("out_of_order", f"The user's newest action is at time {newest.time}.")
+        if not self._policy.accept_out_of_order:
+            newest = account.timeline.newest()
+            if newest is not None and event.time < newest.time:
+                return Refusal("out_of_order", f"The user's newest action is at time {newest.time}.")
 
         action = account.enter(event, signed)
-        codes = self._judge(account, action)
+        codes = _judge(account, action)
         ledger.stored.append((event, action, codes))
         if event.event_id is not None:
             ledger.known[event.user_id, event.event_id] = Known(action, codes)
         return Verdict(event.user_id, codes)
 
-    def _judge(self, account: Account, action: Action) -> tuple[int, ...]:
-        """The codes that `action` raises as it arrives."""
-        history = account.timeline.at(action)
-        account.judged[action.seq] = JudgedBy(account.risk, self._codes)
-        codes: tuple[int, ...] = ()
-        for in_force in self._rules[account.risk, action.type]:
-            finding = in_force.rule.check(history, in_force.parameters)
-            if finding is not None:
-                code = in_force.rule.code
-                codes += (code,)
-                account.alerts[action.seq, code] = AlertState(stands=True, evidence=_evidence(in_force, finding))
-        return codes
-
     def _repair(self, session: Session, ledger: Ledger) -> None:
         """Judge again what events that came late can change."""
-        arrived = {
-            account.user_id: {action.time for action in account.late}
-            for account in ledger.accounts.values()
-            if account.late
-        }
-        if not arrived:
+        accounts = {account.user_id: account for account in ledger.accounts.values() if account.late}
+        if not accounts:
             return
-        count, seconds = self._surroundings.count, self._surroundings.seconds
-        spans = {
-            (user_id, kind): [(max(0, time - seconds), min(LAST_TIME, time + seconds)) for time in times]
-            for user_id, times in arrived.items()
-            for kind in ACTION_TYPES
-        }
-        places = [
-            (user_id, kind, time) for user_id, times in arrived.items() for time in times for kind in ACTION_TYPES
-        ]
-        last = [LastN(user_id, kind, -1, time, count) for user_id, kind, time in places]
-        following = [NextN(*place, count) for place in places]
-        stored: dict[int, dict[int, Action]] = defaultdict(dict)
-        for row in queries.read_around(session, last, following, _merged(spans)):
-            account = ledger.accounts[row.user_id]
-            stored[row.user_id][row.seq] = Action(row.seq, row.type, row.amount, row.time)
-            account.judged[row.seq] = JudgedBy(row.risk, tuple(row.rules))
+        books = self.books(session)
+        settings = _settings(session, accounts.values())
+        aheads = {user_id: _ahead(books, frozenset(each.values())) for user_id, each in settings.items()}
+        reached = requests_ahead({user_id: account.late for user_id, account in accounts.items()}, aheads)
+        rows = list(queries.read_ahead(session, reached.following, reached.between, reached.until))
+        if behind_first := _behind_first(session, accounts, aheads):
+            rows += queries.read_ahead(session, [], behind_first, [])
+        stored: dict[int, list[Stored]] = defaultdict(list)
+        points = []
+        for row in rows:
+            account = accounts[row.user_id]
+            action = Action(row.seq, row.type, row.amount, row.time)
+            stored[row.user_id].append(Stored(action, row.ordinal, row.running_total))
+            judges = books.at(row.rules_number).judges(*settings[row.user_id][row.settings_version])
+            account.judged[row.seq] = judges
+            points.append(Point(row.user_id, row.time, judges.reading[action.type]))
             account.alerts |= {(row.seq, code): AlertState(stands=True) for code in row.standing}
             account.alerts |= {(row.seq, code): AlertState(stands=False) for code in row.superseded}
         for user_id, actions in stored.items():
-            ledger.accounts[user_id].load(actions)
-        for account in ledger.accounts.values():
-            if account.late:
-                late.repair(account, REGISTRY.values(), RuleInForce.for_risk, _evidence)
+            accounts[user_id].load(actions)
+        behind = requests(points)
+        ledger.load(queries.read_history(session, behind.last, behind.following, behind.between))
+        for account in accounts.values():
+            late.repair(account, _evidence)
 
     def _store(self, session: Session, ledger: Ledger) -> None:
         """Store the batch and commit."""
-        rules = _array(self._codes)
-        actions = [
-            NewAction(
-                event.user_id,
-                action.seq,
-                event.type,
-                event.amount,
-                event.time,
-                event.event_id,
-                _array(codes),
-                ledger.accounts[event.user_id].risk,
-                rules,
+        actions: list[NewAction] = []
+        for event, action, codes in ledger.stored:
+            account = ledger.accounts[event.user_id]
+            actions.append(
+                NewAction(
+                    event.user_id,
+                    action.seq,
+                    event.type,
+                    event.amount,
+                    event.time,
+                    event.event_id,
+                    queries.array(codes) if codes else "{}",
+                    ledger.rules_number,
+                    account.settings_version,
+                    *account.timeline.numbers(action),
+                )
             )
-            for event, action, codes in ledger.stored
-        ]
         new: list[NewAlert] = []
         changed: list[Standing] = []
+        behind: list[LateAction] = []
         for account in ledger.accounts.values():
             for (seq, code), state in account.alerts.items():
                 if state.evidence is not None:
-                    time = account.times[seq]
-                    alert = NewAlert(account.user_id, seq, code, time, state.evidence, state.late, not state.stands)
-                    new.append(alert)
+                    new.append(
+                        NewAlert(
+                            account.user_id,
+                            seq,
+                            code,
+                            account.times[seq],
+                            state.evidence,
+                            state.late,
+                            not state.stands,
+                            state.shadow,
+                        )
+                    )
                 elif state.changed:
                     changed.append(Standing(account.user_id, seq, code, not state.stands))
+            behind += [LateAction(account.user_id, a.type, a.time, a.seq, a.amount) for a in account.late]
+        if behind:
+            queries.count_in(session, behind)
         if changed:
             queries.supersede(session, changed)
         with committing():
             queries.store_and_commit(session, actions, new)
-        self._observer.raised(alert.code for alert in new)
+        self._observer.raised(alert.code for alert in new if not alert.shadow)
+
+
+def _judge(account: Account, action: Action) -> tuple[int, ...]:
+    """The codes that `action` raises as it arrives."""
+    history = account.timeline.at(action)
+    codes: tuple[int, ...] = ()
+    for rule in account.judges.by_type[action.type]:
+        finding = rule.check(history, rule.parameters)
+        if finding is not None:
+            if not rule.shadow:
+                codes += (rule.code,)
+            state = AlertState(stands=True, evidence=_evidence(rule, finding), shadow=rule.shadow)
+            account.alerts[action.seq, rule.code] = state
+    return codes
+
+
+def _read_books(session: Session) -> RuleBooks:
+    return RuleBooks(Entry._make(row) for row in queries.rule_versions(session))
+
+
+def _settings(session: Session, accounts: Iterable[Account]) -> dict[int, dict[int, tuple[Risk, str]]]:
+    """Rating and overrides of each version of these users' settings."""
+    settings: dict[int, dict[int, tuple[Risk, str]]] = {a.user_id: {0: ("normal", NO_OVERRIDES)} for a in accounts}
+    if changed := [account.user_id for account in accounts if account.settings_version]:
+        for row in queries.user_settings(session, changed):
+            settings[row.user_id][row.version] = (row.risk, row.overrides)
+    return settings
+
+
+def _ahead(books: RuleBooks, settings: frozenset[tuple[Risk, str]]) -> Ahead:
+    return late.ahead(rule for each in settings for rule in books.ever(*each))
+
+
+def _behind_first(session: Session, accounts: Mapping[int, Account], aheads: Mapping[int, Ahead]) -> list[Between]:
+    """What stands within reach of the first actions of those users who get a new first one, where a rule cares."""
+    asked = [user_id for user_id in accounts if aheads[user_id].after_first is not None]
+    if not asked:
+        return []
+    found: list[Between] = []
+    firsts: dict[int, int] = {}
+    for _, user_id, _, _, _, time, *_ in queries.read_history(
+        session, [], [NextN(user_id, kind, -1, 1) for user_id in asked for kind in ACTION_TYPES], []
+    ):
+        firsts[user_id] = min(time, firsts.get(user_id, LAST_TIME))
+    for user_id, first in firsts.items():
+        if min(action.time for action in accounts[user_id].late) < first:
+            end = min(LAST_TIME, first + (aheads[user_id].after_first or 0))
+            found += [Between(user_id, kind, first, end) for kind in ACTION_TYPES]
+    return found
 
 
 def _deltas(events: Iterable[Event]) -> list[Deltas]:
@@ -295,19 +363,6 @@ def _deltas(events: Iterable[Event]) -> list[Deltas]:
 
 def _signed(event: Event) -> Decimal:
     return event.amount if event.type == "deposit" else -event.amount
-
-
-def _merged(spans: Mapping[tuple[int, ActionType], Iterable[tuple[int, int]]]) -> list[Between]:
-    # Overlapping windows of one user and type are read once.
-    merged: list[Between] = []
-    for (user_id, kind), of_one in spans.items():
-        begin = len(merged)
-        for start, end in sorted(of_one):
-            if len(merged) > begin and start <= merged[-1].end:
-                merged[-1] = merged[-1]._replace(end=max(end, merged[-1].end))
-            else:
-                merged.append(Between(user_id, kind, start, end))
-    return merged
 
 
 def _return_unused(session: Session, ledger: Ledger) -> None:
@@ -325,24 +380,5 @@ def _return_unused(session: Session, ledger: Ledger) -> None:
         queries.forget_users(session, gone)
 
 
-def _array(codes: Iterable[int]) -> str:
-    return "{" + ",".join(map(str, codes)) + "}"
-
-
-def _evidence(in_force: RuleInForce, finding: Finding) -> str:
-    evidence = {
-        "rule_version": in_force.rule.version,
-        "measured": _plain(finding.measured),
-        "parameters": {name: _plain(value) for name, value in in_force.parameters.items().items()},
-        "origin": in_force.origin,
-        "actions": finding.actions,
-        "sentence": finding.sentence,
-    }
-    if finding.unlisted:
-        evidence["actions_unlisted"] = finding.unlisted
-    return json.dumps(evidence)
-
-
-def _plain(value: Value) -> str | int:
-    # Money leaves as text with two decimals: as a number it would be read as a float.
-    return str(value) if isinstance(value, Decimal) else value
+def _evidence(rule: RuleInForce, finding: Finding) -> str:
+    return json.dumps(evidence_of(rule, finding))

@@ -1,74 +1,117 @@
 """Late arrivals: judging again the later actions that an event out of order can change.
 
 A rule that looks back over 30 seconds reaches 30 seconds ahead of a late event, one that counts 3 actions reaches 2
-actions ahead. Each action in reach is judged once more, by what it was first judged with, on the timeline as it now is:
-a code that now fires becomes a late alert, one that no longer holds is superseded.
+actions ahead, one that sums up all there is reaches all that come later. Each action in reach is judged once more, by
+what it was first judged with, on the timeline as it now is: a code that now fires becomes a late alert, one that no
+longer holds is superseded.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from rules.base import Last, Rule, RuleInForce
+from rules.base import First, Last, RuleInForce, SumsSoFar, SumsWithin, Within
 from rules.ledger import Account, AlertState
-from rules.model import LAST_TIME, RISKS, Action, Finding, Risk
+from rules.model import Action, ActionType, Finding, History
 
-InForce = Callable[[Rule, Risk], RuleInForce]
 Evidence = Callable[[RuleInForce, Finding], str]
 
 
-class Surroundings:
-    """How far any of `rules` looks back or ahead: `count` actions, `seconds`."""
+@dataclass(frozen=True)
+class Ahead:
+    """How far ahead of a late action any of some rules can reach, at most.
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self.count = 0
-        self.seconds = 0
-        for rule in rules:
-            for look in rule.look_back:
-                if isinstance(look, Last):
-                    self.count = max(self.count, _most(rule, look.count))
-                else:
-                    self.seconds = max(self.seconds, _most(rule, look.seconds))
+    That is `count` actions of each type and `seconds`, or everything (`endless`); for a late action of one type, all up
+    to the so-manieth of that type behind it (`until`); and where it becomes the user's first action, `after_first`
+    seconds behind the one that was the first before (None: no rule cares).
+    """
+
+    count: int = 0
+    seconds: int = 0
+    endless: bool = False
+    until: Mapping[ActionType, int] = field(default_factory=dict)
+    after_first: int | None = None
 
 
-def repair(account: Account, rules: Iterable[Rule], in_force: InForce, evidence: Evidence) -> None:
+def ahead(rules: Iterable[RuleInForce]) -> Ahead:
+    """How far ahead of a late action `rules` can reach."""
+    count = seconds = 0
+    endless, after_first = False, None
+    until: dict[ActionType, int] = {}
+    for rule in rules:
+        for look in rule.rule.look_back:
+            if isinstance(look, Last):
+                if look.of in (None, rule.rule.fires_on):
+                    count = max(count, rule.number(look.count) - 1)
+                else:  # any number of actions that it judges may stand between those that it counts
+                    until[look.of] = max(until.get(look.of, 0), rule.number(look.count))
+            elif isinstance(look, Within | SumsWithin):
+                seconds = max(seconds, rule.number(look.seconds))
+            elif isinstance(look, SumsSoFar):
+                endless = True
+            else:
+                after_first = max(after_first or 0, rule.number(look.seconds))
+    return Ahead(count, seconds, endless, until, after_first)
+
+
+def repair(account: Account, evidence: Evidence) -> None:
     """Judge again what the late actions of `account` can change, and note the difference in its alerts.
 
-    The timeline must hold the surroundings of every late action, as far as `Surroundings` goes to both sides.
+    The timeline must hold every action that they reach with what judging it reads, and `account.judged` its judges.
     """
-    for rule in rules:
-        for action in _in_reach(account, rule):
-            judged = account.judged[action.seq]
-            if rule.code not in judged.codes or not rule.judges(action.type):
-                continue
-            now = in_force(rule, judged.risk)
-            finding = rule.check(account.timeline.at(action), now.parameters)
-            state = account.alerts.get((action.seq, rule.code))
-            if state is None:
-                if finding is not None:
-                    new = AlertState(stands=True, late=True, evidence=evidence(now, finding))
-                    account.alerts[action.seq, rule.code] = new
-            elif state.stands != (finding is not None):
-                state.stands, state.changed = not state.stands, True
+    late = _Late(account)
+    for action in account.timeline.following(min(account.late, key=lambda one: one.place)):
+        judges = account.judged.get(action.seq)
+        if judges is None:
+            continue
+        history = account.timeline.at(action)
+        for rule in judges.by_type[action.type]:
+            if late.reaches(history, rule):
+                _judge_again(account, history, rule, evidence)
 
 
-def _in_reach(account: Account, rule: Rule) -> Iterator[Action]:
-    # Each action once, however many late ones reach it.
-    for look in rule.look_back:
-        late = sorted((a for a in account.late if look.of in (None, a.type)), key=lambda action: action.place)
-        if isinstance(look, Last):
-            ahead = _most(rule, look.count) - 1
-            found = chain.from_iterable(account.timeline.following(action, ahead, look.of) for action in late)
-            yield from {action.seq: action for action in found}.values()
-        else:
-            seconds, after = _most(rule, look.seconds), (-1, 0)
-            for action in late:
-                reached = account.timeline.between(
-                    max(after, action.place), min(LAST_TIME, action.time + seconds), rule.fires_on
-                )
-                yield from reached
-                if reached:
-                    after = reached[-1].place
+def _judge_again(account: Account, history: History, rule: RuleInForce, evidence: Evidence) -> None:
+    key = history.now.seq, rule.code
+    finding = rule.check(history, rule.parameters)
+    state = account.alerts.get(key)
+    if state is None:
+        if finding is not None:
+            new = AlertState(stands=True, late=True, evidence=evidence(rule, finding), shadow=rule.shadow)
+            account.alerts[key] = new
+    elif state.stands != (finding is not None):
+        state.stands, state.changed = not state.stands, True
 
 
-def _most(rule: Rule, parameter: str) -> int:
-    return max(RuleInForce.for_risk(rule, risk).parameters.number(parameter) for risk in RISKS)
+class _Late:
+    """The late actions of a user by type and place."""
+
+    def __init__(self, account: Account) -> None:
+        places: dict[ActionType | None, list[tuple[int, int]]] = {None: [], "deposit": [], "withdraw": []}
+        for action in sorted(account.late, key=lambda one: one.place):
+            places[None].append(action.place)
+            places[action.type].append(action.place)
+        self._places = places
+        self._first_new = account.first_new
+
+    def reaches(self, history: History, rule: RuleInForce) -> bool:
+        """Whether a late action stands where `rule` looks back to from the action that `history` judges."""
+        now = history.now
+        for look in rule.rule.look_back:
+            if isinstance(look, Last):
+                last = history.last(rule.number(look.count), look.of)
+                found = bool(last) and self._any(look.of, last[0].place, now)
+            elif isinstance(look, Within | SumsWithin):
+                found = self._any(look.of, (now.time - rule.number(look.seconds), 0), now)
+            elif isinstance(look, SumsSoFar):
+                found = self._any(look.of, (0, 0), now)
+            else:
+                assert isinstance(look, First)
+                found = history.first.seq >= self._first_new  # not all that counted from the first one before
+            if found:
+                return True
+        return False
+
+    def _any(self, of: ActionType | None, start: tuple[int, int], now: Action) -> bool:
+        places = self._places[of]
+        at = bisect_left(places, start)
+        return at < len(places) and places[at] < now.place

@@ -1,10 +1,10 @@
 """The plain data that judging works on: actions, a user's timeline, and what a rule finds in it."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ActionType = Literal["deposit", "withdraw"]
 ACTION_TYPES: tuple[ActionType, ...] = ("deposit", "withdraw")
@@ -12,7 +12,7 @@ ACTION_TYPES: tuple[ActionType, ...] = ("deposit", "withdraw")
 Risk = Literal["low", "normal", "high"]
 RISKS: tuple[Risk, ...] = ("low", "normal", "high")
 
-Value = Decimal | int  # money has two decimals; counts and seconds are whole numbers
+Value = Decimal | int  # money and factors have two decimals; counts and seconds are whole numbers
 
 # An alert lists at most so many actions: enough to see the pattern, and a burst of ten thousand events
 # does not store ten thousand lists of ten thousand numbers.
@@ -20,9 +20,10 @@ LISTED_ACTIONS = 100
 
 LAST_TIME = 2**63 - 1  # the newest time that can be told, in seconds
 
+_NOTHING = Decimal("0.00")
 
-@dataclass(frozen=True, slots=True)
-class Event:
+
+class Event(NamedTuple):
     """A deposit or withdrawal as posted, before it is judged. `time` is in seconds, `amount` is money."""
 
     user_id: int
@@ -32,8 +33,7 @@ class Event:
     event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A stored event: `seq` is its place in its user's order of arrival, from 1 without gaps."""
 
     seq: int
@@ -47,11 +47,19 @@ class Action:
         return (self.time, self.seq)
 
 
+class Stored(NamedTuple):
+    """An action with the number and the sum of its user's actions of its type up to and including it, in order."""
+
+    action: Action
+    ordinal: int
+    running_total: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What made a rule fire: the measured value, the `seq` of the actions behind it, and a plain sentence.
 
-    `unlisted` counts older actions that are behind it too but are left out of `actions`.
+    `unlisted` counts actions that are behind it too but are left out of `actions`.
     """
 
     measured: Value
@@ -60,105 +68,234 @@ class Finding:
     unlisted: int = 0
 
 
-class Parameters:
-    """The values of a rule's parameters that are in force for one user."""
-
-    def __init__(self, values: Mapping[str, Value]) -> None:
-        self._values = dict(values)
-
-    def money(self, name: str) -> Decimal:
-        """The amount of money called `name`."""
-        value = self._values[name]
-        assert isinstance(value, Decimal)
-        return value
-
-    def number(self, name: str) -> int:
-        """The count or the number of seconds called `name`."""
-        value = self._values[name]
-        assert isinstance(value, int)
-        return value
-
-    def items(self) -> dict[str, Value]:
-        """All of them by name."""
-        return dict(self._values)
-
-
-@dataclass(slots=True)
 class _Series:
-    """Actions in order, with running totals, so that a window's sum costs two look-ups whatever its length."""
+    """Actions in order of (time, arrival). There may be gaps between them: only what judging needs is here."""
 
-    places: list[tuple[int, int]] = field(default_factory=list)
-    actions: list[Action] = field(default_factory=list)
-    totals: list[Decimal] = field(default_factory=lambda: [Decimal(0)])
+    __slots__ = ("actions", "times")
 
-    def add(self, action: Action) -> None:
-        at = bisect_right(self.places, action.place)
-        self.places.insert(at, action.place)
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.actions: list[Action] = []
+
+    def add(self, action: Action) -> int:
+        """Put a new action, the newest to arrive, where its time puts it. Returns its index."""
+        times = self.times
+        if not times or times[-1] <= action.time:
+            times.append(action.time)
+            self.actions.append(action)
+            return len(times) - 1
+        at = bisect_right(times, action.time)
+        times.insert(at, action.time)
         self.actions.insert(at, action)
-        del self.totals[at + 1 :]
+        return at
 
-    def total(self, end: int) -> Decimal:
-        """The sum of the first `end` amounts; summed up no further than asked, since a late action undoes it."""
-        for action in self.actions[len(self.totals) - 1 : end]:
-            self.totals.append(self.totals[-1] + action.amount)
-        return self.totals[end]
+    def load(self, actions: list[Action]) -> None:
+        """Take in stored actions."""
+        self.actions = sorted([*self.actions, *actions], key=_place) if self.actions else actions
+        self.times = [action.time for action in self.actions]
+
+    def end(self, action: Action) -> int:
+        """How many stand up to and including the place of `action`."""
+        if self.actions and self.actions[-1] is action:  # as it is, mostly
+            return len(self.actions)
+        times = self.times
+        if not times or times[-1] < action.time:
+            return len(times)
+        end = bisect_right(times, action.time)
+        while end and times[end - 1] == action.time and self.actions[end - 1].seq > action.seq:
+            end -= 1
+        return end
+
+
+class _TypedSeries(_Series):
+    """The actions of one type, each with its running count and sum over all of the user's, gaps or not.
+
+    So what a window holds follows from its first and its last action. An action that comes late counts for all behind
+    it; their numbers are then worked out no further than asked.
+    """
+
+    __slots__ = ("_late", "_ordinals", "_stored", "_totals")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ordinals: list[int] = []
+        self._totals: list[Decimal] = []
+        self._stored: dict[int, tuple[int, Decimal]] = {}  # the numbers of the stored actions, as they were read
+        # Once an action came late: how many new actions stand up to each, and their sum.
+        self._late: list[tuple[int, Decimal]] | None = None
+
+    def add(self, action: Action) -> int:
+        at = super().add(action)
+        if self._late is None:
+            if at == len(self._ordinals):
+                self._ordinals.append(self._ordinals[-1] + 1 if at else 1)
+                self._totals.append(self._totals[-1] + action.amount if at else action.amount)
+                return at
+            self._renumber_from(0)
+        self._renumber_from(at)
+        return at
+
+    def load_numbered(self, stored: list[Stored]) -> None:
+        """Take in stored actions, in order, none of which is here yet."""
+        fresh = not self.actions
+        self.load([one.action for one in stored])
+        self._stored |= {one.action.seq: (one.ordinal, one.running_total) for one in stored}
+        if fresh:
+            self._ordinals = [one.ordinal for one in stored]
+            self._totals = [one.running_total for one in stored]
+        else:
+            self._renumber_from(0)
+
+    def total(self, start: int, end: int) -> Decimal:
+        """The sum of the user's actions from the one at `start` to the one before `end`, gaps or not."""
+        if end > len(self._totals):
+            self._number_until(end)
+        return self._totals[end - 1] - self._totals[start] + self.actions[start].amount
+
+    def numbers(self, index: int) -> tuple[int, Decimal]:
+        """The running count and sum of the action at `index`; nothing before the first one."""
+        if index < 0:
+            return 0, _NOTHING
+        if index >= len(self._ordinals):
+            self._number_until(index + 1)
+        return self._ordinals[index], self._totals[index]
+
+    def _renumber_from(self, at: int) -> None:
+        if self._late is None:
+            self._late = []
+        del self._ordinals[at:], self._totals[at:], self._late[at:]
+
+    def _number_until(self, end: int) -> None:
+        assert self._late is not None
+        for index in range(len(self._ordinals), end):
+            action = self.actions[index]
+            count, total = self._late[index - 1] if index else (0, _NOTHING)
+            stored = self._stored.get(action.seq)
+            if stored is not None:
+                self._ordinals.append(stored[0] + count)
+                self._totals.append(stored[1] + total)
+            else:
+                # What stands before a new action was read with it, so there is no gap between the two.
+                self._ordinals.append(self._ordinals[-1] + 1 if index else 1)
+                self._totals.append(self._totals[-1] + action.amount if index else action.amount)
+                count, total = count + 1, total + action.amount
+            self._late.append((count, total))
 
 
 class Timeline:
     """The part of one user's actions that judging needs, in order of (time, arrival)."""
 
+    __slots__ = ("_all", "_typed")
+
     def __init__(self) -> None:
-        self._series: dict[ActionType | None, _Series] = {kind: _Series() for kind in (None, *ACTION_TYPES)}
+        self._all = _Series()
+        self._typed: dict[ActionType, _TypedSeries] = {"deposit": _TypedSeries(), "withdraw": _TypedSeries()}
 
     def add(self, action: Action) -> None:
-        """Put `action` where its time puts it; at equal times the later `seq` comes later."""
-        self._series[None].add(action)
-        self._series[action.type].add(action)
+        """Put a new action where its time puts it; at equal times it comes last."""
+        self._all.add(action)
+        self._typed[action.type].add(action)
+
+    def load(self, stored: Iterable[Stored]) -> None:
+        """Take in stored actions that are not here yet."""
+        ordered = sorted(stored, key=_stored_place)
+        self._all.load([one.action for one in ordered])
+        for kind, series in self._typed.items():
+            if of_kind := [one for one in ordered if one.action.type == kind]:
+                series.load_numbered(of_kind)
 
     def newest(self) -> Action | None:
         """The last action in order, or None."""
-        actions = self._series[None].actions
-        return actions[-1] if actions else None
+        return self._all.actions[-1] if self._all.actions else None
 
-    def following(self, action: Action, count: int, of: ActionType | None = None) -> list[Action]:
-        """The first `count` actions (of one type, if given) after `action`, oldest first."""
-        series = self._series[of]
-        start = bisect_right(series.places, action.place)
-        return series.actions[start : start + count]
+    def following(self, action: Action, of: ActionType | None = None) -> list[Action]:
+        """The actions (of one type, if given) behind `action`, oldest first."""
+        series = self._of(of)
+        return series.actions[series.end(action) :]
 
-    def between(self, after: tuple[int, int], until: int, of: ActionType | None = None) -> list[Action]:
-        """The actions (of one type, if given) after the place `after` with `time` up to `until`, oldest first."""
-        series = self._series[of]
-        start = bisect_right(series.places, after)
-        return series.actions[start : bisect_right(series.places, (until, LAST_TIME))]
+    def numbers(self, action: Action) -> tuple[int, Decimal]:
+        """How many actions of its type the user has up to and including `action`, and their sum."""
+        series = self._typed[action.type]
+        return series.numbers(series.end(action) - 1)
 
     def at(self, action: Action) -> "History":
         """The history as `action` sees it: everything up to and including it, nothing later."""
-        return History(self._series, action)
+        return History(self, action)
+
+    def _of(self, kind: ActionType | None) -> _Series:
+        return self._all if kind is None else self._typed[kind]
 
 
 class History:
-    """A user's actions up to and including the one that is judged."""
+    """A user's actions up to and including the one that is judged, as far as the rule's look-back declares."""
 
-    def __init__(self, series: Mapping[ActionType | None, _Series], now: Action) -> None:
+    __slots__ = ("_timeline", "now")
+
+    def __init__(self, timeline: Timeline, now: Action) -> None:
+        self._timeline = timeline
         self.now = now
-        self._series = series
 
     def last(self, count: int, of: ActionType | None = None) -> list[Action]:
-        """The last `count` actions (of one type, if given), oldest first; fewer where there are no more."""
-        series = self._series[of]
-        end = bisect_right(series.places, self.now.place)
+        """The last `count` actions (of one type, if given), oldest first; fewer where there are no more.
+
+        Declared by `Last`.
+        """
+        series = self._timeline._of(of)
+        end = series.end(self.now)
         return series.actions[max(0, end - count) : end]
 
     def window(self, seconds: int, of: ActionType | None = None) -> "Window":
-        """The actions (of one type, if given) with `time` in [now - seconds, now], oldest first."""
-        series = self._series[of]
-        start = bisect_left(series.places, (self.now.time - seconds, 0))
-        return Window(series, start, bisect_right(series.places, self.now.place))
+        """The actions (of one type, if given) with `time` in [now - seconds, now], oldest first.
+
+        Declared by `Within`.
+        """
+        series = self._timeline._of(of)
+        end = series.end(self.now)
+        return Window(series, bisect_left(series.times, self.now.time - seconds, 0, end), end)
+
+    def sums(self, seconds: int, of: ActionType) -> "Sums":
+        """Count and sum of the actions of one type with `time` in [now - seconds, now], however many they are.
+
+        Declared by `SumsWithin`.
+        """
+        series = self._timeline._typed[of]
+        end = series.end(self.now)
+        start = bisect_left(series.times, self.now.time - seconds, 0, end)
+        if start == end:
+            return _NO_SUMS
+        count, _ = series.numbers(end - 1)
+        before, _ = series.numbers(start)
+        return Sums(count - before + 1, series.total(start, end), series.times[start])
+
+    def sums_so_far(self, of: ActionType) -> "Sums":
+        """Count and sum of all the user's actions of one type, up to and including now. Its `since` means nothing.
+
+        Declared by `SumsSoFar`.
+        """
+        series = self._timeline._typed[of]
+        return Sums(*series.numbers(series.end(self.now) - 1), 0)
+
+    @property
+    def first(self) -> Action:
+        """The user's first action in order of time. Declared by `First`."""
+        return self._timeline._all.actions[0]
+
+
+class Sums(NamedTuple):
+    """How many actions, their sum, and the time of the oldest."""
+
+    actions: int
+    total: Decimal
+    since: int
+
+
+_NO_SUMS = Sums(0, _NOTHING, 0)
 
 
 class Window:
-    """A stretch of a user's actions. Its count and sum do not grow costlier with its length."""
+    """A stretch of a user's actions."""
+
+    __slots__ = ("_end", "_series", "_start")
 
     def __init__(self, series: _Series, start: int, end: int) -> None:
         self._series, self._start, self._end = series, start, end
@@ -168,8 +305,18 @@ class Window:
 
     @property
     def total(self) -> Decimal:
-        """The sum of the amounts."""
-        return self._series.total(self._end) - self._series.total(self._start)
+        """The sum of the amounts; of one type it does not grow costlier with the length."""
+        series, start, end = self._series, self._start, self._end
+        if start == end:
+            return _NOTHING
+        if isinstance(series, _TypedSeries):
+            return series.total(start, end)
+        return sum((action.amount for action in series.actions[start:end]), _NOTHING)
+
+    @property
+    def actions(self) -> list[Action]:
+        """Its actions, oldest first."""
+        return self._series.actions[self._start : self._end]
 
     @property
     def oldest(self) -> Action:
@@ -185,3 +332,11 @@ class Window:
     def unlisted(self) -> int:
         """How many actions `listed` leaves out."""
         return max(0, len(self) - LISTED_ACTIONS)
+
+
+def _place(action: Action) -> tuple[int, int]:
+    return action.time, action.seq
+
+
+def _stored_place(stored: Stored) -> tuple[int, int]:
+    return stored.action.time, stored.action.seq

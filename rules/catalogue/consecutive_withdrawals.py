@@ -1,15 +1,25 @@
 """30: several withdrawals in a row."""
 
-from rules.base import Last, Parameter, Rule
-from rules.model import Finding, History, Parameters
+from dataclasses import dataclass
+
+from rules.base import Last, Rule, actions
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    count: int = actions(3, "Two in a row are common; a third without a deposit empties an account.")
 
 
 def check(history: History, parameters: Parameters) -> Finding | None:
     """Fires when the user's last `count` actions are all withdrawals, and again on each one that follows."""
-    count = parameters.number("count")
+    count = parameters.count
     last = history.last(count)
-    if len(last) < count or any(action.type != "withdraw" for action in last):
+    if len(last) < count:
         return None
+    for action in last:
+        if action.type != "withdraw":
+            return None
     return Finding(count, tuple(a.seq for a in last), f"The last {count} actions are all withdrawals.")
 
 
@@ -17,9 +27,7 @@ RULE = Rule(
     code=30,
     title="{count} withdrawals in a row",
     fires_on="withdraw",
-    parameters=(
-        Parameter("count", "actions", 3, "Two in a row are common; a third without a deposit empties an account."),
-    ),
+    parameters=Parameters,
     look_back=(Last("count"),),
     check=check,
 )

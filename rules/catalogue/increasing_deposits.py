@@ -1,17 +1,27 @@
 """300: deposits that keep growing."""
 
-from itertools import pairwise
+from dataclasses import dataclass
 
-from rules.base import Last, Parameter, Rule
-from rules.model import Finding, History, Parameters
+from rules.base import Last, Rule, actions
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    count: int = actions(3, "Three points are the fewest that show a trend, not a chance.", least=2)
 
 
 def check(history: History, parameters: Parameters) -> Finding | None:
     """Fires when the user's last `count` deposits strictly increase; withdrawals in between do not matter."""
-    count = parameters.number("count")
+    count = parameters.count
     last = history.last(count, "deposit")
-    if len(last) < count or any(later.amount <= earlier.amount for earlier, later in pairwise(last)):
+    if len(last) < count:
         return None
+    later = last[-1]
+    for earlier in last[-2::-1]:
+        if later.amount <= earlier.amount:
+            return None
+        later = earlier
     amounts = ", ".join(str(action.amount) for action in last)
     return Finding(count, tuple(a.seq for a in last), f"The last {count} deposits keep growing: {amounts}.")
 
@@ -20,7 +30,7 @@ RULE = Rule(
     code=300,
     title="{count} increasing deposits",
     fires_on="deposit",
-    parameters=(Parameter("count", "actions", 3, "Three points are the fewest that show a trend, not a chance."),),
+    parameters=Parameters,
     look_back=(Last("count", of="deposit"),),
     check=check,
 )

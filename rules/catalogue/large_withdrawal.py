@@ -1,26 +1,30 @@
 """1100: a single withdrawal over a threshold."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Parameter, Rule
-from rules.model import Finding, History, Parameters
+from rules.base import Rule, money
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    threshold: Decimal = money("100.00", "Larger withdrawals are rare enough to look at each.")
 
 
 def check(history: History, parameters: Parameters) -> Finding | None:
     """Fires when the amount is over `threshold`; the threshold itself does not fire."""
-    amount, threshold = history.now.amount, parameters.money("threshold")
-    if amount <= threshold:
+    amount = history.now.amount
+    if amount <= parameters.threshold:
         return None
-    return Finding(amount, (history.now.seq,), f"A withdrawal of {amount} is over {threshold}.")
+    return Finding(amount, (history.now.seq,), f"A withdrawal of {amount} is over {parameters.threshold}.")
 
 
 RULE = Rule(
     code=1100,
     title="Withdrawal over {threshold}",
     fires_on="withdraw",
-    parameters=(
-        Parameter("threshold", "money", Decimal("100.00"), "Larger withdrawals are rare enough to look at each."),
-    ),
+    parameters=Parameters,
     look_back=(),
     check=check,
 )

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from alembic import command
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import Session
 
 from database import migrations, queries
@@ -15,7 +15,7 @@ from rules.engine import Policy, RuleEngine, Verdict
 from rules.registry import REGISTRY
 from tests.unit.rules.timeline import events
 
-TABLES = ["alembic_version", "alerts", "user_actions", "users"]
+TABLES = ["alembic_version", "alerts", "rule_versions", "user_actions", "user_settings", "users"]
 
 
 @contextmanager
@@ -83,6 +83,41 @@ def test_down_and_up_filled(database_url: str) -> None:
     assert tables(database_url) == ["alembic_version"]
     migrations.upgrade(database_url)
     assert_usable(database_url)
+
+
+OLD_ROWS = """
+    INSERT INTO users (user_id, risk, last_seq, net) VALUES (1, 'normal', 3, 0), (2, 'high', 2, 0);
+    INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, risk, rules, created_at) VALUES
+        (1, 1, 'deposit', 1, 20, '{}', 'normal', '{1100}', '2026-01-01'),
+        (1, 2, 'deposit', 2, 10, '{}', 'normal', '{1100}', '2026-01-02'),
+        (1, 3, 'withdraw', 4, 15, '{}', 'normal', '{1100,500}', '2026-01-03'),
+        (2, 1, 'withdraw', 8, 1, '{}', 'high', '{1100,500}', '2026-01-04'),
+        (2, 2, 'withdraw', 16, 1, '{}', 'high', '{}', '2026-01-05');
+"""
+
+
+def test_what_judged_old_actions_stays_known(empty_database_url: str) -> None:
+    """Sets of rules that judged actions before rules had versions become versions, and go back to what they were."""
+    migrations.upgrade(empty_database_url)
+    configuration = migrations.config(empty_database_url)
+    command.downgrade(configuration, "0002")
+    kept = "SELECT user_id, seq, risk, rules FROM user_actions ORDER BY 1, 2"
+    with session_on(empty_database_url) as session:
+        session.execute(text(OLD_ROWS))
+        session.commit()
+        before = session.execute(text(kept)).all()
+    command.upgrade(configuration, "head")
+    with session_on(empty_database_url) as session:
+        rows = session.execute(text("SELECT * FROM user_actions ORDER BY user_id, seq")).all()
+        assert [(row.ordinal, int(row.running_total)) for row in rows] == [(2, 3), (1, 2), (1, 4), (1, 8), (2, 24)]
+        books = RuleEngine(Policy((REGISTRY[1100],))).books(session)
+        active = [[rule.code for rule in books.at(row.rules_number).judges("normal").all] for row in rows]
+        assert active == [[1100], [1100], [1100, 500], [1100, 500], []]
+        assert [row.settings_version for row in rows] == [0, 0, 0, 1, 1]
+        assert session.scalars(text("SELECT risk FROM user_settings")).all() == ["high"]
+    command.downgrade(configuration, "0002")
+    with session_on(empty_database_url) as session:
+        assert session.execute(text(kept)).all() == before
 
 
 def _upgrade_at_once(url: str, barrier: Any) -> None:

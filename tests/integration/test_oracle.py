@@ -14,7 +14,7 @@ from rules.base import Rule
 from rules.engine import Outcome, Policy, Refusal, RuleEngine
 from rules.model import LAST_TIME, Event
 from rules.registry import REGISTRY
-from tests.integration.oracle import Account, Oracle, Posted
+from tests.integration.oracle import ANSWER_ORDER, Account, Oracle, Posted
 
 # Three users of different risk and one that the first event makes; user ids are theirs times a fresh offset.
 USERS = {1: Account("low", 500_00), 2: Account("normal", 100_00), 3: Account("high")}
@@ -40,7 +40,7 @@ def stream_of(event: st.SearchStrategy[Posted]) -> st.SearchStrategy[list[list[P
 
 
 # Fewer rules read less history, so that one rule's look-back cannot hide what another's lacks.
-ACTIVE = st.just(frozenset(REGISTRY)) | st.frozensets(st.sampled_from(sorted(REGISTRY)))
+ACTIVE = st.just(frozenset(ANSWER_ORDER)) | st.frozensets(st.sampled_from(ANSWER_ORDER))
 KEYS = st.sampled_from([None, "a", "b", "c"])
 
 check = settings(
@@ -76,6 +76,13 @@ def told(outcome: Outcome) -> list[int] | str:
     return outcome.reason if isinstance(outcome, Refusal) else list(outcome.codes)
 
 
+def numbers(stored: list[Posted], seq: int) -> tuple[int, int]:
+    """Count and sum (cents) of the user's actions of its type up to and including the one with `seq`, in time."""
+    own = stored[seq - 1]
+    upto = [e for s, e in enumerate(stored, start=1) if e.type == own.type and (e.time, s) <= (own.time, seq)]
+    return len(upto), sum(e.cents for e in upto)
+
+
 def assert_stored(sessions: sessionmaker[Session], oracle: Oracle, offset: int) -> None:
     """The tables hold what the oracle has stored, and nothing else."""
     mine = "WHERE user_id BETWEEN :first AND :last ORDER BY user_id"
@@ -94,6 +101,9 @@ def assert_stored(sessions: sessionmaker[Session], oracle: Oracle, offset: int) 
         (r.user_id - offset, r.seq, Posted(r.user_id - offset, r.type, int(r.amount * 100), r.time, r.event_id))
         for r in rows
     ] == actions
+    assert [(r.ordinal, int(r.running_total * 100)) for r in rows] == [
+        numbers(account.stored, seq) for _, account in expected for seq in range(1, len(account.stored) + 1)
+    ]
     answers = [(user, seq, answer) for user, a in expected for seq, answer in enumerate(a.answers, start=1)]
     assert [(r.user_id - offset, r.seq, r.alert_codes) for r in rows] == answers
     answered = {(user, seq, code) for user, seq, answer in answers for code in answer}
@@ -123,7 +133,7 @@ def test_refusals_and_replays_equal_the_oracle(
 ) -> None:
     """Under every policy, with event ids that come again, answers, refusals, balances and rows are the oracle's."""
     oracle = Oracle(reject_overdraft=overdraft, reject_out_of_order=out_of_order, reject_unknown=unknown)
-    policy = Policy(rules(frozenset(REGISTRY)), not unknown, not overdraft, not out_of_order)
+    policy = Policy(rules(frozenset(ANSWER_ORDER)), not unknown, not overdraft, not out_of_order)
     engine = RuleEngine(policy)
     offset = prepare(sessions, oracle)
     refusals = {"overdraft", "out_of_order"}  # the contract leaves open which of the two is told where both hold

@@ -1,51 +1,70 @@
 """Judging again after late events, on a timeline alone: which actions, how often, and what it notes."""
 
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pytest
 
 from rules import late
-from rules.base import Last, Parameter, Rule, RuleInForce, Within
-from rules.ledger import Account, AlertState, JudgedBy
-from rules.model import LAST_TIME, ActionType, Finding, History, Parameters
+from rules.base import First, Last, LookBack, Rule, RuleInForce, RuleVersion, SumsSoFar, SumsWithin, Within
+from rules.base import actions as a_number_of_actions
+from rules.book import NO_OVERRIDES, Judges
+from rules.late import Ahead
+from rules.ledger import Account, AlertState
+from rules.model import LAST_TIME, ActionType, Finding, History
 from rules.registry import REGISTRY
-from tests.unit.rules.timeline import actions, events
+from tests.unit.rules.timeline import actions, events, numbered
 
-CODE = 7
+NOBODY = Judges([], "normal", NO_OVERRIDES)
 
 
-def account(stored: str, arriving: str, codes: tuple[int, ...] = (CODE,)) -> Account:
-    """A user with stored actions and some that arrive now, all judged by the rules `codes`."""
-    made = Account(1, "normal", False, stored.count(",") + 2, Decimal(0), 0, Decimal(0))
-    made.load({action.seq: action for action in actions(stored)})
+def judges(rule: Rule) -> Judges:
+    return Judges([RuleVersion.initial(rule)], "normal", NO_OVERRIDES)
+
+
+def account(stored: str, arriving: str, by: Judges) -> Account:
+    """A user with stored actions and some that arrive now, all judged by the same rules."""
+    made = Account(1, by, 0, False, stored.count(",") + 2, Decimal(0), 0, Decimal(0))
+    made.load(numbered(actions(stored)))
     for event in events(1, arriving):
         made.enter(event, event.amount)
-    made.judged = {seq: JudgedBy("normal", codes) for seq in made.times}
+    made.judged = dict.fromkeys(made.times, by)
     return made
 
 
-def judged_again(made: Account, look: Last | Within, fires_on: ActionType | None, number: int) -> list[int]:
-    """The `seq` of the actions that repair checks with a rule that looks back so, in the order of checking."""
-    checked = []
+def a_rule(look: LookBack, fires_on: ActionType | None, number: int, checked: list[int]) -> Rule:
+    """A rule that looks back so, and notes the `seq` of what it checks."""
+
+    @dataclass(frozen=True)
+    class Parameters:
+        n: int = a_number_of_actions(number, "why")
 
     def check(history: History, parameters: Parameters) -> Finding | None:
         checked.append(history.now.seq)
         return None
 
-    parameter = Parameter("n", "actions" if isinstance(look, Last) else "seconds", number, "")
-    rule = Rule(CODE, "", fires_on, (parameter,), (look,), check)
-    late.repair(made, [rule], RuleInForce.for_risk, lambda in_force, finding: "")
+    return Rule(7, "", fires_on, Parameters, (look,), check)
+
+
+def judged_again(
+    stored: str, arriving: str, look: LookBack, fires_on: ActionType | None = None, number: int = 3
+) -> list[int]:
+    """The `seq` of the actions that repair checks with a rule that looks back so, in the order of checking."""
+    checked: list[int] = []
+    made = account(stored, arriving, judges(a_rule(look, fires_on, number, checked)))
+    if made.late:
+        late.repair(made, lambda in_force, finding: "")
     return checked
 
 
 def windows(stored: str, arriving: str, fires_on: ActionType | None = None) -> list[int]:
     """What a window of 30 s over all types reaches."""
-    return judged_again(account(stored, arriving), Within("n"), fires_on, 30)
+    return judged_again(stored, arriving, Within("n"), fires_on, 30)
 
 
 def counts(stored: str, arriving: str, of: ActionType | None = None) -> list[int]:
     """What a count of three reaches."""
-    return judged_again(account(stored, arriving), Last("n", of), of, 3)
+    return judged_again(stored, arriving, Last("n", of), of)
 
 
 STORED = "d 1 @10, w 1 @20, d 1 @30, w 1 @40, d 1 @50, w 1 @60, d 1 @70, d 1 @999"
@@ -78,7 +97,7 @@ def test_windows_ahead_of_one_type(fires_on: ActionType | None, expected: list[i
 
 def test_windows_of_another_type() -> None:
     """A late action of a type that the window does not hold changes nothing."""
-    assert judged_again(account(STORED, "w 1 @15"), Within("n", "deposit"), "deposit", 30) == []
+    assert judged_again(STORED, "w 1 @15", Within("n", "deposit"), "deposit", 30) == []
 
 
 def test_windows_at_the_end_of_time() -> None:
@@ -110,23 +129,48 @@ def test_counts_ahead_of_one_type() -> None:
     assert counts(STORED, "w 1 @15", "deposit") == []
 
 
+def test_counts_of_another_type() -> None:
+    """A withdrawal judged by the last two deposits is reached until two deposits stand between, however many it are."""
+    stored = "w 1 @20, w 1 @21, d 1 @30, w 1 @40, w 1 @41, d 1 @50, w 1 @60"
+    assert judged_again(stored, "d 1 @15", Last("n", "deposit"), "withdraw", 2) == [1, 2, 4, 5]
+    assert judged_again(stored, "w 1 @15", Last("n", "deposit"), "withdraw", 2) == []
+
+
+def test_sums_ahead() -> None:
+    """A window whose sum alone is read reaches as far as one that is read whole; sums so far reach all that follows."""
+    assert judged_again(STORED, "d 1 @15", SumsWithin("n", "deposit"), number=30) == [2, 3, 4]
+    assert judged_again(STORED, "w 1 @15", SumsWithin("n", "deposit"), number=30) == []
+    assert judged_again(STORED, "d 1 @65", SumsSoFar("deposit")) == [7, 8]
+    assert judged_again(STORED, "w 1 @65", SumsSoFar("deposit")) == []
+
+
+def test_a_new_first_action() -> None:
+    """What a rule counts from the first action is judged again where a late one becomes the first, and only there."""
+    assert judged_again(STORED, "w 1 @5", First("n"), "deposit") == [1, 3, 5, 7, 8]
+    assert judged_again(STORED, "w 1 @10", First("n"), "deposit") == []
+
+
 def test_in_order_is_not_late() -> None:
-    """Actions that arrive in order, equal times included, make nothing be judged again."""
-    made = account(STORED, "d 1 @999, d 1 @999, d 1 @1000")
-    assert made.late == []
-    assert judged_again(made, Within("n"), None, 30) == []
+    """Actions that arrive in order, equal times included, are not noted as late."""
+    assert account(STORED, "d 1 @999, d 1 @999, d 1 @1000", NOBODY).late == []
 
 
 def test_only_what_judged_it_first() -> None:
-    """An action is not judged by a rule that did not judge it when it came."""
-    assert judged_again(account(STORED, "d 1 @15", codes=(8, 9)), Within("n"), None, 30) == []
+    """An action is judged again by what judged it when it came, and not at all where that is not known."""
+    checked: list[int] = []
+    made = account(STORED, "d 1 @15", NOBODY)
+    made.judged[2] = judges(a_rule(Within("n"), None, 30, checked))
+    del made.judged[3]
+    late.repair(made, lambda in_force, finding: "")
+    assert checked == [2]
 
 
-def repaired(arriving: str, before: dict[int, AlertState]) -> dict[int, AlertState]:
+def repaired(arriving: str, before: dict[int, AlertState], shadow: bool = False) -> dict[int, AlertState]:
     """The alerts 300 by `seq` after repair of two deposits of 1.00 and 3.00."""
-    made = account("d 1 @10, d 3 @20", arriving, codes=(300,))
+    version = RuleVersion.initial(REGISTRY[300], "shadow" if shadow else "active")
+    made = account("d 1 @10, d 3 @20", arriving, Judges([version], "normal", NO_OVERRIDES))
     made.alerts = {(seq, 300): state for seq, state in before.items()}
-    late.repair(made, REGISTRY.values(), RuleInForce.for_risk, lambda in_force, finding: finding.sentence)
+    late.repair(made, lambda in_force, finding: finding.sentence)
     return {seq: state for (seq, _), state in made.alerts.items()}
 
 
@@ -135,6 +179,7 @@ def test_what_repair_notes() -> None:
     rise, fall = "d 2 @15", "d 9 @15"
     new = AlertState(stands=True, late=True, evidence="The last 3 deposits keep growing: 1.00, 2.00, 3.00.")
     assert repaired(rise, {}) == {2: new}
+    assert repaired(rise, {}, shadow=True) == {2: replace(new, shadow=True)}
     assert repaired(rise, {2: AlertState(stands=True)}) == {2: AlertState(stands=True)}
     assert repaired(rise, {2: AlertState(stands=False)}) == {2: AlertState(stands=True, changed=True)}
     assert repaired(fall, {}) == {}
@@ -142,7 +187,15 @@ def test_what_repair_notes() -> None:
     assert repaired(fall, {2: AlertState(stands=False)}) == {2: AlertState(stands=False)}
 
 
-def test_reach_of_all_rules() -> None:
-    """The surroundings to read hold the longest look-back of any rule: three actions, and a minute."""
-    reach = late.Surroundings(REGISTRY.values())
-    assert (reach.count, reach.seconds) == (3, 60)
+def test_how_far_ahead() -> None:
+    """Of several rules the longest reach counts: one action less than a count, all seconds, and what has no end."""
+
+    def reach(*looks: LookBack) -> Ahead:
+        versions = [RuleVersion.initial(a_rule(look, "deposit", n, [])) for n, look in enumerate(looks, start=3)]
+        return late.ahead(RuleInForce(version, "normal", {}) for version in versions)
+
+    assert reach() == Ahead()
+    assert reach(Last("n"), Last("n", "deposit")) == Ahead(count=3)
+    assert reach(Last("n", "withdraw")) == Ahead(until={"withdraw": 3})
+    assert reach(Within("n"), SumsWithin("n", "deposit")) == Ahead(seconds=4)
+    assert reach(SumsSoFar("deposit"), First("n"), First("n")) == Ahead(endless=True, after_first=5)

@@ -1,14 +1,17 @@
-"""A user's actions in order, and the stretches of them that rules look at."""
+"""A user's actions in order, and what rules see of them."""
 
 from decimal import Decimal
 from itertools import permutations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rules.model import Action, Timeline, Window
-from tests.unit.rules.timeline import actions, timeline
+from rules.model import ACTION_TYPES, Action, ActionType, History, Stored, Timeline, Window
+from tests.unit.rules.timeline import actions, numbered, timeline
 
-MIXED = actions("d 1 @10, w 2 @10, d 4 @5, d 8 @20, w 16 @10")
+NOTATION = "d 1 @10, w 2 @10, d 4 @5, d 8 @20, w 16 @10"
+MIXED = actions(NOTATION)
 IN_ORDER = [3, 1, 2, 5, 4]
 
 
@@ -16,20 +19,25 @@ def seqs(found: list[Action]) -> list[int]:
     return [action.seq for action in found]
 
 
-def window_after(count: int, kind: str | None = None) -> Window:
-    """The window that the last of `count` deposits of 1.00 at one time sees."""
-    line = timeline(", ".join(["d 1.00 @0"] * count))
+def newest_sees(line: Timeline) -> History:
+    """The history as the newest action sees it."""
     newest = line.newest()
     assert newest is not None
-    return line.at(newest).window(30, kind)
+    return line.at(newest)
+
+
+def window_after(count: int, kind: ActionType | None = None) -> Window:
+    """The window that the last of `count` deposits of 1.00 at one time sees."""
+    return newest_sees(timeline(", ".join(["d 1.00 @0"] * count))).window(30, kind)
 
 
 def test_order_and_totals_whatever_comes_in_first() -> None:
-    """Actions stand by time, equal times by arrival, and sums are right, in whatever order they are added."""
+    """Actions stand by time, equal times by arrival, and sums are right, in whatever order they are stored."""
+    stored = {one.action.seq: one for one in numbered(MIXED)}
     for order in permutations(MIXED):
         line = Timeline()
         for action in order:
-            line.add(action)
+            line.load([stored[action.seq]])
         newest = line.newest()
         assert newest == MIXED[3]
         history = line.at(newest)
@@ -44,10 +52,15 @@ def test_order_and_totals_whatever_comes_in_first() -> None:
 )
 def test_history_ends_with_the_judged_action(seq: int, seen: list[int]) -> None:
     """An action sees itself and what stands before it; later ones, also at the same time, are not there."""
-    line = timeline("d 1 @10, w 2 @10, d 4 @5, d 8 @20, w 16 @10")
-    history = line.at(MIXED[seq - 1])
+    history = timeline(NOTATION).at(MIXED[seq - 1])
     assert seqs(history.last(9)) == seen
     assert list(history.window(100).listed) == seen
+    for kind in ACTION_TYPES:
+        of_kind = [action for action in MIXED if action.type == kind and action.seq in seen]
+        assert sorted(seqs(history.last(9, kind))) == seqs(of_kind)
+        assert history.sums(100, kind)[:2] == (len(of_kind), sum(action.amount for action in of_kind))
+        assert history.sums_so_far(kind)[:2] == (len(of_kind), sum(action.amount for action in of_kind))
+    assert history.first.seq == 3
 
 
 def test_totals_between_insertions() -> None:
@@ -56,42 +69,56 @@ def test_totals_between_insertions() -> None:
     totals = []
     for action in actions("d 1 @50, d 2 @40, d 4 @45, d 8 @50, d 16 @30"):
         line.add(action)
-        newest = line.newest()
-        assert newest is not None
-        totals.append(line.at(newest).window(10).total)
+        totals.append(newest_sees(line).window(10).total)
+        assert newest_sees(line).window(10, "deposit").total == totals[-1]
+        assert newest_sees(line).sums(10, "deposit").total == totals[-1]
     assert totals == [Decimal(1), Decimal(3), Decimal(7), Decimal(15), Decimal(15)]
 
 
 def test_last_of_one_type() -> None:
     """The last so many of one type skip the other type, oldest first, and are fewer where there are no more."""
-    line = timeline("d 1 @0, w 1 @1, d 1 @2, w 1 @3, d 1 @4")
-    newest = line.newest()
-    assert newest is not None
-    history = line.at(newest)
+    history = newest_sees(timeline("d 1 @0, w 1 @1, d 1 @2, w 1 @3, d 1 @4"))
     assert seqs(history.last(2, "deposit")) == [3, 5]
     assert seqs(history.last(2, "withdraw")) == [2, 4]
     assert seqs(history.last(2)) == [4, 5]
     assert seqs(history.last(9, "deposit")) == [1, 3, 5]
 
 
+def test_following() -> None:
+    """What stands behind an action is told oldest first, of one type or of both."""
+    line = timeline(NOTATION)
+    assert seqs(line.following(MIXED[0])) == [2, 5, 4]
+    assert seqs(line.following(MIXED[0], "withdraw")) == [2, 5]
+    assert seqs(line.following(MIXED[0], "deposit")) == [4]
+    assert line.following(MIXED[3]) == []
+
+
 def test_window_edges() -> None:
     """A window holds what is exactly `seconds` old and nothing older."""
-    line = timeline("d 1 @9, d 2 @10, d 4 @40")
-    newest = line.newest()
-    assert newest is not None
-    window = line.at(newest).window(30, "deposit")
+    history = newest_sees(timeline("d 1 @9, d 2 @10, d 4 @40"))
+    window = history.window(30, "deposit")
     assert (len(window), window.total, window.oldest.seq, window.listed) == (2, Decimal(6), 2, (2, 3))
+    assert seqs(window.actions) == [2, 3]
+    assert history.sums(30, "deposit") == (2, Decimal(6), 10)
+    assert history.sums(29, "deposit") == (1, Decimal(4), 40)
+    assert history.sums(31, "deposit") == (3, Decimal(7), 9)
 
 
-def test_window_without_any() -> None:
-    """A window of a type that the user has no action of is empty and sums to nothing."""
+def test_without_any() -> None:
+    """Of a type that the user has no action of, windows are empty and sums are nothing."""
     window = window_after(1, "withdraw")
     assert (len(window), window.total, window.listed, window.unlisted) == (0, Decimal(0), (), 0)
+    history = newest_sees(timeline("w 5 @1, d 1 @100"))
+    assert history.sums(50, "withdraw")[:2] == (0, Decimal(0))
+    assert newest_sees(timeline("d 1 @100")).sums_so_far("withdraw")[:2] == (0, Decimal(0))
+    assert str(history.sums(50, "withdraw").total) == "0.00"
 
 
 def test_newest_of_none() -> None:
-    """A timeline without actions has no newest one."""
-    assert Timeline().newest() is None
+    """A timeline without actions has no newest one, also when nothing is loaded."""
+    line = Timeline()
+    line.load([])
+    assert line.newest() is None
 
 
 @pytest.mark.parametrize(
@@ -102,3 +129,119 @@ def test_at_most_a_hundred_are_listed(count: int, first: int, unlisted: int) -> 
     window = window_after(count)
     assert window.listed == tuple(range(first, count + 1))
     assert (len(window), window.unlisted, window.total) == (count, unlisted, Decimal(count))
+
+
+def test_sums_over_a_gap() -> None:
+    """The first and the last action of a window are enough for its count and sum, however many lie between."""
+    stored = numbered(actions("d 1 @0, d 2 @10, w 5 @11, d 4 @20, d 8 @30, d 16 @40"))
+    line = Timeline()
+    line.load([one for one in stored if one.action.seq in (2, 6)])
+    line.add(Action(7, "deposit", Decimal(32), 40))
+    history = newest_sees(line)
+    assert history.sums(30, "deposit") == (5, Decimal(62), 10)
+    assert history.window(30, "deposit").total == Decimal(62)
+    assert history.sums_so_far("deposit")[:2] == (6, Decimal(63))
+    assert line.numbers(history.now) == (6, Decimal(63))
+
+
+def test_a_late_action_counts_for_all_behind_it() -> None:
+    """What came late is in the numbers of the stored actions behind it, and not in those before it."""
+    stored = numbered(actions("d 1 @0, d 2 @10, d 4 @20, d 8 @30"))
+    line = Timeline()
+    line.load(stored[:1])
+    line.load(stored[2:])
+    line.add(Action(5, "deposit", Decimal(16), 5))
+    assert [line.numbers(one.action) for one in stored if one.action.seq != 2] == [(1, 1), (4, 23), (5, 31)]
+    assert line.numbers(Action(5, "deposit", Decimal(16), 5)) == (2, 17)
+    assert line.at(stored[3].action).sums(10, "deposit") == (2, Decimal(12), 20)
+
+
+# Against brute force: some of a user's actions are stored, some of these are read, others arrive, and more is read.
+
+TIMES = st.integers(0, 12) | st.sampled_from([0, 5, 5, 5, 100])
+DRAWN = st.tuples(st.sampled_from(ACTION_TYPES), st.integers(1, 500), TIMES)
+SPANS = (0, 1, 4, 95, 1000)
+COUNTS = (1, 2, 5)
+KINDS: tuple[ActionType | None, ...] = (None, *ACTION_TYPES)
+
+
+def made(drawn: list[tuple[ActionType, int, int]], begin: int) -> list[Action]:
+    return [
+        Action(seq, kind, Decimal(cents) / 100, time) for seq, (kind, cents, time) in enumerate(drawn, start=begin + 1)
+    ]
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(DRAWN, max_size=14), st.lists(DRAWN, min_size=1, max_size=6), st.data())
+def test_any_gaps(
+    stored: list[tuple[ActionType, int, int]], new: list[tuple[ActionType, int, int]], data: st.DataObject
+) -> None:
+    """With gaps, late actions and reading in two steps, all that is there sees what it would see in the whole."""
+    past = made(stored, 0)
+    arriving = made(new, len(past))
+    rows = numbered(past)
+    # At least what every event reads: the action of its type that stands before it.
+    wanted = {before.action.seq for action in arriving if (before := _before(rows, action)) is not None}
+    read = wanted | set(data.draw(st.lists(st.sampled_from(seqs(past)))) if past else [])
+    line, here = Timeline(), set(read)
+    line.load(data.draw(st.permutations([row for row in rows if row.action.seq in read])))
+    whole = list(past)
+    for action in arriving:
+        line.add(action)
+        whole.append(action)
+        here.add(action.seq)
+        compare(line, action, whole, here)
+    for action in whole:
+        if action.seq in here:
+            compare(line, action, whole, here)
+    rest = data.draw(st.permutations([row for row in rows if row.action.seq not in read]))
+    half = data.draw(st.integers(0, len(rest)))
+    for more in (rest[:half], rest[half:]):
+        line.load(more)
+        here |= {row.action.seq for row in more}
+        for action in whole:
+            if action.seq in here:
+                compare(line, action, whole, here)
+    newest = max(whole, key=lambda one: one.place)
+    assert line.newest() == newest
+    assert line.at(newest).last(99) == sorted(whole, key=lambda one: one.place)
+
+
+def _before(rows: list[Stored], action: Action) -> Stored | None:
+    of_type = [row for row in rows if row.action.type == action.type and row.action.place < action.place]
+    return of_type[-1] if of_type else None
+
+
+def compare(line: Timeline, now: Action, whole: list[Action], here: set[int]) -> None:
+    """What `now` sees on `line`, of which the actions `here` are loaded, is what it sees of the whole."""
+    history = line.at(now)
+    seen = sorted((one for one in whole if one.place <= now.place), key=lambda one: one.place)
+    of = {kind: [one for one in seen if kind in (None, one.type)] for kind in KINDS}
+    own = of[now.type]
+    assert line.numbers(now) == (len(own), sum(one.amount for one in own))
+    for kind in KINDS:
+        for count in COUNTS:
+            expected = of[kind][-count:]
+            if here.issuperset(seqs(expected)):
+                assert history.last(count, kind) == expected
+        for span in SPANS:
+            inside = [one for one in of[kind] if one.time >= now.time - span]
+            window = history.window(span, kind)
+            if here.issuperset(seqs(inside)):
+                assert (window.actions, len(window), window.total) == (inside, len(inside), _sum(inside))
+                assert (window.listed, window.unlisted) == (tuple(seqs(inside)), 0)
+            if kind is not None and here.issuperset(seqs(inside[:1] + of[kind][-1:])):
+                assert window.total == _sum(inside)
+                sums = history.sums(span, kind)
+                assert (sums.actions, sums.total) == (len(inside), _sum(inside))
+                assert not inside or sums.since == inside[0].time
+        if kind is not None and here.issuperset(seqs(of[kind][-1:])):
+            assert history.sums_so_far(kind)[:2] == (len(of[kind]), _sum(of[kind]))
+    if seen[0].seq in here and min(whole, key=lambda one: one.place).seq in here:
+        assert history.first == seen[0]
+    behind = sorted((one for one in whole if one.place > now.place and one.seq in here), key=lambda one: one.place)
+    assert line.following(now) == behind
+
+
+def _sum(actions: list[Action]) -> Decimal:
+    return sum((one.amount for one in actions), Decimal(0))

@@ -4,10 +4,11 @@ They stand in the order of arrival. `#key` behind an action is its `event_id`.
 """
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 
-from rules.base import Rule, RuleInForce
-from rules.model import Action, ActionType, Event, Finding, Risk, Timeline
+from rules.base import Rule, RuleInForce, RuleVersion
+from rules.model import Action, ActionType, Event, Finding, Risk, Stored, Timeline
 
 TYPES: dict[str, ActionType] = {"d": "deposit", "w": "withdraw"}
 NOTATION = re.compile(r"(?P<type>[dw]) (?P<amount>[\d.]+) @(?P<time>\d+)(?: #(?P<key>\S+))?")
@@ -37,9 +38,23 @@ def timeline(notation: str) -> Timeline:
     return line
 
 
-def findings(rule: Rule, notation: str, risk: Risk = "normal") -> dict[int, Finding]:
-    """What `rule` finds as the noted actions arrive one by one, by the `seq` of the action it fires on."""
-    in_force = RuleInForce.for_risk(rule, risk)
+def numbered(past: Iterable[Action]) -> list[Stored]:
+    """`past` as it is stored: in order of (time, arrival), each with its number and the running sum of its type."""
+    numbers: dict[ActionType, tuple[int, Decimal]] = {"deposit": (0, Decimal(0)), "withdraw": (0, Decimal(0))}
+    found = []
+    for action in sorted(past, key=lambda one: one.place):
+        count, total = numbers[action.type]
+        numbers[action.type] = count + 1, total + action.amount
+        found.append(Stored(action, *numbers[action.type]))
+    return found
+
+
+def findings(rule: Rule, notation: str, risk: Risk = "normal", **overrides: str | int) -> dict[int, Finding]:
+    """What `rule` finds as the noted actions arrive one by one, by the `seq` of the action it fires on.
+
+    `overrides` are parameters of the user's own, as they are written in JSON.
+    """
+    in_force = ruled(rule, risk, **overrides)
     line, found = Timeline(), {}
     for action in actions(notation):
         line.add(action)
@@ -48,6 +63,13 @@ def findings(rule: Rule, notation: str, risk: Risk = "normal") -> dict[int, Find
     return found
 
 
-def fired(rule: Rule, notation: str, risk: Risk = "normal") -> list[int]:
+def fired(rule: Rule, notation: str, risk: Risk = "normal", **overrides: str | int) -> list[int]:
     """The `seq` of the noted actions that `rule` fires on as they arrive one by one."""
-    return list(findings(rule, notation, risk))
+    return list(findings(rule, notation, risk, **overrides))
+
+
+def ruled(rule: Rule, risk: Risk = "normal", **overrides: str | int) -> RuleInForce:
+    """The rule as declared, in force for a user of this rating with these overrides."""
+    declared = {parameter.name: parameter for parameter in rule.declared}
+    own = {name: declared[name].read(raw) for name, raw in overrides.items()}
+    return RuleInForce(RuleVersion.initial(rule), risk, own)

@@ -1,0 +1,198 @@
+"""Backtest: what rules with other parameters would have raised, by the very checks that judge live events.
+
+Everything is judged in the order of time, so it is compared with the alerts that stand, whatever the order of arrival
+was. Each action is judged with the rating and the overrides that its user had then; an override of the user goes before
+what is tried, as it does live.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from typing import Any, NamedTuple
+
+from rules.base import RuleInForce, RuleVersion
+from rules.book import NO_OVERRIDES, Judges
+from rules.evidence import evidence_of
+from rules.hindsight import Settings, action, by_user, settings_at
+from rules.model import ActionType, Finding, History, Risk, Timeline
+
+COLUMNS = ("user_id", "seq", "type", "amount", "time", "settings_version")  # what `judge` expects of each action
+SAMPLES = 20  # added and removed alerts that are shown
+DAY = 86_400  # seconds
+
+Key = tuple[int, int, int]  # user_id, seq, code
+
+
+class Trial(NamedTuple):
+    """What is tried: the rules as they would be, and the same with each value of a sweep, if there is one.
+
+    Alerts count where the action's time is from `start` to `end` (seconds, both included); all that is before is read
+    too, since rules look back.
+    """
+
+    versions: tuple[RuleVersion, ...]
+    sweep: tuple[tuple[RuleVersion, ...], ...]
+    start: int
+    end: int
+
+    @property
+    def codes(self) -> list[int]:
+        """The codes of the rules that are tried."""
+        return [version.rule.code for version in self.versions]
+
+
+@dataclass
+class Figures:
+    """Alerts of one kind: how many, of how many users, and on which days (the time divided by 86,400)."""
+
+    alerts: int = 0
+    users: int = 0
+    added: int = 0  # that are not stored
+    removed: int = 0  # that are stored, and would not have been raised
+    days: Counter[int] = field(default_factory=Counter)
+
+    def add(self, other: "Figures") -> None:
+        """Count another part of the users in."""
+        self.alerts += other.alerts
+        self.users += other.users
+        self.added += other.added
+        self.removed += other.removed
+        self.days.update(other.days)
+
+
+class Sample(NamedTuple):
+    """An alert that would be added or removed; the evidence of removed ones is the stored one."""
+
+    key: Key
+    time: int
+    evidence: dict[str, Any] | None
+
+
+@dataclass
+class Outcome:
+    """What a trial finds over some users.
+
+    `then` is what is stored; `now` is what would be, followed by each step of the sweep. `first` and `last` are the
+    times of the oldest and the newest action in the period.
+    """
+
+    actions: int = 0
+    users: int = 0
+    first: int | None = None
+    last: int | None = None
+    then: Figures = field(default_factory=Figures)
+    now: list[Figures] = field(default_factory=list)
+    added: list[Sample] = field(default_factory=list)
+    removed: list[Sample] = field(default_factory=list)
+
+    def add(self, other: "Outcome") -> None:
+        """Count another part of the users in."""
+        self.actions += other.actions
+        self.users += other.users
+        if other.first is not None and other.last is not None:
+            self.span(other.first, other.last)
+        self.then.add(other.then)
+        if not self.now:
+            self.now = [Figures() for _ in other.now]
+        for mine, others in zip(self.now, other.now, strict=True):
+            mine.add(others)
+        self.added = nsmallest(SAMPLES, self.added + other.added)
+        self.removed = nsmallest(SAMPLES, self.removed + other.removed)
+
+    def span(self, first: int, last: int) -> None:
+        """Take in actions between these two times."""
+        self.first = first if self.first is None else min(self.first, first)
+        self.last = last if self.last is None else max(self.last, last)
+
+    @property
+    def days(self) -> int:
+        """How many days the actions span, at least one."""
+        return 1 if self.first is None or self.last is None else self.last // DAY - self.first // DAY + 1
+
+
+class Backtest:
+    """A trial under way in one process."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self._steps = (trial.versions, *trial.sweep)
+        self._judges: dict[tuple[Risk, str], dict[ActionType, tuple[tuple[int, RuleInForce], ...]]] = {}
+
+    def judge(self, copied: str, settings: Settings, standing: Iterable[Sequence[Any]]) -> Outcome:
+        """Judge all actions of some users: lines with COLUMNS, by user in order of (time, seq).
+
+        `settings` are all that these users ever had; `standing` are user_id, seq, code and time of their alerts in the
+        period.
+        """
+        outcome = Outcome(now=[Figures() for _ in self._steps])
+        stored: dict[int, dict[tuple[int, int], int]] = {}
+        for user_id, seq, code, time in standing:
+            stored.setdefault(user_id, {})[seq, code] = time
+        for user_id, lines in by_user(copied):
+            self._judge_user(outcome, user_id, lines, settings, stored.get(user_id, {}))
+        return outcome
+
+    def _judge_user(
+        self,
+        outcome: Outcome,
+        user_id: int,
+        lines: list[list[str]],
+        settings: Settings,
+        then: Mapping[tuple[int, int], int],
+    ) -> None:
+        outcome.users += 1
+        outcome.actions += len(lines)
+        start = self._trial.start
+        timeline = Timeline()
+        found: list[dict[tuple[int, int], int]] = [{} for _ in self._steps]
+        fresh: list[tuple[History, RuleInForce, Finding]] = []
+        version, rules = "0", self._rules_for("normal", NO_OVERRIDES)
+        for _, seq, kind, amount, time, settings_version in lines:
+            now = action(seq, kind, amount, time)
+            timeline.add(now)
+            if settings_version != version:
+                version = settings_version
+                rules = self._rules_for(*settings_at(settings, user_id, int(version)))
+            if now.time < start:
+                continue
+            history = History(timeline, now)
+            for step, rule in rules[now.type]:
+                finding = rule.check(history, rule.parameters)
+                if finding is not None:
+                    found[step][now.seq, rule.code] = now.time
+                    if step == 0 and (now.seq, rule.code) not in then:
+                        fresh.append((history, rule, finding))
+        oldest, newest = int(lines[0][4]), int(lines[-1][4])
+        if newest >= start:
+            outcome.span(max(start, oldest), newest)
+        _count(outcome.then, then, then)
+        for figures, alerts in zip(outcome.now, found, strict=True):
+            _count(figures, alerts, then)
+        if len(outcome.added) < SAMPLES:
+            for history, rule, finding in fresh[:SAMPLES]:
+                key = user_id, history.now.seq, rule.code
+                outcome.added.append(Sample(key, history.now.time, evidence_of(rule, finding)))
+        if len(outcome.removed) < SAMPLES:
+            gone = sorted(then.keys() - found[0].keys())
+            outcome.removed += [Sample((user_id, *key), then[key], None) for key in gone[:SAMPLES]]
+
+    def _rules_for(self, risk: Risk, overrides: str) -> dict[ActionType, tuple[tuple[int, RuleInForce], ...]]:
+        rules = self._judges.get((risk, overrides))
+        if rules is None:
+            judges = [Judges(versions, risk, overrides) for versions in self._steps]
+            rules = self._judges[risk, overrides] = {
+                kind: tuple((step, rule) for step, one in enumerate(judges) for rule in one.by_type[kind])
+                for kind in judges[0].by_type
+            }
+        return rules
+
+
+def _count(figures: Figures, alerts: Mapping[tuple[int, int], int], then: Mapping[tuple[int, int], int]) -> None:
+    if alerts:
+        figures.alerts += len(alerts)
+        figures.users += 1
+        figures.days.update(time // DAY for time in alerts.values())
+    if alerts is not then:
+        figures.added += len(alerts.keys() - then.keys())
+        figures.removed += len(then.keys() - alerts.keys())

@@ -1,0 +1,47 @@
+"""620: an account that wakes up after a long time.
+
+FATF's red flag indicators for virtual assets name large transactions on a previously inactive account. A first small
+action to see whether the account still works does not hide the large one where `among` is over 2.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rules.base import Last, Rule, actions, money, seconds
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    threshold: Decimal = money("500.00", "Small amounts are somebody who remembers an old account.")
+    gap: int = seconds(90 * 86_400, "A quarter without any action is not how an account is used.", 1, 366 * 86_400)
+    among: int = actions(2, "The last action before the gap and the first one after it.", least=2)
+
+
+def check(history: History, parameters: Parameters) -> Finding | None:
+    """Fires when the amount is over `threshold` and somewhere among the last `among` actions, this one included, at
+    least `gap` seconds lie between two that follow each other."""
+    now = history.now
+    if now.amount <= parameters.threshold:
+        return None
+    last = history.last(parameters.among)
+    for at in range(len(last) - 1, 0, -1):
+        before, after = last[at - 1].time, last[at].time
+        if after - before >= parameters.gap:
+            what = "deposit" if now.type == "deposit" else "withdrawal"
+            sentence = (
+                f"A {what} of {now.amount} is over {parameters.threshold} after {after - before} s without any action, "
+                f"from {before} to {after}."
+            )
+            return Finding(after - before, tuple(a.seq for a in last[at - 1 :]), sentence)
+    return None
+
+
+RULE = Rule(
+    code=620,
+    title="Over {threshold} after {gap} s without an action",
+    fires_on=None,
+    parameters=Parameters,
+    look_back=(Last("among"),),
+    check=check,
+)

@@ -1,0 +1,45 @@
+"""690: more money paid in than taken out over a month.
+
+The British Gambling Commission makes operators check for financial vulnerability where a customer's net deposits
+(deposits less withdrawals) of a rolling 30 days are over 150 pounds.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rules.base import Rule, SumsWithin, money, seconds
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    threshold: Decimal = money("150.00", "The Gambling Commission's own figure, in pounds.")
+    window: int = seconds(30 * 86_400, "The Gambling Commission's own period.", most=366 * 86_400)
+
+
+def check(history: History, parameters: Parameters) -> Finding | None:
+    """Fires when deposits less withdrawals with `time` in [t - window, t], this deposit included, are over
+    `threshold`."""
+    deposits = history.sums(parameters.window, "deposit")
+    if deposits.total <= parameters.threshold:
+        return None
+    withdrawals = history.sums(parameters.window, "withdraw")
+    net = deposits.total - withdrawals.total
+    if net <= parameters.threshold:
+        return None
+    since = min(deposits.since, withdrawals.since) if withdrawals.actions else deposits.since
+    sentence = (
+        f"Deposits of {deposits.total} less withdrawals of {withdrawals.total} between {since} and {history.now.time} "
+        f"are {net}, over {parameters.threshold} in {parameters.window} s."
+    )
+    return Finding(net, (history.now.seq,), sentence, deposits.actions + withdrawals.actions - 1)
+
+
+RULE = Rule(
+    code=690,
+    title="Net deposits over {threshold} in {window} s",
+    fires_on="deposit",
+    parameters=Parameters,
+    look_back=(SumsWithin("window", of="deposit"), SumsWithin("window", of="withdraw")),
+    check=check,
+)

@@ -1,0 +1,41 @@
+"""680: much money on a new account.
+
+FATF's red flag indicators for virtual assets name a large first deposit that opens the relationship.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rules.base import First, Rule, SumsWithin, money, seconds
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    threshold: Decimal = money("1000.00", "Who is new tries with less.")
+    age: int = seconds(2 * 86_400, "Two days: an account bought for one purpose is used at once.", most=366 * 86_400)
+
+
+def check(history: History, parameters: Parameters) -> Finding | None:
+    """Fires when the user's first action is at most `age` seconds ago and the deposits since, this one included, sum
+    to over `threshold`."""
+    now, age = history.now, parameters.age
+    first = history.first.time
+    if now.time - first > age:
+        return None
+    sums = history.sums(age, "deposit")
+    if sums.total <= parameters.threshold:
+        return None
+    between = f"between the user's first action at {first} and {now.time}"
+    sentence = f"Deposits of {sums.total} {between} are over {parameters.threshold} in the first {age} s."
+    return Finding(sums.total, (now.seq,), sentence, sums.actions - 1)
+
+
+RULE = Rule(
+    code=680,
+    title="Deposits over {threshold} in the first {age} s",
+    fires_on="deposit",
+    parameters=Parameters,
+    look_back=(First("age"), SumsWithin("age", of="deposit")),
+    check=check,
+)

@@ -1,0 +1,46 @@
+"""610: money that leaves soon after it came in.
+
+The FFIEC's examination manual lists as a red flag deposits of which all or most is moved on almost immediately; FATF
+describes the same for pass-through accounts.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rules.base import Rule, SumsWithin, factor, money, seconds
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    share: Decimal = factor("0.90", "Nearly all: a tenth covers what a courier keeps.", most="10.00")
+    # At least a cent at high risk too: without any deposit there is nothing to pass on.
+    minimum: Decimal = money("1000.00", "Smaller sums come and go every day.", least="0.02")
+    window: int = seconds(86_400, "A day is too short to have used the money.", most=366 * 86_400)
+
+
+def check(history: History, parameters: Parameters) -> Finding | None:
+    """Fires when deposits with `time` in [t - window, t] sum to at least `minimum`, and withdrawals of the same time,
+    this one included, to at least `share` of that."""
+    deposits = history.sums(parameters.window, "deposit")
+    if deposits.total < parameters.minimum:
+        return None
+    withdrawals = history.sums(parameters.window, "withdraw")
+    if withdrawals.total < parameters.share * deposits.total:
+        return None
+    between = f"between {min(deposits.since, withdrawals.since)} and {history.now.time}"
+    sentence = (
+        f"Withdrawals of {withdrawals.total} {between} are at least {parameters.share} of the deposits of "
+        f"{deposits.total} in {parameters.window} s."
+    )
+    return Finding(withdrawals.total, (history.now.seq,), sentence, deposits.actions + withdrawals.actions - 1)
+
+
+RULE = Rule(
+    code=610,
+    title="Withdrawals of {share} of the deposits in {window} s",
+    fires_on="withdraw",
+    parameters=Parameters,
+    look_back=(SumsWithin("window", of="deposit"), SumsWithin("window", of="withdraw")),
+    check=check,
+)

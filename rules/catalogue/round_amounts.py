@@ -1,0 +1,42 @@
+"""640: one round amount after the other.
+
+The FFIEC's examination manual lists many transfers in large, round dollar, hundred dollar or thousand dollar amounts
+as a red flag.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rules.base import Last, Rule, actions, money
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    # Halved at high risk it must not become nothing: no amount is a multiple of that.
+    unit: Decimal = money("100.00", "Prices are seldom whole hundreds.", least="0.02")
+    count: int = actions(5, "A few round sums come from any cash machine.")
+
+
+def check(history: History, parameters: Parameters) -> Finding | None:
+    """Fires when the user's last `count` actions, this one included, are all multiples of `unit`."""
+    count, unit = parameters.count, parameters.unit
+    if history.now.amount % unit:
+        return None
+    last = history.last(count)
+    if len(last) < count:
+        return None
+    for action in last:
+        if action.amount % unit:
+            return None
+    return Finding(count, tuple(a.seq for a in last), f"The last {count} actions are all multiples of {unit}.")
+
+
+RULE = Rule(
+    code=640,
+    title="{count} actions in multiples of {unit}",
+    fires_on=None,
+    parameters=Parameters,
+    look_back=(Last("count"),),
+    check=check,
+)

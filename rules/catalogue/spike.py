@@ -1,0 +1,47 @@
+"""630: an amount far above what the user does otherwise.
+
+FATF's Recommendation on customer due diligence asks whether transactions fit what is known of the customer; the
+FFIEC's examination manual lists activity inconsistent with the customer's history as a red flag.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rules.base import Rule, SumsSoFar, actions, factor
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    times: Decimal = factor("5.00", "Twice the usual happens every payday; five times does not.", least="1.00")
+    count: int = actions(10, "An average of fewer says little about a person.", least=2, most=10_000)
+
+
+def check(history: History, parameters: Parameters) -> Finding | None:
+    """Fires when at least `count` actions of the same type came before and the amount is over `times` their average.
+    Deposits are compared with deposits, withdrawals with withdrawals."""
+    now = history.now
+    so_far = history.sums_so_far(now.type)
+    before = so_far.actions - 1
+    if before < parameters.count:
+        return None
+    sum_before = so_far.total - now.amount
+    # Multiplied out: a division would have to round.
+    if now.amount * before <= parameters.times * sum_before:
+        return None
+    what = "deposit" if now.type == "deposit" else "withdrawal"
+    sentence = (
+        f"A {what} of {now.amount} is over {parameters.times} times the average of the {before} {what}s before it, "
+        f"which sum to {sum_before}."
+    )
+    return Finding(now.amount, (now.seq,), sentence, before)
+
+
+RULE = Rule(
+    code=630,
+    title="Over {times} times the user's own average",
+    fires_on=None,
+    parameters=Parameters,
+    look_back=(SumsSoFar("deposit"), SumsSoFar("withdraw")),
+    check=check,
+)

@@ -1,0 +1,48 @@
+"""600: deposits kept just under a reporting threshold.
+
+Structuring as FinCEN and AUSTRAC describe it: cash is split into amounts just below the sum that must be reported.
+The FFIEC's examination manual lists amounts just below reporting thresholds as a red flag.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rules.base import Last, Rule, actions, money, seconds
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    threshold: Decimal = money(
+        "10000.00", "From here on cash is reported in Australia, over it in the United States.", scaled=False
+    )
+    margin: Decimal = money("1000.00", "A tenth is as near as one goes who wants to stay unnoticed.", scaled=False)
+    count: int = actions(3, "Two may be a coincidence.", least=2, most=20)
+    window: int = seconds(7 * 86_400, "A week: split sums are paid in within days.", most=366 * 86_400)
+    among: int = actions(20, "So many of the last deposits are looked at, so that a busy user costs no more.", least=20)
+
+
+def check(history: History, parameters: Parameters) -> Finding | None:
+    """Fires when of the last `among` deposits at least `count`, this one included, lie in [threshold - margin,
+    threshold) and have `time` in [t - window, t]."""
+    now, over = history.now, parameters.threshold
+    least = over - parameters.margin
+    if not least <= now.amount < over:
+        return None
+    since = now.time - parameters.window
+    near = [a for a in history.last(parameters.among, "deposit") if a.time >= since and least <= a.amount < over]
+    if len(near) < parameters.count:
+        return None
+    between = f"between {near[0].time} and {now.time}"
+    sentence = f"{len(near)} deposits {between} are each from {least} to just under {over}."
+    return Finding(len(near), tuple(a.seq for a in near), sentence)
+
+
+RULE = Rule(
+    code=600,
+    title="{count} deposits just under {threshold} in {window} s",
+    fires_on="deposit",
+    parameters=Parameters,
+    look_back=(Last("among", of="deposit"),),
+    check=check,
+)

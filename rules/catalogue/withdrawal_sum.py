@@ -1,0 +1,37 @@
+"""660: much money withdrawn in a day.
+
+FinCEN's currency transaction reports add up all cash that leaves in one business day, so that several withdrawals
+count as one; daily limits of cash machines work alike.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rules.base import Rule, SumsWithin, money, seconds
+from rules.model import Finding, History
+
+
+@dataclass(frozen=True)
+class Parameters:
+    threshold: Decimal = money("1000.00", "What a cash machine commonly gives in a day.")
+    window: int = seconds(86_400, "A day, wherever midnight falls.", most=30 * 86_400)
+
+
+def check(history: History, parameters: Parameters) -> Finding | None:
+    """Fires when withdrawals with `time` in [t - window, t], this one included, sum to over `threshold`."""
+    sums = history.sums(parameters.window, "withdraw")
+    if sums.total <= parameters.threshold:
+        return None
+    between = f"between {sums.since} and {history.now.time}"
+    sentence = f"Withdrawals of {sums.total} {between} are over {parameters.threshold} in {parameters.window} s."
+    return Finding(sums.total, (history.now.seq,), sentence, sums.actions - 1)
+
+
+RULE = Rule(
+    code=660,
+    title="Withdrawals over {threshold} in {window} s",
+    fires_on="withdraw",
+    parameters=Parameters,
+    look_back=(SumsWithin("window", of="withdraw"),),
+    check=check,
+)

@@ -1,0 +1,25 @@
+"""Why an alert was raised, in the form in which it is stored and shown."""
+
+from decimal import Decimal
+from typing import Any
+
+from rules.base import RuleInForce
+from rules.book import written_values
+from rules.model import Finding
+
+
+def evidence_of(rule: RuleInForce, finding: Finding) -> dict[str, Any]:
+    """The evidence for an alert as plain JSON data: see the contract, "Alerts"."""
+    measured = finding.measured
+    evidence: dict[str, Any] = {
+        "rule_version": rule.version,
+        # Money leaves as text with two decimals: as a number it would be read as a float.
+        "measured": str(measured) if isinstance(measured, Decimal) else measured,
+        "parameters": written_values(rule.values),
+        "origin": rule.origin,
+        "actions": list(finding.actions),
+        "sentence": finding.sentence,
+    }
+    if finding.unlisted:
+        evidence["actions_unlisted"] = finding.unlisted
+    return evidence

@@ -1,0 +1,31 @@
+"""Stored actions in the order of time, to be judged once more: the plain part that backtest and verify share."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
+
+from rules.book import NO_OVERRIDES
+from rules.model import ACTION_TYPES, Action, ActionType, Risk
+
+Settings = Mapping[int, Mapping[int, tuple[Risk, str]]]  # rating and overrides by user and version
+
+_TYPES: dict[str, ActionType] = {kind: kind for kind in ACTION_TYPES}
+_user = itemgetter(0)
+
+
+def by_user(copied: str) -> Iterator[tuple[int, list[list[str]]]]:
+    """The lines of a COPY that begin with the user's id, a list of columns each, user by user."""
+    lines = (line.split("\t") for line in copied.splitlines())
+    for user_id, own in groupby(lines, _user):
+        yield int(user_id), list(own)
+
+
+def action(seq: str, kind: str, amount: str, time: str) -> Action:
+    """An action from its columns as text."""
+    return Action(int(seq), _TYPES[kind], Decimal(amount), int(time))
+
+
+def settings_at(settings: Settings, user_id: int, version: int) -> tuple[Risk, str]:
+    """A user's rating and overrides at a version of his settings."""
+    return settings[user_id][version] if version else ("normal", NO_OVERRIDES)

@@ -1,0 +1,82 @@
+"""Where log lines go: each at once, those of one turn of an event loop together."""
+
+import asyncio
+import io
+import threading
+
+from logs import _Lines
+
+
+class File(io.StringIO):
+    """A file that notes what it held whenever it was flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[str] = []
+
+    def flush(self) -> None:
+        self.flushed.append(self.getvalue())
+
+
+def test_a_line_of_a_thread_is_out_at_once() -> None:
+    """Where no event loop runs, a line is in the file when `write` is done."""
+    file = File()
+    lines = _Lines(file)
+    lines.write("a\n")
+    lines.write("b\n")
+    assert file.flushed == ["a\n", "a\nb\n"]
+
+
+def test_the_lines_of_a_turn_go_out_together_at_its_end() -> None:
+    """What one turn logs is written once, before the next turn ends, and in order."""
+    file = File()
+    lines = _Lines(file)
+
+    async def turns() -> None:
+        for word in ("a\n", "b\n"):
+            lines.write(word)
+        assert file.flushed == []
+        await asyncio.sleep(0)
+        assert file.flushed == ["a\nb\n"]
+        lines.write("c\n")
+        await asyncio.sleep(0)
+
+    asyncio.run(turns())
+    assert file.flushed == ["a\nb\n", "a\nb\nc\n"]
+
+
+def test_a_thread_does_not_wait_for_the_turn() -> None:
+    """A line of another thread is out at once also while a turn has lines to write."""
+    file = File()
+    lines = _Lines(file)
+
+    async def turn() -> None:
+        lines.write("loop\n")
+        thread = threading.Thread(target=lines.write, args=("thread\n",))
+        thread.start()
+        thread.join()
+        assert file.flushed == ["thread\n"]
+
+    asyncio.run(turn())
+    assert file.flushed == ["thread\n", "thread\nloop\n"]
+
+
+def test_a_file_that_cannot_be_written_for_a_while() -> None:
+    """Lines that could not be written are lost, but later ones are not."""
+    file = File()
+    lines = _Lines(file)
+
+    def full(_: str) -> int:
+        raise OSError("no space left")
+
+    async def turns() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        write, file.write = file.write, full  # type: ignore[method-assign]
+        lines.write("a\n")
+        await asyncio.sleep(0)
+        file.write = write  # type: ignore[method-assign]
+        lines.write("b\n")
+        await asyncio.sleep(0)
+
+    asyncio.run(turns())
+    assert file.flushed == ["b\n"]
