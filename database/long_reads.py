@@ -41,6 +41,11 @@ def name_of(connection: Connection) -> str:
     return str(connection.execute(text("SELECT pg_export_snapshot()")).scalar_one())
 
 
+def count_actions(connection: Connection) -> int:
+    """How many actions all users have."""
+    return int(connection.execute(text("SELECT coalesce(sum(last_seq), 0) FROM users")).scalar_one())
+
+
 class Users(NamedTuple):
     """A stretch of user ids, both ends included, and how many actions they have."""
 

@@ -6,7 +6,7 @@ what is tried, as it does live.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Any, NamedTuple
@@ -15,13 +15,15 @@ from rules.base import RuleInForce, RuleVersion
 from rules.book import NO_OVERRIDES, Judges
 from rules.evidence import evidence_of
 from rules.hindsight import Settings, action, by_user, settings_at
-from rules.model import ActionType, Finding, History, Risk, Timeline
+from rules.model import Action, ActionType, Finding, History, Risk, Timeline
 
 COLUMNS = ("user_id", "seq", "type", "amount", "time", "settings_version")  # what `judge` expects of each action
 SAMPLES = 20  # added and removed alerts that are shown
 DAY = 86_400  # seconds
 
 Key = tuple[int, int, int]  # user_id, seq, code
+# By the type of the judged action: the step (0: the trial itself, then the sweep), the rule's check and what it takes.
+_Checks = dict[ActionType, tuple[tuple[int, Callable[[History, Any], Finding | None], Any, RuleInForce], ...]]
 
 
 class Trial(NamedTuple):
@@ -117,7 +119,7 @@ class Backtest:
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
         self._steps = (trial.versions, *trial.sweep)
-        self._judges: dict[tuple[Risk, str], dict[ActionType, tuple[tuple[int, RuleInForce], ...]]] = {}
+        self._judges: dict[tuple[Risk, str], _Checks] = {}
 
     def judge(self, copied: str, settings: Settings, standing: Iterable[Sequence[Any]]) -> Outcome:
         """Judge all actions of some users: lines with COLUMNS, by user in order of (time, seq).
@@ -146,7 +148,7 @@ class Backtest:
         start = self._trial.start
         timeline = Timeline()
         found: list[dict[tuple[int, int], int]] = [{} for _ in self._steps]
-        fresh: list[tuple[History, RuleInForce, Finding]] = []
+        fresh: list[tuple[Action, RuleInForce, Finding]] = []
         version, rules = "0", self._rules_for("normal", NO_OVERRIDES)
         for _, seq, kind, amount, time, settings_version in lines:
             now = action(seq, kind, amount, time)
@@ -156,13 +158,14 @@ class Backtest:
                 rules = self._rules_for(*settings_at(settings, user_id, int(version)))
             if now.time < start:
                 continue
-            history = History(timeline, now)
-            for step, rule in rules[now.type]:
-                finding = rule.check(history, rule.parameters)
+            history = timeline.at(now)
+            for step, check, parameters, rule in rules[now.type]:
+                finding = check(history, parameters)
                 if finding is not None:
-                    found[step][now.seq, rule.code] = now.time
-                    if step == 0 and (now.seq, rule.code) not in then:
-                        fresh.append((history, rule, finding))
+                    key = now.seq, rule.code
+                    found[step][key] = now.time
+                    if step == 0 and key not in then:
+                        fresh.append((now, rule, finding))
         oldest, newest = int(lines[0][4]), int(lines[-1][4])
         if newest >= start:
             outcome.span(max(start, oldest), newest)
@@ -170,19 +173,22 @@ class Backtest:
         for figures, alerts in zip(outcome.now, found, strict=True):
             _count(figures, alerts, then)
         if len(outcome.added) < SAMPLES:
-            for history, rule, finding in fresh[:SAMPLES]:
-                key = user_id, history.now.seq, rule.code
-                outcome.added.append(Sample(key, history.now.time, evidence_of(rule, finding)))
+            for now, rule, finding in fresh[:SAMPLES]:
+                outcome.added.append(Sample((user_id, now.seq, rule.code), now.time, evidence_of(rule, finding)))
         if len(outcome.removed) < SAMPLES:
             gone = sorted(then.keys() - found[0].keys())
             outcome.removed += [Sample((user_id, *key), then[key], None) for key in gone[:SAMPLES]]
 
-    def _rules_for(self, risk: Risk, overrides: str) -> dict[ActionType, tuple[tuple[int, RuleInForce], ...]]:
+    def _rules_for(self, risk: Risk, overrides: str) -> "_Checks":
         rules = self._judges.get((risk, overrides))
         if rules is None:
             judges = [Judges(versions, risk, overrides) for versions in self._steps]
             rules = self._judges[risk, overrides] = {
-                kind: tuple((step, rule) for step, one in enumerate(judges) for rule in one.by_type[kind])
+                kind: tuple(
+                    (step, rule.check, rule.parameters, rule)
+                    for step, one in enumerate(judges)
+                    for rule in one.by_type[kind]
+                )
                 for kind in judges[0].by_type
             }
         return rules

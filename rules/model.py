@@ -114,25 +114,20 @@ class _TypedSeries(_Series):
     it; their numbers are then worked out no further than asked.
     """
 
-    __slots__ = ("_late", "_ordinals", "_stored", "_totals")
+    __slots__ = ("_late", "_stored", "ordinals", "totals", "was_late")
 
     def __init__(self) -> None:
         super().__init__()
-        self._ordinals: list[int] = []
-        self._totals: list[Decimal] = []
+        self.ordinals: list[int] = []
+        self.totals: list[Decimal] = []
         self._stored: dict[int, tuple[int, Decimal]] = {}  # the numbers of the stored actions, as they were read
         # Once an action came late: how many new actions stand up to each, and their sum.
-        self._late: list[tuple[int, Decimal]] | None = None
+        self.was_late = False
+        self._late: list[tuple[int, Decimal]] = []
 
     def add(self, action: Action) -> int:
         at = super().add(action)
-        if self._late is None:
-            if at == len(self._ordinals):
-                self._ordinals.append(self._ordinals[-1] + 1 if at else 1)
-                self._totals.append(self._totals[-1] + action.amount if at else action.amount)
-                return at
-            self._renumber_from(0)
-        self._renumber_from(at)
+        self._renumber_from(at if self.was_late else 0)
         return at
 
     def load_numbered(self, stored: list[Stored]) -> None:
@@ -141,43 +136,41 @@ class _TypedSeries(_Series):
         self.load([one.action for one in stored])
         self._stored |= {one.action.seq: (one.ordinal, one.running_total) for one in stored}
         if fresh:
-            self._ordinals = [one.ordinal for one in stored]
-            self._totals = [one.running_total for one in stored]
+            self.ordinals = [one.ordinal for one in stored]
+            self.totals = [one.running_total for one in stored]
         else:
             self._renumber_from(0)
 
     def total(self, start: int, end: int) -> Decimal:
         """The sum of the user's actions from the one at `start` to the one before `end`, gaps or not."""
-        if end > len(self._totals):
+        if end > len(self.totals):
             self._number_until(end)
-        return self._totals[end - 1] - self._totals[start] + self.actions[start].amount
+        return self.totals[end - 1] - self.totals[start] + self.actions[start].amount
 
     def numbers(self, index: int) -> tuple[int, Decimal]:
         """The running count and sum of the action at `index`; nothing before the first one."""
         if index < 0:
             return 0, _NOTHING
-        if index >= len(self._ordinals):
+        if index >= len(self.ordinals):
             self._number_until(index + 1)
-        return self._ordinals[index], self._totals[index]
+        return self.ordinals[index], self.totals[index]
 
     def _renumber_from(self, at: int) -> None:
-        if self._late is None:
-            self._late = []
-        del self._ordinals[at:], self._totals[at:], self._late[at:]
+        self.was_late = True
+        del self.ordinals[at:], self.totals[at:], self._late[at:]
 
     def _number_until(self, end: int) -> None:
-        assert self._late is not None
-        for index in range(len(self._ordinals), end):
+        for index in range(len(self.ordinals), end):
             action = self.actions[index]
             count, total = self._late[index - 1] if index else (0, _NOTHING)
             stored = self._stored.get(action.seq)
             if stored is not None:
-                self._ordinals.append(stored[0] + count)
-                self._totals.append(stored[1] + total)
+                self.ordinals.append(stored[0] + count)
+                self.totals.append(stored[1] + total)
             else:
                 # What stands before a new action was read with it, so there is no gap between the two.
-                self._ordinals.append(self._ordinals[-1] + 1 if index else 1)
-                self._totals.append(self._totals[-1] + action.amount if index else action.amount)
+                self.ordinals.append(self.ordinals[-1] + 1 if index else 1)
+                self.totals.append(self.totals[-1] + action.amount if index else action.amount)
                 count, total = count + 1, total + action.amount
             self._late.append((count, total))
 
@@ -193,8 +186,24 @@ class Timeline:
 
     def add(self, action: Action) -> None:
         """Put a new action where its time puts it; at equal times it comes last."""
-        self._all.add(action)
-        self._typed[action.type].add(action)
+        everything, typed = self._all, self._typed[action.type]
+        times, time = everything.times, action.time
+        if typed.was_late or (times and times[-1] > time):
+            everything.add(action)
+            typed.add(action)
+            return
+        # In order, as nearly all come: without a call more, since every action that is judged passes here.
+        times.append(time)
+        everything.actions.append(action)
+        typed.times.append(time)
+        typed.actions.append(action)
+        totals = typed.totals
+        if totals:
+            typed.ordinals.append(typed.ordinals[-1] + 1)
+            totals.append(totals[-1] + action.amount)
+        else:
+            typed.ordinals.append(1)
+            totals.append(action.amount)
 
     def load(self, stored: Iterable[Stored]) -> None:
         """Take in stored actions that are not here yet."""
@@ -243,6 +252,19 @@ class History:
         series = self._timeline._of(of)
         end = series.end(self.now)
         return series.actions[max(0, end - count) : end]
+
+    def count(self, seconds: int, of: ActionType | None = None) -> int:
+        """How many actions (of one type, if given) have `time` in [now - seconds, now]: the length of `window`."""
+        series = self._timeline._of(of)
+        end = series.end(self.now)
+        return end - bisect_left(series.times, self.now.time - seconds, 0, end)
+
+    def total(self, seconds: int, of: ActionType) -> Decimal:
+        """The sum of the actions of one type with `time` in [now - seconds, now]: the total of `window`."""
+        series = self._timeline._typed[of]
+        end = series.end(self.now)
+        start = bisect_left(series.times, self.now.time - seconds, 0, end)
+        return series.total(start, end) if start < end else _NOTHING
 
     def window(self, seconds: int, of: ActionType | None = None) -> "Window":
         """The actions (of one type, if given) with `time` in [now - seconds, now], oldest first.

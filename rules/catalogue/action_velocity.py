@@ -14,9 +14,9 @@ class Parameters:
 
 def check(history: History, parameters: Parameters) -> Finding | None:
     """Fires when more than `count` actions have `time` in [t - window, t], this one included."""
-    window = history.window(parameters.window)
-    if len(window) <= parameters.count:
+    if history.count(parameters.window) <= parameters.count:
         return None
+    window = history.window(parameters.window)
     between = f"between {window.oldest.time} and {history.now.time}"
     sentence = f"{len(window)} actions {between} are more than {parameters.count} in {parameters.window} s."
     return Finding(len(window), window.listed, sentence, window.unlisted)

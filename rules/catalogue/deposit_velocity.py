@@ -15,10 +15,10 @@ class Parameters:
 
 def check(history: History, parameters: Parameters) -> Finding | None:
     """Fires when deposits with `time` in [t - window, t], this one included, sum to over `threshold`."""
-    window = history.window(parameters.window, "deposit")
-    total = window.total
+    total = history.total(parameters.window, "deposit")
     if total <= parameters.threshold:
         return None
+    window = history.window(parameters.window, "deposit")
     between = f"between {window.oldest.time} and {history.now.time}"
     sentence = f"Deposits of {total} {between} are over {parameters.threshold} in {parameters.window} s."
     return Finding(total, window.listed, sentence, window.unlisted)
