@@ -5,10 +5,12 @@ so that the server and SQLAlchemy see the same few statements for ever.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Row, and_, insert, select, text, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, text, tuple_, union_all
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.models import Alert, RuleVersion, User, UserAction
@@ -41,7 +43,7 @@ class Account(NamedTuple):
 
 # A stored action as it is read: False, user_id, seq, type, amount, time, event_id, alert_codes, ordinal, running_total.
 # `event_id` and `alert_codes` (what it was answered with) come only where it was asked for by its id.
-HistoryRow = Row[bool, int, int, str, Decimal, int, str | None, list[int] | None, int, Decimal]
+HistoryRow = tuple[bool, int, int, str, Decimal, int, str | None, list[int] | None, int, Decimal]
 
 
 class LastN(NamedTuple):
@@ -227,7 +229,7 @@ def begin_lock_and_read(
     values: dict[str, Any] = _columns(Deltas, deltas) | {"create": create} | _requested(last, following, between, keys)
     accounts: list[Account] = []
     history: list[HistoryRow] = []
-    for row in connection.exec_driver_sql(_BEGIN_LOCK_AND_READ, values):
+    for row in run_directly(connection, _BEGIN_LOCK_AND_READ, values):
         if row[0]:
             _, user_id, last_seq, risk, balance, is_new, overrides, _, settings, rules = row
             accounts.append(
@@ -243,7 +245,7 @@ def read_history(
 ) -> list[HistoryRow]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
     values = _requested(last, following, between, ()) | {"user_id": "{}"}
-    return list(session.connection().exec_driver_sql(_READ_HISTORY, values))
+    return run_directly(session.connection(), _READ_HISTORY, values)
 
 
 def _requested(
@@ -329,9 +331,9 @@ def store_and_commit(session: Session, actions: Sequence[NewAction], alerts: Seq
     """Store `actions` and `alerts` and commit the transaction."""
     values = _columns(NewAction, actions)
     if alerts:
-        session.connection().exec_driver_sql(_STORE_WITH_ALERTS, values | _columns(NewAlert, alerts, "alert_"))
+        run_directly(session.connection(), _STORE_WITH_ALERTS, values | _columns(NewAlert, alerts, "alert_"))
     else:
-        session.connection().exec_driver_sql(_STORE, values)
+        run_directly(session.connection(), _STORE, values)
 
 
 def roll_back(session: Session) -> None:
@@ -394,6 +396,26 @@ def take_back(session: Session, deltas: Sequence[Deltas]) -> None:
 def forget_users(session: Session, user_ids: Sequence[int]) -> None:
     """Remove users that this transaction made and then stored nothing for."""
     session.execute(_FORGET_USERS, {"user_id": array(user_ids)})
+
+
+def run_directly(connection: Connection, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement on psycopg2's own cursor and return all rows of its last part.
+
+    What SQLAlchemy does around a statement takes as long as a statement here itself. Raises what SQLAlchemy would.
+    """
+    dialect, own = connection.dialect, connection.connection
+    base: type[Exception] = dialect.loaded_dbapi.Error
+    with closing(own.cursor()) as cursor:
+        try:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description is not None else []
+        except base as error:
+            lost = dialect.is_disconnect(cast(Any, error), own.dbapi_connection, cursor)
+            if lost:
+                connection.invalidate(error)
+            raise DBAPIError.instance(
+                statement, None, error, base, connection_invalidated=lost, dialect=dialect
+            ) from error
 
 
 def _columns(row: Any, rows: Sequence[tuple[Any, ...]], prefix: str = "") -> dict[str, str]:

@@ -145,7 +145,10 @@ class RuleEngine:
     def _open(self, session: Session, events: Sequence[Event], read: RuleBook) -> Ledger:
         """Lock the users, read their history, and lay both out for judging."""
         deltas = _deltas(events)
-        wanted = requests(Point(event.user_id, event.time, read.reading[event.type]) for event in events)
+        # Several events of one user rarely have stored actions between them: that is found out before it is read for.
+        several = len(deltas) < len(events)
+        points = [Point(event.user_id, event.time, read.reading[event.type]) for event in events]
+        wanted = requests(points, in_order=several)
         keys = {EventKey(event.user_id, event.event_id) for event in events if event.event_id is not None}
         users, history = queries.begin_lock_and_read(
             session, deltas, self._policy.create_users, wanted.last, wanted.following, wanted.between, list(keys)
@@ -169,7 +172,7 @@ class RuleEngine:
                 net,
             )
         ledger.load(history)
-        if book is not read or any(user.overrides != NO_OVERRIDES for user in users):
+        if several or book is not read or any(user.overrides != NO_OVERRIDES for user in users):
             self._read_more(session, ledger, events, read)
         return ledger
 
@@ -181,15 +184,23 @@ class RuleEngine:
         return books.at(number)
 
     def _read_more(self, session: Session, ledger: Ledger, events: Sequence[Event], read: RuleBook) -> None:
-        """Read what the rules in force look back to beyond what was read by the book that held a moment ago.
+        """Read what judging needs beyond what was asked for with the lock, when not all was known yet.
 
-        That is after a change of a rule, and for users whose overrides look further back than others.
+        That is for users who have actions behind the first of several events; for those whose overrides look further
+        back than the rules do; and for all, where somebody has changed a rule a moment ago.
         """
-        further = {
-            user_id
-            for user_id, account in ledger.accounts.items()
-            if not all(read.reading[kind].covers(account.judges.reading[kind]) for kind in ACTION_TYPES)
+        first: dict[int, int] = {}
+        for event in events:
+            first[event.user_id] = min(event.time, first.get(event.user_id, LAST_TIME))
+        covered = {
+            judges: all(read.reading[kind].covers(judges.reading[kind]) for kind in ACTION_TYPES)
+            for judges in {account.judges for account in ledger.accounts.values()}
         }
+        further = set()
+        for user_id, account in ledger.accounts.items():
+            newest = account.timeline.newest()
+            if not covered[account.judges] or (newest is not None and newest.time > first[user_id]):
+                further.add(user_id)
         points = [
             Point(event.user_id, event.time, ledger.accounts[event.user_id].judges.reading[event.type])
             for event in events

@@ -1,7 +1,6 @@
 """From what rules declare to what is read for judging: the least that serves, as arrays for one statement."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,8 +8,6 @@ from database.queries import Between, LastN, NextN  # noqa: TID251
 from rules.base import Reading
 from rules.late import Ahead
 from rules.model import ACTION_TYPES, LAST_TIME, Action, ActionType
-
-Whose = tuple[int, ActionType]  # user and type of action
 
 
 class Point(NamedTuple):
@@ -37,65 +34,87 @@ class RequestsAhead(NamedTuple):
     until: list[NextN]
 
 
-def requests(points: Iterable[Point]) -> Requests:
-    """What judging at all of `points` reads, nothing twice, and the newest action of each user."""
-    times: dict[int, set[int]] = defaultdict(set)
-    counts: dict[Whose, int] = {}
-    spans: dict[Whose, list[tuple[int, int]]] = defaultdict(list)
-    behind: set[tuple[int, ActionType, int]] = set()
-    for user_id, time, reading in points:
-        times[user_id].add(time)
-        for kind, needs in reading.needs.items():
-            whose = user_id, kind
-            if needs.count > counts.get(whose, 0):
-                counts[whose] = needs.count
-            if needs.seconds is not None:
-                spans[whose].append((max(0, time - needs.seconds), time))
-            for seconds in needs.windows:
-                behind.add((user_id, kind, max(0, time - seconds) - 1))
-        if reading.first:
-            behind.update((user_id, kind, -1) for kind in ACTION_TYPES)
-    last: list[LastN] = []
-    for user_id, moments in times.items():
+def requests(points: Iterable[Point], in_order: bool = False) -> Requests:
+    """What judging at all of `points` reads, nothing twice, and whether anything stands behind each user's first point.
+
+    With `in_order` it is assumed that nothing does: then a user's last actions are those before the first point, and
+    the newest action tells whether the assumption was right.
+    """
+    found = Requests([], [], [])
+    for user_id, own in _by_user(points).items():
+        counts: dict[ActionType, int] = {}
+        spans: dict[ActionType, list[tuple[int, int]]] = {}
+        behind: set[tuple[ActionType, int]] = set()
+        moments: set[int] = set()
+        for reading, times in own:
+            moments |= times
+            for kind, needs in reading.needs.items():
+                counts[kind] = max(needs.count, counts.get(kind, 0))
+                if needs.seconds is not None:
+                    spans.setdefault(kind, []).extend([(max(0, time - needs.seconds), time) for time in times])
+                for seconds in needs.windows:
+                    behind.update([(kind, max(0, time - seconds) - 1) for time in times])
+            if reading.first:
+                behind.update([(kind, -1) for kind in ACTION_TYPES])
+        found.following.extend([NextN(user_id, kind, time, 1) for kind, time in behind])
+        found.between.extend(_merged(user_id, spans))
         ends = sorted(moments)
         for kind in ACTION_TYPES:
-            # Each stretch between two times gives its own last actions, so none is read twice. One action is
-            # enough to show that an event before it is late.
-            count = counts.get((user_id, kind), 0)
+            count = counts.get(kind, 0)
             if count:
-                last.append(LastN(user_id, kind, -1, ends[0], count))
-            if len(ends) > 1:
-                last += [LastN(user_id, kind, start, end, count or 1) for start, end in pairwise(ends)]
-            last.append(LastN(user_id, kind, ends[-1], LAST_TIME, 1))
-    return Requests(last, [NextN(*place, 1) for place in behind], _merged(spans))
+                found.last.append(LastN(user_id, kind, -1, ends[0], count))
+            # Each stretch between two times gives its own last actions, so none is read twice. One action is enough to
+            # show that an event before it is late.
+            if in_order:
+                found.last.append(LastN(user_id, kind, ends[0], LAST_TIME, 1))
+            else:
+                found.last.extend([LastN(user_id, kind, start, end, count or 1) for start, end in pairwise(ends)])
+                found.last.append(LastN(user_id, kind, ends[-1], LAST_TIME, 1))
+    return found
+
+
+def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set[int]]]]:
+    # Events of one type share what they read: to work it out once for all their times is what makes it quick.
+    grouped: dict[int, dict[int, tuple[Reading, set[int]]]] = {}
+    for user_id, time, reading in points:
+        own = grouped.get(user_id)
+        if own is None:
+            own = grouped[user_id] = {}
+        group = own.get(id(reading))
+        if group is None:
+            own[id(reading)] = (reading, {time})
+        else:
+            group[1].add(time)
+    return {user_id: own.values() for user_id, own in grouped.items()}
 
 
 def requests_ahead(late: Mapping[int, Iterable[Action]], aheads: Mapping[int, Ahead]) -> RequestsAhead:
     """What the late actions of each user can reach, by how far the rules that judged the user reach."""
     following: list[NextN] = []
     until: list[NextN] = []
-    spans: dict[Whose, list[tuple[int, int]]] = defaultdict(list)
+    between: list[Between] = []
     for user_id, actions in late.items():
         ahead = aheads[user_id]
         moments = {action.time for action in actions}
         places = {(action.type, action.time) for action in actions if action.type in ahead.until}
         until += [NextN(user_id, kind, time, ahead.until[kind]) for kind, time in places]
-        for kind in ACTION_TYPES:
-            for time in moments:
-                end = LAST_TIME if ahead.endless else min(LAST_TIME, time + ahead.seconds)
-                spans[user_id, kind].append((time, end))
-                following.append(NextN(user_id, kind, time, ahead.count))
-    return RequestsAhead(following, _merged(spans), until)
+        reached = [(time, LAST_TIME if ahead.endless else min(LAST_TIME, time + ahead.seconds)) for time in moments]
+        between += _merged(user_id, dict.fromkeys(ACTION_TYPES, reached))
+        following += [NextN(user_id, kind, time, ahead.count) for kind in ACTION_TYPES for time in moments]
+    return RequestsAhead(following, between, until)
 
 
-def _merged(spans: Mapping[Whose, Iterable[tuple[int, int]]]) -> list[Between]:
-    # Overlapping windows of one user and type are read once.
+def _merged(user_id: int, spans: Mapping[ActionType, Iterable[tuple[int, int]]]) -> list[Between]:
+    # Overlapping windows of one type are read once.
     merged: list[Between] = []
-    for (user_id, kind), of_one in spans.items():
-        begin = len(merged)
-        for start, end in sorted(of_one):
-            if len(merged) > begin and start <= merged[-1].end:
-                merged[-1] = merged[-1]._replace(end=max(end, merged[-1].end))
+    for kind, of_one in spans.items():
+        ordered = iter(sorted(of_one))
+        start, end = next(ordered)
+        for other, until in ordered:
+            if other <= end:
+                end = max(end, until)
             else:
                 merged.append(Between(user_id, kind, start, end))
+                start, end = other, until
+        merged.append(Between(user_id, kind, start, end))
     return merged

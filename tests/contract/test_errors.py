@@ -380,6 +380,32 @@ def test_migrations_that_are_not_current(client, sessions, statement):
     assert client.get("/healthz").status_code == 200
 
 
+FULL_DISK = """
+    CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+    CREATE TRIGGER no_room BEFORE INSERT ON {table} EXECUTE FUNCTION no_room()
+"""
+
+
+@pytest.mark.parametrize("table", ["users", "user_actions", "alerts"])
+def test_a_full_disk(client, sessions, subtests, table):
+    """A full disk, wherever PostgreSQL meets it, is a 503 and stores nothing; with room again the service heals."""
+    event = an_event(type="withdraw", amount="150.00")
+    client.post("/event", json=an_event(user_id=9))  # from here on the rules are known
+    with sessions.begin() as session:
+        session.execute(text(FULL_DISK.format(table=table)))
+    before = counts(sessions)
+    for path, body in (("/event", event), ("/events", [event, event])):
+        with subtests.test(path):
+            answer = client.post(path, json=body)
+            problem(answer, 503)
+            assert answer.headers["Retry-After"] == "1"
+    assert counts(sessions) == before
+    with sessions.begin() as session:
+        session.execute(text(f"DROP TRIGGER no_room ON {table}"))
+    assert client.post("/event", json=event).get_json()["alert_codes"] == [1100]
+
+
 def test_a_lock_that_is_held_too_long(make_away, sessions, database_url):
     """An event that waits too long for its user is a 503, stores nothing, and goes through when posted again."""
     client = make_away(database_url)

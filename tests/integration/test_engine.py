@@ -76,9 +76,15 @@ def statements(sessions: Sessions) -> Iterator[list[str]]:
         if "rule_versions" not in statement or "count_and_lock" in statement:
             executed.append(statement)
 
-    engine = sessions.kw["bind"]
+    def run_directly(connection: Any, statement: str, values: Any) -> Any:
+        record(connection, None, statement)
+        return directly(connection, statement, values)
+
+    engine, directly = sessions.kw["bind"], queries.run_directly
     sqlalchemy_event.listen(engine, "before_cursor_execute", record)
-    yield executed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "run_directly", run_directly)
+        yield executed
     sqlalchemy_event.remove(engine, "before_cursor_execute", record)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from itertools import count
+from itertools import count, pairwise
+from random import Random
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -181,3 +182,49 @@ def test_standing_alerts_do_not_depend_on_the_order_of_arrival(
     in_time, one_by_one, in_batches = found
     assert one_by_one == in_time
     assert in_batches == in_time
+
+
+def stream(random: Random) -> list[Posted]:
+    """A user's events in the order of time, some of them at equal times."""
+    times = sorted(random.choice((0, 5, 10, 29, 30, 31, 60, 61, 90, LAST_TIME - 30, LAST_TIME)) for _ in range(10))
+    return [Posted(NEW_USER, random.choice(("deposit", "withdraw")), random.choice(CENTS), time) for time in times]
+
+
+def another_order(random: Random, events: list[Posted]) -> list[Posted]:
+    """The same events in some order in which equal times keep theirs."""
+    turns: dict[int, list[Posted]] = {}
+    for event in events:
+        turns.setdefault(event.time, []).append(event)
+    times = [event.time for event in events]
+    random.shuffle(times)
+    return [turns[time].pop(0) for time in times]
+
+
+def test_thousands_of_streams_in_any_order(sessions: sessionmaker[Session]) -> None:
+    """2,000 users' events, out of order and in batches across all users, end with what stands in the order of time."""
+    random = Random(20261122)
+    streams = {user_id: stream(random) for user_id in range(1, 2001)}
+    orders = {user_id: another_order(random, events) for user_id, events in streams.items()}
+    engine = RuleEngine(Policy(rules(frozenset(ANSWER_ORDER))))
+    batches = [0, *sorted(random.sample(range(1, 10), 4)), 10]
+    for start, end in pairwise(batches):
+        events = [
+            Event(user_id, p.type, Decimal(p.cents) / 100, p.time)
+            for user_id, order in orders.items()
+            for p in order[start:end]
+        ]
+        with sessions() as session:
+            engine.process(session, events)
+    expected = {
+        (user_id, seq, code)
+        for user_id, order in orders.items()
+        for seq, code in Account(stored=order).standing(frozenset(ANSWER_ORDER))
+    }
+    with sessions() as session:
+        standing = session.execute(text("SELECT user_id, seq, code FROM alerts WHERE NOT superseded")).all()
+        late = session.scalar(
+            text("SELECT count(*) FILTER (WHERE late) * count(*) FILTER (WHERE superseded) FROM alerts")
+        )
+    assert {tuple(row) for row in standing} == expected
+    assert len(expected) > 2000
+    assert late > 0
