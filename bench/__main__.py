@@ -15,20 +15,20 @@ from typing import Any, NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import flatness, growth, rates
+from bench import flatness, growth, hindsight, rates
 from bench.load import wrk_is_missing
 from bench.measurement import Unreadable
-from bench.report import Report
+from bench.report import PARTS, Report
 from bench.servers import Database, forget_settings, is_durable, postgres, settings_of
 from database.embedded import EmbeddedError
 from database.migrations import MigrationError
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("rates", "growth", "memory")
+
 # The service does not start (AssertionError) or stop, a load generator does not work, the database is lost.
 FAILURES = (AssertionError, EmbeddedError, MigrationError, SQLAlchemyError, Unreadable, subprocess.TimeoutExpired)
 # Under a minute, to see that everything works; its figures mean nothing.
-QUICK: dict[str, Any] = {"rounds": 2, "seconds": 1, "posts": 50, "events": 50_000}
+QUICK: dict[str, Any] = {"rounds": 2, "seconds": 1, "posts": 50, "events": 50_000, "history": 100_000}
 QUICK_SIZE = growth.Size(10, 1_000, 5_000, 20_000)
 
 
@@ -71,14 +71,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="of alternating measurements (3)")
     parser.add_argument("--seconds", type=int, help="of each measurement (5)")
     parser.add_argument("--posts", type=int, help="of each kind in a round of the growth table (300)")
-    parser.add_argument("--events", type=int, help="of the memory part, in posts of 1,000 (200,000)")
+    parser.add_argument("--events", type=int, help="of the memory part, in posts of 1,000 (1,000,000)")
+    parser.add_argument("--history", type=int, help="stored actions of the hindsight part (5,000,000)")
     parser.add_argument("--quick", action="store_true", help="a smoke run of under a minute")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts instead of all")
     parser.add_argument("--event-ids", action="store_true", help="give each single event an event_id")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="for PostgreSQL's data, on a real disk")
     parser.add_argument("--results", type=Path, default=ROOT / ".local" / "bench", help="for the JSON")
     options = parser.parse_args()
-    usual = {"rounds": 3, "seconds": 5, "posts": 300, "events": 200_000}
+    usual = {"rounds": 3, "seconds": 5, "posts": 300, "events": 1_000_000, "history": 5_000_000}
     for name, value in (usual | (QUICK if options.quick else {})).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -99,6 +100,7 @@ def _run(options: argparse.Namespace) -> Report:
             "rates": lambda: rates.measure(server, options.rounds, options.seconds, options.event_ids, _say),
             "growth": lambda: growth.measure(server, options.rounds, options.posts, _size(options)),
             "memory": lambda: flatness.measure(server, options.events),
+            "hindsight": lambda: hindsight.measure(server, options.history, options.rounds, _say),
         }
         for name in (each for each in PARTS if each in options.only):
             _say(f"{name} ...")
@@ -115,7 +117,10 @@ def _size(options: argparse.Namespace) -> growth.Size:
 
 def _about(options: argparse.Namespace, settings: dict[str, str]) -> dict[str, Any]:
     """What the figures depend on."""
-    chosen = {name: getattr(options, name) for name in ("rounds", "seconds", "posts", "events", "quick", "event_ids")}
+    chosen = {
+        name: getattr(options, name)
+        for name in ("rounds", "seconds", "posts", "events", "history", "quick", "event_ids")
+    }
     revision = subprocess.run(
         ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True
     )

@@ -12,12 +12,14 @@ from bench.load import Poster
 from bench.measurement import percentile
 from bench.ratios import Row, Spread
 from bench.servers import Database, database, service
+from rules.registry import REGISTRY
 
 PACE = 100  # seconds between two actions of a user: a window of 30 or 60 seconds holds the event alone
 TURN = 10  # posts to one kind in a row: few, so that all see the same load; enough that the first, a cold one, is rare
 OTHERS = 1_000  # users that hold the rows of others
 SOLE = 10_000  # the ids of users with long histories, and above them those of the short ones and the new ones
 SHORT, NEW = 1_000_000, 100_000_000
+ALL_RULES = {"RULES": ",".join(map(str, REGISTRY))}  # the whole catalogue, those with long look-backs among them
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,14 @@ def measure(server: URL, rounds: int, posts: int, size: Size) -> Growth:
     The cost is that of a post over HTTP: what the caller waits for.
     """
     with ExitStack() as stack:
-        full = stack.enter_context(database(server, "full"))
-        empty = stack.enter_context(database(server, "empty"))
-        _fill(full, size, rounds * posts)
-        to_full, to_empty = (
-            stack.enter_context(closing(Poster(stack.enter_context(service(each)).port))) for each in (full, empty)
+        full, judged_by_all, empty = (
+            stack.enter_context(database(server, name)) for name in ("full", "all_rules", "empty")
+        )
+        for each in (full, judged_by_all):
+            _fill(each, size, rounds * posts)
+        to_full, to_empty, to_all = (
+            stack.enter_context(closing(Poster(stack.enter_context(service(made, **settings)).port)))
+            for made, settings in ((full, {}), (empty, {}), (judged_by_all, ALL_RULES))
         )
         kinds = [
             Kind("new user, empty table", to_empty, lambda n: NEW + n),
@@ -66,8 +71,11 @@ def measure(server: URL, rounds: int, posts: int, size: Size) -> Growth:
             Kind(f"{size.short:,} actions", to_full, lambda n: SHORT + n),
             Kind(f"{size.medium:,} actions", to_full, lambda _: SOLE + 1),
             Kind(f"{size.long:,} actions", to_full, lambda _: SOLE + 2),
+            Kind("new user, all rules", to_all, lambda n: NEW + n),
+            Kind(f"{size.long:,} actions, all rules", to_all, lambda _: SOLE + 2),
         ]
-        _take_turns(kinds[:2], range(-100, 0), size)  # connections and prepared statements: not measured
+        # Connections and prepared statements: not measured.
+        _take_turns([kinds[0], kinds[1], kinds[-2]], range(-100, 0), size)
         blocks = [_take_turns(kinds, range(n * posts, (n + 1) * posts), size) for n in range(rounds)]
     p50 = {kind.title: [block[kind.title] for block in blocks] for kind in kinds}
     failed = sum(block["failed"] for block in blocks)
@@ -94,14 +102,19 @@ def _event(number: int, user_id: int, size: Size) -> bytes:
 
 
 def _rows(kinds: Sequence[Kind], p50: dict[str, list[float]]) -> list[Row]:
-    empty, new, *_, longest = (kind.title for kind in kinds)
+    empty, new, *others, longest, new_all, longest_all = (kind.title for kind in kinds)
 
     def row(title: str, against: str, at_most: float | None) -> Row:
         ratios = [one / other for one, other in zip(p50[title], p50[against], strict=True)]
         return Row(f"cost, {title} / {against}", Spread.of(ratios), at_most=at_most)
 
-    others = [row(kind.title, new, 1.25 if kind.title == longest else None) for kind in kinds[2:]]
-    return [*others, row(new, empty, None)]
+    return [
+        *(row(title, new, None) for title in others),
+        row(longest, new, 1.25),
+        row(longest_all, new_all, 1.25),
+        row(new_all, new, None),
+        row(new, empty, None),
+    ]
 
 
 def _fill(made: Database, size: Size, short_users: int) -> None:

@@ -1,110 +1,153 @@
-"""Judging stored history once more: the backtest and verify, against PostgreSQL's own window functions.
+"""Judging stored history once more: backtest and verify, against PostgreSQL's own window functions.
 
-The history is made by SQL, with the columns as the service would write them. In it no two actions of a user have the same
-time: a RANGE frame takes in all rows of the current time, and the rules only those that had arrived.
+The history is made by SQL, with the columns as the service would write them. In it no two actions of a user have the
+same time: a RANGE frame takes in all rows of the current time, and the rules only those that had arrived.
 """
 
+import io
 import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL
+from sqlalchemy import URL, insert
 
+from bench.ratios import Row, Spread
 from bench.servers import Database, database
-from commands.all_users import BacktestWork, Result, VerifyWork, Work, over_all_users
-from database import long_reads
-from rules.backtest import Outcome, Trial
+from commands.all_users import BacktestWork, VerifyWork, over_all_users
+from database import long_reads, models
+from rules.backtest import COLUMNS, Outcome, Trial
 from rules.base import RuleVersion
-from rules.book import Entry, RuleBooks, written_values
+from rules.book import NO_OVERRIDES, Entry, Judges, RuleBooks
 from rules.evidence import evidence_of
+from rules.hindsight import action, by_user
 from rules.model import LAST_TIME, Timeline
 from rules.registry import REGISTRY
 from rules.verify import Report
 
-CODES = (1100, 30, 300, 123, 500)  # of the contract
+CODES = (1100, 30, 300, 123, 500)  # the rules of the contract
 EACH = 100  # actions of a user
-GAP = 40  # seconds between two of them, on average
+SQL = Path(__file__).with_name("alerts.sql").read_text()
 
-_HISTORY = (
-    "INSERT INTO users (user_id, last_seq) SELECT u, {each} FROM generate_series(1, {users}) AS u",
-    # Hashes instead of random(): every run gets the same history.
-    """INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version, ordinal,
-        running_total)
-    SELECT user_id, seq, type, amount, time, '{{}}', {number}, 0, row_number() OVER w, sum(amount) OVER w FROM (
-        SELECT u AS user_id, s AS seq, CASE WHEN hashint8(u * 1000 + s) & 15 < 5 THEN 'withdraw' ELSE 'deposit' END AS type,
-            (100 + (hashint8(s * 1000003 + u) & 8191)) / 100.0 AS amount,
-            s * {gap} + (hashint8(u * 77 + s * 13) & 31) AS time
-        FROM generate_series(1, {each}) AS s CROSS JOIN generate_series(1, {users}) AS u
-    ) AS a WINDOW w AS (PARTITION BY user_id, type ORDER BY time, seq)""",
-    "UPDATE users AS u SET net = s.net FROM (SELECT user_id, sum(CASE type WHEN 'deposit' THEN amount ELSE -amount END)"
-    " AS net FROM user_actions GROUP BY user_id) AS s WHERE s.user_id = u.user_id",
-    "VACUUM ANALYZE",
-    "CHECKPOINT",
-)
-
-# The five rules as a person would write them for PostgreSQL: one pass over the table, four sorts of windows.
-_SQL = Path(__file__).with_name("alerts.sql").read_text()
+# Hashes instead of random(): every run gets the same history, about 40 seconds between two actions of a user.
+_HISTORY = """
+INSERT INTO users (user_id, last_seq) SELECT u, {each} FROM generate_series(1, {users}) AS u;
+INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version, ordinal,
+    running_total)
+SELECT user_id, seq, type, amount, time, '{{}}', {number}, 0, row_number() OVER w, sum(amount) OVER w FROM (
+    SELECT u AS user_id, s AS seq, CASE WHEN hashint8(u * 1000 + s) & 15 < 5 THEN 'withdraw' ELSE 'deposit' END AS type,
+        (100 + (hashint8(s * 1000003 + u) & 8191)) / 100.0 AS amount,
+        s * 40 + (hashint8(u * 77 + s * 13) & 31) AS time
+    FROM generate_series(1, {each}) AS s CROSS JOIN generate_series(1, {users}) AS u
+) AS a WINDOW w AS (PARTITION BY user_id, type ORDER BY time, seq);
+UPDATE users AS u SET net = s.net FROM (
+    SELECT user_id, sum(CASE type WHEN 'deposit' THEN amount ELSE -amount END) AS net FROM user_actions GROUP BY user_id
+) AS s WHERE s.user_id = u.user_id
+"""
+_ANSWERS = """
+UPDATE user_actions AS a SET alert_codes = l.codes FROM (
+    SELECT user_id, seq, array_agg(code ORDER BY array_position('{1100,30,300,123,500}', code)) AS codes
+    FROM alerts GROUP BY user_id, seq
+) AS l WHERE (l.user_id, l.seq) = (a.user_id, a.seq)
+"""
+_DIFFERENT = f"""
+SELECT count(*) FROM (SELECT user_id, seq, code FROM ({SQL}) AS a) AS s
+FULL JOIN alerts AS l USING (user_id, seq, code) WHERE s.user_id IS NULL OR l.user_id IS NULL
+"""
 
 
 @dataclass(frozen=True)
 class Hindsight:
-    """Seconds that each way took for so many actions, each round, and what makes the run invalid."""
+    """Seconds that each way took in each round for so many actions, and what makes the run invalid."""
 
     actions: int
+    alerts: int
     processes: int
     seconds: dict[str, list[float]]
-    alerts: int
+    rows: list[Row]
     problems: list[str]
 
 
-def measure(server: URL, users: int, rounds: int, say: Callable[[str], None]) -> Hindsight:
-    """Backtest the five rules over `users` with EACH actions, verify them, and ask PostgreSQL for the same alerts."""
+def measure(server: URL, actions: int, rounds: int, say: Callable[[str], None]) -> Hindsight:
+    """Backtest the five rules over `actions`, verify them, and ask PostgreSQL for the same alerts, in turn."""
     with database(server, "hindsight") as made:
-        entries = _enter_rules(made)
-        for statement in _HISTORY:
-            made.do(statement.format(users=users, each=EACH, gap=GAP, number=entries[-1].number))
-        say(f"hindsight: {users * EACH:,} actions are stored")
-        made.do(
-            f"INSERT INTO alerts (user_id, seq, code, time, evidence) SELECT user_id, seq, code, time, '{{}}' FROM ({_SQL}) AS a"
-        )
-        url = made.url.render_as_string(hide_password=False)
+        books = _enter_rules(made)
         versions = tuple(RuleVersion.initial(REGISTRY[code]) for code in CODES)
-        backtest = BacktestWork(Trial(versions, (), 0, LAST_TIME))
-        processes = len(os.sched_getaffinity(0))
-        seconds: dict[str, list[float]] = {"SQL": [], "backtest": [], "verify": []}
-        problems = []
-        outcome = Outcome()
+        users = max(1, actions // EACH)
+        for statement in _HISTORY.format(users=users, each=EACH, number=books.number).split(";"):
+            made.do(statement)
+        url = made.url.render_as_string(hide_password=False)
+        _store_alerts(made, url, versions)
+        made.do(_ANSWERS, "VACUUM ANALYZE", "CHECKPOINT")
+        alerts, different = int(made.ask("SELECT count(*) FROM alerts")), int(made.ask(_DIFFERENT))
+        problems = [f"hindsight: SQL and the rules differ in {different} alerts"] if different else []
+
+        ways: dict[str, Callable[[], object]] = {
+            "SQL": lambda: made.ask(f"SELECT count(*) FROM ({SQL}) AS a"),
+            "backtest": lambda: _run(url, BacktestWork(Trial(versions, (), 0, LAST_TIME)), Outcome()),
+            "verify": lambda: _run(url, VerifyWork(books.entries), Report()),
+        }
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
         for number in range(1, rounds + 1):
-            begun = time.perf_counter()
-            made.ask(f"SELECT count(*) FROM ({_SQL}) AS a")
-            seconds["SQL"].append(time.perf_counter() - begun)
-            took, outcome = _timed(url, backtest, Outcome(), processes)
-            seconds["backtest"].append(took)
-            say(f"round {number}/{rounds}  SQL {seconds['SQL'][-1]:.1f} s, backtest {took:.1f} s")
-        now = outcome.now[0]
-        if now.added or now.removed or now.alerts != outcome.then.alerts:
-            problems.append(
-                f"SQL finds {outcome.then.alerts} alerts, the backtest {now.alerts}: {outcome.added[:3]}, {outcome.removed[:3]}"
-            )
-        return Hindsight(users * EACH, processes, seconds, now.alerts, problems)
+            for way, run in ways.items():
+                begun = time.perf_counter()
+                found = run()
+                seconds[way].append(time.perf_counter() - begun)
+                say(f"round {number}/{rounds}  {way}: {users * EACH / seconds[way][-1]:,.0f} actions/s")
+                if isinstance(found, Outcome) and (found.now[0].added or found.now[0].removed):
+                    problems.append(f"backtest: {found.now[0].added} alerts added, {found.now[0].removed} removed")
+                if isinstance(found, Report) and found.found:
+                    problems.append(f"verify: {found.found} differences, such as {found.differences[0]}")
+    return Hindsight(users * EACH, alerts, _cores(), seconds, _rows(users * EACH, seconds), problems)
 
 
-def _timed(url: str, work: Any, result: Any, processes: int) -> tuple[float, Any]:
-    begun = time.perf_counter()
-    over_all_users(url, work, result, processes, lambda done, total: None)
-    return time.perf_counter() - begun, result
+def _rows(actions: int, seconds: dict[str, list[float]]) -> list[Row]:
+    def times_as_fast(way: str, other: str) -> Spread:
+        return Spread.of([b / a for a, b in zip(seconds[way], seconds[other], strict=True)])
+
+    per_core = Spread.of([actions / took / _cores() / 1000 for took in seconds["backtest"]])
+    return [
+        Row("rate, backtest / SQL window functions", times_as_fast("backtest", "SQL"), at_least=1),
+        Row("backtest, thousand actions a second and core", per_core, at_least=200),
+        Row("rate, verify / backtest", times_as_fast("verify", "backtest"), at_least=0.5),
+    ]
 
 
-def _enter_rules(made: Database) -> list[Entry]:
-    entries = RuleBooks([]).changes_for(CODES)
-    for entry in entries:
-        values = (entry.number, entry.code, entry.version, entry.status, json.dumps(entry.parameters))
-        made.do(
-            "INSERT INTO rule_versions (number, code, version, status, parameters, by_risk) VALUES (%d, %d, %d, '%s', '%s', '{}')"
-            % values
-        )
-    return entries
+def _run(url: str, work: Any, result: Any) -> Any:
+    return over_all_users(url, work, result, _cores(), lambda *_: None)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _enter_rules(made: Database) -> RuleBooks:
+    entries: list[Entry] = RuleBooks([]).changes_for(CODES)
+    with made.engine.connect() as connection:
+        connection.execute(insert(models.RuleVersion), [entry._asdict() for entry in entries])
+    return RuleBooks(entries)
+
+
+def _store_alerts(made: Database, url: str, versions: tuple[RuleVersion, ...]) -> None:
+    """Judge all actions and store what the rules find, with the evidence that verify will look at."""
+    judges = Judges(versions, "normal", NO_OVERRIDES)
+    with long_reads.snapshot(url) as connection, closing(made.engine.raw_connection()) as target:
+        cursor: Any = target.cursor()
+        for users in long_reads.stretches(connection, 100_000):
+            rows = io.StringIO()
+            for user_id, lines in by_user(long_reads.actions(connection, users, LAST_TIME, COLUMNS)):
+                timeline = Timeline()
+                for _, seq, kind, amount, at, _ in lines:
+                    now = action(seq, kind, amount, at)
+                    timeline.add(now)
+                    for rule in judges.by_type[now.type]:
+                        if finding := rule.check(timeline.at(now), rule.parameters):
+                            evidence = json.dumps(evidence_of(rule, finding))
+                            rows.write(f"{user_id}\t{seq}\t{rule.code}\t{at}\t{evidence}\n")
+            rows.seek(0)
+            cursor.copy_expert("COPY alerts (user_id, seq, code, time, evidence) FROM STDIN", rows)
+        target.commit()

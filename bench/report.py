@@ -7,9 +7,12 @@ from typing import Any
 
 from bench.flatness import Flatness
 from bench.growth import Growth
+from bench.hindsight import Hindsight
 from bench.processes import MB, Process
 from bench.rates import Rates
 from bench.ratios import Row, Spread
+
+PARTS = ("rates", "growth", "memory", "hindsight")
 
 
 @dataclass
@@ -21,21 +24,22 @@ class Report:
     rates: Rates | None = None
     growth: Growth | None = None
     memory: Flatness | None = None
+    hindsight: Hindsight | None = None
     problems: list[str] = field(default_factory=list)
 
     def all_problems(self) -> list[str]:
         """Everything that makes the run invalid."""
-        parts = (self.rates, self.growth, self.memory)
+        parts = (self.rates, self.growth, self.memory, self.hindsight)
         return self.problems + [problem for part in parts if part for problem in part.problems]
 
     def rows(self) -> list[Row]:
         """The rows of all parts."""
-        return [row for part in (self.rates, self.growth, self.memory) if part for row in part.rows]
+        return [row for part in (self.rates, self.growth, self.memory, self.hindsight) if part for row in part.rows]
 
     def as_json(self) -> dict[str, Any]:
         """All figures: rates in events/s, latencies in ms, memory in bytes (flatness: MB)."""
         rows = [row._asdict() | {"spread": row.spread._asdict(), "met": row.met} for row in self.rows()]
-        parts = {name: asdict(part) for name in ("rates", "growth", "memory") if (part := getattr(self, name))}
+        parts = {name: asdict(part) for name in PARTS if (part := getattr(self, name))}
         for part in parts.values():
             del part["rows"], part["problems"]  # they stand together at the top
         if self.rates:
@@ -57,6 +61,8 @@ class Report:
             blocks.append(_growth(self.growth))
         if self.memory:
             blocks.append(_flatness(self.memory))
+        if self.hindsight:
+            blocks.append(_hindsight(self.hindsight))
         problems = self.all_problems()
         verdict = ["INVALID: no figure of this run counts.", *(f"  {each}" for each in problems)]
         fine = "A quick run: everything works, its figures mean nothing." if self.quick else "The run is valid."
@@ -141,3 +147,12 @@ def _flatness(memory: Flatness) -> str:
         if len(reading) == count
     ]
     return table(["events", *(f"worker {n} MB" for n in range(1, count + 1))], lines)
+
+
+def _hindsight(found: Hindsight) -> str:
+    lines = []
+    for way, seconds in found.seconds.items():
+        spread = Spread.of([found.actions / took for took in seconds])
+        lines.append([way, f"{median(seconds):.1f}", f"{spread.median:,.0f}", _range(spread, ",.0f")])
+    heads = [f"{found.actions:,} stored actions, {found.alerts:,} alerts", "s", "actions/s", "min - max"]
+    return f"{table(heads, lines)}\nbacktest and verify: {found.processes} processes, their start included."
