@@ -1,41 +1,29 @@
 """All rules, in the order in which an answer lists their codes."""
 
+from importlib import import_module
+
 from rules.base import Rule
-from rules.catalogue import (
-    action_velocity,
-    consecutive_withdrawals,
-    deposit_velocity,
-    dormant_account,
-    increasing_deposits,
-    large_withdrawal,
-    micro_deposits,
-    net_deposits,
-    new_account,
-    ping_pong,
-    rapid_in_out,
-    round_amounts,
-    spike,
-    structuring,
-    withdrawal_sum,
+
+# Each is a file in rules/catalogue.
+_NAMES = (
+    "large_withdrawal",
+    "consecutive_withdrawals",
+    "increasing_deposits",
+    "deposit_velocity",
+    "action_velocity",
+    "structuring",
+    "rapid_in_out",
+    "dormant_account",
+    "spike",
+    "round_amounts",
+    "micro_deposits",
+    "withdrawal_sum",
+    "ping_pong",
+    "new_account",
+    "net_deposits",
 )
 
-_RULES: tuple[Rule, ...] = (
-    large_withdrawal.RULE,
-    consecutive_withdrawals.RULE,
-    increasing_deposits.RULE,
-    deposit_velocity.RULE,
-    action_velocity.RULE,
-    structuring.RULE,
-    rapid_in_out.RULE,
-    dormant_account.RULE,
-    spike.RULE,
-    round_amounts.RULE,
-    micro_deposits.RULE,
-    withdrawal_sum.RULE,
-    ping_pong.RULE,
-    new_account.RULE,
-    net_deposits.RULE,
-)
+_RULES: tuple[Rule, ...] = tuple(import_module(f"rules.catalogue.{name}").RULE for name in _NAMES)
 
 REGISTRY: dict[int, Rule] = {rule.code: rule for rule in _RULES}
 if len(REGISTRY) != len(_RULES):

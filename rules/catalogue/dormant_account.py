@@ -1,7 +1,8 @@
 """620: an account that wakes up after a long time.
 
-FATF's red flag indicators for virtual assets name large transactions on a previously inactive account. A first small
-action to see whether the account still works does not hide the large one where `among` is over 2.
+FATF's red flag indicators for virtual assets (2020) name several high-value transactions to a previously inactive
+account. This rule does not wait for the second. A first small action to see whether the account still works does not
+hide the large one where `among` is over 2.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """650: tiny deposits that probe an account, then a large withdrawal.
 
-Nacha's rules know credits of under a dollar as micro-entries, by which an account is verified, and ask for watching
-their abuse; card testing is the same with small payments.
+Nacha's rules know credits of under a dollar as micro-entries, by which an account is verified, and ask those who send
+them to watch for fraud (2023). Card testing is alike, with small payments.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """680: much money on a new account.
 
-FATF's red flag indicators for virtual assets name a large first deposit that opens the relationship.
+FATF's red flag indicators for virtual assets (2020) name a large first deposit that opens the relationship and does not
+fit the customer. This rule adds up what comes right behind it too.
 """
 
 from dataclasses import dataclass

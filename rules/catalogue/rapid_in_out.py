@@ -1,7 +1,7 @@
 """610: money that leaves soon after it came in.
 
-The FFIEC's examination manual lists as a red flag deposits of which all or most is moved on almost immediately; FATF
-describes the same for pass-through accounts.
+The red flags in the FFIEC's examination manual (appendix F) have deposits of which all or most is wired on almost
+immediately. Accounts of money mules are commonly described alike.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """640: one round amount after the other.
 
-The FFIEC's examination manual lists many transfers in large, round dollar, hundred dollar or thousand dollar amounts
-as a red flag.
+The red flags in the FFIEC's examination manual (appendix F) have many transfers in large, round dollar, hundred dollar
+or thousand dollar amounts.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """630: an amount far above what the user does otherwise.
 
-FATF's Recommendation on customer due diligence asks whether transactions fit what is known of the customer; the
-FFIEC's examination manual lists activity inconsistent with the customer's history as a red flag.
+FATF's Recommendation 10, on customer due diligence, asks whether transactions fit what is known of the customer. The
+red flags in the FFIEC's examination manual (appendix F) have transfers inconsistent with the customer's history.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """600: deposits kept just under a reporting threshold.
 
-Structuring as FinCEN and AUSTRAC describe it: cash is split into amounts just below the sum that must be reported.
-The FFIEC's examination manual lists amounts just below reporting thresholds as a red flag.
+Structuring as FinCEN and AUSTRAC describe it: cash is split so that no part has to be reported. The red flags in the
+FFIEC's examination manual (appendix F) have cash in amounts just below reporting thresholds.
 """
 
 from dataclasses import dataclass

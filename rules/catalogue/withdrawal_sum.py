@@ -1,7 +1,7 @@
 """660: much money withdrawn in a day.
 
-FinCEN's currency transaction reports add up all cash that leaves in one business day, so that several withdrawals
-count as one; daily limits of cash machines work alike.
+For FinCEN's currency transaction reports several withdrawals of cash in one business day count as one. Daily limits of
+cash machines work alike.
 """
 
 from dataclasses import dataclass

@@ -17,11 +17,16 @@ from tests.unit.rules.timeline import numbered, ruled
 each_rule = pytest.mark.parametrize("rule", REGISTRY.values(), ids=[str(code) for code in REGISTRY])
 
 YEAR = 366 * 86_400
+# Those whose particulars are told here; a rule of one's own need not be added.
+SHIPPED = (1100, 30, 300, 123, 500, 600, 610, 620, 630, 640, 650, 660, 670, 680, 690)
 
 
 def test_answer_order() -> None:
     """Codes are answered in the contract's order, and later rules behind them."""
-    assert list(REGISTRY) == [1100, 30, 300, 123, 500, 600, 610, 620, 630, 640, 650, 660, 670, 680, 690]
+    contract, later = list(REGISTRY)[:5], list(REGISTRY)[5:]
+    assert contract == [1100, 30, 300, 123, 500]
+    assert later == sorted(later)
+    assert set(SHIPPED) <= set(REGISTRY)
 
 
 def test_default_codes() -> None:
@@ -42,7 +47,7 @@ def test_defaults_of_the_contract() -> None:
 
 def test_fires_on() -> None:
     """Each rule judges the type of action that it is about."""
-    types = {code: rule.fires_on for code, rule in REGISTRY.items()}
+    types = {code: rule.fires_on for code, rule in REGISTRY.items() if code in SHIPPED}
     assert [code for code, of in types.items() if of == "deposit"] == [300, 123, 600, 680, 690]
     assert [code for code, of in types.items() if of == "withdraw"] == [1100, 30, 610, 650, 660]
     assert [code for code, of in types.items() if of is None] == [500, 620, 630, 640, 670]
@@ -81,7 +86,7 @@ def test_title_formats_from_the_parameters(rule: Rule) -> None:
 
 def test_titles() -> None:
     """With the defaults filled in, the titles read as a person would say them."""
-    assert [rule.title.format(**rule.defaults()) for rule in REGISTRY.values()] == [
+    assert [REGISTRY[code].title.format(**REGISTRY[code].defaults()) for code in SHIPPED] == [
         "Withdrawal over 100.00",
         "3 withdrawals in a row",
         "3 increasing deposits",

@@ -51,7 +51,8 @@ def test_evidence() -> None:
     assert found[8] == Finding(5, (2, 3, 4, 5, 6, 7, 8), sentence)
 
 
-def test_evidence_lists_the_newest_hundred() -> None:
-    """Of 102 actions in the window the newest 100 are named, and two are counted as left out."""
+def test_a_crowded_window() -> None:
+    """Of a window with more actions than it looks at, only the newest count: 20, with 19 changes between them."""
     finding = findings(RULE, ", ".join(["d 1 @0", "w 1 @0"] * 51))[102]
-    assert (finding.measured, finding.actions, finding.unlisted) == (101, tuple(range(3, 103)), 2)
+    assert (finding.measured, finding.actions, finding.unlisted) == (19, tuple(range(83, 103)), 0)
+    assert fired(RULE, ", ".join(["d 1 @0", "w 1 @0"] * 3), among=5) == []

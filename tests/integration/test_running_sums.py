@@ -1,0 +1,80 @@
+"""Running counts and sums: the SQL of docs/decisions/running-sums.md, word for word, on random histories."""
+
+import random
+import re
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from rules.engine import Policy, RuleEngine
+from rules.model import Event
+from rules.registry import REGISTRY
+from tests.service import ROOT
+from tests.unit.test_registry import stream
+
+PAGE = (ROOT / "docs/decisions/running-sums.md").read_text()
+USERS = 8
+
+
+def sql_of_the_page() -> str:
+    """The statements that make the numbers anew."""
+    found = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    assert len(found) == 1
+    return str(found[0])
+
+
+def run(url: str, statements: str) -> None:
+    """Run statements as psql would."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statements)
+    engine.dispose()
+
+
+def stored(sessions: sessionmaker[Session]) -> list[Any]:
+    """Every action with its numbers, and where its row stands: a row that is updated stands elsewhere."""
+    query = (
+        "SELECT user_id, seq, type, amount, time, ordinal, running_total, ctid::text FROM user_actions ORDER BY 1, 2"
+    )
+    with sessions() as session:
+        return list(session.execute(text(query)))
+
+
+def post_a_random_history(sessions: sessionmaker[Session]) -> None:
+    """Actions of several users, some of them late and some at equal times, in batches of any size."""
+    engine, draw = RuleEngine(Policy(tuple(REGISTRY.values()))), random.Random(20261122)
+    events = [(number, user, action) for user in range(1, USERS + 1) for number, action in enumerate(stream(user))]
+    # In turn, so that a batch holds events of several users, each user's in the order of the stream.
+    events.sort(key=lambda one: one[:2])
+    at = 0
+    while at < len(events):
+        size = draw.choice([1, 2, 7, 40])
+        batch = [Event(user, action.type, action.amount, action.time) for _, user, action in events[at : at + size]]
+        with sessions() as session:
+            engine.process(session, batch)
+        at += size
+
+
+def test_the_sql_of_the_page_finds_nothing_to_change(sessions: sessionmaker[Session], database_url: str) -> None:
+    """After a random history with late events every number is what the SQL makes of the actions."""
+    post_a_random_history(sessions)
+    before = stored(sessions)
+    late = [b for a, b in pairwise(before) if a.user_id == b.user_id and a.time > b.time]
+    assert len(before) == USERS * 120
+    assert len(late) > USERS
+    run(database_url, sql_of_the_page())
+    assert stored(sessions) == before
+
+
+def test_the_sql_of_the_page_mends_what_is_wrong(sessions: sessionmaker[Session], database_url: str) -> None:
+    """Wrong numbers are made right, and no row is touched whose numbers are."""
+    post_a_random_history(sessions)
+    before = stored(sessions)
+    run(database_url, "UPDATE user_actions SET ordinal = 7, running_total = 0.07 WHERE user_id IN (2, 3)")
+    assert [row[:7] for row in stored(sessions)] != [row[:7] for row in before]
+    run(database_url, sql_of_the_page())
+    after = stored(sessions)
+    assert [row[:7] for row in after] == [row[:7] for row in before]
+    assert [row for row in after if row.user_id not in (2, 3)] == [row for row in before if row.user_id not in (2, 3)]
