@@ -21,16 +21,18 @@ from granian.constants import Interfaces
 from watchfiles import PythonFilter
 
 import logs
+from commands.backtest import backtest
 from commands.replay import replay
+from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations
 from database.session import CommitUncertain, is_settled, make_engine, make_sessions, run
-from routes import alerts, bodies, events, health, openapi, problems, requests, users
+from routes import alerts, asgi, bodies, events, health, openapi, problems, requests, rules, users
 from routes import metrics as metrics_page
 from routes.context import Context
 from routes.converters import AlertIdConverter, IdConverter
 from rules.engine import Outcome, Policy, RuleEngine
-from rules.group_commit import GroupCommit
+from rules.group_commit import EachAlone, GroupCommit
 from rules.model import Event
 from rules.registry import REGISTRY
 
@@ -63,9 +65,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["alert"] = AlertIdConverter
     requests.register(app, metrics.request_done)
     problems.register(app)
-    for resource in (events, alerts, users, health, openapi, metrics_page):
+    for resource in (events, alerts, rules, users, health, openapi, metrics_page):
         app.register_blueprint(resource.blueprint)
-    app.cli.add_command(replay)
+    for command in (replay, backtest, verify):
+        app.cli.add_command(command)
     policy = Policy(
         rules=tuple(REGISTRY[code] for code in settings.rules),
         create_users=settings.unknown_users == "create",
@@ -81,15 +84,21 @@ def create_app(settings: Settings | None = None) -> Flask:
     def process(batch: Sequence[Event], atomic: bool = False) -> list[Outcome]:
         return run(sessions, lambda session: engine.process(session, batch, atomic))
 
-    def alone(event: Event) -> Outcome:
-        (outcome,) = process([event])
-        return outcome
-
-    group = GroupCommit(process, settings.group_commit_max, may_try_alone, recorder)
-    submit = group.submit if settings.group_commit == "on" else alone
+    line: GroupCommit | EachAlone
+    if settings.group_commit == "on":
+        line = GroupCommit(process, settings.group_commit_max, may_try_alone, recorder, settings.threads)
+    else:
+        line = EachAlone(process, settings.threads)
     with app.app_context():
         Context(
-            sessions, submit, process, migrations.head(), lambda: (metrics.exposition(), metrics.CONTENT_TYPE)
+            sessions,
+            line.submit,
+            line.submit_soon,
+            process,
+            engine.books,
+            migrations.head(),
+            metrics.request_done,
+            lambda: (metrics.exposition(), metrics.CONTENT_TYPE),
         ).store()
     return app
 
@@ -99,7 +108,7 @@ def may_try_alone(error: Exception, event: Event) -> bool:
     return is_settled(error) or (isinstance(error, CommitUncertain) and event.event_id is not None)
 
 
-def create_worker() -> Flask:
+def create_worker() -> asgi.Application:
     """The application as one of the server's processes, which ends when the server itself has died."""
     # Ctrl+C, or closing the terminal, reaches every process there; the server alone answers it, and stops its workers
     # by SIGTERM.
@@ -109,7 +118,8 @@ def create_worker() -> Flask:
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with_parent, args=(parent.pid,), daemon=True).start()
-    app = create_app()
+    settings = load_settings()
+    app = asgi.application(create_app(settings), settings.threads)
     # What is here now stays: leave it out of every later collection, and make those rarer, since requests leave
     # little behind.
     gc.collect()
@@ -151,14 +161,16 @@ def main() -> None:
 
 
 def _serve(settings: Settings, address: str) -> None:
+    if settings.global_test_flag:
+        # A forked worker would go on with the modules that this process has loaded, whatever has changed since.
+        multiprocessing.set_start_method("spawn")
     server = Granian(
         "app:create_worker",
         factory=True,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGI,
         address=address,
         port=settings.backend_port,
         workers=1 if settings.global_test_flag else settings.workers,
-        blocking_threads=settings.threads,
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,

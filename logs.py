@@ -1,9 +1,12 @@
 """Structured logs on standard output: readable for a person, one JSON object a line for a machine."""
 
+import asyncio
 import logging
 import sys
-from typing import Any
+import threading
+from typing import Any, TextIO, cast
 
+import orjson
 import structlog
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
@@ -21,7 +24,7 @@ def configure(readable: bool) -> None:
     structlog.configure(
         processors=[*_SHARED, *_render(readable)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Lines(sys.stdout))),
         cache_logger_on_first_use=True,
     )
 
@@ -54,6 +57,44 @@ def server_config(readable: bool) -> dict[str, Any]:
     }
 
 
+class _Lines:
+    """A file for lines of text, each written at once; those of one turn of an event loop together, at its end.
+
+    Writing lets another thread have the interpreter, and the loop would wait for it line by line.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._of_this_turn: list[str] = []
+
+    def write(self, line: str) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._out(line)
+            return
+        if not self._of_this_turn:
+            loop.call_soon(self._end_of_turn)
+        self._of_this_turn.append(line)
+
+    def flush(self) -> None:
+        """Does nothing: no line waits longer than for the end of its turn."""
+
+    def _end_of_turn(self) -> None:
+        lines, self._of_this_turn = self._of_this_turn, []
+        self._out("".join(lines))
+
+    def _out(self, text: str) -> None:
+        with self._lock:
+            self._file.write(text)
+            self._file.flush()
+
+
+def _json(line: Any, default: Any) -> str:
+    return orjson.dumps(line, default).decode()
+
+
 class _Wanted(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         # More threads than cores are meant: they wait for the database, not for Python.
@@ -66,4 +107,4 @@ def _render(readable: bool) -> list[Processor]:
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]
     traceback = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-    return [traceback, structlog.processors.JSONRenderer()]
+    return [traceback, structlog.processors.JSONRenderer(_json)]

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Computed,
     DateTime,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # Fixed names let migrations alter what they did not create themselves.
@@ -145,9 +146,11 @@ class Alert(Base):
     __table_args__ = (
         ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),
         CheckConstraint("status IN ('open', 'acknowledged', 'closed')", name="status_known"),
-        # Lists go by the time of the event, newest first, over all users or of one.
-        Index(None, "time", "user_id", "seq", "code"),
-        Index(None, "user_id", "time", "seq", "code"),
+        # Lists go by the time of the event, newest first, over all users or of one; shadow alerts stand apart, since
+        # a rule on trial can raise far more of them than there are others.
+        Index(None, "time", "user_id", "seq", "code", postgresql_where=text("NOT shadow")),
+        Index(None, "user_id", "time", "seq", "code", postgresql_where=text("NOT shadow")),
+        Index("ix_alerts_shadow", "time", "user_id", "seq", "code", postgresql_where=text("shadow")),
     )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -162,3 +165,30 @@ class Alert(Base):
     shadow: Mapped[bool] = mapped_column(server_default=false())
     evidence: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class Backtest(Base):
+    """A backtest that was asked for over the API: what is asked, how far it is, and what came out."""
+
+    __tablename__ = "backtests"
+    __table_args__ = (
+        CheckConstraint(
+            "status IN ('running', 'done', 'cancelled', 'failed', 'interrupted')",
+            name="status_known",
+        ),
+        # One runs at a time, whichever process was asked.
+        Index(None, "status", unique=True, postgresql_where=text("status = 'running'")),
+    )
+
+    backtest_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    status: Mapped[str] = mapped_column(Text, server_default=text("'running'"))
+    # JSON as it was written: JSONB would not keep the order.
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    # Actions: how many are judged, of how many.
+    done: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    heartbeat_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

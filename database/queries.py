@@ -683,7 +683,11 @@ def page_of_rule_versions(session: Session, code: int, limit: int, before: int |
 _COUNT_ALERTS = text("""
 SELECT code, count(*) FILTER (WHERE NOT shadow) AS alerts, count(*) FILTER (WHERE shadow) AS shadow_alerts
 FROM (
-    SELECT code, shadow, superseded FROM alerts ORDER BY time DESC, user_id DESC, seq DESC, code DESC LIMIT :newest
+    (SELECT code, shadow, superseded FROM alerts WHERE NOT shadow
+     ORDER BY time DESC, user_id DESC, seq DESC, code DESC LIMIT :newest)
+    UNION ALL
+    (SELECT code, shadow, superseded FROM alerts WHERE shadow
+     ORDER BY time DESC, user_id DESC, seq DESC, code DESC LIMIT :newest)
 ) AS l
 WHERE NOT superseded GROUP BY code
 """)

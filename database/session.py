@@ -52,7 +52,7 @@ def make_engine(settings: Settings, url: str) -> Engine:
         # A statement is its own transaction unless somebody says BEGIN: the engine does so in its statements,
         # others with `begin`. It saves two round trips on everything that only reads.
         isolation_level="AUTOCOMMIT",
-        pool_size=min(settings.threads, POOL),
+        pool_size=min(settings.threads + 1, POOL),  # one more than threads: batches of POST /event have their own
         max_overflow=0,
         pool_timeout=settings.db_timeout,
         connect_args={

@@ -23,7 +23,8 @@ def list_alerts() -> Response:
     """List alerts, newest first.
 
     All filters given must fit. `from` and `to` bound the time of the action (seconds, both included); `next` is the
-    cursor of the next page, to be sent with the same filters.
+    cursor of the next page, to be sent with the same filters. Alerts of rules in shadow are listed with `shadow=true`,
+    and then alone.
     """
     query = read_query(AlertsQuery)
     wanted = AlertFilter(**query.model_dump(exclude={"limit", "cursor"}))
@@ -50,14 +51,15 @@ def _alert(row: AlertRow) -> dict[str, object]:
         "user_id": alert.user_id,
         "seq": alert.seq,
         "code": alert.code,
-        "title": REGISTRY[alert.code].title.format_map(alert.evidence["parameters"]),
+        "title": _title(alert.code, alert.evidence["parameters"]),
         "time": alert.time,
         "type": kind,
         "amount": str(amount),
         "status": alert.status,
         "late": alert.late,
         "superseded": alert.superseded,
-        "created_at": _rfc3339(alert.created_at),
+        **({"shadow": True} if alert.shadow else {}),
+        "created_at": rfc3339(alert.created_at),
         "evidence": alert.evidence,
     }
 
@@ -71,5 +73,14 @@ def _id(user_id: int, seq: int, code: int) -> str:
     return f"{user_id}-{seq}-{code}"
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC, to the microsecond."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _title(code: int, parameters: dict[str, object]) -> str:
+    # The rule may have left the service, or have other parameters by now.
+    try:
+        return REGISTRY[code].title.format_map(parameters)
+    except KeyError:
+        return f"Rule {code}"

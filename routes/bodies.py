@@ -26,6 +26,16 @@ def read_body(limit: int = MAX_BODY, may_be_gzip: bool = False) -> bytes:
     return body if coding is None else _unpacked(body, limit)
 
 
+def whole(body: bytes, length: int) -> bytes:
+    """`body`, which was announced as so many bytes. Raises Problem 400 where it is shorter.
+
+    The server ends the body of a caller who has hung up as if that were all.
+    """
+    if len(body) < length:
+        raise Problem(400, "The body breaks off: it is shorter than its Content-Length.")
+    return body
+
+
 def _received(limit: int) -> bytes:
     # Without a Content-Length, reading stops at the maximum and does not tell whether there is more: so one more
     # byte than the limit is let in.
@@ -33,10 +43,7 @@ def _received(limit: int) -> bytes:
     body = request.get_data(cache=False)
     if len(body) > limit:
         raise RequestEntityTooLarge
-    # The server ends the body in the same way where the caller has hung up.
-    if len(body) < (request.content_length or 0):
-        raise Problem(400, "The body breaks off: it is shorter than its Content-Length.")
-    return body
+    return whole(body, request.content_length or 0)
 
 
 def _unpacked(packed: bytes, limit: int) -> bytes:

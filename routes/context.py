@@ -1,6 +1,6 @@
 """What the views work with: the database and the rule engine of the running application."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -8,6 +8,8 @@ from flask import current_app
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.session import run
+from routes.requests import Done
+from rules.book import RuleBooks
 from rules.engine import Outcome
 from rules.model import Event
 
@@ -28,8 +30,11 @@ class Context:
 
     sessions: sessionmaker[Session]
     submit: Callable[[Event], Outcome]  # one event, perhaps in one transaction with others
+    submit_soon: Callable[[Event], Awaitable[Outcome]]  # the same for a coroutine
     process: Process
+    books: Callable[[Session], RuleBooks]  # all changes of the rules; makes sure that what RULES says is stored
     head: str  # the newest migration
+    done: Done  # told of every request that is answered
     exposition: Callable[[], tuple[bytes, str]]  # the metrics, and their content type
 
     def store(self) -> None:

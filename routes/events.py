@@ -5,9 +5,9 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from routes.answers import json_answer
+from routes.answers import Answer, json_answer, json_bytes
 from routes.context import context
-from routes.json_body import read_items, read_object, validate
+from routes.json_body import parse_object, read_items, read_json, validate
 from routes.openapi import Operation, describe
 from routes.paging import read_query
 from routes.problems import FieldProblem, Problem
@@ -27,11 +27,15 @@ from rules.model import Event
 blueprint = Blueprint("events", __name__)
 
 MAX_EVENTS_BODY = 16 * 1024 * 1024  # bytes, unpacked: MAX_EVENTS of 1,600 bytes each
+PATHS = ("/event", "/api/events")
 STATUS = {"unknown_user": 404, "overdraft": 409, "out_of_order": 409, "event_id_conflict": 409}
 
+_STORED = {"Content-Type": "application/json"}
+_REPLAYED = _STORED | {"Idempotent-Replayed": "true"}
 
-@blueprint.post("/event")
-@blueprint.post("/api/events", endpoint="post_event_alias")
+
+@blueprint.post(PATHS[0])
+@blueprint.post(PATHS[1], endpoint="post_event_alias")
 @describe(
     Operation(body=EventRequest, answers={200: Decision}, problems=(400, 404, 409, 413, 415, 503), idempotent=True)
 )
@@ -42,13 +46,8 @@ def post_event() -> Response:
     `Idempotency-Key`, which means the same) a repeated post answers the first answer again, with the header
     `Idempotent-Replayed: true`, and stores nothing.
     """
-    data = read_object()
-    problems = named_twice(data) + _take_key(data)
-    event = validate(EventRequest, data, problems).event()
-    outcome = context().submit(event)
-    if isinstance(outcome, Refusal):
-        raise _problem(outcome)
-    return json_answer(_decision(outcome), headers={"Idempotent-Replayed": "true"} if outcome.replayed else None)
+    event = read_event(read_json(), request.headers.get("Idempotency-Key"))
+    return answer_with(context().submit(event)).response()
 
 
 @blueprint.post("/events")
@@ -80,6 +79,20 @@ def post_events() -> Response:
     if atomic and rejected:
         raise Problem(400, "Nothing was stored: some of the events are bad.", more=answer)
     return json_answer(answer)
+
+
+def read_event(body: bytes, key: str | None) -> Event:
+    """The event in the body of a `POST /event`; `key` is its header Idempotency-Key. Raises Problem 400."""
+    data = parse_object(body)
+    problems = named_twice(data) + (_take_key(data, key) if key is not None else [])
+    return validate(EventRequest, data, problems).event()
+
+
+def answer_with(outcome: Outcome) -> Answer:
+    """The answer to a `POST /event` with that outcome. Raises Problem where the event was refused."""
+    if isinstance(outcome, Refusal):
+        raise _problem(outcome)
+    return Answer(200, _REPLAYED if outcome.replayed else _STORED, json_bytes(_decision(outcome)))
 
 
 def _event(item: Any) -> Event | Problem:
@@ -126,9 +139,8 @@ def _decision(verdict: Verdict) -> dict[str, Any]:
     return {"alert": bool(verdict.codes), "alert_codes": verdict.codes, "user_id": verdict.user_id}
 
 
-def _take_key(data: dict[str, object]) -> list[FieldProblem]:
+def _take_key(data: dict[str, object], key: str) -> list[FieldProblem]:
     # The header is the field under another name: both may be given where they agree.
-    key = request.headers.get("Idempotency-Key")
-    if key is None or data.setdefault("event_id", key) == key:
+    if data.setdefault("event_id", key) == key:
         return []
     return [FieldProblem("/event_id", "differs from the header Idempotency-Key")]

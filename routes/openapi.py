@@ -13,7 +13,9 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from routes.answers import json_answer
+from routes.etags import CHANGED
 from routes.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
+from routes.rule_schemas import RuleAnswer, RuleRequest, RuleVersionsAnswer
 from routes.schemas import (
     AlertDetailAnswer,
     AlertId,
@@ -24,6 +26,7 @@ from routes.schemas import (
     ProblemAnswer,
     UserRequest,
 )
+from rules.registry import REGISTRY
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Response])
 
@@ -37,15 +40,26 @@ _REF = "#/components/schemas/{model}"
 # Examples of each error by status, and of those that only one kind of body can meet.
 _PROBLEMS = {
     400: (Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")]),),
-    404: (Problem(404, "There is no user 7.", kind="unknown-user"),),
     405: (Problem(405, "The method is not allowed for the requested URL."),),
+    412: (Problem(412, CHANGED, kind="changed"),),
     413: (Problem(413, "The data value transmitted exceeds the capacity limit."),),
     415: (Problem(415, "The Content-Type must be application/json."),),
     500: (Problem(500, "The service has a defect; the log has more under this request id."),),
     503: (Problem(503, DATABASE_AWAY),),
 }
 _BAD_QUERY = Problem(400, "The query has bad parameters.", errors=[FieldProblem("/limit", "must be a whole number")])
-_UNKNOWN_ALERT = Problem(404, "There is no alert 7-3-123.", kind="unknown-alert")
+_BAD_PARAMETER = Problem(
+    400,
+    "The request has missing or bad fields.",
+    errors=[FieldProblem("/parameters/threshold", 'must be money such as "42.00", 0.00 to 999999999999.99')],
+)
+_UNKNOWN_USER = Problem(404, "There is no user 7.", kind="unknown-user")
+_UNKNOWN_RULE = Problem(404, "There is no rule 7.", kind="unknown-rule")
+_UNKNOWN: dict[object, Problem] = {
+    AlertDetailAnswer: Problem(404, "There is no alert 7-3-123.", kind="unknown-alert"),
+    RuleAnswer: _UNKNOWN_RULE,
+    RuleVersionsAnswer: _UNKNOWN_RULE,
+}
 _CONFLICTS: dict[type[BaseModel] | None, tuple[Problem, ...]] = {
     EventRequest: (
         Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
@@ -74,9 +88,11 @@ _OF_EVENTS = {
 }
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "user_id": {"schema": TypeAdapter(Id).json_schema(), "example": 7},
+    "code": {"schema": {"type": "integer", "enum": list(REGISTRY)}, "example": 1100},
     "alert_id": {"schema": TypeAdapter(AlertId).json_schema(), "example": "7-3-123"},
 }
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
+_ETAG = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match and If-None-Match."}}
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}
 
 
@@ -98,6 +114,7 @@ class Operation:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     idempotent: bool = False
+    tagged: bool = False  # with an ETag, and If-None-Match or If-Match
     lines: bool = False  # the body is an array, or its items one a line
     refusal: type[BaseModel] = ProblemAnswer  # the model of 400
 
@@ -173,6 +190,11 @@ def _operation(rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
         "responses": {str(status): _answer(status, answer, operation) for status, answer in operation.answers.items()}
         | {str(status): _problem(status, operation) for status in (*operation.problems, 405, 500)},
     }
+    if operation.tagged and not operation.body:
+        described["responses"]["304"] = {
+            "description": "Unchanged since If-None-Match.",
+            "headers": _REQUEST_ID | _ETAG,
+        }
     if description.strip():
         described["description"] = " ".join(description.split())
     if operation.body:
@@ -196,7 +218,7 @@ def _lines(items: list[Any]) -> dict[str, Any]:
 
 
 def _answer(status: int, answer: type[BaseModel] | Text, operation: Operation) -> dict[str, Any]:
-    headers: dict[str, Any] = _REQUEST_ID | (_LOCATION if status == 201 else {})
+    headers: dict[str, Any] = _REQUEST_ID | (_LOCATION if status == 201 else {}) | (_ETAG if operation.tagged else {})
     if operation.idempotent:
         replayed = {"type": "string", "const": "true"}
         headers["Idempotent-Replayed"] = {"schema": replayed, "description": "Stands on the answer to a repeat."}
@@ -242,8 +264,10 @@ def _problem_examples(status: int, operation: Operation) -> tuple[Problem, ...]:
         return _OF_EVENTS[status]
     if status == 400 and operation.query:
         return (_BAD_QUERY,)
-    if status == 404 and AlertDetailAnswer in operation.answers.values():
-        return (_UNKNOWN_ALERT,)
+    if status == 400 and operation.body is RuleRequest:
+        return (_BAD_PARAMETER,)
+    if status == 404:
+        return (_UNKNOWN.get(operation.answers[200], _UNKNOWN_USER),)
     return _PROBLEMS[status]
 
 
@@ -259,17 +283,19 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
-    if not operation.idempotent:
-        return []
-    return [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "The same as the field event_id; where both are given they must agree.",
-            "schema": TypeAdapter(EventId).json_schema(),
-        }
-    ]
+    if operation.tagged and operation.body:
+        return [_header("If-Match", "The ETag of what is to be changed: 412 where it is not that any more.")]
+    if operation.tagged:
+        return [_header("If-None-Match", "The ETag of an answer that is there already: 304 where it still holds.")]
+    if operation.idempotent:
+        same = "The same as the field event_id; where both are given they must agree."
+        return [_header("Idempotency-Key", same, TypeAdapter(EventId).json_schema())]
+    return []
+
+
+def _header(name: str, description: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    described = {"name": name, "in": "header", "required": False, "description": description}
+    return described | {"schema": schema or {"type": "string"}}
 
 
 @blueprint.get("/openapi.json")

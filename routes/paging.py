@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from routes.json_body import field_problems
 from routes.problems import Problem
-from routes.schemas import MAX_ID, PageQuery
+from routes.schemas import MAX_ID, Page
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 RowT = TypeVar("RowT")
@@ -22,7 +22,7 @@ def read_query(model: type[QueryT]) -> QueryT:
         raise Problem(400, "The query has bad parameters.", errors=field_problems(error)) from None
 
 
-def place(query: PageQuery) -> tuple[int, ...] | None:
+def place(query: Page) -> tuple[int, ...] | None:
     """The place to go on behind, as the cursor tells it; None on the first page."""
     if not query.cursor:
         return None
@@ -30,7 +30,7 @@ def place(query: PageQuery) -> tuple[int, ...] | None:
 
 
 def cut(
-    found: Sequence[RowT], query: PageQuery, place_of: Callable[[RowT], tuple[int, ...]]
+    found: Sequence[RowT], query: Page, place_of: Callable[[RowT], tuple[int, ...]]
 ) -> tuple[Sequence[RowT], str | None]:
     """The page, and the cursor of the next one (None on the last).
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, g
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
 from database.session import CommitUncertain, is_away
+from routes.answers import Answer
 
 RETRY_AFTER = 1  # seconds; the pool reconnects at once when the database is back
 
@@ -54,13 +55,12 @@ class Problem(Exception):
             document["errors"] = [error._asdict() for error in self.errors]
         return document | self.more
 
-    def response(self) -> Response:
-        """The whole answer, with the id of the request under way."""
-        document = self.document() | {"request_id": g.get("request_id", "")}
-        response = Response(json.dumps(document), self.status, content_type="application/problem+json")
+    def answer(self, request_id: str) -> Answer:
+        """The whole answer to the request with that id."""
+        headers = {"Content-Type": "application/problem+json"}
         if self.status == 503:
-            response.headers["Retry-After"] = str(RETRY_AFTER)
-        return response
+            headers["Retry-After"] = str(RETRY_AFTER)
+        return Answer(self.status, headers, json.dumps(self.document() | {"request_id": request_id}).encode())
 
 
 DATABASE_AWAY = "The database is away or too slow; nothing was stored. Try again."
@@ -69,37 +69,34 @@ UNCERTAIN = "The connection to the database broke; send the same event_id again 
 
 def register(app: Flask) -> None:
     """Answer every exception of `app` with a problem document."""
-    app.register_error_handler(Problem, Problem.response)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(CommitUncertain, _uncertain)
-    app.register_error_handler(SQLAlchemyError, _database)
-    app.register_error_handler(Exception, _defect)
+    app.register_error_handler(Exception, lambda error: answer_to(error, g.request_id).response())
 
 
-def _http(error: HTTPException) -> Response:
-    status = error.code or 500
-    response = Problem(status, error.description or HTTP_STATUS_CODES[status]).response()
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    return response
-
-
-def _uncertain(error: CommitUncertain) -> Response:
-    log.warning("commit_uncertain", request_id=g.request_id, error=_kind(error.__cause__))
-    return Problem(503, UNCERTAIN).response()
-
-
-def _database(error: SQLAlchemyError) -> Response:
-    if not is_away(error):
-        return _defect(error)
-    log.warning("database_away", request_id=g.request_id, error=_kind(error))
-    return Problem(503, DATABASE_AWAY).response()
-
-
-def _defect(error: Exception) -> Response:
+def answer_to(error: Exception, request_id: str) -> Answer:
+    """The problem document that answers `error`; what is no fault of the caller is logged."""
+    if isinstance(error, Problem):
+        return error.answer(request_id)
+    if isinstance(error, HTTPException):
+        return _http(error, request_id)
+    if isinstance(error, CommitUncertain):
+        log.warning("commit_uncertain", request_id=request_id, error=_kind(error.__cause__))
+        return Problem(503, UNCERTAIN).answer(request_id)
+    if isinstance(error, SQLAlchemyError) and is_away(error):
+        log.warning("database_away", request_id=request_id, error=_kind(error))
+        return Problem(503, DATABASE_AWAY).answer(request_id)
     # The message of a database error carries the statement's values, amounts and names among them.
-    log.error("defect", request_id=g.request_id, error=_kind(error), exc_info=not isinstance(error, SQLAlchemyError))
-    return Problem(500, "The service has a defect; the log has more under this request id.").response()
+    trace = None if isinstance(error, SQLAlchemyError) else error
+    log.error("defect", request_id=request_id, error=_kind(error), exc_info=trace)
+    return Problem(500, "The service has a defect; the log has more under this request id.").answer(request_id)
+
+
+def _http(error: HTTPException, request_id: str) -> Answer:
+    status = error.code or 500
+    answer = Problem(status, error.description or HTTP_STATUS_CODES[status]).answer(request_id)
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        allowed = {"Allow": ", ".join(sorted(error.valid_methods))}
+        return answer._replace(headers={**answer.headers, **allowed})
+    return answer
 
 
 def _kind(error: BaseException | None) -> str:

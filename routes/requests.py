@@ -13,6 +13,7 @@ REQUEST_ID = "X-Request-ID"
 
 log = structlog.get_logger()
 
+_HARMLESS = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 Done = Callable[[str | None, str, int, float], None]
 
@@ -23,27 +24,30 @@ def register(app: Flask, done: Done) -> None:
     app.after_request(partial(_end, done))
 
 
+def id_for(given: str) -> str:
+    """The id of a request whose caller gave it this one ("" for none)."""
+    # What the caller sends goes into logs and headers, so it is taken only in a harmless form.
+    return given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex
+
+
+def finish(done: Done, route: str | None, method: str, status: int, started: float, request_id: str) -> None:
+    """Count and log a request that is about to be answered; `started` is as time.perf_counter() gave it."""
+    seconds = time.perf_counter() - started
+    done(route, method, status, seconds)
+    # Prometheus reads the metrics every few seconds: that is nothing to tell.
+    if route != "/metrics":
+        # No amounts and no names: the rule, never the path or the body.
+        milliseconds = round(seconds * 1000, 2)
+        log.info("request", method=method, route=route, status=status, milliseconds=milliseconds, request_id=request_id)
+
+
 def _begin() -> None:
     g.started = time.perf_counter()
-    given = request.headers.get(REQUEST_ID, "")
-    # What the caller sends goes into logs and headers, so it is taken only in a harmless form.
-    g.request_id = given if re.fullmatch(r"[A-Za-z0-9._:/+=-]{1,128}", given) else uuid.uuid4().hex
+    g.request_id = id_for(request.headers.get(REQUEST_ID, ""))
 
 
 def _end(done: Done, response: Response) -> Response:
     response.headers[REQUEST_ID] = g.request_id
-    seconds = time.perf_counter() - g.started
     route = request.url_rule.rule if request.url_rule else None
-    done(route, request.method, response.status_code, seconds)
-    # Prometheus reads the metrics every few seconds: that is nothing to tell.
-    if request.endpoint != "metrics.metrics":
-        # No amounts and no names: the rule, never the path or the body.
-        log.info(
-            "request",
-            method=request.method,
-            route=route,
-            status=response.status_code,
-            milliseconds=round(seconds * 1000, 2),
-            request_id=g.request_id,
-        )
+    finish(done, route, request.method, response.status_code, g.started, g.request_id)
     return response

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from routes.json_body import Number
 from routes.problems import FieldProblem
+from rules.base import Origin
 from rules.model import ActionType, Event, Risk
 
 MAX_ID = 2**63 - 1
@@ -173,6 +174,31 @@ class UserAnswer(BaseModel):
     total: MoneyText
     balance: MoneyText
     risk: Risk
+    overrides: Annotated[
+        dict[str, dict[str, MoneyText | int]],
+        _optional("Parameters of rules that hold for this user alone, by code; left out where there are none."),
+    ] = {}
+
+
+class UserChangedAnswer(UserAnswer):
+    """A user after a change of rating or overrides."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 7,
+                    "name": "Ada",
+                    "total": "100.00",
+                    "balance": "142.00",
+                    "risk": "high",
+                    "overrides": {"1100": {"threshold": "50.00"}},
+                }
+            ]
+        }
+    )
+
+    overrides: Annotated[dict[str, dict[str, MoneyText | int]], Field(description="There may be none.")]
 
 
 class ActionAnswer(BaseModel):
@@ -215,13 +241,18 @@ def _cursor(numbers: int) -> Any:
     return _optional("The `next` of the page before.", pattern=f"^{pattern}$")
 
 
-class PageQuery(BaseModel):
-    """Which part of a list: a page size, where to go on, and bounds on `time` (seconds, both included)."""
+class Page(BaseModel):
+    """Which part of a list: a page size, and where to go on."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
     cursor: str = ""
+
+
+class PageQuery(Page):
+    """Which part of a list that goes by time, with bounds on `time` (seconds, both included)."""
+
     start: Annotated[Seconds, BeforeValidator(_digits), Field(alias="from")] = 0
     end: Annotated[Seconds, BeforeValidator(_digits), Field(alias="to")] = MAX_ID
 
@@ -262,6 +293,9 @@ class AlertsQuery(PageQuery):
     risk: Annotated[Risk | None, _filter("Of users who have this rating now.")] = None
     late: Annotated[bool | None, BeforeValidator(_flag), _filter("Whether a late event raised them.")] = None
     superseded: Annotated[bool | None, BeforeValidator(_flag), _filter("Whether they no longer hold.")] = None
+    shadow: Annotated[
+        bool, BeforeValidator(_flag), Field(description="Those of rules that are tried out, in place of the others.")
+    ] = False
 
 
 AlertId = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,18}-[1-9][0-9]{0,18}-[1-9][0-9]{0,9}$")]
@@ -296,7 +330,7 @@ class EvidenceAnswer(BaseModel):
     rule_version: int
     measured: MoneyText | int
     parameters: dict[str, MoneyText | int]
-    origin: dict[str, Literal["default", "risk"]]
+    origin: dict[str, Origin]
     actions: list[Id]
     actions_unlisted: Annotated[Id, _optional("How many older actions are behind it too.")] = 1
     sentence: str
@@ -316,6 +350,7 @@ class AlertAnswer(BaseModel):
     status: AlertStatus
     late: Annotated[bool, Field(description="Raised by an event that arrived late, not answered with the action.")]
     superseded: Annotated[bool, Field(description="No longer holds, since an event arrived late.")]
+    shadow: Annotated[Literal[True], _optional("By a rule that is tried out: it was not answered.")] = True
     created_at: AwareDatetime
     evidence: EvidenceAnswer
 

@@ -1,6 +1,8 @@
-"""Users: make one, read one, list what one did."""
+"""Users: make one, read one, change how one is judged, list what one did."""
 
+import json
 from decimal import Decimal
+from typing import cast
 
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
@@ -10,11 +12,17 @@ from database.models import User, UserAction
 from database.session import begin, commit
 from routes.answers import json_answer
 from routes.context import with_session
-from routes.json_body import read_object, validate
+from routes.etags import must_match, tagged
+from routes.json_body import parse_object, read_json, validate
 from routes.openapi import Operation, describe
 from routes.paging import cut, place, read_query
 from routes.problems import Problem
-from routes.schemas import ActionsAnswer, ActionsQuery, UserAnswer, UserRequest
+from routes.rule_schemas import UserChange, UserChangeRequest, UserRulesAnswer
+from routes.rules import Present, present_rules
+from routes.schemas import ActionsAnswer, ActionsQuery, UserAnswer, UserChangedAnswer, UserRequest
+from rules.base import RuleInForce
+from rules.book import read_values, written_values
+from rules.model import Risk
 
 blueprint = Blueprint("users", __name__)
 
@@ -30,16 +38,51 @@ def create_user() -> Response:
 
     Every field is optional. The answer has the `Location` of the new user; an id that exists is a 409.
     """
-    wanted = validate(UserRequest, read_object())
+    wanted = validate(UserRequest, parse_object(read_json()))
     user = with_session(lambda session: _create(session, wanted))
     return json_answer(_user(user), 201, {"Location": f"/users/{user.user_id}"})
 
 
 @blueprint.get("/users/<id:user_id>")
-@describe(Operation(answers={200: UserAnswer}, problems=(404, 503)))
+@describe(Operation(answers={200: UserAnswer}, problems=(404, 503), tagged=True))
 def get_user(user_id: int) -> Response:
-    """Read a user with the balance of this moment."""
-    return json_answer(_user(with_session(lambda session: _existing(session, user_id))))
+    """Read a user with the balance of this moment.
+
+    `overrides` stands there where the user has any.
+    """
+    user = with_session(lambda session: _existing(session, user_id))
+    return tagged(_user(user), user.settings_version)
+
+
+@blueprint.patch("/users/<id:user_id>")
+@describe(
+    Operation(
+        body=UserChangeRequest, answers={200: UserChangedAnswer}, problems=(400, 404, 412, 413, 415, 503), tagged=True
+    )
+)
+def patch_user(user_id: int) -> Response:
+    """Change how a user is judged.
+
+    The rating, and the overrides: values of rules' parameters that hold for this user alone. What is left out stays as
+    it is; `overrides` replaces all that there were. It holds for every event that is judged after the answer. With
+    `If-Match` it is a 412 where somebody else has changed the same meanwhile.
+    """
+    wanted = validate(UserChangeRequest, parse_object(read_json()))
+    user = with_session(lambda session: _change(session, user_id, wanted))
+    return tagged(_user(user) | {"overrides": user.overrides}, user.settings_version)
+
+
+@blueprint.get("/users/<id:user_id>/rules")
+@describe(Operation(answers={200: UserRulesAnswer}, problems=(404, 503)))
+def list_user_rules(user_id: int) -> Response:
+    """List all rules as they judge a user.
+
+    Each parameter comes with its value in force and its origin: the user's override, else the value for the user's
+    rating, else the default scaled by the rating (money only), else the default.
+    """
+    rules, user = with_session(lambda session: (present_rules(session), _existing(session, user_id)))
+    in_force = [_in_force(present, user) for present in rules.values()]
+    return json_answer({"user_id": user.user_id, "risk": user.risk, "rules": in_force})
 
 
 @blueprint.get("/users/<id:user_id>/actions")
@@ -89,11 +132,28 @@ def _create(session: Session, wanted: UserRequest) -> User:
     raise Problem(503, "No free user id was found; try again.")
 
 
+def _change(session: Session, user_id: int, wanted: UserChange) -> User:
+    begin(session)
+    user = queries.lock_user(session, user_id)
+    if user is None:
+        raise _unknown(user_id)
+    must_match(user.settings_version)
+    risk = wanted.risk if "risk" in wanted.model_fields_set else None
+    overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.given())
+    queries.change_user(session, user, risk, overrides, wanted.author, wanted.note or None)
+    commit(session)
+    return user
+
+
 def _existing(session: Session, user_id: int) -> User:
     user = queries.get_user(session, user_id)
     if user is None:
-        raise Problem(404, f"There is no user {user_id}.", kind="unknown-user")
+        raise _unknown(user_id)
     return user
+
+
+def _unknown(user_id: int) -> Problem:
+    return Problem(404, f"There is no user {user_id}.", kind="unknown-user")
 
 
 def _user(user: User) -> dict[str, object]:
@@ -103,6 +163,20 @@ def _user(user: User) -> dict[str, object]:
         "total": _money(user.total),
         "balance": _money(user.balance),
         "risk": user.risk,
+        **({"overrides": user.overrides} if user.overrides else {}),
+    }
+
+
+def _in_force(present: Present, user: User) -> dict[str, object]:
+    version, code = present.version, present.version.rule.code
+    rule = RuleInForce(version, cast(Risk, user.risk), read_values(version.rule, user.overrides.get(str(code), {})))
+    values = written_values(rule.values)
+    return {
+        "code": code,
+        "title": rule.rule.title.format_map(values),
+        "status": version.status,
+        "version": version.version,
+        "parameters": {name: {"value": value, "origin": rule.origin[name]} for name, value in values.items()},
     }
 
 

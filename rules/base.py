@@ -47,6 +47,10 @@ class Parameter:
         """Whether its values have two decimals and travel as text; else they are whole numbers."""
         return self.unit in ("money", "factor")
 
+    def value(self, stored: str | int) -> Value:
+        """The value that was written as `stored`, also where it has since come to lie out of bounds."""
+        return Decimal(stored).quantize(CENT) if self.is_decimal else int(stored)
+
     def read(self, raw: object) -> Value:
         """The value that `raw` (text, or a whole number) means. Raises ValueError with a sentence."""
         value: Value | None = None

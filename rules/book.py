@@ -116,8 +116,11 @@ class RuleBooks:
 
 
 def read_values(rule: Rule, written: Mapping[str, Any]) -> dict[str, Value]:
-    """Values of parameters from their JSON form; those that the rule does not know any more are left out."""
-    return {p.name: p.read(written[p.name]) for p in rule.declared if p.name in written}
+    """Values of parameters from the JSON form in which they are stored.
+
+    Those that the rule does not know any more are left out; one that its bounds do not allow any more still holds.
+    """
+    return {p.name: p.value(written[p.name]) for p in rule.declared if p.name in written}
 
 
 def written_values(values: Mapping[str, Value]) -> dict[str, str | int]:

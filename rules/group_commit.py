@@ -1,15 +1,20 @@
 """Group commit: requests that arrive while a batch is being committed form the next batch.
 
-A transaction costs much the same for one event as for a hundred, and most of it is waiting for the disk. So the
-threads of a process that have an event to store line up; the first one becomes the leader, takes all that wait (up
-to a maximum), runs them as one transaction, and hands each thread its own outcome. Whoever lined up meanwhile is
-the next batch, led by the first of them. A lone request is a batch of one and never waits for company: there is no
-timer, and no thread of its own that could be lost.
+A transaction costs much the same for one event as for a hundred, and most of it is waiting for the disk. So whoever
+has an event to store lines up, threads and coroutines alike. Where nothing is being committed, a thread is sent to
+take all that wait (up to a maximum), run them as one transaction, and tell each its own outcome; it goes on with
+whoever lined up meanwhile, until the line is empty. A lone event is a batch of one and never waits for company: there
+is no timer.
 """
 
+import asyncio
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
 from time import perf_counter
 
 from rules.engine import Outcome
@@ -19,12 +24,33 @@ from rules.observer import Observer
 Process = Callable[[Sequence[Event]], list[Outcome]]
 
 
+class Broken(Exception):
+    """A batch ended in something that ends threads, such as SystemExit; `__cause__` is that."""
+
+
+class EachAlone:
+    """Runs `process` for each event by itself; at most `threads` events of coroutines at once."""
+
+    def __init__(self, process: Process, threads: int) -> None:
+        self._process = process
+        self._threads = ThreadPoolExecutor(threads, "alone")
+
+    def submit(self, event: Event) -> Outcome:
+        """The outcome of `event`. Raises what `process` raises."""
+        (outcome,) = self._process([event])
+        return outcome
+
+    async def submit_soon(self, event: Event) -> Outcome:
+        """The same for a coroutine: its event loop goes on meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.submit, event)
+
+
 class GroupCommit:
-    """Runs `process` for the events of many threads together, at most `maximum` events in one call.
+    """Runs `process` for the events of many callers together, at most `maximum` events in one call.
 
     Where a batch fails, `may_try_alone` says of the error and an event whether that event can safely be tried once
     more by itself, so that one event's trouble (a user whose row somebody else holds, a defect) is not its
-    neighbours'. `observer` is told of the line.
+    neighbours'. `observer` is told of the line. At most `threads` second tries of coroutines are under way at once.
     """
 
     def __init__(
@@ -33,6 +59,7 @@ class GroupCommit:
         maximum: int,
         may_try_alone: Callable[[Exception, Event], bool],
         observer: Observer | None = None,
+        threads: int = 1,
     ) -> None:
         self._process = process
         self._maximum = maximum
@@ -40,75 +67,147 @@ class GroupCommit:
         self._observer = observer or Observer()
         self._lock = threading.Lock()
         self._line: deque[_Ticket] = deque()
-        self._led = False  # whether some thread is running a batch now
+        self._led = False  # whether the leader's thread is at work, or on its way
+        self._leader = _Parked("batches")
+        self._alone = EachAlone(process, threads)
 
     def submit(self, event: Event) -> Outcome:
-        """The outcome of `event`, once its batch is committed. Raises what `process` raises for it."""
+        """The outcome of `event`, once its batch is committed. Raises what `process` raises for it, or Broken."""
         ticket = _Ticket(event)
+        turn = threading.Lock()  # the cheapest way to wake one thread
+        turn.acquire()
+        ticket.wake = turn.release
+        self._line_up(ticket)
+        turn.acquire()
+        return self._alone.submit(event) if ticket.try_alone else ticket.result()
+
+    async def submit_soon(self, event: Event) -> Outcome:
+        """The same for a coroutine: its event loop goes on meanwhile."""
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket(event)
+        ticket.loop, ticket.turn = loop, loop.create_future()
+        self._line_up(ticket)
+        await ticket.turn
+        if ticket.try_alone:
+            return await self._alone.submit_soon(event)
+        return ticket.result()
+
+    def _line_up(self, ticket: "_Ticket") -> None:
         self._observer.lined_up()
         with self._lock:
             self._line.append(ticket)
             lead, self._led = not self._led, True
-        if not lead:
-            ticket.turn.acquire()  # released with an outcome, with an error, or to lead
-            lead = not ticket.done
         if lead:
-            self._lead()
-        if isinstance(ticket.error, Exception) and ticket.try_alone:
-            (outcome,) = self._process([event])
-            return outcome
-        if ticket.error is not None:
-            raise ticket.error
-        assert ticket.outcome is not None
-        return ticket.outcome
+            try:
+                self._leader.run(self._lead)
+            except RuntimeError as error:  # no thread is to be had: the process is at its limits, or ending
+                self._give_up(error)
 
     def _lead(self) -> None:
+        while batch := self._next_batch():
+            self._run(batch)
+            _tell(batch)
+
+    def _next_batch(self) -> "list[_Ticket]":
         with self._lock:
             batch = [self._line.popleft() for _ in range(min(len(self._line), self._maximum))]
-        try:
-            self._run(batch)
-        finally:
-            # Whatever became of this batch, the line must not be left without a leader.
-            with self._lock:
-                if self._line:
-                    self._line[0].turn.release()
-                else:
-                    self._led = False
+            self._led = bool(batch)
+        return batch
 
-    def _run(self, batch: Sequence["_Ticket"]) -> None:
+    def _run(self, batch: "list[_Ticket]") -> None:
         now = perf_counter()
         try:
             self._observer.taken([now - ticket.since for ticket in batch])
             outcomes = self._process([ticket.event for ticket in batch])
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 ticket.outcome = outcome
-        except BaseException as error:
+        except Exception as error:
             for ticket in batch:
                 ticket.error = error
-                # In a thread of its own, so that nobody waits for another's second try.
-                ticket.try_alone = (
-                    len(batch) > 1 and isinstance(error, Exception) and self._may_try_alone(error, ticket.event)
-                )
-            if not isinstance(error, Exception):
-                raise
-        finally:
+                # By whoever waits for it, so that nobody waits for another's second try.
+                ticket.try_alone = len(batch) > 1 and self._may_try_alone(error, ticket.event)
+        except BaseException as error:
+            # The line must not be left without a leader, and nobody in it may be ended by what ended this batch.
+            broken = Broken("The batch was broken off.")
+            broken.__cause__ = error
             for ticket in batch:
-                ticket.done = True
-                ticket.turn.release()
+                ticket.error = broken
+
+    def _give_up(self, error: Exception) -> None:
+        with self._lock:
+            batch, self._led = list(self._line), False
+            self._line.clear()
+        self._observer.taken([0.0] * len(batch))
+        for ticket in batch:
+            ticket.error = error
+        _tell(batch)
+
+
+class _Parked:
+    """A thread that waits for something to do; it is started when first needed, and anew should it have died.
+
+    To wake it takes 20 microseconds less than the `submit` of a ThreadPoolExecutor.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        weakref.finalize(self, self._orders.put, None)  # it ends with whoever it worked for
+
+    def run(self, order: Callable[[], None]) -> None:
+        """Have `order` done. Raises RuntimeError where no thread can be started."""
+        if self._thread is None or not self._thread.is_alive():
+            thread = threading.Thread(target=_obey, args=(self._orders,), name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
+        self._orders.put(order)
+
+
+def _obey(orders: "SimpleQueue[Callable[[], None] | None]") -> None:
+    while (order := orders.get()) is not None:
+        order()
+        del order  # or it would keep alive what it belongs to
 
 
 class _Ticket:
-    """A thread's place in the line."""
+    """A place in the line: of a thread, which `wake` wakes, or of a coroutine, which waits for `turn`."""
 
-    __slots__ = ("done", "error", "event", "outcome", "since", "try_alone", "turn")
+    __slots__ = ("error", "event", "loop", "outcome", "since", "try_alone", "turn", "wake")
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self.since = perf_counter()
         self.outcome: Outcome | None = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.try_alone = False
-        self.done = False
-        # Taken until it is this thread's turn to go on: a lock is the cheapest way to wake one thread.
-        self.turn = threading.Lock()
-        self.turn.acquire()
+        self.wake: Callable[[], None] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.turn: asyncio.Future[None] | None = None
+
+    def result(self) -> Outcome:
+        """The outcome. Raises the error."""
+        if self.error is not None:
+            raise self.error
+        assert self.outcome is not None
+        return self.outcome
+
+
+def _tell(batch: "Sequence[_Ticket]") -> None:
+    """Let all of `batch` go on."""
+    loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for ticket in batch:
+        if ticket.wake is not None:
+            ticket.wake()
+        elif ticket.loop is not None and ticket.turn is not None:
+            loops.setdefault(ticket.loop, []).append(ticket.turn)
+    for loop, turns in loops.items():
+        # Once for all of them: to wake the loop costs more than what it then does.
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_go_on, turns)
+
+
+def _go_on(turns: "list[asyncio.Future[None]]") -> None:
+    for turn in turns:
+        if not turn.done():  # a caller who has hung up may have been cancelled
+            turn.set_result(None)

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 ActionType = Literal["deposit", "withdraw"]
@@ -102,8 +103,10 @@ class _Series:
         if not times or times[-1] < action.time:
             return len(times)
         end = bisect_right(times, action.time)
-        while end and times[end - 1] == action.time and self.actions[end - 1].seq > action.seq:
-            end -= 1
+        if end and times[end - 1] == action.time and self.actions[end - 1].seq > action.seq:
+            # At equal times those that arrived later; there may be thousands of them.
+            start = bisect_left(times, action.time, 0, end)
+            end = bisect_right(self.actions, action.seq, start, end, key=_seq)
         return end
 
 
@@ -354,6 +357,9 @@ class Window:
     def unlisted(self) -> int:
         """How many actions `listed` leaves out."""
         return max(0, len(self) - LISTED_ACTIONS)
+
+
+_seq = itemgetter(0)
 
 
 def _place(action: Action) -> tuple[int, int]:

@@ -59,6 +59,10 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("overrides", postgresql.JSONB, server_default=sa.text("'{}'"), nullable=False))
     op.add_column("users", sa.Column("settings_version", sa.BigInteger, server_default=sa.text("0"), nullable=False))
     op.add_column("alerts", sa.Column("shadow", sa.Boolean, server_default=sa.false(), nullable=False))
+    _index_alerts("NOT shadow")
+    op.create_index(
+        "ix_alerts_shadow", "alerts", ["time", "user_id", "seq", "code"], postgresql_where=sa.text("shadow")
+    )
     for column in ("rules_number", "settings_version", "ordinal"):
         op.add_column("user_actions", sa.Column(column, sa.BigInteger))
     op.add_column("user_actions", sa.Column("running_total", MONEY))
@@ -67,6 +71,14 @@ def upgrade() -> None:
         op.alter_column("user_actions", column, nullable=False)
     op.drop_column("user_actions", "risk")
     op.drop_column("user_actions", "rules")
+
+
+def _index_alerts(where: str | None) -> None:
+    # The lists of alerts go by these; they are made anew for those alerts alone.
+    for columns in (["time", "user_id", "seq", "code"], ["user_id", "time", "seq", "code"]):
+        name = op.f("ix_alerts_" + "_".join(columns))
+        op.drop_index(name, "alerts")
+        op.create_index(name, "alerts", columns, postgresql_where=sa.text(where) if where else None)
 
 
 def _fill() -> None:
@@ -133,6 +145,8 @@ def downgrade() -> None:
     for column in ("running_total", "ordinal", "settings_version", "rules_number"):
         op.drop_column("user_actions", column)
     op.execute("DELETE FROM alerts WHERE shadow OR code NOT IN (1100, 30, 300, 123, 500)")
+    op.drop_index("ix_alerts_shadow", "alerts")
+    _index_alerts(None)
     op.drop_column("alerts", "shadow")
     op.drop_column("users", "settings_version")
     op.drop_column("users", "overrides")

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
+from routes import alerts as views
+from rules.registry import REGISTRY
 from tests.contract.helpers import an_event, codes, pointers, problem
 
 LARGEST = 2**63 - 1
@@ -275,6 +277,7 @@ BAD_QUERIES = {
     "risk": ["High", "x", "", "medium", "%00"],
     "late": ["True", "1", "0", "yes", "on", "t", "", "null", "%00"],
     "superseded": ["False", "1", "0", "no", "off", "f", "", "null", "%00"],
+    "shadow": ["False", "1", "0", "no", "", "null", "%00"],
     "limit": ["0", "-1", "501", "x", "", "1.0", "1e1", "%201", "9" * 5000, "null"],
     "from": ["-1", "x", "", "1.0", "9223372036854775808", "9" * 5000, "%00"],
     "to": ["-1", "x", "", "1.0", "9223372036854775808", "9" * 5000, "%00"],
@@ -423,3 +426,46 @@ def test_standing_alerts_do_not_depend_on_the_order_of_arrival(client, seed):
     assert in_order
     assert standing(2, events) == in_order
     assert standing(3, sorted(events, key=lambda event: -event["time"])) == in_order
+
+
+# Rules that change
+
+
+def test_the_title_keeps_its_parameters(client):
+    """The title tells the parameters that were in force, whatever the rule is set to since."""
+    codes(client, type="withdraw", amount="150.00")
+    client.put("/rules/1100", json={"parameters": {"threshold": "999.00"}})
+    assert client.get("/alerts/1-1-1100").get_json()["title"] == "Withdrawal over 100.00"
+
+
+@pytest.mark.parametrize("change", ["the rule is gone", "the rule has other parameters"])
+def test_a_rule_of_the_past(client, sessions, monkeypatch, change):
+    """An alert of a rule that the service does not know any more, or not so, can be listed and read."""
+    codes(client, type="withdraw", amount="150.00")
+    if change == "the rule is gone":
+        monkeypatch.setattr(views, "REGISTRY", {code: rule for code, rule in REGISTRY.items() if code != 1100})
+    else:
+        with sessions.begin() as session:
+            session.execute(text("""UPDATE alerts SET evidence = jsonb_set(evidence, '{parameters}', '{"old": 1}')"""))
+    assert [alert["title"] for alert in alerts(client)["alerts"]] == ["Rule 1100"]
+    assert client.get("/alerts/1-1-1100").get_json()["title"] == "Rule 1100"
+
+
+def test_an_alert_in_shadow(client):
+    """An alert of a rule in shadow says so, right behind whether it is superseded, and stands only in its own list."""
+    client.put("/rules/1100", json={"status": "shadow"})
+    codes(client, type="withdraw", amount="150.00", user_id=7)
+    (found,) = alerts(client, "?shadow=true&user_id=7&superseded=false&risk=normal")["alerts"]
+    assert found["shadow"] is True
+    assert list(found).index("shadow") == list(found).index("superseded") + 1
+    assert alerts(client, "?user_id=7")["alerts"] == []
+    assert client.get("/alerts/7-1-1100").get_json() == found | {"history": []}
+
+
+def test_pages_of_alerts_in_shadow(client):
+    """Alerts of rules in shadow and others are paged apart."""
+    client.put("/rules/30", json={"status": "shadow"})
+    for time in range(6):
+        codes(client, type="withdraw", amount="150.00", time=time)
+    assert pages(client, "limit=1&shadow=true")[0] == [f"1-{seq}-30" for seq in (6, 5, 4, 3)]
+    assert pages(client, "limit=4")[0] == [f"1-{seq}-1100" for seq in (6, 5, 4, 3, 2, 1)]

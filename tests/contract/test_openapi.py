@@ -18,6 +18,8 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 from app import create_app
 from config_loader import load_settings
+from routes.rule_schemas import CHANGES
+from rules.registry import REGISTRY
 from tests.contract.helpers import an_event, problem, without
 
 # The files of the page are not calls of the service.
@@ -91,8 +93,14 @@ STATUSES = {
     ("POST", "/events"): {"200", "400", "405", "413", "415", "500", "503"},
     ("POST", "/users"): {"201", "400", "405", "409", "413", "415", "500", "503"},
     ("POST", "/user"): {"201", "400", "405", "409", "413", "415", "500", "503"},
-    ("GET", "/users/{user_id}"): {"200", "404", "405", "500", "503"},
+    ("GET", "/users/{user_id}"): {"200", "304", "404", "405", "500", "503"},
+    ("PATCH", "/users/{user_id}"): {"200", "400", "404", "405", "412", "413", "415", "500", "503"},
+    ("GET", "/users/{user_id}/rules"): {"200", "404", "405", "500", "503"},
     ("GET", "/users/{user_id}/actions"): {"200", "400", "404", "405", "500", "503"},
+    ("GET", "/rules"): {"200", "405", "500", "503"},
+    ("GET", "/rules/{code}"): {"200", "304", "404", "405", "500", "503"},
+    ("PUT", "/rules/{code}"): {"200", "400", "404", "405", "412", "413", "415", "500", "503"},
+    ("GET", "/rules/{code}/versions"): {"200", "400", "404", "405", "500", "503"},
     ("GET", "/alerts"): {"200", "400", "405", "500", "503"},
     ("GET", "/alerts/{alert_id}"): {"200", "404", "405", "500", "503"},
     ("GET", "/healthz"): {"200", "405", "500"},
@@ -128,7 +136,7 @@ def media_types(operations):
         for kind, media in operation.get("requestBody", {"content": {}})["content"].items():
             yield f"{method} {path} body", None, kind, media
         for status, response in operation["responses"].items():
-            for kind, media in response["content"].items():
+            for kind, media in response.get("content", {}).items():  # a 304 has none
                 yield f"{method} {path} {status}", int(status), kind, media
 
 
@@ -157,16 +165,32 @@ def test_every_body_has_an_example_that_fits(document, operations):
             assert {value["status"] for value in shown} == {status}, place
 
 
+TAGGED = {
+    ("GET", "/users/{user_id}"): "If-None-Match",
+    ("PATCH", "/users/{user_id}"): "If-Match",
+    ("GET", "/rules/{code}"): "If-None-Match",
+    ("PUT", "/rules/{code}"): "If-Match",
+}
+
+
 def test_headers_are_listed(operations):
-    """Request ids, Allow, Location, Retry-After and Idempotent-Replayed stand where they are sent."""
-    for (_, path), operation in operations.items():
+    """Request ids, Allow, Location, ETag, Retry-After and Idempotent-Replayed stand where they are sent."""
+    for (method, path), operation in operations.items():
         for status, response in operation["responses"].items():
             expected = {"X-Request-ID"}
             expected |= {"Retry-After"} if status == "503" else set()
             expected |= {"Allow"} if status == "405" else set()
             expected |= {"Location"} if status == "201" else set()
             expected |= {"Idempotent-Replayed"} if status == "200" and path in ("/event", "/api/events") else set()
+            expected |= {"ETag"} if status in ("200", "304") and (method, path) in TAGGED else set()
             assert set(response["headers"]) == expected, (path, status)
+
+
+def test_conditions_are_listed(operations):
+    """What is changed takes If-Match, and what is read with a tag takes If-None-Match."""
+    for key, operation in operations.items():
+        listed = {one["name"] for one in operation["parameters"] if one["in"] == "header"}
+        assert listed - {"Idempotency-Key"} == ({TAGGED[key]} if key in TAGGED else set())
 
 
 def test_a_tool_can_call_what_it_reads(app):
@@ -253,6 +277,44 @@ def test_the_examples_of_alerts_are_what_comes(client, operations):
     assert one == detail | moment
 
 
+def test_the_examples_of_rules_are_what_comes(client, operations):
+    """The examples of a rule, of its versions and of errors are what comes; only the moment differs."""
+    read, listed = operations["GET", "/rules/{code}"]["responses"], operations["GET", "/rules"]["responses"]
+    (shown,) = examples(read["200"]["content"]["application/json"])
+    found = client.get("/rules/1100").get_json()
+    moment = {"created_at": found["created_at"]}
+    assert found == shown | moment
+    assert examples(listed["200"]["content"]["application/json"]) == [{"rules": [shown]}]
+    past = operations["GET", "/rules/{code}/versions"]["responses"]
+    (page,) = examples(past["200"]["content"]["application/json"])
+    assert client.get("/rules/1100/versions").get_json() == page | {"versions": [page["versions"][0] | moment]}
+
+    setting = operations["PUT", "/rules/{code}"]
+    (body,) = examples(setting["requestBody"]["content"]["application/json"])
+    assert client.put("/rules/1100", json=body).status_code == 200
+    for status, answer in {
+        400: client.put("/rules/1100", json={"parameters": {"threshold": "x"}}),
+        404: client.put("/rules/7", json=body),
+        412: client.put("/rules/1100", json=body, headers={"If-Match": '"1"'}),
+    }.items():
+        (expected,) = examples(setting["responses"][str(status)]["content"]["application/problem+json"])
+        assert without(problem(answer, status), "request_id") == without(expected, "request_id")
+
+
+def test_the_examples_of_changed_users_are_what_comes(client, operations):
+    """The examples of a change of a user, and of the rules that judge one, are what comes."""
+    client.post("/users", json={"user_id": 7, "name": "Ada", "total": "100.00", "risk": "high"})
+    client.post("/event", json=an_event(user_id=7))
+    rules = operations["GET", "/users/{user_id}/rules"]["responses"]["200"]["content"]["application/json"]
+    found = client.get("/users/7/rules").get_json()
+    assert examples(rules) == [found | {"rules": found["rules"][:1]}]
+    change = operations["PATCH", "/users/{user_id}"]
+    (body,) = examples(change["requestBody"]["content"]["application/json"])
+    (expected,) = examples(change["responses"]["200"]["content"]["application/json"])
+    assert client.patch("/users/7", json=body).get_json() == expected
+    assert client.get("/users/7").get_json() == expected
+
+
 def test_the_examples_of_problems_are_what_comes(make_client, operations):
     """The examples of errors of an event are the very documents that such events are answered with."""
     rejecting = make_client(unknown_users="reject", overdraft="reject", out_of_order="reject")
@@ -321,6 +383,69 @@ USERS = [
 ]
 
 
+SETTINGS = [
+    ({}, True),
+    ({"status": "shadow", "note": None, "author": "Ada", "extra": 1}, True),
+    ({"parameters": {"threshold": "150.00", "window": 60}, "by_risk": {"low": {}, "high": {"window": 0}}}, True),
+    ({"parameters": {"threshold": 150.5}}, True),
+    ({"parameters": {"threshold": -1}}, False),
+    ({"parameters": {"threshold": "1e3"}}, False),
+    ({"parameters": {"threshold": None}}, False),
+    ({"parameters": {"window": "30"}}, False),
+    ({"parameters": {"window": 3601}}, False),
+    ({"parameters": {"count": 3}}, False),
+    ({"parameters": None}, False),
+    ({"by_risk": {"medium": {}}}, False),
+    ({"by_risk": {"low": {"count": 3}}}, False),
+    ({"status": "on"}, False),
+    ({"status": None}, False),
+    ({"author": ""}, False),
+    ({"note": 1}, False),
+]
+
+
+CHANGES_OF_USERS = [
+    ({}, True),
+    ({"risk": "high", "overrides": {"123": {"window": 60}, "30": {}}, "note": "a", "extra": 1}, True),
+    ({"overrides": {}}, True),
+    ({"overrides": {"7": {}}}, False),
+    ({"overrides": {"30": {"window": 60}}}, False),
+    ({"overrides": {"30": {"count": "3"}}}, False),
+    ({"overrides": {"30": None}}, False),
+    ({"overrides": None}, False),
+    ({"risk": None}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "model", "cases"),
+    [
+        ("PUT", "/rules/123", "Rule123Request", SETTINGS),
+        ("PATCH", "/users/1", "UserChangeRequest", CHANGES_OF_USERS),
+    ],
+)
+def test_the_schemas_of_settings_agree_with_the_service(client, document, subtests, method, path, model, cases):
+    """What a schema of a setting takes or refuses the service takes or refuses too."""
+    client.post("/users", json={"user_id": 1})
+    for body, good in cases:
+        with subtests.test(body=body):
+            assert valid(document, document["components"]["schemas"][model], body) is good
+            assert client.open(path, method=method, json=body).status_code == (200 if good else 400)
+
+
+def test_every_rule_has_a_schema(document):
+    """The document tells for every rule and parameter what it takes, its bounds, its default and why."""
+    schemas = document["components"]["schemas"]
+    for code, rule in REGISTRY.items():
+        properties = schemas[f"Parameters{code}"]["properties"]
+        assert list(properties) == list(rule.defaults())
+        for parameter in rule.declared:
+            told = properties[parameter.name]["description"]
+            assert told == f"{parameter.why} {parameter.least} to {parameter.most}; as declared {parameter.default}."
+    codes = [one["$ref"].rpartition("/")[2] for one in schemas["RuleRequest"]["anyOf"]]
+    assert codes == [f"Rule{code}Request" for code in REGISTRY]
+
+
 @pytest.mark.parametrize(
     ("path", "model", "accepted", "cases"),
     [("/event", "EventRequest", 200, EVENTS), ("/users", "UserRequest", 201, USERS)],
@@ -367,14 +492,18 @@ def test_the_service_keeps_to_its_document(make_client):
 
 
 def is_against_the_contract(context, failure, case, response):
-    """Whether a check failed for another reason than the four things that OpenAPI has no words for.
+    """Whether a check failed for another reason than what OpenAPI has no words for.
 
     The header Idempotency-Key and the field event_id must agree. To JSON Schema 10.0 is an integer; the contract
     refuses floats. And 0.35000000000000003, which the generator takes for a multiple of 0.01, has too many decimals.
     And of many events the bad ones are reported among the good ones, those in lines of text too; too many are a 413.
+    The parameters of a rule are those of the rule in the path, and bounds hold for money in text too. And whatever
+    stands in If-Match is wrong unless it was read a moment ago.
     """
     if isinstance(failure, AcceptedNegativeData):
         return response.status_code != 413 and not response.json().get("rejected")
+    if isinstance(failure, RejectedPositiveData) and response.status_code == 412:
+        return "If-Match" not in case.headers
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
         return True
     document = response.json()
@@ -393,12 +522,31 @@ def _could_be_said(case, body, why):
 
 
 def _cannot_be_said(case, body, name):
+    if name.partition("/")[0] in ("parameters", "by_risk", "overrides"):
+        # Bounds of text, and what is a float.
+        return not _is_for_the_rule_of_its_path(case, body) or isinstance(_at(body, name), str | float)
     value = body.get(name)
     if name == "event_id":
         return value != case.headers["Idempotency-Key"]
     if name in ("amount", "total"):
-        return isinstance(value, float) and Decimal(repr(value)).as_tuple().exponent < -2
+        return _has_too_many_decimals(value)
     return name in ("user_id", "time", "t") and isinstance(value, float)
+
+
+def _is_for_the_rule_of_its_path(case, body):
+    if "code" not in case.path_parameters:
+        return True
+    return Draft202012Validator(CHANGES[int(case.path_parameters["code"])].model_json_schema()).is_valid(body)
+
+
+def _at(value, path):
+    for name in path.split("/"):
+        value = value[name]
+    return value
+
+
+def _has_too_many_decimals(value):
+    return isinstance(value, float) and Decimal(repr(value)).as_tuple().exponent < -2
 
 
 # The page

@@ -1,8 +1,10 @@
-"""Users: made, read, listed; and how ratings and policies change what an event is answered."""
+"""Users: made, read, changed, listed; and how ratings and policies change what an event is answered."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 
 from tests.contract.helpers import NOTHING, an_event, codes, counts, pointers, post_raw, problem
 
@@ -390,3 +392,218 @@ def test_all_policies_refuse_before_anything_is_stored(make_client, sessions):
     assert client.get("/users/1").get_json()["balance"] == "11.00"
     assert codes(client, type="withdraw", amount="11.00", time=100) == []
     assert seqs(client) == [2, 1]
+
+
+# Changing how a user is judged
+
+
+def patch(client, headers=None, user_id=1, **fields):
+    """Change a user and return it as answered."""
+    answer = client.patch(f"/users/{user_id}", json=fields, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def settings(sessions, user_id=1):
+    """All rows of a user's settings, oldest first, as (version, risk, overrides, author, note)."""
+    columns = "version, risk, CAST(overrides AS text), author, note"
+    with sessions() as session:
+        rows = session.execute(text(f"SELECT {columns} FROM user_settings WHERE user_id = {user_id} ORDER BY version"))
+        return [tuple(row) for row in rows]
+
+
+def test_a_user_is_changed(client, sessions):
+    """A rating and overrides are answered, shown from then on, and kept with who gave them and why."""
+    before = client.post("/users", json={"user_id": 1, "name": "Ada", "total": "10.00"}).get_json()
+    changed = patch(client, risk="high", overrides={"1100": {"threshold": "50.00"}}, note="Watched.", author="Eve")
+    assert changed == before | {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}}
+    assert client.get("/users/1").get_json() == changed
+    assert settings(sessions) == [(1, "high", '{"1100": {"threshold": "50.00"}}', "Eve", "Watched.")]
+
+
+def test_what_is_left_out_of_a_change_stays(client, sessions):
+    """What is left out stays; overrides are replaced as a whole, and {} takes all of them away."""
+    client.post("/users", json={"user_id": 1, "risk": "low"})
+    patch(client, overrides={"1100": {"threshold": "50.00"}, "123": {"window": 60}})
+    assert patch(client, risk="high")["overrides"] == {"123": {"window": 60}, "1100": {"threshold": "50.00"}}
+    assert patch(client, overrides={"30": {"count": 5}})["overrides"] == {"30": {"count": 5}}
+    changed = patch(client, overrides={})
+    assert (changed["risk"], changed["overrides"]) == ("high", {})
+    assert "overrides" not in client.get("/users/1").get_json()
+    patch(client)
+    assert [row[:3] for row in settings(sessions)] == [
+        (1, "low", "{}"),
+        (2, "low", '{"123": {"window": 60}, "1100": {"threshold": "50.00"}}'),
+        (3, "high", '{"123": {"window": 60}, "1100": {"threshold": "50.00"}}'),
+        (4, "high", '{"30": {"count": 5}}'),
+        (5, "high", "{}"),
+        (6, "high", "{}"),
+    ]
+
+
+def test_other_fields_of_a_user_stay(client):
+    """Name, opening balance and balance cannot be changed: such fields are ignored like unknown ones."""
+    before = client.post("/users", json={"user_id": 1, "name": "Ada"}).get_json()
+    assert patch(client, name="Eve", total="9.00", balance="9.00", id=2) == before | {"overrides": {}}
+
+
+SAME = [
+    '{"1100": {"threshold": "50.00"}, "123": {"window": 60, "threshold": "1.00"}}',
+    '{"123": {"threshold": "1", "window": 60}, "1100": {"threshold": "50"}}',
+    '{"123": {"window": 60, "threshold": 1}, "1100": {"threshold": 50.0}, "30": {}}',
+]
+
+
+def test_overrides_are_stored_in_one_form(client, sessions):
+    """However the same overrides are written, they are stored in the same words."""
+    client.post("/users", json={"user_id": 1})
+    for raw in SAME:
+        answer = client.patch("/users/1", data=f'{{"overrides": {raw}}}', content_type="application/json")
+        assert answer.status_code == 200, answer.text
+    assert len({row[2] for row in settings(sessions)}) == 1
+    assert answer.get_json()["overrides"] == {
+        "123": {"window": 60, "threshold": "1.00"},
+        "1100": {"threshold": "50.00"},
+    }
+
+
+REFUSED_CHANGES = {
+    '{"risk": "medium"}': ["/risk"],
+    '{"risk": null}': ["/risk"],
+    '{"overrides": null}': ["/overrides"],
+    '{"overrides": []}': ["/overrides"],
+    '{"overrides": {"7": {}}}': ["/overrides/7"],
+    '{"overrides": {"01100": {}}}': ["/overrides/01100"],
+    '{"overrides": {"of_1100": {}}}': ["/overrides/of_1100"],
+    '{"overrides": {"1100": null}}': ["/overrides/1100"],
+    '{"overrides": {"1100": "50.00"}}': ["/overrides/1100"],
+    '{"overrides": {"1100": {"window": 30}}}': ["/overrides/1100/window"],
+    '{"overrides": {"1100": {"threshold": null}}}': ["/overrides/1100/threshold"],
+    '{"overrides": {"1100": {"threshold": "-1"}}}': ["/overrides/1100/threshold"],
+    '{"overrides": {"123": {"window": 3601}}}': ["/overrides/123/window"],
+    '{"overrides": {"123": {"window": 30.0}}}': ["/overrides/123/window"],
+    '{"overrides": {"30": {"count": 0}}}': ["/overrides/30/count"],
+    '{"note": 1, "author": ""}': ["/author", "/note"],
+    '{"risk": "x", "overrides": {"1100": {"a": 1, "threshold": "x"}, "9": 1}, "note": []}': [
+        "/note",
+        "/overrides/1100/a",
+        "/overrides/1100/threshold",
+        "/overrides/9",
+        "/risk",
+    ],
+}
+
+
+def test_a_refused_change(client, sessions, subtests):
+    """All that is wrong with a change is named at once, and nothing is stored."""
+    client.post("/users", json={"user_id": 1})
+    for body, expected in REFUSED_CHANGES.items():
+        with subtests.test(body=body):
+            assert pointers(client.patch("/users/1", data=body, content_type="application/json")) == expected
+    assert settings(sessions) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_an_unknown_user_is_not_made(client, sessions, method):
+    """A user who does not exist can neither be changed nor asked for rules, and is not made."""
+    path = "/users/7" if method == "PATCH" else "/users/7/rules"
+    assert problem(client.open(path, method=method, json={}), 404)["type"] == "urn:problem:unknown-user"
+    assert counts(sessions) == NOTHING
+
+
+def test_a_change_holds_from_the_next_event_on(make_client):
+    """A rating and overrides hold for the user's next event, in every application, and for no other user's."""
+    first, second = make_client(), make_client()
+    first.post("/users", json={"user_id": 1})
+    assert codes(second, type="withdraw", amount="60.00") == []
+    patch(first, overrides={"1100": {"threshold": "50.00"}})
+    assert codes(second, type="withdraw", amount="60.00", time=11) == [1100]
+    assert codes(second, type="withdraw", amount="60.00", user_id=2) == []
+    patch(second, overrides={}, risk="high")
+    assert codes(first, type="withdraw", amount="50.01", time=9999) == [1100, 30]
+
+
+def test_overrides_that_look_further_back_than_the_rules(make_client):
+    """Overrides count what lies further back than any rule looks for other users."""
+    client = make_client()
+    for user_id in (1, 2):
+        codes(client, user_id=user_id, amount="150.00", time=0)
+        for time in (10, 20, 30, 40):
+            codes(client, user_id=user_id, type="withdraw" if time == 20 else "deposit", amount="1.00", time=time)
+    patch(client, overrides={"123": {"window": 3000}, "30": {"count": 5}, "300": {"count": 5}})
+    later = an_event(amount="100.00", time=2000)
+    answer = client.post("/events", json=[later, later | {"user_id": 2}])
+    assert [one["alert_codes"] for one in answer.get_json()["results"]] == [[123], []]
+    assert client.get("/alerts/1-6-123").get_json()["evidence"]["actions"] == [1, 2, 4, 5, 6]
+    assert [codes(client, type="withdraw", amount="1.00", time=2001 + at) for at in range(5)] == [[]] * 4 + [[30]]
+
+
+def test_overrides_and_late_events(client):
+    """A late event far back changes what an override makes the later action look at."""
+    codes(client, amount="120.00", time=2000)
+    patch(client, overrides={"123": {"window": 3000}})
+    codes(client, amount="150.00", time=8000)
+    codes(client, amount="100.00", time=5500)
+    assert [alert["id"] for alert in client.get("/alerts").get_json()["alerts"]] == ["1-2-123"]
+
+
+def test_tags_of_a_user(client):
+    """A user is read with an ETag: 304 while nothing has changed, 412 for a change that was made without the last."""
+    client.post("/users", json={"user_id": 1})
+    tag = client.get("/users/1").headers["ETag"]
+    assert client.get("/users/1", headers={"If-None-Match": tag}).status_code == 304
+    codes(client)
+    assert client.get("/users/1", headers={"If-None-Match": tag}).get_json()["balance"] == "42.00"
+    patch(client, {"If-Match": tag}, risk="low")
+    document = problem(client.patch("/users/1", json={"risk": "high"}, headers={"If-Match": tag}), 412)
+    assert document["type"] == "urn:problem:changed"
+    assert client.get("/users/1").get_json()["risk"] == "low"
+
+
+def test_of_two_who_change_a_user_one_wins(make_client, sessions):
+    """Of changes at once by callers who have read the same, exactly one succeeds; without a tag all do."""
+    clients = [make_client() for _ in range(4)]
+    clients[0].post("/users", json={"user_id": 1})
+    tag = clients[0].get("/users/1").headers["ETag"]
+
+    def at_once(headers):
+        def change(client):
+            return client.patch("/users/1", json={"risk": "high"}, headers=headers).status_code
+
+        with ThreadPoolExecutor(len(clients)) as threads:
+            return sorted(threads.map(change, clients))
+
+    assert at_once({"If-Match": tag}) == [200, 412, 412, 412]
+    assert at_once({}) == [200] * 4
+    assert [row[0] for row in settings(sessions)] == [1, 2, 3, 4, 5]
+
+
+def test_the_rules_of_a_user(client):
+    """All rules are listed as they judge the user, those that are off too, in the order of the registry."""
+    client.post("/users", json={"user_id": 1, "risk": "high"})
+    client.put("/rules/123", json={"status": "shadow", "by_risk": {"high": {"window": 60}}})
+    patch(client, overrides={"30": {"count": 4}})
+    found = client.get("/users/1/rules").get_json()
+    assert (found["user_id"], found["risk"]) == (1, "high")
+    assert [rule["code"] for rule in found["rules"]] == [
+        rule["code"] for rule in client.get("/rules").get_json()["rules"]
+    ]
+    shown = {rule["code"]: rule for rule in found["rules"]}
+    assert shown[30] == {
+        "code": 30,
+        "title": "4 withdrawals in a row",
+        "status": "active",
+        "version": 1,
+        "parameters": {"count": {"value": 4, "origin": "override"}},
+    }
+    assert shown[123] == {
+        "code": 123,
+        "title": "Deposits over 100.00 in 60 s",
+        "status": "shadow",
+        "version": 2,
+        "parameters": {
+            "threshold": {"value": "100.00", "origin": "risk"},
+            "window": {"value": 60, "origin": "by_risk"},
+        },
+    }
+    assert (shown[500]["status"], shown[500]["parameters"]["count"]) == ("off", {"value": 5, "origin": "default"})

@@ -15,7 +15,7 @@ from rules.engine import Policy, RuleEngine, Verdict
 from rules.registry import REGISTRY
 from tests.unit.rules.timeline import events
 
-TABLES = ["alembic_version", "alerts", "rule_versions", "user_actions", "user_settings", "users"]
+TABLES = ["alembic_version", "alerts", "backtests", "rule_versions", "user_actions", "user_settings", "users"]
 
 
 @contextmanager

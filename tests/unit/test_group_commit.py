@@ -1,14 +1,18 @@
 """Group commit: who leads, what a batch holds, and what becomes of the others when one fails."""
 
+import asyncio
+import gc
 import threading
-from collections.abc import Callable, Sequence
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 
 from rules.engine import Outcome, Refusal, Verdict
-from rules.group_commit import GroupCommit
+from rules.group_commit import Broken, EachAlone, GroupCommit
 from rules.model import Event
 
 PATIENCE = 30  # seconds
@@ -65,7 +69,7 @@ class Line:
 
 
 def test_a_lone_event_is_a_batch_of_one() -> None:
-    """A request that meets no other is processed at once, by its own thread."""
+    """An event that meets no other is processed at once."""
     store = Store()
     assert GroupCommit(store.process, 256, lambda *_: True).submit(event(7)) == Verdict(7, (7,))
     assert store.batches == [[7]]
@@ -124,11 +128,12 @@ def test_an_event_alone_is_not_tried_twice() -> None:
     assert store.batches == [[1]]
 
 
-def test_a_leader_that_dies_leaves_the_line_led() -> None:
-    """When a leader's thread ends in the middle of a batch, that batch fails, and the line goes on."""
+def test_a_batch_that_would_end_its_thread_leaves_the_line_led() -> None:
+    """What ends threads fails the batch in which it happens, and nothing else; the line goes on."""
     store = Store(lambda users: SystemExit(1) if users == [1] else None)
     found = Line(store).run([1, 2, 3])
-    assert isinstance(found[0].exception(), SystemExit)
+    assert isinstance(found[0].exception(), Broken)
+    assert isinstance(found[0].exception().__cause__, SystemExit)
     assert [future.result() for future in found[1:]] == [Verdict(2, (2,)), Verdict(3, (3,))]
 
 
@@ -146,5 +151,230 @@ def test_many_threads_and_none_is_lost() -> None:
     with ThreadPoolExecutor(32) as pool:
         found = list(pool.map(lambda user: group.submit(event(user)), range(100, 3100)))
     assert found == [Verdict(user, (user,)) for user in range(100, 3100)]
+    assert sorted(user for batch in store.batches for user in batch) == list(range(100, 3100))
+    assert max(map(len, store.batches)) <= 16
+
+
+# Coroutines
+
+
+class Soon:
+    """Coroutines that submit one event each, so that the line forms behind a first batch that is held."""
+
+    def __init__(self, store: Store, maximum: int = 256, alone: bool = True) -> None:
+        self.store = store
+        self.group = GroupCommit(store.process, maximum, lambda error, event: alone, threads=8)
+
+    async def begin(self, users: Sequence[int]) -> list[asyncio.Task[Outcome]]:
+        """Submit the first user's event, and the others' while that one's batch is under way, which is held."""
+        self.store.open.clear()
+        first = asyncio.create_task(self.group.submit_soon(event(users[0])))
+        await reached(self.store.busy.is_set)
+        others = [asyncio.create_task(self.group.submit_soon(event(user))) for user in users[1:]]
+        await reached(lambda: len(self.group._line) == len(others))
+        return [first, *others]
+
+    def run(self, users: Sequence[int]) -> list[Outcome | BaseException]:
+        """The same, then let go, and what became of each."""
+
+        async def all_of() -> list[Outcome | BaseException]:
+            tasks = await self.begin(users)
+            self.store.open.set()
+            return await settled(tasks)
+
+        return asyncio.run(all_of())
+
+
+async def reached(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.001)
+
+
+async def settled(waiting: Sequence[Awaitable[Outcome]]) -> list[Outcome | BaseException]:
+    """What became of each: its outcome or its error."""
+    return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), PATIENCE)
+
+
+def test_a_lone_coroutine_is_a_batch_of_one() -> None:
+    """A coroutine that meets nobody is served at once, again and again."""
+    store = Store()
+    group = GroupCommit(store.process, 256, lambda *_: True)
+
+    async def two() -> list[Outcome]:
+        return [await group.submit_soon(event(user)) for user in (7, 8)]
+
+    assert asyncio.run(two()) == [Verdict(7, (7,)), Verdict(8, (8,))]
+    assert store.batches == [[7], [8]]
+
+
+def test_coroutines_line_up_in_order_in_batches_of_the_maximum() -> None:
+    """What arrives during a batch is the next ones, in order, none larger than the maximum; each gets its own."""
+    store = Store()
+    found = Soon(store, maximum=3).run([1, 2, 13, 4, 5, 6])
+    assert store.batches == [[1], [2, 13, 4], [5, 6]]
+    assert found[2] == Refusal("overdraft", "13")
+    assert [found[at] for at in (0, 1, 3, 4, 5)] == [Verdict(user, (user,)) for user in (1, 2, 4, 5, 6)]
+
+
+def test_the_loop_goes_on_while_events_are_tried_alone() -> None:
+    """Second tries are made side by side, and hold up neither each other nor the event loop."""
+
+    def fail(users: list[int]) -> BaseException | None:
+        if users == [2, 3]:
+            store.open.clear()  # from here on each is held
+        return ValueError("three") if 3 in users else None
+
+    store = Store(fail)
+    line = Soon(store)
+
+    async def all_of() -> list[Outcome | BaseException]:
+        tasks = await line.begin([1, 2, 3])
+        store.open.set()
+        await reached(lambda: len(store.batches) == 4)
+        assert not any(task.done() for task in tasks[1:])
+        store.open.set()
+        return await settled(tasks)
+
+    found = asyncio.run(all_of())
+    assert store.batches[:2] == [[1], [2, 3]]
+    assert sorted(store.batches[2:]) == [[2], [3]]
+    assert [type(one) for one in found] == [Verdict, Verdict, ValueError]
+
+
+def test_coroutines_get_the_error_where_a_second_try_is_not_safe() -> None:
+    """Where a second try could store twice, or cannot help, everyone of the batch gets the error."""
+    store = Store(lambda users: ValueError("away") if len(users) > 1 else None)
+    found = Soon(store, alone=False).run([1, 2, 3])
+    assert store.batches == [[1], [2, 3]]
+    assert [str(one) for one in found[1:]] == ["away", "away"]
+
+
+def test_a_coroutine_is_never_ended_by_what_ends_threads() -> None:
+    """SystemExit in a batch would end the event loop if it were raised there: it comes as an error of that batch."""
+    store = Store(lambda users: SystemExit(1) if users == [1] else None)
+    found = Soon(store).run([1, 2, 3])
+    assert isinstance(found[0], Broken)
+    assert found[1:] == [Verdict(2, (2,)), Verdict(3, (3,))]
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_caller_who_has_gone_leaves_the_others_alone(gone: int) -> None:
+    """A cancelled coroutine, in the batch under way or in the line, changes nothing for the others."""
+    store = Store()
+    line = Soon(store)
+
+    async def all_of() -> list[Outcome | BaseException]:
+        tasks = await line.begin([1, 2, 3])
+        tasks[gone].cancel()
+        await asyncio.sleep(0)
+        store.open.set()
+        return await settled(tasks)
+
+    found = asyncio.run(all_of())
+    assert isinstance(found.pop(gone), asyncio.CancelledError)
+    assert found == [Verdict(user, (user,)) for user in (1, 2, 3) if user != gone + 1]
+    assert store.batches == [[1], [2, 3]]
+
+
+def test_a_loop_that_ends_while_its_events_wait() -> None:
+    """When an event loop is closed over events in line, they are stored, and the line goes on for others."""
+    store = Store()
+    line = Soon(store)
+    asyncio.run(line.begin([1, 2]))  # cancels both, and closes the loop
+    store.open.set()
+    assert line.group.submit(event(3)) == Verdict(3, (3,))
+    assert store.batches[0] == [1]
+    assert [user for batch in store.batches for user in batch] == [1, 2, 3]
+
+
+def test_threads_and_coroutines_stand_in_one_line() -> None:
+    """Whoever waits, and however, is in the same batch."""
+    store = Store()
+    line = Soon(store)
+
+    async def all_of() -> list[Outcome | BaseException]:
+        tasks = await line.begin([1, 2])
+        thread = asyncio.create_task(asyncio.to_thread(line.group.submit, event(3)))
+        await reached(lambda: len(line.group._line) == 2)
+        store.open.set()
+        return await settled([*tasks, thread])
+
+    assert asyncio.run(all_of()) == [Verdict(user, (user,)) for user in (1, 2, 3)]
+    assert store.batches == [[1], [2, 3]]
+
+
+def test_where_no_thread_can_be_started_everyone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit of threads, or while the process ends, an event is an error and not a wait without end."""
+    store = Store()
+    group = GroupCommit(store.process, 256, lambda *_: True)
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="new thread"):
+            group.submit(event(1))
+        with pytest.raises(RuntimeError, match="new thread"):
+            asyncio.run(group.submit_soon(event(2)))
+    assert group.submit(event(3)) == Verdict(3, (3,))
+    assert store.batches == [[3]]
+
+
+def test_a_leader_that_has_died_is_replaced() -> None:
+    """A thread that is gone, as none should be, is started anew for the next event."""
+    store = Store()
+    group = GroupCommit(store.process, 256, lambda *_: True)
+    assert group.submit(event(1)) == Verdict(1, (1,))
+    group._leader._orders.put(None)
+    thread = group._leader._thread
+    assert thread is not None
+    thread.join(PATIENCE)
+    assert group.submit(event(2)) == Verdict(2, (2,))
+
+
+def test_the_thread_ends_with_the_line() -> None:
+    """A line that nobody needs any more is freed, and its thread ends."""
+    group = GroupCommit(Store().process, 256, lambda *_: True)
+    group.submit(event(1))
+    thread, gone = group._leader._thread, weakref.ref(group)
+    assert thread is not None
+    del group
+    thread.join(PATIENCE)
+    gc.collect()
+    assert (gone(), thread.is_alive()) == (None, False)
+
+
+def test_each_alone() -> None:
+    """Without group commit each event is a batch of one, for threads and coroutines; the loop goes on meanwhile."""
+    store = Store()
+    each = EachAlone(store.process, 2)
+
+    async def all_of() -> list[Outcome | BaseException]:
+        store.open.clear()
+        tasks = [asyncio.create_task(each.submit_soon(event(user))) for user in (1, 2, 3)]
+        await reached(lambda: len(store.batches) == 2)
+        await asyncio.sleep(0.05)
+        assert len(store.batches) == 2  # no more threads than that
+        store.open.set()
+        return await settled(tasks)
+
+    assert asyncio.run(all_of()) == [Verdict(user, (user,)) for user in (1, 2, 3)]
+    assert each.submit(event(4)) == Verdict(4, (4,))
+    assert sorted(store.batches) == [[1], [2], [3], [4]]
+
+
+def test_many_coroutines_and_none_is_lost() -> None:
+    """Under a storm of coroutines every event is processed once, and every one gets its own outcome."""
+    store = Store()
+    group = GroupCommit(store.process, 16, lambda *_: True)
+
+    async def storm() -> list[Outcome | BaseException]:
+        return await settled([group.submit_soon(event(user)) for user in range(100, 3100)])
+
+    assert asyncio.run(storm()) == [Verdict(user, (user,)) for user in range(100, 3100)]
     assert sorted(user for batch in store.batches for user in batch) == list(range(100, 3100))
     assert max(map(len, store.batches)) <= 16

@@ -1,0 +1,172 @@
+"""Requests and answers about backtests. What a rule's parameters take follows from its declaration."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from routes.json_body import Number
+from routes.rule_schemas import CHANGES, PARAMETERS, GroupsRequest, ParametersRequest, WrittenAnswer, _left_out
+from routes.schemas import (
+    MAX_ID,
+    AlertId,
+    Code,
+    EvidenceAnswer,
+    Id,
+    MoneyText,
+    Page,
+    Request,
+    Seconds,
+    _cursor,
+    _optional,
+)
+from rules.base import Parameter, Rule
+from rules.model import LAST_TIME, Risk, Value
+from rules.registry import REGISTRY
+from rules.trials import MOST_STEPS, parameter_of, read_step, steps
+
+# What is asked for
+
+_VALUE_SCHEMA: JsonDict = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,2})?$"},
+        {"type": "number", "minimum": 0, "maximum": 999999999999.99, "multipleOf": 0.01},
+    ]
+}
+
+
+class RuleTrial(Request):
+    """How to try a rule, whichever it is."""
+
+    parameters: ParametersRequest | None = None
+    by_risk: GroupsRequest | None = None
+
+
+def _trial(rule: Rule) -> type[RuleTrial]:
+    fields: dict[str, Any] = {
+        "parameters": _left_out(PARAMETERS[rule.code]),
+        "by_risk": _left_out(CHANGES[rule.code].model_fields["by_risk"].annotation),  # type: ignore[arg-type]
+    }
+    doc = f"How to try rule {rule.code}. What is left out is as it is set now; `by_risk` replaces all that there is."
+    return create_model(f"Trial{rule.code}", __base__=RuleTrial, __doc__=doc, **fields)
+
+
+TRIALS = {code: _trial(rule) for code, rule in REGISTRY.items()}
+
+
+class Trials(Request):
+    """The rules to try, by code; each is judged as if it were active."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
+
+    def given(self) -> dict[int, RuleTrial]:
+        """Those that were told, by code."""
+        trials = {int(field.alias or 0): getattr(self, name) for name, field in type(self).model_fields.items()}
+        return {code: trial for code, trial in trials.items() if trial is not None}
+
+    @model_validator(mode="after")
+    def _some(self) -> "Trials":
+        if not self.model_fields_set:
+            raise PydanticCustomError("rules", "must name a rule")
+        return self
+
+
+TrialsRequest: type[Trials] = create_model(
+    "TrialsRequest",
+    __base__=Trials,
+    __doc__=Trials.__doc__,
+    **{f"of_{code}": _left_out(model, alias=str(code)) for code, model in TRIALS.items()},
+)
+
+
+def _swept(info: ValidationInfo) -> Parameter | None:
+    # None: the rule or the parameter is bad, which is said there.
+    try:
+        return parameter_of(info.data["rule"], info.data["parameter"])
+    except KeyError:
+        return None
+
+
+def _plain(raw: object) -> object:
+    return raw.text if isinstance(raw, Number) else raw  # a number counts as it was written
+
+
+def _value(raw: object, info: ValidationInfo) -> object:
+    return _read(raw, info, Parameter.read)
+
+
+def _step(raw: object, info: ValidationInfo) -> object:
+    return _read(raw, info, read_step)
+
+
+def _read(raw: object, info: ValidationInfo, how: Any) -> object:
+    parameter = _swept(info)
+    try:
+        return None if parameter is None else how(parameter, _plain(raw))
+    except ValueError as error:
+        raise PydanticCustomError("parameter", "{problem}", {"problem": str(error)}) from None
+
+
+def _parameter_name(name: str, info: ValidationInfo) -> str:
+    if "rule" in info.data:
+        try:
+            parameter_of(info.data["rule"], name)
+        except ValueError as error:
+            raise PydanticCustomError("parameter", "{problem}", {"problem": str(error)}) from None
+    return name
+
+
+def _known_rule(code: int) -> int:
+    if code not in REGISTRY:
+        raise PydanticCustomError("rule", "must be the code of a rule")
+    return code
+
+
+_Value = Annotated[object, BeforeValidator(_value), WithJsonSchema(_VALUE_SCHEMA)]
+_Step = Annotated[object, BeforeValidator(_step), WithJsonSchema(_VALUE_SCHEMA)]
+
+
+class SweepRequest(Request):
+    """A parameter and the values that it is to have in turn: all of `values`, or from `from` to `to` by `step`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["values"]}, {"required": ["from", "to", "step"]}],
+        }
+    )
+
+    rule: Annotated[int, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(REGISTRY)})]
+    parameter: Annotated[str, AfterValidator(_parameter_name)]
+    first: Annotated[_Value, _optional("The first value.")] = Field(None, alias="from")
+    last: Annotated[_Value, _optional("No value is beyond this one, which may be the smaller one.")] = Field(
+        None, alias="to"
+    )
+    step: Annotated[_Step, _optional("How far the values are apart.")] = None
+    values: Annotated[list[_Value], Field(min_length=1, max_length=MOST_STEPS), _optional()] = []
+
+    def given(self) -> tuple[Value, ...]:
+        """The values in turn. Raises ValueError where they are too many."""
+        return steps(self.first, self.last, self.step) if self.first is not None else tuple(self.values)  # type: ignore[arg-type]
+
+    @model_validator(mode="after")
+    def _either(self) -> "SweepRequest":
+        bounds = {"first", "last", "step"} & self.model_fields_set
+        if len(bounds) not in (0, 3) or bool(bounds) == ("values" in self.model_fields_set):
+            raise PydanticCustomError("sweep", "must have either values, or from, to and step")
+        try:
+            self.given()
+        except ValueError as error:
+            raise PydanticCustomError("sweep", "{problem}", {"problem": str(error)}) from None
+        return self

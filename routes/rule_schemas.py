@@ -1,0 +1,320 @@
+"""Requests and answers about what rules are set to. What a rule's parameters take follows from its declaration."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Union
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from routes.json_body import Number
+from routes.schemas import Code, Id, MoneyText, Name, Page, Request, _cursor, _optional
+from rules.base import Origin, Parameter, Rule, Status, Unit
+from rules.book import written_values
+from rules.model import RISKS, ActionType, Risk, Value
+from rules.registry import REGISTRY
+
+Written = dict[str, str | int]  # values of parameters in their JSON form
+
+_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,2})?$"
+
+Author = Annotated[Name | None, Field(description="Who wants it so.")]
+Note = Annotated[
+    Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")] | None, Field(description="Why it is wanted so.")
+]
+
+
+# What is asked for
+
+
+class ParametersRequest(Request):
+    """Values of parameters; those that are left out are not told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def given(self) -> Written:
+        """The values that were told, in their JSON form."""
+        values: dict[str, Value] = {name: getattr(self, name) for name in self.model_fields_set}
+        return written_values(dict(sorted(values.items())))
+
+
+class GroupsRequest(Request):
+    """Values of parameters under a name each, which is a rating or a rule's code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def given(self) -> dict[str, Written]:
+        """The values that were told, by that name; what tells none is left out."""
+        groups = ((field.alias or name, getattr(self, name)) for name, field in type(self).model_fields.items())
+        return {name: told for name, group in groups if group is not None and (told := group.given())}
+
+
+def _read(parameter: Parameter) -> Any:
+    def read(raw: object) -> Value:
+        try:
+            # A number counts as it was written.
+            return parameter.read(raw.text if isinstance(raw, Number) and parameter.is_decimal else raw)
+        except ValueError as error:
+            raise PydanticCustomError("parameter", "{problem}", {"problem": str(error)}) from None
+
+    return BeforeValidator(read)
+
+
+def _schema(parameter: Parameter) -> JsonDict:
+    least, most, default = (written_values({"": v})[""] for v in (parameter.least, parameter.most, parameter.default))
+    # No keyword "default": tools fill it in, and what is left out here is not set to it.
+    described: JsonDict = {"description": f"{parameter.why} {least} to {most}; as declared {default}."}
+    if parameter.is_decimal:
+        number: JsonDict = {"type": "number", "minimum": float(least), "maximum": float(most), "multipleOf": 0.01}
+        return described | {"anyOf": [{"type": "string", "pattern": _PATTERN}, number]}
+    return described | {"type": "integer", "minimum": least, "maximum": most}
+
+
+def _object(value: object) -> object:
+    if not isinstance(value, dict):
+        raise PydanticCustomError("object", "must be an object")
+    return value
+
+
+def _left_out(model: type[BaseModel], alias: str | None = None) -> Any:
+    # None stands for "not told": it is no value that a caller may send, so it is kept from the schema.
+    return Annotated[model, BeforeValidator(_object), _optional()], Field(default=None, alias=alias)
+
+
+def _parameters(rule: Rule) -> type[ParametersRequest]:
+    fields: dict[str, Any] = {
+        one.name: (Annotated[object, _read(one), WithJsonSchema(_schema(one)), _optional()], None)
+        for one in rule.declared
+    }
+    doc = f"Parameters of rule {rule.code}."
+    return create_model(f"Parameters{rule.code}", __base__=ParametersRequest, __doc__=doc, **fields)
+
+
+def _by_risk(rule: Rule) -> type[GroupsRequest]:
+    fields: dict[str, Any] = {risk: _left_out(PARAMETERS[rule.code]) for risk in RISKS}
+    doc = f"Parameters of rule {rule.code} that differ for users of a rating."
+    return create_model(f"ByRisk{rule.code}", __base__=GroupsRequest, __doc__=doc, **fields)
+
+
+PARAMETERS: Mapping[int, type[ParametersRequest]] = {code: _parameters(rule) for code, rule in REGISTRY.items()}
+
+
+class RuleChange(Request):
+    """What to set a rule to, whichever it is."""
+
+    status: Annotated[
+        Status, _optional("active: alerts and is answered. shadow: alerts are stored apart. off: judges nothing.")
+    ] = "off"
+    parameters: ParametersRequest | None = None
+    by_risk: GroupsRequest | None = None
+    note: Note = None
+    author: Author = None
+
+
+def _change(rule: Rule) -> type[RuleChange]:
+    shown = written_values(rule.defaults())
+    fields: dict[str, Any] = {"parameters": _left_out(PARAMETERS[rule.code]), "by_risk": _left_out(_by_risk(rule))}
+    return create_model(
+        f"Rule{rule.code}Request",
+        __base__=RuleChange,
+        __doc__=f"What to set rule {rule.code} to ({rule.title.format_map(shown)}, as declared).",
+        **fields,
+    )
+
+
+CHANGES: Mapping[int, type[RuleChange]] = {code: _change(rule) for code, rule in REGISTRY.items()}
+
+_ANY_CHANGE: Any = Union[tuple(CHANGES.values())]  # noqa: UP007
+_SET: JsonDict = {"status": "active", "parameters": {"threshold": "150.00"}, "note": "Too quiet.", "author": "Ada"}
+
+RuleRequest: type[BaseModel] = create_model(
+    "RuleRequest",
+    __base__=RootModel,
+    __doc__="What to set a rule to: its own kind of request. What is left out stays as it is.",
+    root=(_ANY_CHANGE, Field(json_schema_extra={"examples": [_SET]})),
+)
+
+OverridesRequest: type[GroupsRequest] = create_model(
+    "OverridesRequest",
+    __base__=GroupsRequest,
+    __doc__="All parameters that differ for one user, by the code of their rule; there may be none.",
+    **{f"of_{code}": _left_out(model, alias=str(code)) for code, model in PARAMETERS.items()},
+)
+
+
+class UserChange(Request):
+    """What to change about how a user is judged. What is left out stays as it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "note": "Watched.", "author": "Ada"}
+            ]
+        }
+    )
+
+    risk: Annotated[Risk, _optional()] = "normal"
+    overrides: GroupsRequest | None = None
+    note: Note = None
+    author: Author = None
+
+
+UserChangeRequest: type[UserChange] = create_model(
+    "UserChangeRequest", __base__=UserChange, __doc__=UserChange.__doc__, overrides=_left_out(OverridesRequest)
+)
+
+
+class VersionsQuery(Page):
+    """Which part of a rule's versions."""
+
+    cursor: Annotated[str, _cursor(1)] = ""
+
+
+# What is answered
+
+
+WrittenAnswer = dict[str, MoneyText | int]
+
+_TODAY = "2026-01-31T12:00:00.000000Z"
+_SETTING: JsonDict = {
+    "status": "active",
+    "version": 1,
+    "parameters": {"threshold": "100.00"},
+    "by_risk": {},
+    "author": None,
+    "note": None,
+    "created_at": _TODAY,
+}
+_RULE: JsonDict = {
+    "code": 1100,
+    "title": "Withdrawal over 100.00",
+    **_SETTING,
+    "fires_on": "withdraw",
+    "declared": [
+        {
+            "name": "threshold",
+            "unit": "money",
+            "default": "100.00",
+            "least": "0.00",
+            "most": "999999999999.99",
+            "scaled": True,
+            "why": "Larger withdrawals are rare enough to look at each.",
+        }
+    ],
+    "figures": {"alerts": 0, "shadow_alerts": 0, "among": 100_000},
+}
+
+
+class RuleVersionAnswer(BaseModel):
+    """What a rule was set to, by whom and why; author null: it follows from its declaration and the setting RULES."""
+
+    status: Status
+    version: Annotated[Id, Field(description="Counts what the rule was set to, from 1.")]
+    parameters: WrittenAnswer
+    by_risk: Annotated[dict[Risk, WrittenAnswer], Field(description="What differs for users of a rating.")]
+    author: str | None
+    note: str | None
+    created_at: AwareDatetime
+
+
+class RuleVersionsAnswer(BaseModel):
+    """A page of a rule's versions, newest first, and the cursor of the next page (null on the last one)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"versions": [_SETTING], "next": None}]})
+
+    versions: list[RuleVersionAnswer]
+    next: str | None
+
+
+class ParameterAnswer(BaseModel):
+    """A parameter as declared: what it counts, its bounds (both included), and why that default."""
+
+    name: str
+    unit: Unit
+    default: MoneyText | int
+    least: MoneyText | int
+    most: MoneyText | int
+    scaled: Annotated[bool, Field(description="Whether a user's rating scales the value.")]
+    why: str
+
+
+class FiguresAnswer(BaseModel):
+    """How many of the newest `among` alerts of all rules are this rule's and stand."""
+
+    alerts: int
+    shadow_alerts: int
+    among: int
+
+
+class RuleAnswer(RuleVersionAnswer):
+    """A rule as it is set now."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_RULE]})
+
+    code: Code
+    title: str
+    fires_on: Annotated[ActionType | None, Field(description="The type of action that it judges; null: any.")]
+    declared: list[ParameterAnswer]
+    figures: FiguresAnswer
+
+
+class RulesAnswer(BaseModel):
+    """All rules as they are set now, in the order in which an answer to an event lists their codes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rules": [_RULE]}]})
+
+    rules: list[RuleAnswer]
+
+
+class InForceAnswer(BaseModel):
+    """The value of a parameter for one user, and where it comes from."""
+
+    value: MoneyText | int
+    origin: Origin
+
+
+class UserRuleAnswer(BaseModel):
+    """A rule as it judges one user."""
+
+    code: Code
+    title: str
+    status: Status
+    version: Id
+    parameters: dict[str, InForceAnswer]
+
+
+class UserRulesAnswer(BaseModel):
+    """All rules as they judge one user."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "user_id": 7,
+                    "risk": "high",
+                    "rules": [
+                        {
+                            "code": 1100,
+                            "title": "Withdrawal over 50.00",
+                            "status": "active",
+                            "version": 1,
+                            "parameters": {"threshold": {"value": "50.00", "origin": "risk"}},
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    user_id: Id
+    risk: Risk
+    rules: list[UserRuleAnswer]

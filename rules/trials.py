@@ -1,0 +1,195 @@
+"""What a backtest is asked and what it tells, as plain JSON data: the same for the command and the API."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from rules.backtest import DAY, Figures, Outcome, Sample, Trial
+from rules.base import CENT, Parameter, RuleVersion
+from rules.book import read_values, written_values
+from rules.model import Value
+from rules.registry import REGISTRY
+
+MOST_STEPS = 200  # of a sweep: each of them judges all there is once more
+
+
+class Sweep(NamedTuple):
+    """The values that a parameter of one of the rules is to have in turn."""
+
+    code: int
+    parameter: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a backtest is asked: what if these had been the rules from `start` to `end` (seconds, both included)?
+
+    With a sweep also which of its values would have raised at most so many alerts a day.
+    """
+
+    versions: tuple[RuleVersion, ...]
+    start: int
+    end: int
+    sweep: Sweep | None = None
+    at_most: int | None = None
+
+    @property
+    def trial(self) -> Trial:
+        """What has to be judged for the answer."""
+        return Trial(self.versions, self._steps(self.sweep) if self.sweep else (), self.start, self.end)
+
+    def nothing(self) -> Outcome:
+        """What is found where there are no actions."""
+        return Outcome(now=[Figures() for _ in range(1 + len(self.trial.sweep))])
+
+    def _steps(self, sweep: Sweep) -> tuple[RuleVersion, ...]:
+        (swept,) = (version for version in self.versions if version.rule.code == sweep.code)
+        return tuple(replace(swept, parameters={**swept.parameters, sweep.parameter: value}) for value in sweep.values)
+
+    def written(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        written: dict[str, Any] = {
+            "rules": [
+                {
+                    "code": version.rule.code,
+                    "version": version.version,
+                    "parameters": written_values(version.parameters),
+                    "by_risk": {risk: written_values(values) for risk, values in version.by_risk.items() if values},
+                }
+                for version in self.versions
+            ],
+            "from": self.start,
+            "to": self.end,
+        }
+        if self.sweep:
+            values = [_written(value) for value in self.sweep.values]
+            written["sweep"] = {"rule": self.sweep.code, "parameter": self.sweep.parameter, "values": values}
+        if self.at_most is not None:
+            written["at_most_per_day"] = self.at_most
+        return written
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> "Question":
+        """The question that `written` gave."""
+        versions = []
+        for one in written["rules"]:
+            rule = REGISTRY[one["code"]]
+            by_risk = {risk: read_values(rule, values) for risk, values in one["by_risk"].items()}
+            parameters = read_values(rule, one["parameters"])
+            versions.append(RuleVersion(rule, one["version"], "active", parameters, by_risk))
+        sweep = None
+        if swept := written.get("sweep"):
+            parameter = parameter_of(swept["rule"], swept["parameter"])
+            values = tuple(parameter.read(value) for value in swept["values"])
+            sweep = Sweep(swept["rule"], parameter.name, values)
+        return cls(tuple(versions), written["from"], written["to"], sweep, written.get("at_most_per_day"))
+
+
+def tried(
+    present: RuleVersion, parameters: Mapping[str, Value], by_risk: Mapping[str, Mapping[str, Value]] | None = None
+) -> RuleVersion:
+    """A rule as it is set, with other values for some parameters, judged as if it were active.
+
+    `by_risk` replaces what differs by rating; None leaves it.
+    """
+    return replace(
+        present,
+        status="active",
+        parameters={**present.parameters, **parameters},
+        by_risk=present.by_risk if by_risk is None else by_risk,
+    )
+
+
+def parameter_of(code: int, name: str) -> Parameter:
+    """The declared parameter. Raises ValueError with a sentence where the rule has none of that name."""
+    declared = {parameter.name: parameter for parameter in REGISTRY[code].declared}
+    if name not in declared:
+        raise ValueError(f"rule {code} has no such parameter, but {', '.join(declared)}")
+    return declared[name]
+
+
+def read_step(parameter: Parameter, raw: object) -> Value:
+    """How far two values of a sweep of `parameter` are apart. Raises ValueError with a sentence."""
+    return replace(parameter, least=CENT if parameter.is_decimal else 1).read(raw)
+
+
+def steps(first: Value, last: Value, step: Value) -> tuple[Value, ...]:
+    """The values from `first` on, `step` apart and none beyond `last`, which may be the smaller one.
+
+    Raises ValueError with a sentence where they are too many.
+    """
+    count = int(abs(Decimal(last) - Decimal(first)) // Decimal(step)) + 1
+    if count > MOST_STEPS:
+        raise ValueError(f"makes {count:,} values, which are more than {MOST_STEPS}")
+    signed = step if first <= last else -step
+    return tuple(first + signed * number for number in range(count))
+
+
+# What comes out
+
+
+def told(question: Question, outcome: Outcome) -> dict[str, Any]:
+    """What a backtest has found, as JSON data."""
+    now, *swept = outcome.now
+    days = outcome.days
+    told: dict[str, Any] = {
+        "actions": outcome.actions,
+        "users": outcome.users,
+        "from": outcome.first,
+        "to": outcome.last,
+        "days": days,
+        "then": _figures(outcome.then, days) | {"busiest_day": _busiest(outcome.then.days)},
+        "now": _figures(now, days) | {"busiest_day": _busiest(now.days)},
+        "added": now.added,
+        "removed": now.removed,
+        "added_alerts": _samples(outcome.added),
+        "removed_alerts": _samples(outcome.removed),
+    }
+    if question.sweep:
+        told["sweep"] = [
+            {"value": _written(value), **_figures(figures, days), "added": figures.added, "removed": figures.removed}
+            for value, figures in zip(question.sweep.values, swept, strict=True)
+        ]
+        if question.at_most is not None:
+            told["quiet_enough"] = next(
+                (
+                    _written(value)
+                    for value, figures in zip(question.sweep.values, swept, strict=True)
+                    if figures.alerts <= question.at_most * days
+                ),
+                None,
+            )
+    return told
+
+
+def _figures(figures: Figures, days: int) -> dict[str, Any]:
+    return {"alerts": figures.alerts, "users": figures.users, "alerts_per_day": round(figures.alerts / days, 2)}
+
+
+def _busiest(days: Counter[int]) -> dict[str, int] | None:
+    if not days:
+        return None
+    # Of several the first.
+    day, alerts = max(days.items(), key=lambda one: (one[1], -one[0]))
+    return {"from": day * DAY, "to": day * DAY + DAY - 1, "alerts": alerts}
+
+
+def _samples(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": "-".join(map(str, sample.key)),
+            "user_id": sample.key[0],
+            "seq": sample.key[1],
+            "code": sample.key[2],
+            "time": sample.time,
+            "evidence": sample.evidence,
+        }
+        for sample in samples
+    ]
+
+
+def _written(value: Value) -> str | int:
+    return str(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,270 @@
+"""One contract, two ways: the server takes a plain `POST /event` past Flask, and nobody can tell by the answer.
+
+The same requests, plain and odd, go to the Flask application and over a socket to the running service, each with a
+database of its own; answers and stored rows must be the same.
+"""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from database import migrations
+from tests.contract.helpers import JSON, NOTHING, an_event, counts, with_raw, without
+from tests.contract.test_errors import GOOD, LIMIT, MALFORMED, NO_OBJECTS, OTHER_TYPES
+from tests.contract.test_event import ACCEPTED, ALL_BAD, REFUSED
+
+KEY = "Idempotency-Key"
+SHOWN = ("Content-Type", "Allow", "Retry-After", "Idempotent-Replayed", "Content-Length")
+
+
+class Sent(NamedTuple):
+    """A request, as it goes over the wire."""
+
+    body: bytes = GOOD
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", JSON),)
+    method: str = "POST"
+    path: str = "/event"
+    chunked: bool = False
+
+
+class Got(NamedTuple):
+    """An answer, but for its request id; `given` is whether that is the caller's own."""
+
+    status: int
+    headers: dict[str, str | None]
+    body: str
+    given: bool
+
+
+def of_type(content_type: str) -> tuple[tuple[str, str], ...]:
+    return (("Content-Type", content_type),)
+
+
+def keyed(event: dict[str, Any], key: str | None = None) -> Sent:
+    """An event, with that header Idempotency-Key."""
+    return Sent(json.dumps(event).encode(), of_type(JSON) + (((KEY, key),) if key is not None else ()))
+
+
+def bodies() -> Iterator[tuple[str, bytes]]:
+    """Good and bad bodies."""
+    for field, raws in (ACCEPTED | {"refused " + field: raws for field, raws in REFUSED.items()}).items():
+        name = field.removeprefix("refused ")
+        for raw in raws:
+            body = with_raw(name, raw)
+            yield f"{field} {raw[:30]}", body.replace(b'"time": 10, ', b"") if name == "t" else body
+    yield from MALFORMED.items()
+    yield from NO_OBJECTS.items()
+    for name, (event, _) in ALL_BAD.items():
+        yield name, json.dumps(event).encode()
+    for field in an_event():
+        yield f"without {field}", json.dumps(without(an_event(), field)).encode()
+    yield "time and t", json.dumps(an_event(t=10)).encode()
+    yield "the largest", GOOD + b" " * (LIMIT - len(GOOD))
+    yield "too large", GOOD + b" " * (LIMIT + 1 - len(GOOD))
+    yield "far too large", GOOD + b" " * 10 * LIMIT
+
+
+PATHS = ("/event", "/api/events", "/event?x=1", "/event?x=%ff&y=1", "/%65vent", "/event/", "/EVENT")
+WITHDRAWAL = an_event(user_id=2, type="withdraw", amount="150.00")
+
+REQUESTS: dict[str, Sent] = {
+    **{name: Sent(body) for name, body in bodies()},
+    **{
+        f"chunked, {name}": Sent(body, chunked=True)
+        for name, body in [("good", GOOD), ("bad", GOOD[:-1]), ("empty", b""), ("too large", GOOD + b" " * LIMIT)]
+    },
+    # The id of an event.
+    "an id": keyed(WITHDRAWAL | {"event_id": "a"}),
+    "the id again": keyed(WITHDRAWAL | {"event_id": "a"}),
+    "the id again as a header": keyed(WITHDRAWAL, "a"),
+    "the id again in both places": keyed(WITHDRAWAL | {"event_id": "a"}, "a"),
+    "the id again, to the other path": keyed(WITHDRAWAL, "a")._replace(path="/api/events"),
+    "the id with another payload": keyed(WITHDRAWAL | {"amount": "151.00"}, "a"),
+    "two ids that differ": keyed(WITHDRAWAL | {"event_id": "a"}, "b"),
+    "two ids that differ, and no amount": keyed(without(WITHDRAWAL, "amount") | {"event_id": "a"}, "b"),
+    "two ids of which one is bad": keyed(WITHDRAWAL | {"event_id": 5}, "b"),
+    "an id as a header": keyed(WITHDRAWAL, "c"),
+    "an empty id": keyed(WITHDRAWAL, ""),
+    "the longest id": keyed(WITHDRAWAL, "x" * 128),
+    "an id too long": keyed(WITHDRAWAL, "x" * 129),
+    "an id with a tab": keyed(WITHDRAWAL, "a\tb"),
+    "an id in Latin-1": keyed(WITHDRAWAL, "é"),
+    "an id as a header with underscores": Sent(GOOD, (*of_type(JSON), (KEY.replace("-", "_"), "e"))),
+    # The type and the packing of the body.
+    **{f"type {kind!r}": Sent(headers=of_type(kind) if kind is not None else ()) for kind in OTHER_TYPES},
+    **{
+        f"type {kind!r}": Sent(headers=of_type(kind))
+        for kind in (f"{JSON}; charset=utf-8", f"{JSON};charset=utf-8", f"{JSON};charset=latin-1", "Application/JSON")
+    },
+    **{
+        f"coding {coding!r}": Sent(headers=(*of_type(JSON), ("Content-Encoding", coding)))
+        for coding in ("gzip", "identity", "br", "")
+    },
+    # The path and the method.
+    **{
+        f"{method} {path}": Sent(b"" if method in ("GET", "HEAD") else GOOD, method=method, path=path)
+        for path in (
+            "/event",
+            "/api/events",
+            "/event?x=1",
+            "/event?x=%ff&y=1",
+            "/%65vent",
+            "/event/",
+            "/EVENT",
+        )
+        for method in ("POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW")
+    },
+    # The request's id, and headers that mean nothing here.
+    **{
+        f"request id {given!r}": Sent(body, (*of_type(JSON), ("X-Request-ID", given)))
+        for given in ("abc", "A-Z_a.z:0/9+=", "x" * 128, "x" * 129, "", "a b", "é", "<b>", "a,b")
+        for body in (GOOD, b"{}")
+    },
+    "two request ids": Sent(headers=(*of_type(JSON), ("X-Request-ID", "a"), ("X-Request-ID", "b"))),
+    "other headers": Sent(headers=(*of_type(JSON), ("Accept", "text/html"), ("Cookie", "a=b"), ("X-Other", "é"))),
+    "another method in a header": Sent(headers=(*of_type(JSON), ("X-HTTP-Method-Override", "GET"))),
+    "100-continue": Sent(headers=(*of_type(JSON), ("Expect", "100-continue"))),
+}
+
+
+def to_flask(client: Any, sent: Sent) -> Got:
+    """What the Flask application answers."""
+    chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"} if sent.chunked else {}
+    path, _, query = sent.path.partition("?")
+    answer = client.open(
+        path=path,
+        query_string=query,
+        method=sent.method,
+        headers=list(sent.headers),
+        environ_overrides=chunked,
+        **({"input_stream": BytesIO(sent.body)} if sent.chunked else {"data": sent.body}),
+    )
+    return got(sent, answer.status_code, answer.headers, answer.data)
+
+
+def to_service(service: Any, sent: Sent) -> Got:
+    """What the running service answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    with closing(connection):
+        connection.putrequest(sent.method, sent.path, skip_accept_encoding=True)
+        for name, value in sent.headers:
+            connection.putheader(name, value.encode("latin-1"))
+        if sent.chunked:
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders([sent.body] if sent.body else [], encode_chunked=True)
+        else:
+            if sent.body or sent.method == "POST":
+                connection.putheader("Content-Length", str(len(sent.body)))
+            connection.endheaders(sent.body)
+        answer = connection.getresponse()
+        return got(sent, answer.status, answer.headers, answer.read())
+
+
+def got(sent: Sent, status: int, headers: Any, body: bytes) -> Got:
+    """The answer in the form in which two can be compared."""
+    request_id = headers["X-Request-ID"]
+    given = [value for name, value in sent.headers if name == "X-Request-ID"]
+    kept = {name: headers.get(name) for name in SHOWN}
+    if kept["Allow"] is not None:
+        kept["Allow"] = ", ".join(sorted(kept["Allow"].split(", ")))
+    kept["Content-Length"] = str(int(kept["Content-Length"]) - body.count(request_id.encode()) * len(request_id))
+    return Got(status, kept, body.decode().replace(request_id, "…"), request_id in given)
+
+
+def stored(url: str) -> list[Any]:
+    """All rows of all tables, but for the time of the clock."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        rows = [
+            connection.execute(text(f"SELECT to_jsonb(t) - 'created_at' FROM {table} t ORDER BY 1")).scalars().all()
+            for table in ("users", "user_actions", "alerts")
+        ]
+    engine.dispose()
+    return rows
+
+
+@pytest.fixture
+def service_url(empty_database_url: str) -> str:
+    """A second migrated, empty database."""
+    migrations.upgrade(empty_database_url)
+    return empty_database_url
+
+
+def test_one_contract(client, start_service, database_url, service_url, subtests):
+    """Every request is answered alike both ways, and what is stored is the same."""
+    service = start_service(DATABASE_URL=service_url)
+    statuses = set()
+    for name, sent in REQUESTS.items():
+        with subtests.test(name):
+            expected = to_flask(client, sent)
+            statuses.add(expected.status)
+            assert to_service(service, sent) == expected
+    assert statuses == {200, 400, 404, 405, 409, 413, 415}
+    for there, here in zip(stored(service_url), stored(database_url), strict=True):
+        assert [row for row in there if row not in here] == []
+        assert [row for row in here if row not in there] == []
+        assert len(there) == len(here)
+
+
+@pytest.mark.parametrize("policy", ["unknown_users", "overdraft", "out_of_order"])
+def test_one_contract_of_what_a_policy_refuses(make_client, start_service, service_url, policy):
+    """What a setting has refused is answered alike both ways."""
+    client, service = (
+        make_client(**{policy: "reject"}),
+        start_service(DATABASE_URL=service_url, **{policy.upper(): "reject"}),
+    )
+    statuses = []
+    for event in (an_event(), an_event(type="withdraw", amount="99.00"), an_event(time=1)):
+        sent = Sent(json.dumps(event).encode())
+        expected = to_flask(client, sent)
+        statuses.append(expected.status)
+        assert to_service(service, sent) == expected
+    assert (404 if policy == "unknown_users" else 409) in statuses
+
+
+def test_one_contract_while_the_database_is_away(client, start_service, sessions):
+    """A database that cannot be used is answered alike both ways."""
+    service = start_service()
+    with sessions.begin() as session:
+        session.execute(text("ALTER TABLE users RENAME TO gone"))
+    expected = to_flask(client, Sent())
+    assert (expected.status, expected.headers["Retry-After"]) == (503, "1")
+    assert to_service(service, Sent()) == expected
+
+
+def test_one_contract_of_a_defect(client, start_service, sessions):
+    """A defect is answered alike both ways."""
+    service = start_service()
+    with sessions.begin() as session:
+        session.execute(text("ALTER TABLE user_actions ADD CHECK (amount < 1)"))
+    expected = to_flask(client, Sent())
+    assert expected.status == 500
+    assert to_service(service, Sent()) == expected
+
+
+# What the test client of Flask cannot send.
+
+
+@pytest.mark.parametrize("types", [(JSON, JSON), (JSON, "text/plain"), ("text/plain", JSON)])
+def test_two_content_types(start_service, sessions, types):
+    """Two Content-Types are another one than application/json."""
+    sent = Sent(headers=tuple(("Content-Type", kind) for kind in types))
+    assert to_service(start_service(), sent).status == 415
+    assert counts(sessions) == NOTHING
+
+
+def test_a_query_in_other_scripts(start_service):
+    """A query that holds UTF-8 as it is, which it should not, is read all the same."""
+    service = start_service()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as caller, caller.makefile("rb") as answers:
+        caller.sendall("GET /alerts?code=é HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = answers.read().decode()
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert "/code" in answer

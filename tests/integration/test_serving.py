@@ -1,0 +1,213 @@
+"""How the server treats its callers: slow ones, those who hang up, many at once, and those who are there at the end."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+
+import pytest
+import requests
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.service import STOP_SECONDS, Service
+
+StartService = Callable[..., Service]
+Sessions = sessionmaker[Session]
+
+PATIENCE = 30  # seconds
+STOP_SECONDS_OF_WORKERS = 5  # as in app.py
+
+
+def event(user_id: int = 1, **fields: object) -> dict[str, object]:
+    return {"type": "deposit", "amount": "10.00", "user_id": user_id, "time": 0} | fields
+
+
+def post(service: Service, user_id: int = 1, path: str = "/event") -> requests.Response:
+    """Post an event, to /events as the only one of an array."""
+    body = [event(user_id)] if path == "/events" else event(user_id)
+    return requests.post(service.url + path, json=body, timeout=PATIENCE)
+
+
+def caller(service: Service) -> socket.socket:
+    """A connection to the service."""
+    return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE)
+
+
+def head(length: int, path: str = "/event") -> bytes:
+    """The head of a post of so many bytes."""
+    lines = (f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {length}", "", "")
+    return "\r\n".join(lines).encode()
+
+
+def lines(service: Service) -> list[dict[str, object]]:
+    """The log lines of requests for events."""
+    logged = [json.loads(line) for line in service.output().splitlines() if line.startswith("{")]
+    return [line for line in logged if line.get("route") in ("/event", "/events")]
+
+
+def reached(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def actions(sessions: Sessions) -> int:
+    """How many actions are stored."""
+    with sessions() as session:
+        return int(session.execute(text("SELECT count(*) FROM user_actions")).scalar_one())
+
+
+def waiting(sessions: Sessions) -> int:
+    """How many statements wait for a lock."""
+    with sessions() as session:
+        found = session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one()
+    return int(found)
+
+
+BODY = json.dumps(event()).encode()
+
+
+def test_clients_that_stall_hold_nothing_of_post_event(start_service: StartService) -> None:
+    """Any number of callers who stop in the middle of an event leave all threads to others."""
+    service = start_service(WORKERS="1", THREADS="1")
+    with ExitStack() as stack:
+        for _ in range(50):
+            stalled = stack.enter_context(closing(caller(service)))
+            stalled.sendall(head(len(BODY)) + BODY[:10])
+        assert post(service).status_code == 200
+        assert requests.get(f"{service.url}/healthz", timeout=PATIENCE).status_code == 200
+
+
+def test_post_event_does_not_wait_for_threads(start_service: StartService) -> None:
+    """Events are answered while every thread is held by a caller who stops in the middle of something else."""
+    service = start_service(WORKERS="1", THREADS="1")
+
+    def no_thread_is_left() -> bool:
+        try:
+            requests.get(f"{service.url}/healthz", timeout=0.5)
+        except requests.ReadTimeout:
+            return True
+        return False
+
+    with closing(caller(service)) as stalled:
+        stalled.sendall(head(100, "/users") + b"{")
+        reached(no_thread_is_left)
+        assert post(service).status_code == 200
+
+
+def test_a_body_in_pieces(start_service: StartService) -> None:
+    """An event that arrives byte by byte is an event, and the connection serves the next one."""
+    with closing(caller(start_service())) as slow, slow.makefile("rb") as answers:
+        slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(3):
+            slow.sendall(head(len(BODY)))
+            for at in range(len(BODY)):
+                slow.sendall(BODY[at : at + 1])
+                time.sleep(0.001)
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            while answers.readline() != b"\r\n":
+                pass
+            assert json.loads(answers.readline()) == {"alert": False, "alert_codes": [], "user_id": 1}
+
+
+@pytest.mark.parametrize("sent", [0, 10, len(BODY) - 1])
+def test_a_caller_that_hangs_up_in_the_middle(start_service: StartService, sessions: Sessions, sent: int) -> None:
+    """Of an event that breaks off nothing is stored, not even where what came is a whole object; it is logged."""
+    service = start_service()
+    whole = BODY + b" "
+    with closing(caller(service)) as gone:
+        gone.sendall(head(len(whole)) + whole[:sent])
+    reached(lambda: len(lines(service)) == 1)
+    assert lines(service)[0]["status"] == 400
+    assert actions(sessions) == 0
+    assert post(service).status_code == 200
+
+
+def test_a_caller_that_hangs_up_before_the_answer(start_service: StartService, sessions: Sessions) -> None:
+    """An event whose caller has gone while it waited is stored and logged; those beside it are answered."""
+    service = start_service(WORKERS="1")
+    with ThreadPoolExecutor(2) as threads:
+        with sessions.begin() as session:
+            session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
+            first = threads.submit(post, service)
+            reached(lambda: waiting(sessions) == 1)
+            with closing(caller(service)) as gone:
+                gone.sendall(head(len(BODY)) + BODY)
+                time.sleep(0.1)
+            second = threads.submit(post, service)
+            time.sleep(0.1)
+        assert [answer.result(PATIENCE).status_code for answer in (first, second)] == [200, 200]
+    reached(lambda: len(lines(service)) == 3)
+    assert actions(sessions) == 3
+
+
+@pytest.mark.parametrize("path", ["/event", "/events"])
+def test_requests_under_way_are_finished(start_service: StartService, sessions: Sessions, path: str) -> None:
+    """On SIGTERM what is being stored is stored, answered and logged, then the service ends."""
+    service = start_service(WORKERS="1")
+    assert service.process is not None
+    with ThreadPoolExecutor(1) as threads:
+        with sessions.begin() as session:
+            session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
+            answer: Future[requests.Response] = threads.submit(post, service, path=path)
+            reached(lambda: waiting(sessions) == 1)
+            service.process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            assert not answer.done()
+        assert answer.result(PATIENCE).status_code == 200
+    begin = time.monotonic()
+    service.process.wait(STOP_SECONDS)
+    assert time.monotonic() - begin < STOP_SECONDS_OF_WORKERS  # no worker had to be killed
+    assert (actions(sessions), len(lines(service))) == (1, 1)
+
+
+def test_a_line_for_each_of_many(start_service: StartService) -> None:
+    """Under load every request is logged once, with its own id, on a line of its own."""
+    service = start_service()
+
+    def some(part: int) -> None:
+        with requests.Session() as connection:
+            for number in range(25):
+                headers = {"X-Request-ID": f"{part}-{number}"}
+                answer = connection.post(
+                    f"{service.url}/event", json=event(part + 1), headers=headers, timeout=PATIENCE
+                )
+                assert answer.headers["X-Request-ID"] == f"{part}-{number}"
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(some, range(16)))
+    service.stop()
+    assert sorted(str(line["request_id"]) for line in lines(service)) == sorted(
+        f"{part}-{number}" for part in range(16) for number in range(25)
+    )
+
+
+def test_without_group_commit_nobody_waits_for_another(start_service: StartService, sessions: Sessions) -> None:
+    """With GROUP_COMMIT=off an event that waits for its user's row leaves those of others alone."""
+    service = start_service(GROUP_COMMIT="off", WORKERS="1")
+    with ThreadPoolExecutor(1) as threads:
+        with sessions.begin() as session:
+            session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
+            held = threads.submit(post, service)
+            reached(lambda: waiting(sessions) == 1)
+            assert post(service, user_id=2).status_code == 200
+            assert not held.done()
+        assert held.result(PATIENCE).status_code == 200
+
+
+def test_an_event_that_cannot_be_stored_is_not_its_neighbours_trouble(
+    start_service: StartService, sessions: Sessions
+) -> None:
+    """Where a batch fails for one user's sake, the others of the batch are stored, each by itself."""
+    service = start_service(WORKERS="1", DB_TIMEOUT="1")
+    with ThreadPoolExecutor(8) as threads, sessions.begin() as session:
+        session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
+        answers = [threads.submit(post, service, user_id) for user_id in (1, 1, 2, 3, 4)]
+        statuses = sorted(answer.result(PATIENCE).status_code for answer in answers)
+    assert statuses == [200, 200, 200, 503, 503]
