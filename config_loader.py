@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     backend_port: int = Field(5000, ge=1, le=65535)
     # Two processes keep both cores of a small machine busy: Python runs one thread of a process at a time.
     workers: int = Field(2, ge=1, le=64)
-    # Requests that one worker works on at once. Most wait for their batch: more of them make larger batches.
+    # Requests other than POST /event that one worker works on at once; with GROUP_COMMIT=off as many of those too.
     threads: int = Field(32, ge=1, le=256)
     # How long a request waits for a connection, a lock or a statement before it is answered with 503.
     db_timeout: float = Field(5.0, ge=0.1, le=60)

@@ -129,25 +129,15 @@ class Standing(NamedTuple):
     superseded: bool
 
 
-# The statements that judge events are prepared once a connection: planning them costs more than running them. A plan
-# holds for every number of events, because they come as arrays. What belongs together goes to the server in one
-# message, since a round trip costs about as much as a statement; under READ COMMITTED each statement in it still sees
-# what was committed when it began.
-_PREPARE = text("""
-PREPARE count_and_lock (bigint[], bigint[], numeric[], boolean) AS
-INSERT INTO users AS u (user_id, last_seq, net)
-SELECT d.user_id, d.actions, d.net FROM unnest($1, $2, $3) AS d (user_id, actions, net)
-WHERE $4 OR (SELECT true FROM users AS k WHERE k.user_id = d.user_id)
-ORDER BY d.user_id
-ON CONFLICT (user_id) DO UPDATE SET last_seq = u.last_seq + excluded.last_seq, net = u.net + excluded.net;
-
-PREPARE read_history (bigint[], bigint[], text[], bigint[], bigint[], bigint[], bigint[], text[], bigint[], bigint[],
-                      bigint[], text[], bigint[], bigint[], bigint[], text[]) AS
+# The columns of HistoryRow. `read_recent` is what most events need; to start the other parts of `read_history` takes
+# PostgreSQL a third as long again, also where nothing is asked of them.
+_ACTION = "false, a.user_id, a.seq, a.type, a.amount, a.time, NULL, NULL, a.ordinal, a.running_total"
+_RECENT = f"""
 SELECT true, user_id, last_seq, risk, balance, CAST(xmax = 0 AS integer), CAST(overrides AS text),
     CAST(NULL AS integer[]), settings_version, (SELECT CAST(max(number) AS numeric) FROM rule_versions)
 FROM users WHERE user_id = ANY ($1)
 UNION ALL
-SELECT false, a.user_id, a.seq, a.type, a.amount, a.time, NULL, NULL, a.ordinal, a.running_total
+SELECT {_ACTION}
 FROM unnest($2, $3, $4, $5, $6) AS l (user_id, type, after, time, "limit")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
@@ -155,15 +145,35 @@ CROSS JOIN LATERAL (
     ORDER BY x.time DESC, x.seq DESC LIMIT l."limit"
 ) AS a
 UNION ALL
-SELECT false, a.user_id, a.seq, a.type, a.amount, a.time, NULL, NULL, a.ordinal, a.running_total
+SELECT {_ACTION}
 FROM unnest($7, $8, $9, $10) AS w (user_id, type, "start", "end")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
     WHERE x.user_id = w.user_id AND x.type = w.type AND x.time BETWEEN w."start" AND w."end"
     ORDER BY x.time, x.seq
 ) AS a
+"""  # noqa: S608
+
+# The statements that judge events are prepared once a connection: planning them costs more than running them. A plan
+# holds for every number of events, because they come as arrays. What belongs together goes to the server in one
+# message, since a round trip costs about as much as a statement; under READ COMMITTED each statement in it still sees
+# what was committed when it began.
+_PREPARE = text(f"""
+PREPARE count_and_lock (bigint[], bigint[], numeric[], boolean) AS
+INSERT INTO users AS u (user_id, last_seq, net)
+SELECT d.user_id, d.actions, d.net FROM unnest($1, $2, $3) AS d (user_id, actions, net)
+WHERE $4 OR (SELECT true FROM users AS k WHERE k.user_id = d.user_id)
+ORDER BY d.user_id
+ON CONFLICT (user_id) DO UPDATE SET last_seq = u.last_seq + excluded.last_seq, net = u.net + excluded.net;
+
+PREPARE read_recent (bigint[], bigint[], text[], bigint[], bigint[], bigint[], bigint[], text[], bigint[], bigint[]) AS
+{_RECENT};
+
+PREPARE read_history (bigint[], bigint[], text[], bigint[], bigint[], bigint[], bigint[], text[], bigint[], bigint[],
+                      bigint[], text[], bigint[], bigint[], bigint[], text[]) AS
+{_RECENT}
 UNION ALL
-SELECT false, a.user_id, a.seq, a.type, a.amount, a.time, NULL, NULL, a.ordinal, a.running_total
+SELECT {_ACTION}
 FROM unnest($11, $12, $13, $14) AS f (user_id, type, time, "limit")
 CROSS JOIN LATERAL (
     SELECT * FROM user_actions AS x
@@ -190,8 +200,12 @@ PREPARE insert_alerts (bigint[], bigint[], integer[], bigint[], text[], boolean[
 INSERT INTO alerts (user_id, seq, code, time, evidence, late, superseded, shadow)
 SELECT n.user_id, n.seq, n.code, n.time, CAST(n.evidence AS jsonb), n.late, n.superseded, n.shadow
 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS n (user_id, seq, code, time, evidence, late, superseded, shadow);
-""")
+""")  # noqa: S608
 
+_READ_RECENT = """
+EXECUTE read_recent (%(user_id)s, %(last_user_id)s, %(last_type)s, %(last_after)s, %(last_time)s, %(last_limit)s,
+    %(between_user_id)s, %(between_type)s, %(between_start)s, %(between_end)s)
+"""
 _READ_HISTORY = """
 EXECUTE read_history (%(user_id)s, %(last_user_id)s, %(last_type)s, %(last_after)s, %(last_time)s, %(last_limit)s,
     %(between_user_id)s, %(between_type)s, %(between_start)s, %(between_end)s,
@@ -199,16 +213,17 @@ EXECUTE read_history (%(user_id)s, %(last_user_id)s, %(last_type)s, %(last_after
 """
 # Whoever changes a rule locks the table in EXCLUSIVE mode: he waits for the transactions that judge by the old book,
 # and those that begin meanwhile wait for him. Reading alone would not do: see docs/decisions/rules-as-data.md.
-_BEGIN_LOCK_AND_READ = f"""
+_BEGIN_AND_LOCK = """
 BEGIN;
 LOCK TABLE rule_versions IN ROW SHARE MODE;
 EXECUTE count_and_lock (%(user_id)s, %(actions)s, %(net)s, %(create)s);
-{_READ_HISTORY}
 """
+_BEGIN_LOCK_AND_READ_RECENT = _BEGIN_AND_LOCK + _READ_RECENT
+_BEGIN_LOCK_AND_READ = _BEGIN_AND_LOCK + _READ_HISTORY
 
 
 def begin_lock_and_read(
-    session: Session,
+    connection: Connection,
     deltas: Sequence[Deltas],
     create: bool,
     last: Sequence[LastN],
@@ -222,14 +237,18 @@ def begin_lock_and_read(
     action that any of the requests asks for; some may come more than once. The rules stay as they are until the
     transaction ends.
     """
-    connection = session.connection()
     if not connection.info.get("prepared"):
         connection.execute(_PREPARE)
         connection.info["prepared"] = True
-    values: dict[str, Any] = _columns(Deltas, deltas) | {"create": create} | _requested(last, following, between, keys)
+    values: dict[str, Any] = _columns(Deltas, deltas) | {"create": create}
+    values |= _columns(LastN, last, "last_") | _columns(Between, between, "between_")
+    statement = _BEGIN_LOCK_AND_READ_RECENT
+    if following or keys:
+        statement = _BEGIN_LOCK_AND_READ
+        values |= _columns(NextN, following, "next_") | _columns(EventKey, keys, "event_")
     accounts: list[Account] = []
     history: list[HistoryRow] = []
-    for row in run_directly(connection, _BEGIN_LOCK_AND_READ, values):
+    for row in run_directly(connection, statement, values):
         if row[0]:
             _, user_id, last_seq, risk, balance, is_new, overrides, _, settings, rules = row
             accounts.append(
@@ -241,18 +260,14 @@ def begin_lock_and_read(
 
 
 def read_history(
-    session: Session, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
+    connection: Connection, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
 ) -> list[HistoryRow]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
-    values = _requested(last, following, between, ()) | {"user_id": "{}"}
-    return run_directly(session.connection(), _READ_HISTORY, values)
-
-
-def _requested(
-    last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between], keys: Sequence[EventKey]
-) -> dict[str, str]:
-    values = _columns(LastN, last, "last_") | _columns(NextN, following, "next_")
-    return values | _columns(Between, between, "between_") | _columns(EventKey, keys, "event_")
+    values = (
+        _columns(LastN, last, "last_") | _columns(NextN, following, "next_") | _columns(Between, between, "between_")
+    )
+    values |= {"user_id": "{}", "event_user_id": "{}", "event_event_id": "{}"}
+    return run_directly(connection, _READ_HISTORY, values)
 
 
 _READ_AHEAD = text("""
@@ -294,14 +309,14 @@ FROM ahead AS a
 
 
 def read_ahead(
-    session: Session, following: Sequence[NextN], between: Sequence[Between], until: Sequence[NextN]
+    connection: Connection, following: Sequence[NextN], between: Sequence[Between], until: Sequence[NextN]
 ) -> Sequence[Row[Any]]:
     """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts.
 
     `until` asks for all actions, of either type, up to the `limit`-th of its type after its time.
     """
     values = _columns(NextN, following, "next_") | _columns(Between, between, "between_")
-    return session.execute(_READ_AHEAD, values | _columns(NextN, until, "until_")).all()
+    return connection.execute(_READ_AHEAD, values | _columns(NextN, until, "until_")).all()
 
 
 _USER_SETTINGS = text("""
@@ -310,9 +325,9 @@ WHERE user_id = ANY (CAST(:user_id AS bigint[]))
 """)
 
 
-def user_settings(session: Session, user_ids: Sequence[int]) -> Sequence[Row[Any]]:
+def user_settings(connection: Connection, user_ids: Sequence[int]) -> Sequence[Row[Any]]:
     """All ratings and overrides that these users ever had; before the first, they were rated normal and had none."""
-    return session.execute(_USER_SETTINGS, {"user_id": array(user_ids)}).all()
+    return connection.execute(_USER_SETTINGS, {"user_id": array(user_ids)}).all()
 
 
 _INSERT_ACTIONS = """
@@ -327,18 +342,18 @@ _STORE = f"{_INSERT_ACTIONS} COMMIT"
 _STORE_WITH_ALERTS = f"{_INSERT_ACTIONS} {_INSERT_ALERTS} COMMIT"
 
 
-def store_and_commit(session: Session, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:
+def store_and_commit(connection: Connection, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:
     """Store `actions` and `alerts` and commit the transaction."""
     values = _columns(NewAction, actions)
     if alerts:
-        run_directly(session.connection(), _STORE_WITH_ALERTS, values | _columns(NewAlert, alerts, "alert_"))
+        run_directly(connection, _STORE_WITH_ALERTS, values | _columns(NewAlert, alerts, "alert_"))
     else:
-        run_directly(session.connection(), _STORE, values)
+        run_directly(connection, _STORE, values)
 
 
-def roll_back(session: Session) -> None:
+def roll_back(connection: Connection) -> None:
     """Undo the transaction that `begin_lock_and_read` began."""
-    session.execute(text("ROLLBACK"))
+    connection.execute(text("ROLLBACK"))
 
 
 _SUPERSEDE = text("""
@@ -349,9 +364,9 @@ WHERE l.user_id = s.user_id AND l.seq = s.seq AND l.code = s.code
 """)
 
 
-def supersede(session: Session, alerts: Sequence[Standing]) -> None:
+def supersede(connection: Connection, alerts: Sequence[Standing]) -> None:
     """Mark stored alerts as superseded, or as standing again."""
-    session.execute(_SUPERSEDE, _columns(Standing, alerts))
+    connection.execute(_SUPERSEDE, _columns(Standing, alerts))
 
 
 # One pass over what stands behind the earliest late action of each user and type, however many came late.
@@ -374,9 +389,9 @@ FROM summed AS s WHERE NOT s.is_late AND a.user_id = s.user_id AND a.seq = s.seq
 """)
 
 
-def count_in(session: Session, late: Sequence[LateAction]) -> None:
+def count_in(connection: Connection, late: Sequence[LateAction]) -> None:
     """Add late actions, not stored yet, to the running counts and sums of the stored ones that stand behind them."""
-    session.execute(_COUNT_IN, _columns(LateAction, late))
+    connection.execute(_COUNT_IN, _columns(LateAction, late))
 
 
 _TAKE_BACK = text("""
@@ -388,14 +403,14 @@ WHERE u.user_id = d.user_id
 _FORGET_USERS = text("DELETE FROM users WHERE user_id = ANY (CAST(:user_id AS bigint[]))")
 
 
-def take_back(session: Session, deltas: Sequence[Deltas]) -> None:
+def take_back(connection: Connection, deltas: Sequence[Deltas]) -> None:
     """Undo what was added to users for events that are not stored after all."""
-    session.execute(_TAKE_BACK, _columns(Deltas, deltas))
+    connection.execute(_TAKE_BACK, _columns(Deltas, deltas))
 
 
-def forget_users(session: Session, user_ids: Sequence[int]) -> None:
+def forget_users(connection: Connection, user_ids: Sequence[int]) -> None:
     """Remove users that this transaction made and then stored nothing for."""
-    session.execute(_FORGET_USERS, {"user_id": array(user_ids)})
+    connection.execute(_FORGET_USERS, {"user_id": array(user_ids)})
 
 
 def run_directly(connection: Connection, statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -619,7 +634,7 @@ SELECT number, code, version, status, parameters, by_risk, author FROM rule_vers
 """)
 
 
-def rule_versions(session: Session) -> Sequence[Row[Any]]:
+def rule_versions(session: Session | Connection) -> Sequence[Row[Any]]:
     """All changes of all rules, oldest first."""
     return session.execute(_RULE_VERSIONS).all()
 

@@ -52,8 +52,11 @@ def application(app: Flask, threads: int) -> Application:
             answer = answer_with(await made.submit_soon(event))
         except Exception as error:
             answer = answer_to(error, request_id)
-        finish(made.done, scope["path"], "POST", answer.status, started, request_id)
-        await _send(send, answer, request_id)
+        seconds = time.perf_counter() - started
+        try:
+            await _send(send, answer, request_id)
+        finally:  # the caller need not wait for it
+            finish(made.done, scope["path"], "POST", answer.status, seconds, request_id)
 
     return serve
 

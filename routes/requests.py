@@ -30,9 +30,8 @@ def id_for(given: str) -> str:
     return given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex
 
 
-def finish(done: Done, route: str | None, method: str, status: int, started: float, request_id: str) -> None:
-    """Count and log a request that is about to be answered; `started` is as time.perf_counter() gave it."""
-    seconds = time.perf_counter() - started
+def finish(done: Done, route: str | None, method: str, status: int, seconds: float, request_id: str) -> None:
+    """Count and log a request that has taken so long to answer."""
     done(route, method, status, seconds)
     # Prometheus reads the metrics every few seconds: that is nothing to tell.
     if route != "/metrics":
@@ -49,5 +48,5 @@ def _begin() -> None:
 def _end(done: Done, response: Response) -> Response:
     response.headers[REQUEST_ID] = g.request_id
     route = request.url_rule.rule if request.url_rule else None
-    finish(done, route, request.method, response.status_code, g.started, g.request_id)
+    finish(done, route, request.method, response.status_code, time.perf_counter() - g.started, g.request_id)
     return response

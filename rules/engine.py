@@ -14,6 +14,7 @@ from decimal import Decimal
 from time import perf_counter
 from typing import Literal, NamedTuple, cast
 
+from sqlalchemy import Connection  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import queries  # noqa: TID251
@@ -99,29 +100,29 @@ class RuleEngine:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
 
         With `atomic` one refusal is enough to store none of them: the verdicts beside it say what would have been.
-        Ends the session's transaction: committed, or rolled back where no event was stored. Raises what the
+        Ends the database's transaction: committed, or rolled back where no event was stored. Raises what the
         database raises, and CommitUncertain when the connection broke during the commit.
         """
         begun = perf_counter()
         self._observer.begun(len(events))
         book = self.books(session).newest
+        connection = session.connection()
         try:
-            ledger = self._open(session, events, book)
+            ledger = self._open(connection, events, book)
             begun = self._done("lock_and_read", begun)
             outcomes = [self._settle(ledger, event) for event in events]
             refused = atomic and any(isinstance(outcome, Refusal) for outcome in outcomes)
             if ledger.stored and not refused:
-                self._repair(session, ledger)
+                self._repair(connection, ledger)
                 begun = self._done("judge", begun)
-                _return_unused(session, ledger)
-                self._store(session, ledger)
+                _return_unused(connection, ledger)
+                self._store(connection, ledger)
                 self._done("write_and_commit", begun)
             else:
-                queries.roll_back(session)  # nothing is stored: neither counts nor new users may stay
+                queries.roll_back(connection)  # nothing is stored: neither counts nor new users may stay
         except BaseException:
             abandon(session)
             raise
-        session.close()  # the transaction has ended: the connection goes back to the pool
         return outcomes
 
     def _done(self, stage: Stage, begun: float) -> float:
@@ -142,7 +143,7 @@ class RuleEngine:
         session.close()
         return books
 
-    def _open(self, session: Session, events: Sequence[Event], read: RuleBook) -> Ledger:
+    def _open(self, connection: Connection, events: Sequence[Event], read: RuleBook) -> Ledger:
         """Lock the users, read their history, and lay both out for judging."""
         deltas = _deltas(events)
         # Several events of one user rarely have stored actions between them: that is found out before it is read for.
@@ -151,11 +152,11 @@ class RuleEngine:
         wanted = requests(points, in_order=several)
         keys = {EventKey(event.user_id, event.event_id) for event in events if event.event_id is not None}
         users, history = queries.begin_lock_and_read(
-            session, deltas, self._policy.create_users, wanted.last, wanted.following, wanted.between, list(keys)
+            connection, deltas, self._policy.create_users, wanted.last, wanted.following, wanted.between, list(keys)
         )
         book = read
         if users and users[0].rules_number != read.number:
-            book = self._book(session, users[0].rules_number)
+            book = self._book(connection, users[0].rules_number)
         added = {delta.user_id: delta for delta in deltas}
         ledger = Ledger(book.number)
         for user in users:
@@ -173,17 +174,17 @@ class RuleEngine:
             )
         ledger.load(history)
         if several or book is not read or any(user.overrides != NO_OVERRIDES for user in users):
-            self._read_more(session, ledger, events, read)
+            self._read_more(connection, ledger, events, read)
         return ledger
 
-    def _book(self, session: Session, number: int) -> RuleBook:
+    def _book(self, connection: Connection, number: int) -> RuleBook:
         # Somebody has changed a rule since the last transaction here.
         books = self._books
         if books is None or books.number < number:
-            self._books = books = _read_books(session)
+            self._books = books = _read_books(connection)
         return books.at(number)
 
-    def _read_more(self, session: Session, ledger: Ledger, events: Sequence[Event], read: RuleBook) -> None:
+    def _read_more(self, connection: Connection, ledger: Ledger, events: Sequence[Event], read: RuleBook) -> None:
         """Read what judging needs beyond what was asked for with the lock, when not all was known yet.
 
         That is for users who have actions behind the first of several events; for those whose overrides look further
@@ -208,7 +209,7 @@ class RuleEngine:
         ]
         if points:
             more = requests(points)
-            ledger.load(queries.read_history(session, more.last, more.following, more.between))
+            ledger.load(queries.read_history(connection, more.last, more.following, more.between))
 
     def _settle(self, ledger: Ledger, event: Event) -> Outcome:
         """Judge one event and enter it into the ledger, or say why it is refused."""
@@ -235,18 +236,19 @@ class RuleEngine:
             ledger.known[event.user_id, event.event_id] = Known(action, codes)
         return Verdict(event.user_id, codes)
 
-    def _repair(self, session: Session, ledger: Ledger) -> None:
+    def _repair(self, connection: Connection, ledger: Ledger) -> None:
         """Judge again what events that came late can change."""
         accounts = {account.user_id: account for account in ledger.accounts.values() if account.late}
         if not accounts:
             return
-        books = self.books(session)
-        settings = _settings(session, accounts.values())
+        books = self._books
+        assert books is not None
+        settings = _settings(connection, accounts.values())
         aheads = {user_id: _ahead(books, frozenset(each.values())) for user_id, each in settings.items()}
         reached = requests_ahead({user_id: account.late for user_id, account in accounts.items()}, aheads)
-        rows = list(queries.read_ahead(session, reached.following, reached.between, reached.until))
-        if behind_first := _behind_first(session, accounts, aheads):
-            rows += queries.read_ahead(session, [], behind_first, [])
+        rows = list(queries.read_ahead(connection, reached.following, reached.between, reached.until))
+        if behind_first := _behind_first(connection, accounts, aheads):
+            rows += queries.read_ahead(connection, [], behind_first, [])
         stored: dict[int, list[Stored]] = defaultdict(list)
         points = []
         for row in rows:
@@ -261,11 +263,11 @@ class RuleEngine:
         for user_id, actions in stored.items():
             accounts[user_id].load(actions)
         behind = requests(points)
-        ledger.load(queries.read_history(session, behind.last, behind.following, behind.between))
+        ledger.load(queries.read_history(connection, behind.last, behind.following, behind.between))
         for account in accounts.values():
             late.repair(account, _evidence)
 
-    def _store(self, session: Session, ledger: Ledger) -> None:
+    def _store(self, connection: Connection, ledger: Ledger) -> None:
         """Store the batch and commit."""
         actions: list[NewAction] = []
         for event, action, codes in ledger.stored:
@@ -306,11 +308,11 @@ class RuleEngine:
                     changed.append(Standing(account.user_id, seq, code, not state.stands))
             behind += [LateAction(account.user_id, a.type, a.time, a.seq, a.amount) for a in account.late]
         if behind:
-            queries.count_in(session, behind)
+            queries.count_in(connection, behind)
         if changed:
-            queries.supersede(session, changed)
+            queries.supersede(connection, changed)
         with committing():
-            queries.store_and_commit(session, actions, new)
+            queries.store_and_commit(connection, actions, new)
         self._observer.raised(alert.code for alert in new if not alert.shadow)
 
 
@@ -328,15 +330,15 @@ def _judge(account: Account, action: Action) -> tuple[int, ...]:
     return codes
 
 
-def _read_books(session: Session) -> RuleBooks:
+def _read_books(session: Session | Connection) -> RuleBooks:
     return RuleBooks(Entry._make(row) for row in queries.rule_versions(session))
 
 
-def _settings(session: Session, accounts: Iterable[Account]) -> dict[int, dict[int, tuple[Risk, str]]]:
+def _settings(connection: Connection, accounts: Iterable[Account]) -> dict[int, dict[int, tuple[Risk, str]]]:
     """Rating and overrides of each version of these users' settings."""
     settings: dict[int, dict[int, tuple[Risk, str]]] = {a.user_id: {0: ("normal", NO_OVERRIDES)} for a in accounts}
     if changed := [account.user_id for account in accounts if account.settings_version]:
-        for row in queries.user_settings(session, changed):
+        for row in queries.user_settings(connection, changed):
             settings[row.user_id][row.version] = (row.risk, row.overrides)
     return settings
 
@@ -345,7 +347,9 @@ def _ahead(books: RuleBooks, settings: frozenset[tuple[Risk, str]]) -> Ahead:
     return late.ahead(rule for each in settings for rule in books.ever(*each))
 
 
-def _behind_first(session: Session, accounts: Mapping[int, Account], aheads: Mapping[int, Ahead]) -> list[Between]:
+def _behind_first(
+    connection: Connection, accounts: Mapping[int, Account], aheads: Mapping[int, Ahead]
+) -> list[Between]:
     """What stands within reach of the first actions of those users who get a new first one, where a rule cares."""
     asked = [user_id for user_id in accounts if aheads[user_id].after_first is not None]
     if not asked:
@@ -353,7 +357,7 @@ def _behind_first(session: Session, accounts: Mapping[int, Account], aheads: Map
     found: list[Between] = []
     firsts: dict[int, int] = {}
     for _, user_id, _, _, _, time, *_ in queries.read_history(
-        session, [], [NextN(user_id, kind, -1, 1) for user_id in asked for kind in ACTION_TYPES], []
+        connection, [], [NextN(user_id, kind, -1, 1) for user_id in asked for kind in ACTION_TYPES], []
     ):
         firsts[user_id] = min(time, firsts.get(user_id, LAST_TIME))
     for user_id, first in firsts.items():
@@ -376,7 +380,7 @@ def _signed(event: Event) -> Decimal:
     return event.amount if event.type == "deposit" else -event.amount
 
 
-def _return_unused(session: Session, ledger: Ledger) -> None:
+def _return_unused(connection: Connection, ledger: Ledger) -> None:
     # Users were counted up for every event before any was judged; refused and replayed ones give that back.
     unused = [account for account in ledger.accounts.values() if account.unused_actions]
     gone = [account.user_id for account in unused if account.has_nothing]
@@ -386,9 +390,9 @@ def _return_unused(session: Session, ledger: Ledger) -> None:
         if not account.has_nothing
     ]
     if back:
-        queries.take_back(session, back)
+        queries.take_back(connection, back)
     if gone:
-        queries.forget_users(session, gone)
+        queries.forget_users(connection, gone)
 
 
 def _evidence(rule: RuleInForce, finding: Finding) -> str:
