@@ -349,17 +349,17 @@ def test_reading_for_the_other_type() -> None:
 
 
 def test_reading_of_the_catalogue() -> None:
-    """All rules together read little for one event: at most twenty actions, five minutes, and one a long window."""
+    """All rules together read little for one event: at most twenty actions, a minute, and one a long window."""
     day, month = 86_400, 30 * 86_400
 
     def of(kind: ActionType) -> Reading:
         return reading(kind, [ruled(one) for one in REGISTRY.values() if one.judges(kind)])
 
     assert of("deposit") == Reading(
-        {"deposit": Needs(20, 300, frozenset((2 * day, month))), "withdraw": Needs(5, 300, frozenset((month,)))}, True
+        {"deposit": Needs(20, 60, frozenset((2 * day, month))), "withdraw": Needs(20, 60, frozenset((month,)))}, True
     )
     assert of("withdraw") == Reading(
-        {"deposit": Needs(10, 300, frozenset((day,))), "withdraw": Needs(5, 300, frozenset((day,)))}, False
+        {"deposit": Needs(20, 60, frozenset((day,))), "withdraw": Needs(20, 60, frozenset((day,)))}, False
     )
 
 
