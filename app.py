@@ -27,7 +27,7 @@ from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations
 from database.session import CommitUncertain, is_settled, make_engine, make_sessions, run
-from routes import alerts, asgi, bodies, events, health, openapi, problems, requests, rules, users
+from routes import alerts, asgi, backtests, bodies, events, health, openapi, problems, requests, rules, users
 from routes import metrics as metrics_page
 from routes.context import Context
 from routes.converters import AlertIdConverter, IdConverter
@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["alert"] = AlertIdConverter
     requests.register(app, metrics.request_done)
     problems.register(app)
-    for resource in (events, alerts, rules, users, health, openapi, metrics_page):
+    for resource in (events, alerts, rules, backtests, users, health, openapi, metrics_page):
         app.register_blueprint(resource.blueprint)
     for command in (replay, backtest, verify):
         app.cli.add_command(command)

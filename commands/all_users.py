@@ -5,12 +5,14 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import ExitStack
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing.connection import Connection as Pipe
+from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
 
@@ -24,63 +26,114 @@ from rules.model import LAST_TIME, Risk
 from rules.verify import COLUMNS as VERIFY_COLUMNS
 from rules.verify import Report, Verifier
 
-# Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is told and a
-# cancel is heeded soon. A user is never cut, so one with more of them is a part of his own.
+# Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is told
+# often. A user is never cut, so one with more of them is a part of his own.
 PART = 20_000
-LOWEST_PRIORITY = 19  # of Unix: judging live events goes first
+LOWEST_PRIORITY = 19  # of Unix
 
 ResultT = TypeVar("ResultT", bound="Result")
-ResultT_co = TypeVar("ResultT_co", bound="Result", covariant=True)
 
 
 class Result(Protocol):
     """What comes of some users, and can be added up."""
 
-    actions: int
-
     def add(self, other: Any, /) -> None:
         """Count another part of the users in."""
 
 
-class Work(Protocol[ResultT_co]):
-    """What is done with some users; it is sent to other processes."""
+class Work(Protocol[ResultT]):
+    """What is done with users; it is sent to other processes, once to each."""
 
-    def part(self, connection: Connection, users: Users) -> ResultT_co:
+    @property
+    def size(self) -> int:
+        """Of how many actions a part may be."""
+
+    def prepared(self, connection: Connection) -> "Work[ResultT]":
+        """The same, with what it needs beside the users from the state that `connection` sees."""
+
+    def part(self, connection: Connection, users: Users) -> ResultT:
         """The result for `users`, read by `connection`."""
 
+    def complete(self, connection: Connection, result: ResultT) -> None:
+        """Add to the result for all users what is looked up at the end."""
 
-class BacktestWork(NamedTuple):
+
+@dataclass(frozen=True)
+class BacktestWork:
     """A backtest of `trial`."""
 
     trial: Trial
 
+    @property
+    def size(self) -> int:
+        """Smaller with a sweep, since all of its values are tried in one go."""
+        return max(PART // (1 + len(self.trial.sweep)), 500)
+
+    def prepared(self, connection: Connection) -> "BacktestWork":  # noqa: ARG002
+        """As it is: the trial says everything."""
+        return self
+
     def part(self, connection: Connection, users: Users) -> Outcome:
         """What the trial finds for `users`."""
         start, end = self.trial.start, self.trial.end
-        return Backtest(self.trial).judge(
+        return self._backtest.judge(
             long_reads.actions(connection, users, end, BACKTEST_COLUMNS),
             _settings(connection, users),
             long_reads.standing_alerts(connection, users, self.trial.codes, start, end),
         )
 
+    def complete(self, connection: Connection, result: Outcome) -> None:
+        """Give the samples of removed alerts the evidence that is stored."""
+        result.removed = [one._replace(evidence=long_reads.evidence(connection, *one.key)) for one in result.removed]
 
-class VerifyWork(NamedTuple):
+    @cached_property
+    def _backtest(self) -> Backtest:
+        return Backtest(self.trial)
+
+
+@dataclass(frozen=True)
+class VerifyWork:
     """A verification by all changes of the rules so far."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """What is usual."""
+        return PART
+
+    def prepared(self, connection: Connection) -> "VerifyWork":
+        """With the changes that had been made when the actions were."""
+        return VerifyWork(tuple(Entry._make(row) for row in long_reads.rule_versions(connection)))
 
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""
-        return Verifier(RuleBooks(self.entries)).verify(
+        return self._verifier.verify(
             long_reads.actions(connection, users, LAST_TIME, VERIFY_COLUMNS),
             _settings(connection, users),
             long_reads.alerts(connection, users),
             long_reads.accounts(connection, users),
         )
 
+    def complete(self, connection: Connection, result: Report) -> None:
+        """There is nothing to add."""
+
+    @cached_property
+    def _verifier(self) -> Verifier:
+        return Verifier(RuleBooks(self.entries))
+
 
 class Cancelled(Exception):
     """Somebody has asked to stop."""
+
+
+class Busy(Exception):
+    """Somebody else reads all of history: two at once would leave the live events too little."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def over_all_users(
@@ -88,56 +141,105 @@ def over_all_users(
 ) -> ResultT:
     """Do `work` for all users of the database at `url`, all of them in one state of it, and add it up in `result`.
 
-    `progress` is told of the actions done so far and of all there are, after each part; it may raise Cancelled.
+    `progress` is told of the actions done so far and of all there are, at the beginning and after each part. It may
+    raise Cancelled, or anything else, and no process is left. Raises Busy.
     """
     with ExitStack() as stack:
         connection = stack.enter_context(long_reads.snapshot(url))
+        if not long_reads.take_turn(connection):
+            raise Busy("Another backtest or verification is running on this database.")
         total, done = long_reads.count_actions(connection), 0
-        pool = ProcessPoolExecutor(
-            processes, multiprocessing.get_context("spawn"), _begin, (url, long_reads.name_of(connection), os.getpid())
-        )
-        stack.callback(pool.shutdown, cancel_futures=True)
-        running: set[Future[ResultT]] = set()
-        parts = long_reads.stretches(connection, PART)
         progress(done, total)
+        submit = stack.enter_context(
+            _processes(processes, url, long_reads.name_of(connection), work.prepared(connection))
+        )
+        running: dict[Future[ResultT], Users] = {}
+        parts = long_reads.stretches(connection, work.size)
         while True:
             # A few ahead, so that no process waits; all of them at once would be a list as long as the table of users.
             while len(running) < 2 * processes and (users := next(parts, None)) is not None:
-                running.add(pool.submit(_part, work, users))
+                running[submit(users)] = users
             if not running:
+                work.complete(connection, result)
                 return result
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                found = future.result()
-                result.add(found)
-                done += found.actions
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                result.add(future.result())
+                done += running.pop(future).actions
             progress(done, total)
+
+
+@contextmanager
+def _processes(
+    count: int, url: str, snapshot: str, work: Work[ResultT]
+) -> Iterator[Callable[[Users], "Future[ResultT]"]]:
+    """As many processes, which are given users to work on. With an exception they end in the middle of their work."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    pool = ProcessPoolExecutor(count, spawn, _begin, (url, snapshot, work, theirs))
+
+    def submit(users: Users) -> Future[ResultT]:
+        # This may start a process. Ctrl+C reaches all processes of a terminal, and is for the first one alone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return pool.submit(_part, users)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        yield submit
+        pool.shutdown()
+    finally:
+        ours.close()
+        theirs.close()
+        pool.shutdown(cancel_futures=True)
 
 
 # In the other processes
 
 
 _open = ExitStack()  # for as long as the process lives
-_connection: Connection
+_here: "_Place"
 
 
-def _begin(url: str, snapshot: str, parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches all of them: the first process ends the others
-    os.nice(LOWEST_PRIORITY)
+@dataclass(frozen=True)
+class _Place:
+    """What a process works on."""
+
+    url: str
+    snapshot: str
+    work: Work[Any]
+
+    @cached_property
+    def connection(self) -> Connection:
+        """Not before the first part, so that an error is that part's."""
+        return _open.enter_context(long_reads.snapshot(self.url, self.snapshot))
+
+
+def _begin(url: str, snapshot: str, work: Work[Any], parent: Pipe) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _step_back()
     gc.set_threshold(100_000)  # what is made here has no cycles
-    global _connection
-    _connection = _open.enter_context(long_reads.snapshot(url, snapshot))
+    global _here
+    _here = _Place(url, snapshot, work)
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
+def _step_back() -> None:
+    # Judging live events goes first.
+    os.nice(LOWEST_PRIORITY)
+    if hasattr(os, "SCHED_IDLE"):  # of Linux: still lower
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _end_with(parent: Pipe) -> None:
+    # Nothing ever comes: the other end is closed when there is no use for the work any more, or by the parent's death.
+    with suppress(EOFError, OSError):
+        parent.recv()
     os._exit(1)
 
 
-def _part(work: Work[ResultT], users: Users) -> ResultT:
-    return work.part(_connection, users)
+def _part(users: Users) -> Any:
+    return _here.work.part(_here.connection, users)
 
 
 def _settings(connection: Connection, users: Users) -> Settings:

@@ -23,9 +23,9 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import queries
+from commands.stops import Interrupted, Stopped, check_migrations, first_line
 from database.session import CommitUncertain, is_away
-from routes.context import context, with_session
+from routes.context import context
 from routes.json_body import parse_object, validate
 from routes.problems import Problem
 from routes.schemas import EventRequest, named_twice
@@ -50,18 +50,6 @@ class Rejected(Exception):
     def __init__(self, reasons: list[str]) -> None:
         super().__init__(*reasons)
         self.reasons = reasons
-
-
-class Stopped(click.ClickException):
-    """The replay cannot go on."""
-
-    exit_code = 2
-
-
-class Interrupted(Stopped):
-    """Somebody pressed Ctrl+C."""
-
-    exit_code = 130
 
 
 class Refused(click.ClickException):
@@ -145,7 +133,7 @@ def replay(file: BinaryIO, form: str | None, batch: int, rejects: Path | None, s
     rejects = rejects or Path(f"{name}.rejects")
     if rejects.exists() and Path(name).exists() and rejects.samefile(name):
         raise click.BadParameter("must not be FILE itself", param_hint="--rejects")
-    _check_migrations()
+    check_migrations()
     tally = Tally()
     try:
         with (
@@ -165,15 +153,6 @@ def replay(file: BinaryIO, form: str | None, batch: int, rejects: Path | None, s
         click.echo(tally.summary())
     if tally.rejected:
         raise Refused(f"{tally.rejected:,} lines were refused; {rejects} says which and why.")
-
-
-def _check_migrations() -> None:
-    try:
-        current = with_session(queries.migration_at)
-    except SQLAlchemyError as error:
-        raise Stopped(f"The database cannot be used: {_first_line(error)}") from None
-    if current != context().head:
-        raise Stopped("The migrations of the database are not current: run alembic upgrade head.")
 
 
 @contextmanager
@@ -348,11 +327,7 @@ def _patiently(events: Sequence[Event], last_line: int) -> list[Outcome]:
             return context().process(events)
         except (SQLAlchemyError, CommitUncertain) as error:
             if wait is None or not (isinstance(error, CommitUncertain) or is_away(error)):
-                why = f"The database failed after line {last_line}: {_first_line(error)}"
+                why = f"The database failed after line {last_line}: {first_line(error)}"
                 raise Stopped(f"{why}. {AGAIN}") from None
             sleep(wait)
     raise AssertionError("the last attempt returns or raises")
-
-
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).partition("\n")[0] or type(error).__name__

@@ -26,7 +26,9 @@ def snapshot(url: str, shared: str | None = None) -> Iterator[Connection]:
         # It takes as long as it takes, and the process that gives the state to others waits for them.
         connect_args={
             "application_name": f"{APPLICATION_NAME} history",
-            "options": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
+            # And it is to take no more than one core.
+            "options": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+            " -c max_parallel_workers_per_gather=0 -c jit=off",
         },
     )
     with engine.connect().execution_options(postgresql_readonly=True) as connection:
@@ -34,6 +36,15 @@ def snapshot(url: str, shared: str | None = None) -> Iterator[Connection]:
             connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{shared}'")
         yield connection
     engine.dispose()
+
+
+# Any number will do as long as everybody takes the same, and no other lock has it.
+_TURN = 7_310_043
+
+
+def take_turn(connection: Connection) -> bool:
+    """Whether nobody else reads all of history; then nobody else can until the transaction ends."""
+    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _TURN}).scalar_one())
 
 
 def name_of(connection: Connection) -> str:
@@ -47,7 +58,7 @@ def count_actions(connection: Connection) -> int:
 
 
 class Users(NamedTuple):
-    """A stretch of user ids, both ends included, and how many actions they have."""
+    """A stretch of user ids, both ends included, and how many actions they say they have."""
 
     first: int
     last: int
@@ -55,19 +66,20 @@ class Users(NamedTuple):
 
 
 def stretches(connection: Connection, actions: int) -> Iterator[Users]:
-    """All users in the order of their ids, cut where so many actions are reached; one user is never cut."""
+    """All users in the order of their ids, cut where so many actions or users are reached; one user is never cut."""
     rows = connection.execute(
-        text("SELECT user_id, last_seq FROM users WHERE last_seq > 0 ORDER BY user_id"),
+        text("SELECT user_id, last_seq FROM users ORDER BY user_id"),
         execution_options={"yield_per": 10_000},
     )
     first, count = None, 0
-    last = 0
+    last = users = 0
     for user_id, own in rows:
         first = user_id if first is None else first
         last, count = user_id, count + own
-        if count >= actions:
+        users += 1
+        if count >= actions or users >= actions:
             yield Users(first, last, count)
-            first, count = None, 0
+            first, count, users = None, 0, 0
     if first is not None:
         yield Users(first, last, count)
 

@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from routes.answers import json_answer
+from routes.backtest_schemas import BacktestAnswer, BacktestDetailAnswer, BacktestRequest
 from routes.etags import CHANGED
 from routes.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
 from routes.rule_schemas import RuleAnswer, RuleRequest, RuleVersionsAnswer
@@ -55,7 +56,10 @@ _BAD_PARAMETER = Problem(
 )
 _UNKNOWN_USER = Problem(404, "There is no user 7.", kind="unknown-user")
 _UNKNOWN_RULE = Problem(404, "There is no rule 7.", kind="unknown-rule")
+_UNKNOWN_BACKTEST = Problem(404, "There is no backtest 7.", kind="unknown-backtest")
 _UNKNOWN: dict[object, Problem] = {
+    BacktestAnswer: _UNKNOWN_BACKTEST,
+    BacktestDetailAnswer: _UNKNOWN_BACKTEST,
     AlertDetailAnswer: Problem(404, "There is no alert 7-3-123.", kind="unknown-alert"),
     RuleAnswer: _UNKNOWN_RULE,
     RuleVersionsAnswer: _UNKNOWN_RULE,
@@ -67,6 +71,9 @@ _CONFLICTS: dict[type[BaseModel] | None, tuple[Problem, ...]] = {
         Problem(409, "The user's newest action is at time 10.", kind="out-of-order"),
     ),
     UserRequest: (Problem(409, "User 7 exists.", kind="user-exists"),),
+    BacktestRequest: (
+        Problem(409, "Backtest 1 is running: wait until it is done, or cancel it.", kind="backtest-running"),
+    ),
 }
 _OF_EVENTS = {
     400: (
@@ -89,6 +96,7 @@ _OF_EVENTS = {
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "user_id": {"schema": TypeAdapter(Id).json_schema(), "example": 7},
     "code": {"schema": {"type": "integer", "enum": list(REGISTRY)}, "example": 1100},
+    "backtest_id": {"schema": TypeAdapter(Id).json_schema(), "example": 1},
     "alert_id": {"schema": TypeAdapter(AlertId).json_schema(), "example": "7-3-123"},
 }
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
@@ -218,7 +226,11 @@ def _lines(items: list[Any]) -> dict[str, Any]:
 
 
 def _answer(status: int, answer: type[BaseModel] | Text, operation: Operation) -> dict[str, Any]:
-    headers: dict[str, Any] = _REQUEST_ID | (_LOCATION if status == 201 else {}) | (_ETAG if operation.tagged else {})
+    headers: dict[str, Any] = (
+        _REQUEST_ID
+        | (_LOCATION if status in (201, 202) and operation.body else {})
+        | (_ETAG if operation.tagged else {})
+    )
     if operation.idempotent:
         replayed = {"type": "string", "const": "true"}
         headers["Idempotent-Replayed"] = {"schema": replayed, "description": "Stands on the answer to a repeat."}
@@ -267,7 +279,7 @@ def _problem_examples(status: int, operation: Operation) -> tuple[Problem, ...]:
     if status == 400 and operation.body is RuleRequest:
         return (_BAD_PARAMETER,)
     if status == 404:
-        return (_UNKNOWN.get(operation.answers[200], _UNKNOWN_USER),)
+        return (_UNKNOWN.get(next(iter(operation.answers.values())), _UNKNOWN_USER),)
     return _PROBLEMS[status]
 
 

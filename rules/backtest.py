@@ -12,14 +12,15 @@ from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from rules.base import RuleInForce, RuleVersion
-from rules.book import NO_OVERRIDES, Judges
+from rules.book import Judges
 from rules.evidence import evidence_of
-from rules.hindsight import Settings, action, by_user, settings_at
+from rules.hindsight import FIRST_SETTINGS, Settings, action, by_user, settings_at
 from rules.model import Action, ActionType, Finding, History, Risk, Timeline
 
 COLUMNS = ("user_id", "seq", "type", "amount", "time", "settings_version")  # what `judge` expects of each action
 SAMPLES = 20  # added and removed alerts that are shown
 DAY = 86_400  # seconds
+REMEMBERED = 1024  # ratings with overrides; should there be more, what was worked out for them is forgotten at times
 
 Key = tuple[int, int, int]  # user_id, seq, code
 # By the type of the judged action: the step (0: the trial itself, then the sweep), the rule's check and what it takes.
@@ -27,14 +28,14 @@ _Checks = dict[ActionType, tuple[tuple[int, Callable[[History, Any], Finding | N
 
 
 class Trial(NamedTuple):
-    """What is tried: the rules as they would be, and the same with each value of a sweep, if there is one.
+    """What is tried: the rules as they would be, and in a sweep the same with each of `sweep` in its rule's place.
 
     Alerts count where the action's time is from `start` to `end` (seconds, both included); all that is before is read
     too, since rules look back.
     """
 
     versions: tuple[RuleVersion, ...]
-    sweep: tuple[tuple[RuleVersion, ...], ...]
+    sweep: tuple[RuleVersion, ...]
     start: int
     end: int
 
@@ -46,7 +47,10 @@ class Trial(NamedTuple):
 
 @dataclass
 class Figures:
-    """Alerts of one kind: how many, of how many users, and on which days (the time divided by 86,400)."""
+    """Alerts of one kind: how many, of how many users, and on which days (the time divided by 86,400).
+
+    The days are counted for what is stored and for the trial itself, not for the steps of a sweep.
+    """
 
     alerts: int = 0
     users: int = 0
@@ -76,7 +80,7 @@ class Outcome:
     """What a trial finds over some users.
 
     `then` is what is stored; `now` is what would be, followed by each step of the sweep. `first` and `last` are the
-    times of the oldest and the newest action in the period.
+    times of the oldest and the newest action in the period, `actions` and `users` those that were read.
     """
 
     actions: int = 0
@@ -118,7 +122,9 @@ class Backtest:
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
-        self._steps = (trial.versions, *trial.sweep)
+        # Of a sweep only the rule that changes is judged at each step.
+        self._steps = (trial.versions, *((version,) for version in trial.sweep))
+        self._swept = {version.rule.code for version in trial.sweep}
         self._judges: dict[tuple[Risk, str], _Checks] = {}
 
     def judge(self, copied: str, settings: Settings, standing: Iterable[Sequence[Any]]) -> Outcome:
@@ -149,13 +155,13 @@ class Backtest:
         timeline = Timeline()
         found: list[dict[tuple[int, int], int]] = [{} for _ in self._steps]
         fresh: list[tuple[Action, RuleInForce, Finding]] = []
-        version, rules = "0", self._rules_for("normal", NO_OVERRIDES)
+        version, rules = "0", self._rules_for(*FIRST_SETTINGS)
         for _, seq, kind, amount, time, settings_version in lines:
             now = action(seq, kind, amount, time)
             timeline.add(now)
             if settings_version != version:
                 version = settings_version
-                rules = self._rules_for(*settings_at(settings, user_id, int(version)))
+                rules = self._rules_for(*(settings_at(settings, user_id, int(version)) or FIRST_SETTINGS))
             if now.time < start:
                 continue
             history = timeline.at(now)
@@ -164,16 +170,21 @@ class Backtest:
                 if finding is not None:
                     key = now.seq, rule.code
                     found[step][key] = now.time
-                    if step == 0 and key not in then:
+                    if step == 0 and key not in then and len(fresh) < SAMPLES:
                         fresh.append((now, rule, finding))
-        oldest, newest = int(lines[0][4]), int(lines[-1][4])
-        if newest >= start:
-            outcome.span(max(start, oldest), newest)
+        if (newest := int(lines[-1][4])) >= start:
+            outcome.span(next(at for line in lines if (at := int(line[4])) >= start), newest)
+        if self._swept:
+            others = {key: time for key, time in found[0].items() if key[1] not in self._swept}
+            for swept in found[1:]:
+                swept.update(others)
         _count(outcome.then, then, then)
         for figures, alerts in zip(outcome.now, found, strict=True):
             _count(figures, alerts, then)
+        for figures, dated in ((outcome.then, then), (outcome.now[0], found[0])):
+            figures.days.update(time // DAY for time in dated.values())
         if len(outcome.added) < SAMPLES:
-            for now, rule, finding in fresh[:SAMPLES]:
+            for now, rule, finding in fresh:
                 outcome.added.append(Sample((user_id, now.seq, rule.code), now.time, evidence_of(rule, finding)))
         if len(outcome.removed) < SAMPLES:
             gone = sorted(then.keys() - found[0].keys())
@@ -182,6 +193,8 @@ class Backtest:
     def _rules_for(self, risk: Risk, overrides: str) -> "_Checks":
         rules = self._judges.get((risk, overrides))
         if rules is None:
+            if len(self._judges) >= REMEMBERED:
+                self._judges.clear()
             judges = [Judges(versions, risk, overrides) for versions in self._steps]
             rules = self._judges[risk, overrides] = {
                 kind: tuple(
@@ -198,7 +211,6 @@ def _count(figures: Figures, alerts: Mapping[tuple[int, int], int], then: Mappin
     if alerts:
         figures.alerts += len(alerts)
         figures.users += 1
-        figures.days.update(time // DAY for time in alerts.values())
     if alerts is not then:
         figures.added += len(alerts.keys() - then.keys())
         figures.removed += len(then.keys() - alerts.keys())

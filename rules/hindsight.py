@@ -26,6 +26,9 @@ def action(seq: str, kind: str, amount: str, time: str) -> Action:
     return Action(int(seq), _TYPES[kind], Decimal(amount), int(time))
 
 
-def settings_at(settings: Settings, user_id: int, version: int) -> tuple[Risk, str]:
-    """A user's rating and overrides at a version of his settings."""
-    return settings[user_id][version] if version else ("normal", NO_OVERRIDES)
+FIRST_SETTINGS: tuple[Risk, str] = ("normal", NO_OVERRIDES)
+
+
+def settings_at(settings: Settings, user_id: int, version: int) -> tuple[Risk, str] | None:
+    """A user's rating and overrides at a version of the user's settings; None where there is no such version."""
+    return settings.get(user_id, {}).get(version) if version else FIRST_SETTINGS

@@ -1,23 +1,28 @@
 """Verify: that the stored alerts follow from the stored actions, the rule versions and the users' settings.
 
-Every action is judged once more by what it was first judged with: in the order of time, which says what stands, and,
-for users to whom events came late, in the order of arrival, which says what was answered. What repairs passed through
-between two arrivals is worked out only where a stored alert claims to come from there.
+Every action is judged once more by what it was first judged with, in the order of time, which says what stands. For
+users to whom events came late it is done in the order of arrival too, transaction by transaction with the repairs,
+which says what was answered, what was raised late, and what held for a while.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+from rules.base import RuleInForce
 from rules.book import Judges, RuleBooks
 from rules.evidence import evidence_of
-from rules.hindsight import Settings, action, by_user, settings_at
-from rules.model import Action, Timeline
+from rules.hindsight import FIRST_SETTINGS, Settings, action, by_user, settings_at
+from rules.late import repair
+from rules.ledger import Account, AlertState
+from rules.model import Action, Finding, Timeline
 from rules.registry import REGISTRY
 
-# What `verify` expects of each action.
+# What `verify` expects of each action. The last one is the moment of its transaction, in which it was judged.
 COLUMNS = (
     "user_id",
     "seq",
@@ -29,6 +34,7 @@ COLUMNS = (
     "ordinal",
     "running_total",
     "alert_codes",
+    "date_part('epoch', created_at)",
 )
 LISTED = 1000  # differences that are listed; all are counted
 
@@ -42,6 +48,11 @@ class Difference(NamedTuple):
     seq: int | None
     code: int | None
     what: str
+
+    @property
+    def place(self) -> tuple[int, int, int, str]:
+        """Where it stands in a list."""
+        return self.user_id, self.seq or 0, self.code or 0, self.what
 
 
 @dataclass
@@ -60,7 +71,9 @@ class Report:
         self.actions += other.actions
         self.alerts += other.alerts
         self.found += other.found
-        self.differences = sorted([*self.differences, *other.differences], key=str)[:LISTED]
+        if other.differences:
+            together = [*self.differences, *other.differences]
+            self.differences = sorted(together, key=lambda one: one.place)[:LISTED]
 
     def note(self, user_id: int, seq: int | None, code: int | None, what: str) -> None:
         """Count a difference, and list it unless there are too many."""
@@ -70,13 +83,14 @@ class Report:
 
 
 class Judged(NamedTuple):
-    """An action with what judged it first and how it was stored."""
+    """An action with what judged it first and how it was stored; `moment` is that of its transaction."""
 
     action: Action
     judges: Judges
     ordinal: str
     running_total: str
     codes: str
+    moment: str
 
 
 class Stored(NamedTuple):
@@ -88,6 +102,14 @@ class Stored(NamedTuple):
     time: int
     late: bool
     superseded: bool
+    shadow: bool
+    evidence: dict[str, Any]
+
+
+class Expected(NamedTuple):
+    """An alert as it follows from the actions."""
+
+    late: bool
     shadow: bool
     evidence: dict[str, Any]
 
@@ -112,22 +134,29 @@ class Verifier:
             stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert
         totals = {user_id: (last_seq, net) for user_id, last_seq, net in accounts}
         for user_id, lines in by_user(copied):
-            own = [
-                Judged(
-                    action(line[1], line[2], line[3], line[4]),
-                    self._books.at(int(line[6])).judges(*settings_at(settings, user_id, int(line[5]))),
-                    line[7],
-                    line[8],
-                    line[9],
-                )
-                for line in lines
-            ]
+            own = self._judged(report, user_id, lines, settings)
             report.users += 1
             report.actions += len(own)
             report.alerts += len(stored.get(user_id, {}))
-            _verify_numbers(report, user_id, own, totals[user_id])
+            _verify_numbers(report, user_id, own, totals.pop(user_id))
             _verify_alerts(report, user_id, own, stored.get(user_id, {}))
+        for user_id, (last_seq, net) in totals.items():  # those without any action
+            if (last_seq, net) != (0, 0):
+                report.note(user_id, None, None, _NOT_THE_SUM)
         return report
+
+    def _judged(self, report: Report, user_id: int, lines: list[list[str]], settings: Settings) -> list[Judged]:
+        own = []
+        for _, seq, kind, amount, time, version, number, *rest in lines:
+            now = action(seq, kind, amount, time)
+            by = settings_at(settings, user_id, int(version))
+            if by is None:
+                report.note(user_id, now.seq, None, "the user's settings that it was judged with are not there")
+            own.append(Judged(now, self._books.at(int(number)).judges(*(by or FIRST_SETTINGS)), *rest))
+        return own
+
+
+_NOT_THE_SUM = "the user's count or balance is not that of the actions"
 
 
 def _verify_numbers(report: Report, user_id: int, own: list[Judged], totals: tuple[int, Decimal]) -> None:
@@ -140,91 +169,115 @@ def _verify_numbers(report: Report, user_id: int, own: list[Judged], totals: tup
         if one.ordinal != str(counts[kind]) or Decimal(one.running_total) != sums[kind]:
             report.note(user_id, one.action.seq, None, "its running count or sum is not that of the actions before it")
     if totals != (len(own), sums["deposit"] - sums["withdraw"]):
-        report.note(user_id, None, None, "the user's count or balance is not that of the actions")
+        report.note(user_id, None, None, _NOT_THE_SUM)
 
 
 def _verify_alerts(report: Report, user_id: int, own: list[Judged], stored: Mapping[Key, Stored]) -> None:
-    standing = _found_as_they_come(own)
-    arrived = sorted(own, key=lambda one: one.action.seq)
-    in_order = all(before.action.time <= after.action.time for before, after in pairwise(arrived))
-    answered = standing if in_order else _found_as_they_come(arrived)
-    passed: set[Key] | None = None
+    expected, answered = _in_time(own)
+    standing = expected.keys()
+    if any(before.action.seq > after.action.seq for before, after in pairwise(own)):
+        expected, answered = _as_they_came(sorted(own, key=lambda one: one.action.seq))
     times = {one.action.seq: one.action.time for one in own}
-
-    def note(key: Key, what: str) -> None:
-        report.note(user_id, *key, what)
-
-    for key, alert in stored.items():
-        if alert.code not in REGISTRY:
-            note(key, "the rule is not known any more: it cannot be verified")
-            continue
-        if alert.superseded == (key in standing):
-            note(
-                key, "it holds, and is marked superseded" if alert.superseded else "it does not follow from the actions"
-            )
-        if alert.late == (key in answered):
-            note(
-                key,
-                "it was raised by its own action, and is marked late"
-                if alert.late
-                else "its own action did not raise it",
-            )
-        elif alert.late and alert.superseded:
-            passed = _passed_through(arrived) if passed is None else passed
-            if key not in passed:
-                note(key, "it never followed from the actions")
-        judged = standing.get(key) or answered.get(key)
-        if alert.time != times[alert.seq]:
-            note(key, "its time is not that of its action")
-        if judged is not None and alert.shadow != judged.shadow:
-            note(key, "it is stored as a shadow alert, and is none" if alert.shadow else "it is a shadow alert")
-        if not alert.late and key in answered and alert.evidence != answered[key].evidence:
-            note(key, "its evidence is not what its action was judged on")
-    for key in standing.keys() - stored.keys():
-        note(key, "it is missing")
-    for key in answered.keys() - stored.keys() - standing.keys():
-        note(key, "it was answered, and is missing")
-    told: dict[int, list[int]] = {}
-    for (seq, code), found in answered.items():
-        if not found.shadow:
-            told.setdefault(seq, []).append(code)
+    for key in expected.keys() | standing | stored.keys():
+        for what in _differences(stored.get(key), expected.get(key), key in standing, times[key[0]]):
+            report.note(user_id, *key, what)
     for one in own:
-        codes = "{" + ",".join(map(str, told.get(one.action.seq, ()))) + "}"
+        codes = answered.get(one.action.seq, "{}")
         if one.codes != codes:
             report.note(user_id, one.action.seq, None, f"it was answered with {one.codes}, and raises {codes}")
 
 
-class _Found(NamedTuple):
-    shadow: bool
-    evidence: dict[str, Any]
+def _differences(alert: Stored | None, expected: Expected | None, stands: bool, time: int) -> Iterable[str]:
+    if alert is None:
+        yield "it is missing" if stands else "it held for a while, and is missing"
+        return
+    if alert.code not in REGISTRY:
+        yield "the rule is not known any more: it cannot be verified"
+        return
+    if alert.superseded == stands:
+        yield "it holds, and is marked superseded" if stands else "it does not follow from the actions"
+    if alert.time != time:
+        yield "its time is not that of its action"
+    if expected is None:
+        if alert.superseded:  # else that is said already
+            yield "it never followed from the actions"
+        return
+    if alert.late != expected.late:
+        yield "its own action raised it, and it is marked late" if alert.late else "its own action did not raise it"
+    if alert.shadow != expected.shadow:
+        yield "it is stored as a shadow alert, and is none" if alert.shadow else "it is a shadow alert"
+    if alert.evidence != expected.evidence:
+        yield "its evidence is not what it was raised on"
 
 
-def _found_as_they_come(own: Sequence[Judged]) -> dict[Key, _Found]:
-    """What each action raises, judged on those before it in this order that stand before it in time."""
+# Alerts that follow from actions, and the codes that each action was answered with as the database writes them
+
+Found = tuple[dict[Key, Expected], dict[int, str]]
+
+
+def _in_time(own: Iterable[Judged]) -> Found:
+    """What actions raise that stand in order of time, each judged on those before it."""
     timeline = Timeline()
-    found: dict[Key, _Found] = {}
+    found: dict[Key, Expected] = {}
+    answered: dict[int, str] = {}
     for one in own:
         now = one.action
         timeline.add(now)
         history = timeline.at(now)
+        codes = ""
         for rule in one.judges.by_type[now.type]:
             finding = rule.check(history, rule.parameters)
             if finding is not None:
-                found[now.seq, rule.code] = _Found(rule.shadow, evidence_of(rule, finding))
-    return found
+                found[now.seq, rule.code] = Expected(False, rule.shadow, evidence_of(rule, finding))
+                if not rule.shadow:
+                    codes += f",{rule.code}"
+        if codes:
+            answered[now.seq] = f"{{{codes[1:]}}}"
+    return found, answered
 
 
-def _passed_through(arrived: Sequence[Judged]) -> set[Key]:
-    """Everything that held at some moment while the actions arrived one by one."""
-    timeline = Timeline()
-    judges = {}
-    found: set[Key] = set()
-    for one in arrived:
-        timeline.add(one.action)
-        judges[one.action.seq] = one.judges
-        for now in [one.action, *timeline.following(one.action)]:
-            history = timeline.at(now)
-            for rule in judges[now.seq].by_type[now.type]:
-                if (now.seq, rule.code) not in found and rule.check(history, rule.parameters) is not None:
-                    found.add((now.seq, rule.code))
-    return found
+def _as_they_came(arrived: Sequence[Judged]) -> Found:
+    """What actions raise as they arrive, and what those that came late make of it.
+
+    Later actions are judged again at the end of each transaction. Two that began in the same microsecond are taken for
+    one.
+    """
+    account = Account(0, arrived[0].judges, 0, True, 1, Decimal(0), 0, Decimal(0))
+    answered: dict[int, str] = {}
+    for _, together in groupby(arrived, attrgetter("moment")):
+        account.late, account.first_new = [], 0
+        for one in together:
+            account.first_new = account.first_new or one.action.seq
+            codes = _arrive(account, one)
+            if codes:
+                answered[one.action.seq] = f"{{{','.join(codes)}}}"
+        if account.late:
+            repair(account, _written)
+    found = {
+        key: Expected(state.late, state.shadow, json.loads(state.evidence or ""))
+        for key, state in account.alerts.items()
+    }
+    return found, answered
+
+
+def _arrive(account: Account, one: Judged) -> list[str]:
+    now = one.action
+    newest = account.timeline.newest()
+    if newest is not None and newest.time > now.time:
+        account.late.append(now)
+    account.timeline.add(now)
+    account.judged[now.seq] = one.judges
+    history = account.timeline.at(now)
+    codes = []
+    for rule in one.judges.by_type[now.type]:
+        finding = rule.check(history, rule.parameters)
+        if finding is not None:
+            evidence = _written(rule, finding)
+            account.alerts[now.seq, rule.code] = AlertState(stands=True, evidence=evidence, shadow=rule.shadow)
+            if not rule.shadow:
+                codes.append(str(rule.code))
+    return codes
+
+
+def _written(rule: RuleInForce, finding: Finding) -> str:
+    return json.dumps(evidence_of(rule, finding))

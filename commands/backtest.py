@@ -1,0 +1,200 @@
+"""`flask --app app backtest`: what other parameters would have raised, over the stored history."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from flask.cli import with_appcontext
+from sqlalchemy.orm import Session
+
+from commands.all_users import BacktestWork
+from commands.on_terminal import json_option, over_all, processes_option
+from commands.stops import Stopped, check_migrations
+from database import queries
+from routes.context import context, with_session
+from rules.base import Parameter, RuleVersion
+from rules.book import Entry, RuleBooks, written_values
+from rules.model import LAST_TIME, Value
+from rules.registry import REGISTRY
+from rules.trials import Question, Sweep, parameter_of, read_step, steps, told, tried
+
+_NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
+_TIME = click.IntRange(0, LAST_TIME)
+
+
+@click.command()
+@click.option("--rule", type=int, help="The rule to try; without it, all rules that are active, as they are.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value for one of its parameters.")
+@click.option("--from", "start", type=_TIME, metavar="SECONDS", default=0, help="The first time whose alerts count.")
+@click.option("--to", "end", type=_TIME, metavar="SECONDS", default=LAST_TIME, help="The last time that counts.")
+@click.option("--sweep", metavar="NAME=FROM:TO:STEP", help="Try all these values of a parameter in turn.")
+@click.option("--at-most", type=click.IntRange(0), metavar="N", help="Name the first value with so few alerts a day.")
+@processes_option
+@json_option
+@with_appcontext
+def backtest(
+    rule: int | None,
+    settings: Sequence[str],
+    start: int,
+    end: int,
+    sweep: str | None,
+    at_most: int | None,
+    processes: int,
+    as_json: bool,
+) -> None:
+    """Judge all stored actions once more, by a rule as it would be, and compare with the alerts that are stored.
+
+    The rule is tried with the parameters that it has now, and those given by --set instead; it is judged as if it were
+    active. Nothing is changed, and the service goes on. Ends with 0, with 2 where it could not be done, with 130 after
+    Ctrl+C.
+    """
+    if rule is None and (settings or sweep):
+        raise click.UsageError("--set and --sweep need --rule.")
+    if at_most is not None and not sweep:
+        raise click.UsageError("--at-most needs --sweep.")
+    if end < start:
+        raise click.UsageError("--to must not be before --from.")
+    if rule is not None and rule not in REGISTRY:
+        known = ", ".join(map(str, REGISTRY))
+        raise click.BadParameter(f"there is no rule {rule}; the rules are {known}", param_hint="--rule")
+    values, swept = {}, None
+    if rule is not None:
+        values = dict(_setting(rule, text) for text in settings)
+        swept = _sweep(rule, sweep) if sweep else None
+    check_migrations()
+    versions = with_session(_versions)
+    if rule is not None:
+        chosen = [tried(versions[rule], values)]
+    else:
+        chosen = [version for version in versions.values() if version.status == "active"]
+        if not chosen:
+            raise Stopped("No rule is active: name one with --rule.")
+    question = Question(tuple(chosen), start, end, swept, at_most)
+    outcome, seconds = over_all("Judging", BacktestWork(question.trial), question.nothing(), processes)
+    data = told(question, outcome)
+    click.echo(json.dumps(data, indent=2) if as_json else _text(question, versions, data, seconds))
+
+
+def _versions(session: Session) -> Mapping[int, RuleVersion]:
+    context().books(session)  # so that what the declarations and RULES say is stored
+    return RuleBooks(Entry._make(row) for row in queries.rule_versions(session)).newest.versions
+
+
+# What is asked
+
+
+def _setting(rule: int, text: str) -> tuple[str, Value]:
+    name, value = _named(text, "--set", "NAME=VALUE")
+    parameter = _parameter(rule, name, "--set")
+    return name, _value(parameter, value, "--set")
+
+
+def _sweep(rule: int, text: str) -> Sweep:
+    form = "NAME=FROM:TO:STEP"
+    name, bounds = _named(text, "--sweep", form)
+    parameter = _parameter(rule, name, "--sweep")
+    parts = bounds.split(":")
+    if len(parts) != 3:
+        raise click.BadParameter(f"must be {form}", param_hint="--sweep")
+    first, last = (_value(parameter, part, "--sweep") for part in parts[:2])
+    try:
+        step = read_step(parameter, _number(parameter, parts[2]))
+    except ValueError as error:
+        raise click.BadParameter(f"the step of {name} {error}", param_hint="--sweep") from None
+    try:
+        return Sweep(rule, name, steps(first, last, step))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--sweep") from None
+
+
+def _named(text: str, option: str, form: str) -> tuple[str, str]:
+    found = _NAMED.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"must be {form}", param_hint=option)
+    return found[1], found[2]
+
+
+def _parameter(rule: int, name: str, option: str) -> Parameter:
+    try:
+        return parameter_of(rule, name)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def _value(parameter: Parameter, text: str, option: str) -> Value:
+    try:
+        return parameter.read(_number(parameter, text))
+    except ValueError as error:
+        raise click.BadParameter(f"{parameter.name} {error}", param_hint=option) from None
+
+
+def _number(parameter: Parameter, text: str) -> str | int:
+    # Only money and factors are text where they are read.
+    return int(text) if not parameter.is_decimal and re.fullmatch("[0-9]{1,12}", text) else text
+
+
+# What is told
+
+
+def _text(question: Question, versions: Mapping[int, RuleVersion], data: Mapping[str, Any], seconds: float) -> str:
+    then, now = data["then"], data["now"]
+    lines = [line for version in question.versions for line in _tried(version, versions[version.rule.code])]
+    span = "" if data["from"] is None else f", {data['from']} to {data['to']}"
+    lines += [
+        "",
+        f"actions            {data['actions']:>14,}  of {data['users']:,} users",
+        f"days               {data['days']:>14,}{span}",
+        f"actions per second {data['actions'] / seconds:>14,.0f}",
+        "",
+        f"                   {'stored':>14}{'tried':>14}",
+        f"alerts             {then['alerts']:>14,}{now['alerts']:>14,}",
+        f"users hit          {then['users']:>14,}{now['users']:>14,}",
+        f"alerts a day       {then['alerts_per_day']:>14,.2f}{now['alerts_per_day']:>14,.2f}",
+        f"on the busiest day {_busiest(then):>14}{_busiest(now):>14}",
+        f"added              {'':>14}{data['added']:>14,}",
+        f"removed            {'':>14}{data['removed']:>14,}",
+    ]
+    for name in ("added", "removed"):
+        if samples := data[f"{name}_alerts"]:
+            lines += ["", f"{name} alerts" + (f", the first {len(samples)}" if len(samples) < data[name] else "")]
+            lines += [_sample(sample) for sample in samples]
+    if question.sweep:
+        lines += ["", *_table(question.sweep.parameter, data["sweep"])]
+        if question.at_most is not None:
+            quiet = data["quiet_enough"]
+            first = f"{question.sweep.parameter} {quiet} is the first" if quiet is not None else "no value is there"
+            lines += ["", f"{first} with at most {question.at_most:,} alerts a day"]
+    return "\n".join(lines)
+
+
+def _tried(version: RuleVersion, present: RuleVersion) -> list[str]:
+    values, before = written_values(version.parameters), written_values(present.parameters)
+    lines = [f"rule {version.rule.code}: {version.rule.title.format_map(values)}"]
+    for name, value in values.items():
+        lines.append(f"  {name} {value}" + (f", which is {before[name]} now" if before[name] != value else ""))
+    for risk, differs in version.by_risk.items():
+        lines += [f"  {name} {value} for users at {risk} risk" for name, value in written_values(differs).items()]
+    return lines
+
+
+def _busiest(figures: Mapping[str, Any]) -> str:
+    return f"{figures['busiest_day']['alerts']:,}" if figures["busiest_day"] else "0"
+
+
+def _sample(sample: Mapping[str, Any]) -> str:
+    place = f"user {sample['user_id']}, action {sample['seq']} at {sample['time']}"
+    return f"  {sample['code']}  {place}: {sample['evidence'].get('sentence', '')}"
+
+
+def _table(parameter: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    heads = (parameter, "alerts", "users hit", "alerts a day", "added", "removed")
+    return [
+        "".join(f"{head:>14}" for head in heads),
+        *(
+            f"{row['value']:>14}{row['alerts']:>14,}{row['users']:>14,}{row['alerts_per_day']:>14,.2f}"
+            f"{row['added']:>14,}{row['removed']:>14,}"
+            for row in rows
+        ),
+    ]

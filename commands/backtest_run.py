@@ -1,0 +1,130 @@
+"""`python -m commands.backtest_run`: a backtest that was asked for over the API, as a process of its own.
+
+The service starts it, and tells on its standard input which one it is and where the database is. It ends when that is
+closed: with the process that started it, however that ends. All that it finds out goes into the table of backtests.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import structlog
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import SQLAlchemyError
+
+import logs
+from commands.all_users import BacktestWork, Busy, cores, over_all_users
+from database import backtests
+from database.session import APPLICATION_NAME
+from rules.backtest import Outcome
+from rules.trials import Question, told
+
+BEAT = 0.5  # seconds between two signs of life, and at most until a cancel is heeded
+# A run that was cancelled a moment ago may still be on its way out; somebody at a terminal may be busy for longer.
+PATIENCE = 10.0
+
+log = structlog.get_logger()
+
+
+class Run:
+    """A run of one backtest, told by its row."""
+
+    def __init__(self, backtest_id: int, url: str) -> None:
+        self._id, self._url = backtest_id, url
+        # A connection for each sign of life: none is kept that could hang or be lost.
+        self._engine = create_engine(
+            url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={
+                "application_name": f"{APPLICATION_NAME} backtest",
+                "connect_timeout": 5,
+                "options": "-c statement_timeout=5000 -c lock_timeout=5000",
+            },
+        )
+        self._done, self._total = 0, 0
+        self._ending = threading.Lock()
+
+    def run(self) -> None:
+        """Do it, enter what came out, and end the process."""
+        for watch in (self._watch_parent, self._give_signs):
+            threading.Thread(target=watch, daemon=True).start()
+        for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(ending, lambda *_: self._end("interrupted"))
+        try:
+            with self._engine.connect() as connection:
+                question = Question.read(backtests.request(connection, self._id))
+            result = json.dumps(told(question, self._judge(question)))
+        except Busy as error:
+            self._end("failed", error=str(error))
+        except SQLAlchemyError as error:
+            log.warning("backtest_failed", backtest_id=self._id, error=_kind(error))
+            self._end("failed", error="The database was away, too slow, or could not be read.")
+        except Exception as error:
+            log.error("backtest_failed", backtest_id=self._id, error=_kind(error), exc_info=error)
+            self._end("failed", error="It broke off; the log of the service says more.")
+        else:
+            self._end("done", result)
+        time.sleep(60)  # another thread is ending the process
+
+    def _judge(self, question: Question) -> Outcome:
+        processes = max(1, cores() - 1)  # one core is for what is being posted
+        work, patience = BacktestWork(question.trial), time.monotonic() + PATIENCE
+        while True:
+            try:
+                return over_all_users(self._url, work, question.nothing(), processes, self._progress)
+            except Busy:
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(BEAT)
+
+    def _progress(self, done: int, total: int) -> None:
+        self._done, self._total = done, total
+
+    def _give_signs(self) -> None:
+        heard = time.monotonic()
+        while True:
+            time.sleep(BEAT)
+            try:
+                with self._engine.connect() as connection:
+                    wanted = backtests.beat(connection, self._id, self._done, self._total)
+            except SQLAlchemyError:
+                wanted = time.monotonic() < heard + backtests.SILENT_SECONDS  # then nobody counts on it any more
+            else:
+                heard = time.monotonic()
+            if not wanted:
+                os._exit(0)  # the processes that judge end with this one
+
+    def _watch_parent(self) -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        self._end("interrupted")
+
+    def _end(self, status: str, result: str | None = None, error: str | None = None) -> None:
+        """Enter how it ended and end the process, unless that is being done already."""
+        if not self._ending.acquire(blocking=False):
+            return
+        try:
+            with self._engine.connect() as connection:
+                backtests.end(connection, self._id, status, result, error)
+        finally:
+            os._exit(0)
+
+
+def _kind(error: Exception) -> str:
+    # The message of a database error can carry values.
+    return type(getattr(error, "orig", None) or error).__name__
+
+
+def main() -> None:
+    """Run the backtest that standard input names."""
+    if told_by_service := sys.stdin.buffer.readline():
+        logs.configure(readable=False)
+        Run(**json.loads(told_by_service)).run()
+
+
+if __name__ == "__main__":
+    main()

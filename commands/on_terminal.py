@@ -1,0 +1,68 @@
+"""Work over all users for somebody who waits at a terminal: progress, Ctrl+C, and what each error means."""
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from commands.all_users import Busy, Result, Work, cores, over_all_users
+from commands.stops import Interrupted, Stopped, first_line
+from routes.context import context
+
+ResultT = TypeVar("ResultT", bound=Result)
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+def processes_option(command: CommandT) -> CommandT:
+    """The option that says how many processes work."""
+    described = "How many processes work, all at lowest priority.  [default: as many as there are cores]"
+    return click.option("--processes", type=click.IntRange(1, 256), metavar="N", default=cores, help=described)(command)
+
+
+def json_option(command: CommandT) -> CommandT:
+    """The option that makes the result JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")(command)
+
+
+def over_all(label: str, work: Work[ResultT], result: ResultT, processes: int) -> tuple[ResultT, float]:
+    """Do `work` for all users of the database in use, and show on a terminal how far it is.
+
+    Returns what came out, and the seconds it took. Raises Stopped, or Interrupted after Ctrl+C, and no process is left.
+    """
+    url = context().sessions.kw["bind"].url.render_as_string(hide_password=False)
+    begun = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            over_all_users(url, work, result, processes, _progress(label, stack, begun))
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped before the end: all processes have ended, and nothing was changed.") from None
+    except Busy as error:
+        raise Stopped(f"{error} Wait for it, or cancel it.") from None
+    except SQLAlchemyError as error:
+        raise Stopped(f"The database failed: {first_line(error)}") from None
+    except BrokenProcessPool:
+        raise Stopped("One of the processes was ended by somebody, or by the system for want of memory.") from None
+    return result, max(time.monotonic() - begun, 1e-9)
+
+
+def _progress(label: str, stack: ExitStack, begun: float) -> Callable[[int, int], None]:
+    """What draws a bar on standard error, if that is a terminal."""
+    bars: list[Any] = []
+
+    def rate(_: object) -> str:
+        return f"{bars[0].pos / max(time.monotonic() - begun, 1e-9):,.0f} actions/s"
+
+    def show(done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        if not bars:
+            bars.append(click.progressbar(length=total, label=label, item_show_func=rate, file=sys.stderr))
+            stack.enter_context(bars[0])
+        bars[0].update(done - bars[0].pos)
+
+    return show

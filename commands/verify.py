@@ -1,0 +1,60 @@
+"""`flask --app app verify`: whether what is stored follows from the actions."""
+
+import json
+
+import click
+from flask.cli import with_appcontext
+
+from commands.all_users import VerifyWork
+from commands.on_terminal import json_option, over_all, processes_option
+from commands.stops import check_migrations
+from rules.verify import Difference, Report
+
+
+@click.command()
+@processes_option
+@json_option
+@with_appcontext
+def verify(processes: int, as_json: bool) -> None:
+    """Derive every stored alert once more from the stored actions, and list each difference.
+
+    Actions are judged by the rules, ratings and overrides that they were first judged with. Balances, running sums and
+    the codes that were answered are checked too. Nothing is changed, and the service goes on. Ends with 0 where
+    everything follows, with 1 where something does not, with 2 where it could not be done, with 130 after Ctrl+C.
+    """
+    check_migrations()
+    report, seconds = over_all("Verifying", VerifyWork(), Report(), processes)
+    click.echo(json.dumps(_data(report), indent=2) if as_json else _text(report, seconds))
+    if report.found:
+        raise click.exceptions.Exit(1)
+
+
+def _data(report: Report) -> dict[str, object]:
+    return {
+        "users": report.users,
+        "actions": report.actions,
+        "alerts": report.alerts,
+        "differences": report.found,
+        "listed": [one._asdict() for one in report.differences],
+    }
+
+
+def _text(report: Report, seconds: float) -> str:
+    lines = [_line(one) for one in report.differences]
+    if report.found > len(lines):
+        lines.append(f"and {report.found - len(lines):,} more")
+    lines += [
+        f"users               {report.users:>12,}",
+        f"actions             {report.actions:>12,}",
+        f"alerts              {report.alerts:>12,}",
+        f"differences         {report.found:>12,}",
+        f"seconds             {seconds:>12,.1f}",
+        f"actions per second  {report.actions / seconds:>12,.0f}",
+    ]
+    return "\n".join(lines)
+
+
+def _line(one: Difference) -> str:
+    action = "" if one.seq is None else f", action {one.seq}"
+    code = "" if one.code is None else f", code {one.code}"
+    return f"user {one.user_id}{action}{code}: {one.what}"

@@ -1,0 +1,177 @@
+"""Backtests: what other rules would have raised, over the stored history; each in processes of its own."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, cast
+
+from flask import Blueprint, Response
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from database import backtests
+from database.session import run
+from routes.alerts import rfc3339
+from routes.answers import json_answer
+from routes.backtest_schemas import (
+    BacktestAnswer,
+    BacktestDetailAnswer,
+    BacktestRequest,
+    BacktestsAnswer,
+    BacktestsQuery,
+    BacktestWanted,
+    RuleTrial,
+)
+from routes.context import context, with_session
+from routes.json_body import parse_object, read_json, validate
+from routes.openapi import Operation, describe
+from routes.paging import cut, place, read_query
+from routes.problems import Problem
+from routes.rules import present_rules
+from rules.base import RuleVersion
+from rules.book import read_values
+from rules.trials import Question, Sweep, tried
+
+blueprint = Blueprint("backtests", __name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+# A run that is cancelled leaves it to Python's resource tracker to tidy up, which would complain about that. The module
+# is named and not imported: only app knows the commands.
+RUN = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-m", "commands.backtest_run")
+
+
+@blueprint.post("/backtests")
+@describe(
+    Operation(body=BacktestRequest, answers={202: BacktestAnswer}, problems=(400, 409, 413, 415, 503)),
+)
+def create_backtest() -> Response:
+    """Ask what other rules would have raised.
+
+    All stored actions are judged once more by the rules as they would be, in the background and at lowest priority,
+    and compared with the alerts that are stored. Read the `Location` until the status is no longer `running`. One runs
+    at a time: a 409 names the one that does.
+    """
+    wanted = validate(BacktestRequest, parse_object(read_json()))
+    present = with_session(present_rules)
+    question = _question(wanted, {code: one.version for code, one in present.items()})
+    backtest_id = with_session(lambda session: _enter(session, question))
+    _start(backtest_id)
+    row = with_session(lambda session: _existing(session, backtest_id))
+    return json_answer(_summary(row), 202, {"Location": f"/backtests/{backtest_id}"})
+
+
+@blueprint.get("/backtests")
+@describe(Operation(query=BacktestsQuery, answers={200: BacktestsAnswer}, problems=(400, 503)))
+def list_backtests() -> Response:
+    """List backtests, newest first.
+
+    They come without their results. `next` is the cursor of the next page.
+    """
+    query = read_query(BacktestsQuery)
+    before = place(query)
+    # One more than the page shows whether there is a next one.
+    found = with_session(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
+    page, following = cut(found, query, lambda row: (row.backtest_id,))
+    return json_answer({"backtests": [_summary(row) for row in page], "next": following})
+
+
+@blueprint.get("/backtests/<id:backtest_id>")
+@describe(Operation(answers={200: BacktestDetailAnswer}, problems=(404, 503)))
+def get_backtest(backtest_id: int) -> Response:
+    """Read a backtest, with its result once it is done."""
+    row = with_session(lambda session: _existing(session, backtest_id))
+    return json_answer(_summary(row) | {"result": row.result})
+
+
+@blueprint.delete("/backtests/<id:backtest_id>")
+@describe(Operation(answers={202: BacktestAnswer}, problems=(404, 503)))
+def cancel_backtest(backtest_id: int) -> Response:
+    """Cancel a backtest.
+
+    Its processes end within a second. One that has ended before stays as it is.
+    """
+
+    def cancel(session: Session) -> Any:
+        backtests.cancel(session, backtest_id)
+        return _existing(session, backtest_id)
+
+    return json_answer(_summary(with_session(cancel)), 202)
+
+
+def _question(wanted: BacktestWanted, present: Mapping[int, RuleVersion]) -> Question:
+    asked = wanted.sweep
+    sweep = Sweep(asked.rule, asked.parameter, asked.given()) if asked else None
+    if wanted.rules is not None:
+        versions = [_tried(present[code], trial) for code, trial in wanted.rules.given().items()]
+    elif sweep:
+        versions = [tried(present[sweep.code], {})]
+    else:
+        versions = [version for version in present.values() if version.status == "active"]
+        if not versions:
+            raise Problem(400, "No rule is active: name those to try in rules.")
+    at_most = wanted.at_most_per_day if "at_most_per_day" in wanted.model_fields_set else None
+    return Question(tuple(versions), wanted.start, wanted.end, sweep, at_most)
+
+
+def _tried(present: RuleVersion, trial: RuleTrial) -> RuleVersion:
+    rule = present.rule
+    parameters = read_values(rule, trial.parameters.given()) if trial.parameters else {}
+    by_risk = None
+    if trial.by_risk is not None:
+        by_risk = {risk: read_values(rule, values) for risk, values in trial.by_risk.given().items()}
+    return tried(present, parameters, by_risk)
+
+
+def _enter(session: Session, question: Question) -> int:
+    request = json.dumps(question.written())
+    while (backtest_id := backtests.start(session, request)) is None:
+        # It may have ended between the two statements.
+        if (other := backtests.running(session)) is not None:
+            detail = f"Backtest {other} is running: wait until it is done, or cancel it."
+            raise Problem(409, detail, kind="backtest-running")
+    return backtest_id
+
+
+def _start(backtest_id: int) -> None:
+    """Start the run. It lives as long as its standard input is open, so it ends with this process at the latest."""
+    sessions = context().sessions
+    url = sessions.kw["bind"].url.render_as_string(hide_password=False)
+    asked = json.dumps({"backtest_id": backtest_id, "url": url}).encode() + b"\n"
+    process = None
+    with suppress(OSError):  # what did not start has ended
+        process = subprocess.Popen(RUN, cwd=ROOT, stdin=subprocess.PIPE, bufsize=0)
+        cast(IO[bytes], process.stdin).write(asked)
+    args = (sessions, backtest_id, process)
+    threading.Thread(target=_attend, args=args, daemon=True, name="backtest").start()
+
+
+def _attend(sessions: sessionmaker[Session], backtest_id: int, process: "subprocess.Popen[bytes] | None") -> None:
+    """Wait for the run's end, and say so where it could not do that itself."""
+    if process is not None:
+        process.wait()
+        cast(IO[bytes], process.stdin).close()
+    with suppress(SQLAlchemyError):  # then its silence tells
+        run(sessions, lambda session: backtests.end(session.connection(), backtest_id, "interrupted"))
+
+
+def _existing(session: Session, backtest_id: int) -> Any:
+    row = backtests.get(session, backtest_id)
+    if row is None:
+        raise Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
+    return row
+
+
+def _summary(row: Any) -> dict[str, object]:
+    return {
+        "id": row.backtest_id,
+        "status": row.status,
+        "progress": 1.0 if row.status == "done" else round(row.done / row.total, 4) if row.total else 0.0,
+        "request": row.request,
+        "error": row.error,
+        "created_at": rfc3339(row.created_at),
+        "finished_at": rfc3339(row.finished_at) if row.finished_at else None,
+    }

@@ -1,0 +1,290 @@
+"""The commands backtest and verify: what they tell, how they end, and that nothing stays behind."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from sqlalchemy import text
+
+from tests.contract.helpers import an_event
+from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
+from tests.service import ROOT
+
+# Two alerts of 123 by default; the second deposit is over 100, too.
+EVENTS = [an_event(amount=amount, time=time) for time, amount in ((10, "80.00"), (20, "80.00"), (30, "60.00"))]
+EVENTS += [an_event(user_id=2, amount="200.01", time=90_000)]
+
+
+@pytest.fixture
+def client(make_client):
+    """A client of a service that has judged EVENTS."""
+    client = make_client()
+    assert client.post("/events", json=EVENTS).status_code == 200
+    return client
+
+
+@pytest.fixture
+def run(client):
+    """Runs a command in this process, with one that judges: `run("verify", "--json")`."""
+    return lambda *args: client.application.test_cli_runner().invoke(args=[args[0], "--processes", "1", *args[1:]])
+
+
+def backtest(run, *options):
+    """The JSON of a backtest of rule 123."""
+    result = run("backtest", "--rule", "123", *options, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def flask(database_url, *args, stderr=subprocess.PIPE):
+    """A command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), *args],
+        env=os.environ | {"DATABASE_URL": database_url},
+        cwd=tempfile.gettempdir(),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        process_group=0,
+    )
+
+
+# Backtest
+
+
+def test_a_rule_with_another_parameter(run):
+    """Alerts stored and tried are counted, by day and user, and those added or removed are shown with evidence."""
+    result = run("backtest", "--rule", "123", "--set", "threshold=100", "--set", "window=15")
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines() if not line.startswith("actions per second")]
+    assert lines == [
+        "rule 123: Deposits over 100.00 in 15 s",
+        "threshold 100.00, which is 200.00 now",
+        "window 15, which is 30 now",
+        "",
+        "actions 4 of 2 users",
+        "days 2, 10 to 90000",
+        "",
+        "stored tried",
+        "alerts 2 3",
+        "users hit 2 2",
+        "alerts a day 1.00 1.50",
+        "on the busiest day 1 2",
+        "added 1",
+        "removed 0",
+        "",
+        "added alerts",
+        "123 user 1, action 2 at 20: Deposits of 160.00 between 10 and 20 are over 100.00 in 15 s.",
+    ]
+
+
+def test_removed_alerts_come_with_the_stored_evidence(run):
+    """What would not be raised any more is told with why it was."""
+    found = backtest(run, "--set", "threshold=210.00")
+    assert (found["added"], found["removed"]) == (0, 1)
+    (removed,) = found["removed_alerts"]
+    assert (removed["id"], removed["time"]) == ("2-1-123", 90_000)
+    assert removed["evidence"]["sentence"].startswith("Deposits of 200.01 ")
+
+
+def test_a_period(run):
+    """Only alerts within it count; what is before is looked back to, what is behind is not read."""
+    found = backtest(run, "--from", "30", "--to", "89999")
+    assert (found["actions"], found["from"], found["to"], found["days"]) == (3, 30, 30, 1)
+    assert (found["then"]["alerts"], found["now"]["alerts"], found["added"], found["removed"]) == (1, 1, 0, 0)
+
+
+def test_a_sweep(run):
+    """Each value is a line, upwards or downwards, and the first that is quiet enough is named."""
+    options = ("--sweep", "threshold=100:220:60", "--at-most", "1")
+    found = backtest(run, *options)
+    assert [(row["value"], row["alerts"], row["added"], row["removed"]) for row in found["sweep"]] == [
+        ("100.00", 3, 1, 0),
+        ("160.00", 2, 0, 0),
+        ("220.00", 0, 0, 2),
+    ]
+    assert found["quiet_enough"] == "160.00"
+    assert backtest(run, "--sweep", "threshold=220:100:50", "--at-most", "1")["quiet_enough"] == "220.00"
+    assert backtest(run, "--sweep", "window=30:0:15", "--at-most", "0")["quiet_enough"] is None
+    lines = run("backtest", "--rule", "123", *options).stdout.splitlines()
+    assert [line.split() for line in lines[-6:-2]] == [
+        ["threshold", "alerts", "users", "hit", "alerts", "a", "day", "added", "removed"],
+        ["100.00", "3", "2", "1.50", "1", "0"],
+        ["160.00", "2", "2", "1.00", "0", "0"],
+        ["220.00", "0", "0", "0.00", "0", "2"],
+    ]
+    assert lines[-1] == "threshold 160.00 is the first with at most 1 alerts a day"
+
+
+def test_without_a_rule_all_that_are_active_are_tried(run):
+    """They are judged as they are, so nothing is added and nothing removed."""
+    result = run("backtest")
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if line.startswith("rule ")] == [
+        "rule 1100: Withdrawal over 100.00",
+        "rule 30: 3 withdrawals in a row",
+        "rule 300: 3 increasing deposits",
+        "rule 123: Deposits over 200.00 in 30 s",
+    ]
+    assert ["added", "0"] in [line.split() for line in result.stdout.splitlines()]
+    assert ["removed", "0"] in [line.split() for line in result.stdout.splitlines()]
+
+
+def test_a_rule_that_is_off_is_tried_as_if_it_were_active(run):
+    """Whatever a rule is set to now, its alerts are what it would raise."""
+    result = run("backtest", "--rule", "500", "--set", "count=2", "--json")
+    assert json.loads(result.stdout)["now"]["alerts"] == 1
+
+
+def test_an_empty_history(make_client):
+    """Without any action there is nothing to find."""
+    runner = make_client().application.test_cli_runner()
+    result = runner.invoke(args=["backtest", "--rule", "30", "--sweep", "count=2:3:1", "--at-most", "0", "--json"])
+    found = json.loads(result.stdout)
+    assert (found["actions"], found["days"], found["quiet_enough"]) == (0, 1, 2)
+    assert runner.invoke(args=["backtest"]).exit_code == 0
+    assert runner.invoke(args=["verify"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rule", "7"], "there is no rule 7; the rules are 1100, 30,"),
+        (["--set", "threshold=1"], "--set and --sweep need --rule"),
+        (["--sweep", "threshold=1:2:1"], "--set and --sweep need --rule"),
+        (["--rule", "123", "--at-most", "1"], "--at-most needs --sweep"),
+        (["--rule", "123", "--from", "2", "--to", "1"], "--to must not be before --from"),
+        (["--rule", "123", "--from", "-1"], "--from"),
+        (["--rule", "123", "--processes", "0"], "--processes"),
+        (["--rule", "123", "--set", "threshold"], "must be NAME=VALUE"),
+        (["--rule", "123", "--set", "count=3"], "rule 123 has no such parameter, but threshold, window"),
+        (["--rule", "123", "--set", "threshold=1e3"], "threshold must be money"),
+        (["--rule", "123", "--set", "threshold=-1"], "threshold must be money"),
+        (["--rule", "123", "--set", "window=1.5"], "window must be a whole number of seconds, 0 to 3600"),
+        (["--rule", "123", "--set", "window=3601"], "window must be a whole number of seconds, 0 to 3600"),
+        (["--rule", "123", "--sweep", "threshold"], "must be NAME=FROM:TO:STEP"),
+        (["--rule", "123", "--sweep", "threshold=1:2"], "must be NAME=FROM:TO:STEP"),
+        (["--rule", "123", "--sweep", "count=1:2:1"], "rule 123 has no such parameter"),
+        (["--rule", "123", "--sweep", "threshold=1:x:1"], "threshold must be money"),
+        (["--rule", "123", "--sweep", "threshold=1:2:0"], "the step of threshold must be money"),
+        (["--rule", "123", "--sweep", "window=1:2:-1"], "the step of window must be a whole number of seconds, 1"),
+        (["--rule", "123", "--sweep", "threshold=1:400:1"], "makes 400 values, which are more than 200"),
+    ],
+)
+def test_what_cannot_be_tried_is_a_usage_error(make_client, options, said):
+    """Unknown rules and parameters, bad values and sweeps end with 2 and a sentence, before anything is read."""
+    result = make_client().application.test_cli_runner().invoke(args=["backtest", *options])
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+
+
+# Verify
+
+
+def test_verify_finds_no_difference(run):
+    """The counts are told, and the exit status is 0."""
+    result = run("verify", "--processes", "2")
+    assert result.exit_code == 0
+    counts = dict(line.rsplit(maxsplit=1) for line in result.stdout.splitlines())
+    assert [counts[name] for name in ("users", "actions", "alerts", "differences")] == ["2", "4", "2", "0"]
+
+
+def test_verify_lists_each_difference(run, sessions):
+    """What was altered by SQL is listed, and the exit status is 1."""
+    with sessions.begin() as session:
+        session.execute(text("DELETE FROM alerts WHERE user_id = 1"))
+        session.execute(text("UPDATE users SET net = 0 WHERE user_id = 2"))
+    result = run("verify")
+    assert result.exit_code == 1
+    sentences = ["it is missing", "the user's count or balance is not that of the actions"]
+    assert result.stdout.splitlines()[:2] == [f"user 1, action 3, code 123: {sentences[0]}", f"user 2: {sentences[1]}"]
+    result = run("verify", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "users": 2,
+        "actions": 4,
+        "alerts": 1,
+        "differences": 2,
+        "listed": [
+            {"user_id": 1, "seq": 3, "code": 123, "what": sentences[0]},
+            {"user_id": 2, "seq": None, "code": None, "what": sentences[1]},
+        ],
+    }
+
+
+@pytest.mark.parametrize("command", ["backtest", "verify"])
+def test_progress_on_a_terminal(client, database_url, command):
+    """A person who waits sees a bar, how far it is and how fast; what comes out stays clean."""
+    ours, theirs = pty.openpty()
+    with flask(database_url, command, "--json", stderr=theirs) as running:
+        output, _ = running.communicate(timeout=30)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert (running.returncode, json.loads(output)["actions"]) == (0, 4)
+    assert "[####################################]  100%" in shown
+    assert "actions/s" in shown
+
+
+# What cannot be done
+
+
+@pytest.mark.parametrize("command", ["backtest", "verify"])
+def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions, command):
+    """Nothing is tried on tables of another version."""
+    with sessions.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+    result = make_client().application.test_cli_runner().invoke(args=[command])
+    assert result.exit_code == 2
+    assert "alembic upgrade head" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["backtest", "verify"])
+def test_one_reads_all_of_history_at_a_time(run, sessions, command):
+    """A second one would leave too little for the live events."""
+    with sessions() as session:
+        session.execute(text("SELECT pg_advisory_xact_lock(7310043)"))
+        result = run(command)
+    assert result.exit_code == 2
+    assert "Another backtest or verification is running" in result.stderr
+
+
+def test_an_error_of_the_database_is_told(run, sessions):
+    """What a process meets is told by the command, without a traceback."""
+    with sessions.begin() as session:
+        session.execute(text("ALTER TABLE alerts RENAME superseded TO gone"))
+    for command in ("backtest", "verify"):
+        result = run(command)
+        assert result.exit_code == 2
+        assert "The database failed: column" in result.stderr
+        assert "Traceback" not in result.output
+
+
+# Ctrl+C
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "kill -9"])
+def test_no_process_is_left(client, sessions, database_url, how):
+    """Ctrl+C, which reaches all processes, ends all of them and says so; and they do not outlive a kill."""
+    make(sessions)
+    sweep = "{parameter}={from}:{to}:{step}".format(**LONG_SWEEP)
+    with flask(database_url, "backtest", "--rule", "123", "--sweep", sweep) as command:
+        judging = wait_for(
+            lambda: {pid for pid, args in descendants(command.pid).items() if "spawn_main" in args} or None
+        )
+        if how == "ctrl-c":
+            os.killpg(command.pid, signal.SIGINT)
+        else:
+            command.kill()
+        output, errors = command.communicate(timeout=20)
+    if how == "ctrl-c":
+        assert (command.returncode, output) == (130, "")
+        assert errors.startswith("Error: Stopped before the end: all processes have ended")
+        assert errors.count("\n") == 1
+    wait_for(lambda: not alive(judging), 3)

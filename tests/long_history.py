@@ -1,0 +1,58 @@
+"""A history that takes a while to be judged, and the processes that judge it."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+# Every value is a further time that everything is judged.
+LONG_SWEEP = {"rule": 123, "parameter": "threshold", "from": "1.00", "to": "200.00", "step": "1.00"}
+
+_MAKE = """
+INSERT INTO users (user_id, last_seq, net)
+SELECT 1000 + u, :each, 0 FROM generate_series(1, :users) AS u;
+INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version, ordinal,
+    running_total)
+SELECT 1000 + u, s, 'deposit', 10, s * 5, '{}', 1, 0, s, s * 10
+FROM generate_series(1, :users) AS u CROSS JOIN generate_series(1, :each) AS s
+"""
+
+
+def make(sessions: sessionmaker[Session], users: int = 300, each: int = 100) -> None:
+    """Store so many users with so many deposits of 10.00, and no alerts. The service must have been started once."""
+    with sessions.begin() as session:
+        for statement in _MAKE.split(";"):
+            session.execute(text(statement), {"users": users, "each": each})
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
+    """What `what` returns as soon as that is something."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.05)
+    return found
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """The processes that a process has started, and those that these have, with their commands."""
+    ps = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]
+    table = subprocess.run(ps, capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in table.splitlines()]
+    found: dict[int, str] = {}
+    parents = {pid}
+    while parents:
+        some = {int(row[0]): row[2] for row in rows if int(row[1]) in parents and not row[2].startswith("ps ")}
+        parents = some.keys() - found.keys()
+        found |= some
+    return found
+
+
+def alive(pids: Iterable[int]) -> set[int]:
+    """Those of the processes that have not ended, whoever their parent is by now."""
+    table = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+    states = {int(pid): state for pid, state in map(str.split, table.splitlines())}
+    return {pid for pid in pids if not states.get(pid, "Z").startswith("Z")}

@@ -1,0 +1,132 @@
+"""What a backtest is asked and tells: the values of a sweep, and questions and answers as JSON."""
+
+import json
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from rules.backtest import Figures, Outcome, Sample
+from rules.base import RuleVersion
+from rules.model import LAST_TIME, Value
+from rules.registry import REGISTRY
+from rules.trials import MOST_STEPS, Question, Sweep, parameter_of, read_step, steps, told, tried
+
+
+def money(*texts: str) -> tuple[Value, ...]:
+    return tuple(Decimal(text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "step", "expected"),
+    [
+        (*money("1.00", "2.00", "0.50"), money("1.00", "1.50", "2.00")),
+        (*money("1.00", "2.00", "0.60"), money("1.00", "1.60")),
+        (*money("2.00", "1.00", "0.60"), money("2.00", "1.40")),
+        (*money("1.00", "1.00", "5.00"), money("1.00")),
+        (1, 10, 4, (1, 5, 9)),
+        (3, 1, 1, (3, 2, 1)),
+    ],
+)
+def test_the_values_of_a_sweep(first: Value, last: Value, step: Value, expected: tuple[Value, ...]) -> None:
+    """They begin with the first one, keep their distance, and none is beyond the last one."""
+    assert steps(first, last, step) == expected
+
+
+def test_a_sweep_has_an_end() -> None:
+    """As many values as are allowed are, and one more is not."""
+    assert len(steps(1, MOST_STEPS, 1)) == MOST_STEPS
+    with pytest.raises(ValueError, match="makes 201 values, which are more than 200"):
+        steps(0, MOST_STEPS, 1)
+
+
+def test_a_step_is_more_than_nothing() -> None:
+    """Whatever the bounds of the parameter are, a sweep gets on."""
+    window, threshold = parameter_of(123, "window"), parameter_of(123, "threshold")
+    assert (read_step(window, 1), read_step(threshold, "0.01")) == (1, Decimal("0.01"))
+    for parameter, bad in ((window, 0), (window, "1"), (threshold, "0"), (threshold, "0.001")):
+        with pytest.raises(ValueError, match="must be "):
+            read_step(parameter, bad)
+
+
+def a_question() -> Question:
+    present = RuleVersion(REGISTRY[123], 4, "off", REGISTRY[123].defaults(), {"high": {"window": 9}, "low": {}})
+    version = tried(present, {"threshold": Decimal("150.00")})
+    sweep = Sweep(123, "threshold", money("100.00", "200.00"))
+    return Question((version, RuleVersion.initial(REGISTRY[30])), 5, LAST_TIME, sweep, 1)
+
+
+def test_a_question_survives_being_written() -> None:
+    """What is stored as JSON is the same question when it is read."""
+    question = a_question()
+    written = json.loads(json.dumps(question.written()))
+    assert written == {
+        "rules": [
+            {
+                "code": 123,
+                "version": 4,
+                "parameters": {"threshold": "150.00", "window": 30},
+                "by_risk": {"high": {"window": 9}},
+            },
+            {"code": 30, "version": 1, "parameters": {"count": 3}, "by_risk": {}},
+        ],
+        "from": 5,
+        "to": LAST_TIME,
+        "sweep": {"rule": 123, "parameter": "threshold", "values": ["100.00", "200.00"]},
+        "at_most_per_day": 1,
+    }
+    assert Question.read(written).trial == Question.read(Question.read(written).written()).trial
+    assert Question.read(written).written() == written
+
+
+def test_a_trial_is_active_and_sweeps_one_rule() -> None:
+    """A rule is tried as if it were active; each step differs in the swept parameter alone."""
+    trial = a_question().trial
+    assert [version.status for version in (*trial.versions, *trial.sweep)] == ["active"] * 4
+    assert [version.parameters for version in trial.sweep] == [
+        {"threshold": Decimal("100.00"), "window": 30},
+        {"threshold": Decimal("200.00"), "window": 30},
+    ]
+
+
+def test_what_is_told() -> None:
+    """Alerts a day count whole days; of equally busy days the first is told, and the first value that is quiet."""
+    outcome = Outcome(
+        actions=9,
+        users=3,
+        first=86_399,
+        last=3 * 86_400,
+        then=Figures(2, 1, days=Counter({1: 1, 0: 1})),
+        now=[Figures(3, 2, 2, 1, Counter({1: 1, 3: 2})), Figures(5, 2), Figures(4, 2)],
+        removed=[Sample((7, 1, 123), 10, {})],
+    )
+    assert told(a_question(), outcome) == {
+        "actions": 9,
+        "users": 3,
+        "from": 86_399,
+        "to": 259_200,
+        "days": 4,
+        "then": {
+            "alerts": 2,
+            "users": 1,
+            "alerts_per_day": 0.5,
+            "busiest_day": {"from": 0, "to": 86_399, "alerts": 1},
+        },
+        "now": {
+            "alerts": 3,
+            "users": 2,
+            "alerts_per_day": 0.75,
+            "busiest_day": {"from": 259_200, "to": 345_599, "alerts": 2},
+        },
+        "added": 2,
+        "removed": 1,
+        "added_alerts": [],
+        "removed_alerts": [
+            {"id": "7-1-123", "user_id": 7, "seq": 1, "code": 123, "time": 10, "evidence": {}},
+        ],
+        "sweep": [
+            {"value": "100.00", "alerts": 5, "users": 2, "alerts_per_day": 1.25, "added": 0, "removed": 0},
+            {"value": "200.00", "alerts": 4, "users": 2, "alerts_per_day": 1.0, "added": 0, "removed": 0},
+        ],
+        "quiet_enough": "200.00",
+    }
