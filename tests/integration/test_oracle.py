@@ -161,7 +161,7 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Posted], list[Posted]]:
     return events, [next(turns[event.time]) for event in shuffled]
 
 
-@settings(check, max_examples=150)
+@settings(check, max_examples=60)
 @given(orders=arrivals(), cut=st.integers(1, 25))
 def test_standing_alerts_do_not_depend_on_the_order_of_arrival(
     sessions: sessionmaker[Session], orders: tuple[list[Posted], list[Posted]], cut: int
