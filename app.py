@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
+from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import PythonFilter
 
 import logs
@@ -69,17 +70,11 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(resource.blueprint)
     for command in (replay, backtest, verify):
         app.cli.add_command(command)
-    policy = Policy(
-        rules=tuple(REGISTRY[code] for code in settings.rules),
-        create_users=settings.unknown_users == "create",
-        allow_overdraft=settings.overdraft == "allow",
-        accept_out_of_order=settings.out_of_order == "accept",
-    )
     database = make_engine(settings, settings.database)
     metrics.watch_pool(database)
     sessions = make_sessions(database)
     recorder = metrics.Recorder()
-    engine = RuleEngine(policy, recorder)
+    engine = RuleEngine(_policy(settings), recorder)
 
     def process(batch: Sequence[Event], atomic: bool = False) -> list[Outcome]:
         return run(sessions, lambda session: engine.process(session, batch, atomic))
@@ -101,6 +96,15 @@ def create_app(settings: Settings | None = None) -> Flask:
             lambda: (metrics.exposition(), metrics.CONTENT_TYPE),
         ).store()
     return app
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        rules=tuple(REGISTRY[code] for code in settings.rules),
+        create_users=settings.unknown_users == "create",
+        allow_overdraft=settings.overdraft == "allow",
+        accept_out_of_order=settings.out_of_order == "accept",
+    )
 
 
 def may_try_alone(error: Exception, event: Event) -> bool:
@@ -149,6 +153,7 @@ def main() -> None:
             address = _free_address(settings)
             url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
             migrations.upgrade(url)
+            _enter_rules(settings, url)
             os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_metrics_folder())
             _serve(settings, address)
@@ -158,6 +163,19 @@ def main() -> None:
         sys.exit(_complaint(error, 1))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def _enter_rules(settings: Settings, url: str) -> None:
+    # Here and not in the workers or in commands: what RULES says holds for all who use the database.
+    database = make_engine(settings, url)
+    try:
+        run(make_sessions(database), RuleEngine(_policy(settings)).enter_declared)
+    except SQLAlchemyError as error:
+        raise migrations.MigrationError(
+            f"The rules cannot be entered: {getattr(error, 'orig', None) or error}"
+        ) from None
+    finally:
+        database.dispose()
 
 
 def _serve(settings: Settings, address: str) -> None:

@@ -159,6 +159,8 @@ CROSS JOIN LATERAL (
 # message, since a round trip costs about as much as a statement; under READ COMMITTED each statement in it still sees
 # what was committed when it began.
 _PREPARE = text(f"""
+DEALLOCATE ALL; -- where this broke off in the middle before, what was prepared is still there
+
 PREPARE count_and_lock (bigint[], bigint[], numeric[], boolean) AS
 INSERT INTO users AS u (user_id, last_seq, net)
 SELECT d.user_id, d.actions, d.net FROM unnest($1, $2, $3) AS d (user_id, actions, net)

@@ -76,8 +76,9 @@ class RuleBooks:
     """All changes of all rules, and so the rule book of every moment."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self.entries = tuple(entry for entry in entries if entry.code in REGISTRY)
-        self.number = max((entry.number for entry in self.entries), default=0)
+        stored = tuple(entries)
+        self.number = max((entry.number for entry in stored), default=0)
+        self.entries = tuple(entry for entry in stored if entry.code in REGISTRY)  # a rule may be gone from the code
         self._books: dict[int, RuleBook] = {}
 
     def at(self, number: int) -> RuleBook:

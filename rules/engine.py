@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from time import perf_counter
 from typing import Literal, NamedTuple, cast
 
@@ -82,19 +83,11 @@ class RuleEngine:
         self._books: RuleBooks | None = None
 
     def books(self, session: Session) -> RuleBooks:
-        """All changes of the rules so far. The first time, what the declarations and RULES say is entered before."""
+        """All changes of the rules so far. Where there is none at all, what is declared is entered before."""
         if self._books is None:
             books = _read_books(session)
-            if books.changes_for(rule.code for rule in self._policy.rules):
-                books = self._enter_declared(session)
-            self._books = books
+            self._books = books if books.number else self.enter_declared(session)
         return self._books
-
-    def refresh(self, session: Session) -> RuleBooks:
-        """As `books`, with all that others have changed meanwhile."""
-        self.books(session)
-        self._books = books = _read_books(session)
-        return books
 
     def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
@@ -130,17 +123,26 @@ class RuleEngine:
         self._observer.done(stage, now - begun)
         return now
 
-    def _enter_declared(self, session: Session) -> RuleBooks:
-        # Several processes start at once: the first one enters it, the others find it.
+    def enter_declared(self, session: Session) -> RuleBooks:
+        """Enter what the declarations and the policy's rules say, where that has changed and nobody has set the rule.
+
+        It holds for all who use the database, so it is for the one who starts the service, once.
+        """
+        codes = [rule.code for rule in self._policy.rules]
+        books = _read_books(session)
+        if not books.changes_for(codes):
+            self._books = books
+            return books
         session.close()
         begin(session)
-        queries.lock_rules(session)
+        queries.lock_rules(session)  # several may start at once: the first one enters it, the others find it
         books = _read_books(session)
-        if changes := books.changes_for(rule.code for rule in self._policy.rules):
+        if changes := books.changes_for(codes):
             queries.add_rule_versions(session, [change._asdict() for change in changes])
             books = RuleBooks((*books.entries, *changes))
         commit(session)
         session.close()
+        self._books = books
         return books
 
     def _open(self, connection: Connection, events: Sequence[Event], read: RuleBook) -> Ledger:
@@ -265,7 +267,7 @@ class RuleEngine:
         behind = requests(points)
         ledger.load(queries.read_history(connection, behind.last, behind.following, behind.between))
         for account in accounts.values():
-            late.repair(account, _evidence)
+            late.repair(account, _evidence, aheads[account.user_id])
 
     def _store(self, connection: Connection, ledger: Ledger) -> None:
         """Store the batch and commit."""
@@ -343,6 +345,8 @@ def _settings(connection: Connection, accounts: Iterable[Account]) -> dict[int, 
     return settings
 
 
+# It follows from all changes of all rules, and is asked for each user to whom an event comes late.
+@lru_cache(maxsize=1024)
 def _ahead(books: RuleBooks, settings: frozenset[tuple[Risk, str]]) -> Ahead:
     return late.ahead(rule for each in settings for rule in books.ever(*each))
 

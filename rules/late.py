@@ -32,6 +32,11 @@ class Ahead:
     until: Mapping[ActionType, int] = field(default_factory=dict)
     after_first: int | None = None
 
+    def is_passed(self, seconds: int, count: int) -> bool:
+        """Whether nothing that is so many seconds, and more than so many actions of each type, behind is reached."""
+        bounded = not self.endless and not self.until and self.after_first is None
+        return bounded and seconds > self.seconds and count > self.count
+
 
 def ahead(rules: Iterable[RuleInForce]) -> Ahead:
     """How far ahead of a late action `rules` can reach."""
@@ -54,13 +59,20 @@ def ahead(rules: Iterable[RuleInForce]) -> Ahead:
     return Ahead(count, seconds, endless, until, after_first)
 
 
-def repair(account: Account, evidence: Evidence) -> None:
+def repair(account: Account, evidence: Evidence, ahead: Ahead) -> None:
     """Judge again what the late actions of `account` can change, and note the difference in its alerts.
 
     The timeline must hold every action that they reach with what judging it reads, and `account.judged` its judges.
+    `ahead` is how far any of these judges can reach.
     """
     late = _Late(account)
+    last = max(action.time for action in account.late)
+    behind = {"deposit": 0, "withdraw": 0}  # the last late action
     for action in account.timeline.following(min(account.late, key=lambda one: one.place)):
+        if action.time > last:
+            behind[action.type] += 1
+            if ahead.is_passed(action.time - last, min(behind.values())):
+                break
         judges = account.judged.get(action.seq)
         if judges is None:
             continue

@@ -17,7 +17,7 @@ from rules.base import RuleInForce
 from rules.book import Judges, RuleBooks
 from rules.evidence import evidence_of
 from rules.hindsight import FIRST_SETTINGS, Settings, action, by_user, settings_at
-from rules.late import repair
+from rules.late import ahead, repair
 from rules.ledger import Account, AlertState
 from rules.model import Action, Finding, Timeline
 from rules.registry import REGISTRY
@@ -243,6 +243,7 @@ def _as_they_came(arrived: Sequence[Judged]) -> Found:
     one.
     """
     account = Account(0, arrived[0].judges, 0, True, 1, Decimal(0), 0, Decimal(0))
+    reach = ahead(rule for judges in {one.judges for one in arrived} for rule in judges.all)
     answered: dict[int, str] = {}
     for _, together in groupby(arrived, attrgetter("moment")):
         account.late, account.first_new = [], 0
@@ -252,7 +253,7 @@ def _as_they_came(arrived: Sequence[Judged]) -> Found:
             if codes:
                 answered[one.action.seq] = f"{{{','.join(codes)}}}"
         if account.late:
-            repair(account, _written)
+            repair(account, _written, reach)
     found = {
         key: Expected(state.late, state.shadow, json.loads(state.evidence or ""))
         for key, state in account.alerts.items()

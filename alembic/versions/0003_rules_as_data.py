@@ -116,6 +116,11 @@ def _fill() -> None:
             sa.text("UPDATE user_actions SET rules_number = :number WHERE rules = :active"),
             {"number": number, "active": active},
         )
+    # So far evidence said version 1 whatever the set; each set is a version of all five rules.
+    op.execute("""
+        UPDATE alerts AS l SET evidence = jsonb_set(l.evidence, '{rule_version}', to_jsonb(a.rules_number / 5))
+        FROM user_actions AS a WHERE (a.user_id, a.seq) = (l.user_id, l.seq)
+    """)
     op.execute("""
         UPDATE user_actions AS a SET settings_version = n.settings_version, ordinal = n.ordinal, running_total = n.total
         FROM (
@@ -144,6 +149,7 @@ def downgrade() -> None:
     op.alter_column("user_actions", "rules", nullable=False)
     for column in ("running_total", "ordinal", "settings_version", "rules_number"):
         op.drop_column("user_actions", column)
+    op.execute("UPDATE alerts SET evidence = jsonb_set(evidence, '{rule_version}', '1')")
     op.execute("DELETE FROM alerts WHERE shadow OR code NOT IN (1100, 30, 300, 123, 500)")
     op.drop_index("ix_alerts_shadow", "alerts")
     _index_alerts(None)

@@ -672,3 +672,13 @@ def test_a_change_waits_for_who_judges(client, judging, monkeypatch):
             changing.result(0.25)
         judging.rollback()
         assert changing.result(30).status_code == 200
+
+
+def test_reading_the_rules_changes_none(make_client):
+    """What RULES says is entered when the service starts: whoever else looks into its database changes nothing."""
+    running = make_client(rules="1100")
+    assert codes(running, type="withdraw", amount="101.00") == [1100]
+    other = make_client()
+    other.get("/rules")
+    codes(other, user_id=2)
+    assert [codes(running, type="withdraw", amount="1.00") for _ in range(3)] == [[], [], []]

@@ -26,7 +26,9 @@ ALL_RULES = tuple(REGISTRY[code] for code in (1100, 30, 300, 123, 500))  # those
 def process(sessions: Sessions, posted: Sequence[Event], rules: Any = DEFAULT_RULES, **policy: bool) -> list[Outcome]:
     """The outcomes of one batch under the default policy, or what `policy` changes of it."""
     with sessions() as session:
-        return RuleEngine(Policy(rules, **policy)).process(session, posted)
+        engine = RuleEngine(Policy(rules, **policy))
+        engine.enter_declared(session)
+        return engine.process(session, posted)
 
 
 def post(sessions: Sessions, user_id: int, notation: str, **policy: Any) -> list[Any]:

@@ -93,6 +93,8 @@ OLD_ROWS = """
         (1, 3, 'withdraw', 4, 15, '{}', 'normal', '{1100,500}', '2026-01-03'),
         (2, 1, 'withdraw', 8, 1, '{}', 'high', '{1100,500}', '2026-01-04'),
         (2, 2, 'withdraw', 16, 1, '{}', 'high', '{}', '2026-01-05');
+    INSERT INTO alerts (user_id, seq, code, time, evidence) VALUES
+        (1, 1, 1100, 20, '{"rule_version": 1}'), (2, 1, 1100, 1, '{"rule_version": 1}');
 """
 
 
@@ -115,6 +117,8 @@ def test_what_judged_old_actions_stays_known(empty_database_url: str) -> None:
         assert active == [[1100], [1100], [1100, 500], [1100, 500], []]
         assert [row.settings_version for row in rows] == [0, 0, 0, 1, 1]
         assert session.scalars(text("SELECT risk FROM user_settings")).all() == ["high"]
+        versions = text("SELECT evidence ->> 'rule_version' FROM alerts ORDER BY user_id")
+        assert session.scalars(versions).all() == ["1", "2"]
     command.downgrade(configuration, "0002")
     with session_on(empty_database_url) as session:
         assert session.execute(text(kept)).all() == before

@@ -66,6 +66,14 @@ def prepare(sessions: sessionmaker[Session], oracle: Oracle) -> int:
     return offset
 
 
+def active_now(sessions: sessionmaker[Session], policy: Policy) -> RuleEngine:
+    """An engine, and its policy's rules active in the database from here on."""
+    engine = RuleEngine(policy)
+    with sessions() as session:
+        engine.enter_declared(session)
+    return engine
+
+
 def process(sessions: sessionmaker[Session], engine: RuleEngine, batch: Sequence[Posted], offset: int) -> list[Outcome]:
     events = [Event(offset + p.user, p.type, Decimal(p.cents) / 100, p.time, p.key) for p in batch]
     with sessions() as session:
@@ -119,7 +127,7 @@ def test_codes_and_alerts_equal_the_oracle(
     sessions: sessionmaker[Session], stream: list[list[Posted]], active: frozenset[int]
 ) -> None:
     """Every answer and every stored alert is the oracle's, whatever the order of times and the cut into batches."""
-    oracle, engine = Oracle(active), RuleEngine(Policy(rules(active)))
+    oracle, engine = Oracle(active), active_now(sessions, Policy(rules(active)))
     offset = prepare(sessions, oracle)
     for batch in stream:
         outcomes = process(sessions, engine, batch, offset)
@@ -135,7 +143,7 @@ def test_refusals_and_replays_equal_the_oracle(
     """Under every policy, with event ids that come again, answers, refusals, balances and rows are the oracle's."""
     oracle = Oracle(reject_overdraft=overdraft, reject_out_of_order=out_of_order, reject_unknown=unknown)
     policy = Policy(rules(frozenset(ANSWER_ORDER)), not unknown, not overdraft, not out_of_order)
-    engine = RuleEngine(policy)
+    engine = active_now(sessions, policy)
     offset = prepare(sessions, oracle)
     refusals = {"overdraft", "out_of_order"}  # the contract leaves open which of the two is told where both hold
     for batch in stream:
@@ -167,7 +175,7 @@ def test_standing_alerts_do_not_depend_on_the_order_of_arrival(
     sessions: sessionmaker[Session], orders: tuple[list[Posted], list[Posted]], cut: int
 ) -> None:
     """The same events in any order, one by one or in batches, end with the same standing alerts."""
-    engine = RuleEngine(Policy(rules(frozenset(REGISTRY))))
+    engine = active_now(sessions, Policy(rules(frozenset(REGISTRY))))
     standing = text("""
         SELECT a.event_id, l.code FROM alerts AS l JOIN user_actions AS a USING (user_id, seq)
         WHERE user_id = :user AND NOT superseded ORDER BY 1, 2

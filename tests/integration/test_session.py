@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from threading import Barrier, Thread
 from typing import Any
 
@@ -13,6 +14,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from config_loader import load_settings
 from database import queries
 from database.session import ATTEMPTS, CommitUncertain, commit, is_away, make_engine, make_sessions, run, sqlstate
+from rules.engine import Policy, RuleEngine, Verdict
+from rules.model import Event
 from tests.service import free_port
 
 Sessions = sessionmaker[Session]
@@ -351,3 +354,20 @@ def test_objects_stay_readable_after_a_commit(impatient: Sessions) -> None:
         assert not session.in_transaction()
         assert (user.user_id, user.risk) == (1, "normal")
         assert not session.in_transaction()
+
+
+def test_a_connection_that_broke_off_while_preparing(database_url: str, two_users: Sessions) -> None:
+    """A connection on which only some statements could be prepared is as good as new once the rest can be."""
+    engine = make_engine(load_settings(None, threads=1, db_timeout=0.2), database_url)
+    sessions, judge = make_sessions(engine), RuleEngine(Policy(()))
+    event = Event(1, "deposit", Decimal("1.00"), 10)
+    with sessions() as session:
+        judge.books(session)
+    with two_users() as holder:
+        holder.execute(text("LOCK TABLE user_actions IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(SQLAlchemyError) as caught:
+            run(sessions, lambda session: judge.process(session, [event]))
+    assert is_away(caught.value)
+    for _ in range(2):
+        assert run(sessions, lambda session: judge.process(session, [event])) == [Verdict(1, ())]
+    engine.dispose()

@@ -15,6 +15,7 @@ from rules.model import LAST_TIME, ActionType, Finding, History
 from rules.registry import REGISTRY
 from tests.unit.rules.timeline import actions, events, numbered
 
+EVERYTHING = Ahead(endless=True)
 NOBODY = Judges([], "normal", NO_OVERRIDES)
 
 
@@ -53,7 +54,7 @@ def judged_again(
     checked: list[int] = []
     made = account(stored, arriving, judges(a_rule(look, fires_on, number, checked)))
     if made.late:
-        late.repair(made, lambda in_force, finding: "")
+        late.repair(made, lambda in_force, finding: "", EVERYTHING)
     return checked
 
 
@@ -161,7 +162,7 @@ def test_only_what_judged_it_first() -> None:
     made = account(STORED, "d 1 @15", NOBODY)
     made.judged[2] = judges(a_rule(Within("n"), None, 30, checked))
     del made.judged[3]
-    late.repair(made, lambda in_force, finding: "")
+    late.repair(made, lambda in_force, finding: "", EVERYTHING)
     assert checked == [2]
 
 
@@ -170,7 +171,7 @@ def repaired(arriving: str, before: dict[int, AlertState], shadow: bool = False)
     version = RuleVersion.initial(REGISTRY[300], "shadow" if shadow else "active")
     made = account("d 1 @10, d 3 @20", arriving, Judges([version], "normal", NO_OVERRIDES))
     made.alerts = {(seq, 300): state for seq, state in before.items()}
-    late.repair(made, lambda in_force, finding: finding.sentence)
+    late.repair(made, lambda in_force, finding: finding.sentence, EVERYTHING)
     return {seq: state for (seq, _), state in made.alerts.items()}
 
 
@@ -199,3 +200,14 @@ def test_how_far_ahead() -> None:
     assert reach(Last("n", "withdraw")) == Ahead(until={"withdraw": 3})
     assert reach(Within("n"), SumsWithin("n", "deposit")) == Ahead(seconds=4)
     assert reach(SumsSoFar("deposit"), First("n"), First("n")) == Ahead(endless=True, after_first=5)
+
+
+def test_where_repair_stops() -> None:
+    """What is out of reach of every late action is not even looked at, unless a rule reaches without an end."""
+    reach = Ahead(count=1, seconds=30)
+    assert not reach.is_passed(31, 1)
+    assert not reach.is_passed(30, 2)
+    assert reach.is_passed(31, 2)
+    assert not Ahead(count=1, seconds=30, endless=True).is_passed(31, 2)
+    assert not Ahead(count=1, seconds=30, until={"deposit": 1}).is_passed(31, 2)
+    assert not Ahead(count=1, seconds=30, after_first=5).is_passed(31, 2)
