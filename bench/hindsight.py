@@ -24,7 +24,7 @@ from rules.backtest import COLUMNS, Outcome, Trial
 from rules.base import RuleVersion
 from rules.book import NO_OVERRIDES, Entry, Judges, RuleBooks
 from rules.evidence import evidence_of
-from rules.hindsight import action, by_user
+from rules.hindsight import actions_of, by_user
 from rules.model import LAST_TIME, Timeline
 from rules.registry import REGISTRY
 from rules.verify import Report
@@ -141,13 +141,12 @@ def _store_alerts(made: Database, url: str, versions: tuple[RuleVersion, ...]) -
             rows = io.StringIO()
             for user_id, lines in by_user(long_reads.actions(connection, users, LAST_TIME, COLUMNS)):
                 timeline = Timeline()
-                for _, seq, kind, amount, at, _ in lines:
-                    now = action(seq, kind, amount, at)
+                for now in actions_of(lines):
                     timeline.add(now)
                     for rule in judges.by_type[now.type]:
                         if finding := rule.check(timeline.at(now), rule.parameters):
                             evidence = json.dumps(evidence_of(rule, finding))
-                            rows.write(f"{user_id}\t{seq}\t{rule.code}\t{at}\t{evidence}\n")
+                            rows.write(f"{user_id}\t{now.seq}\t{rule.code}\t{now.time}\t{evidence}\n")
             rows.seek(0)
             cursor.copy_expert("COPY alerts (user_id, seq, code, time, evidence) FROM STDIN", rows)
         target.commit()

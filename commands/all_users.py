@@ -218,7 +218,8 @@ class _Place:
 def _begin(url: str, snapshot: str, work: Work[Any], parent: Pipe) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _step_back()
-    gc.set_threshold(100_000)  # what is made here has no cycles
+    gc.freeze()
+    gc.set_threshold(1_000_000)  # what is made here has no cycles
     global _here
     _here = _Place(url, snapshot, work)
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from rules.base import RuleInForce, RuleVersion
 from rules.book import Judges
 from rules.evidence import evidence_of
-from rules.hindsight import FIRST_SETTINGS, Settings, action, by_user, settings_at
+from rules.hindsight import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
 from rules.model import Action, ActionType, Finding, History, Risk, Timeline
 
 COLUMNS = ("user_id", "seq", "type", "amount", "time", "settings_version")  # what `judge` expects of each action
@@ -156,18 +156,17 @@ class Backtest:
         found: list[dict[tuple[int, int], int]] = [{} for _ in self._steps]
         fresh: list[tuple[Action, RuleInForce, Finding]] = []
         version, rules = "0", self._rules_for(*FIRST_SETTINGS)
-        for _, seq, kind, amount, time, settings_version in lines:
-            now = action(seq, kind, amount, time)
-            timeline.add(now)
-            if settings_version != version:
-                version = settings_version
+        add = timeline.add
+        for now, line in zip(actions_of(lines), lines, strict=True):
+            add(now)
+            if line[5] != version:
+                version = line[5]
                 rules = self._rules_for(*(settings_at(settings, user_id, int(version)) or FIRST_SETTINGS))
             if now.time < start:
                 continue
-            history = timeline.at(now)
+            history = History(timeline, now)
             for step, check, parameters, rule in rules[now.type]:
-                finding = check(history, parameters)
-                if finding is not None:
+                if (finding := check(history, parameters)) is not None:
                     key = now.seq, rule.code
                     found[step][key] = now.time
                     if step == 0 and key not in then and len(fresh) < SAMPLES:

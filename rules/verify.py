@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from rules.base import RuleInForce
 from rules.book import Judges, RuleBooks
 from rules.evidence import evidence_of
-from rules.hindsight import FIRST_SETTINGS, Settings, action, by_user, settings_at
+from rules.hindsight import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
 from rules.late import ahead, repair
 from rules.ledger import Account, AlertState
 from rules.model import Action, Finding, Timeline
@@ -147,12 +147,13 @@ class Verifier:
 
     def _judged(self, report: Report, user_id: int, lines: list[list[str]], settings: Settings) -> list[Judged]:
         own = []
-        for _, seq, kind, amount, time, version, number, *rest in lines:
-            now = action(seq, kind, amount, time)
+        for now, (*_, version, number, ordinal, total, codes, moment) in zip(actions_of(lines), lines, strict=True):
             by = settings_at(settings, user_id, int(version))
             if by is None:
                 report.note(user_id, now.seq, None, "the user's settings that it was judged with are not there")
-            own.append(Judged(now, self._books.at(int(number)).judges(*(by or FIRST_SETTINGS)), *rest))
+            own.append(
+                Judged(now, self._books.at(int(number)).judges(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment)
+            )
         return own
 
 
