@@ -153,7 +153,7 @@ def main() -> None:
             address = _free_address(settings)
             url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
             migrations.upgrade(url)
-            _enter_rules(settings, url)
+            enter_rules(settings, url)
             os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_metrics_folder())
             _serve(settings, address)
@@ -165,8 +165,11 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _enter_rules(settings: Settings, url: str) -> None:
-    # Here and not in the workers or in commands: what RULES says holds for all who use the database.
+def enter_rules(settings: Settings, url: str) -> None:
+    """Enter into the database at `url` what `settings.rules` say, for all who use it. Raises MigrationError.
+
+    That is for the one who starts the service: a worker or a command with other settings must not change the rules.
+    """
     database = make_engine(settings, url)
     try:
         run(make_sessions(database), RuleEngine(_policy(settings)).enter_declared)

@@ -9,6 +9,8 @@ from threading import Barrier, Event, Thread
 import pytest
 from sqlalchemy import text
 
+from app import enter_rules
+from config_loader import load_settings
 from routes import rules as views
 from rules.catalogue import deposit_velocity
 from rules.registry import DEFAULT_CODES, REGISTRY
@@ -188,13 +190,13 @@ def test_what_was_read_can_be_sent_back(client):
     assert (after["version"], after["author"]) == (2, "unknown")
 
 
-def test_the_setting_rules_gives_way(make_client):
+def test_the_setting_rules_gives_way(make_client, database_url):
     """Who has set a rule has the last word: RULES changes nothing about it, also after a restart."""
     first = make_client(rules="1100")
     put(first, 1100, status="off")
     put(first, 30, status="active")
-    second = make_client(rules="1100,300")
-    listed = second.get("/rules").get_json()["rules"]
+    enter_rules(load_settings(None, rules="1100,300"), database_url)  # as the start of the service does
+    listed = make_client().get("/rules").get_json()["rules"]
     assert [one["code"] for one in listed if one["status"] == "active"] == [30, 300]
 
 
