@@ -59,6 +59,19 @@ def test_a_host_may_be_a_name(start_service: StartService) -> None:
     assert deposit(start_service(BACKEND_HOST="localhost"), 1, 0).status_code == 200
 
 
+def test_a_start_with_other_rules(start_service: StartService) -> None:
+    """What RULES says when a service starts holds from then on, for others on the same database too."""
+    large = {"type": "withdraw", "amount": "500.00", "user_id": 1, "time": 1}
+
+    def answered(service: Service) -> list[int]:
+        return list(requests.post(f"{service.url}/event", json=large, timeout=30).json()["alert_codes"])
+
+    first = start_service(RULES="30", WORKERS="1")
+    assert answered(first) == []
+    second = start_service(RULES="1100", WORKERS="1")
+    assert [answered(second), answered(first)] == [[1100], [1100]]
+
+
 def test_workers_do_not_outlive_a_killed_server(start_service: StartService) -> None:
     """After kill -9 of the server its workers end too, so that the port is free for the next one."""
     service = start_service()
