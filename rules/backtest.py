@@ -156,15 +156,16 @@ class Backtest:
         found: list[dict[tuple[int, int], int]] = [{} for _ in self._steps]
         fresh: list[tuple[Action, RuleInForce, Finding]] = []
         version, rules = "0", self._rules_for(*FIRST_SETTINGS)
-        add = timeline.add
-        for now, line in zip(actions_of(lines), lines, strict=True):
+        actions, add = actions_of(lines), timeline.add
+        history = History(timeline, actions[0])  # one for all, since a check keeps nothing of it
+        for now, line in zip(actions, lines, strict=True):
             add(now)
+            history.now = now
             if line[5] != version:
                 version = line[5]
                 rules = self._rules_for(*(settings_at(settings, user_id, int(version)) or FIRST_SETTINGS))
             if now.time < start:
                 continue
-            history = History(timeline, now)
             for step, check, parameters, rule in rules[now.type]:
                 if (finding := check(history, parameters)) is not None:
                     key = now.seq, rule.code

@@ -16,7 +16,7 @@ _user = itemgetter(0)
 
 def by_user(copied: str) -> Iterator[tuple[int, list[list[str]]]]:
     """The lines of a COPY that begin with the user's id, a list of columns each, user by user."""
-    lines = (line.split("\t") for line in copied.splitlines())
+    lines = [line.split("\t") for line in copied.splitlines()]
     for user_id, own in groupby(lines, _user):
         yield int(user_id), list(own)
 
