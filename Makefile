@@ -22,7 +22,7 @@ test: .venv/.dev ## run all tests on a real PostgreSQL
 
 coverage: .venv/.dev ## run all tests and write htmlcov/index.html
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest
+	@$(PY) -m coverage run -m pytest -n 0
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage html -q
 	@$(PY) -m coverage report --format=total
