@@ -90,7 +90,7 @@ def test_a_rule_of_ones_own(project: Path, database_url: str) -> None:
     assert "Fires when the user's last `count` actions" in page
 
     cases, all_rules = "tests/unit/rules/test_repeated_amount.py", "tests/unit/test_registry.py"
-    pytest_quietly = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    pytest_quietly = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist", "-n", "0")
     # Without its plugins it starts in half the time.
     plain = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     tested = python(project, *pytest_quietly, cases, all_rules, "-k", "repeated or 700", **plain)
