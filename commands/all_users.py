@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from database import long_reads
+from database import long_reads, queries
 from database.long_reads import Users
 from rules.backtest import COLUMNS as BACKTEST_COLUMNS
 from rules.backtest import Backtest, Outcome, Trial
@@ -104,7 +104,7 @@ class VerifyWork:
 
     def prepared(self, connection: Connection) -> "VerifyWork":
         """With the changes that had been made when the actions were."""
-        return VerifyWork(tuple(Entry._make(row) for row in long_reads.rule_versions(connection)))
+        return VerifyWork(tuple(Entry._make(row) for row in queries.rule_versions(connection)))
 
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""

@@ -153,10 +153,3 @@ SELECT user_id, version, risk, CAST(overrides AS text) FROM user_settings WHERE 
 def settings(connection: Connection, users: Users) -> Sequence[Any]:
     """All ratings and overrides that `users` ever had: user_id, version, risk, overrides as JSON text."""
     return connection.execute(_SETTINGS, {"first": users.first, "last": users.last}).all()
-
-
-def rule_versions(connection: Connection) -> Sequence[Any]:
-    """All changes of all rules, oldest first, as `queries.rule_versions` gives them."""
-    return connection.execute(
-        text("SELECT number, code, version, status, parameters, by_risk, author FROM rule_versions ORDER BY number")
-    ).all()
