@@ -28,16 +28,18 @@ from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations
 from database.session import CommitUncertain, is_settled, make_engine, make_sessions, run
-from routes import alerts, asgi, backtests, bodies, events, health, openapi, problems, requests, rules, users
+from routes import alerts, asgi, backtests, events, health, openapi, rules, users
 from routes import metrics as metrics_page
 from routes.context import Context
-from routes.converters import AlertIdConverter, IdConverter
-from rules.engine import Outcome, Policy, RuleEngine
-from rules.group_commit import EachAlone, GroupCommit
-from rules.model import Event
+from routes.http import bodies, exchange, problems
+from routes.http.converters import AlertIdConverter, IdConverter
+from rules.judging.engine import RuleEngine
+from rules.judging.group_commit import EachAlone, GroupCommit
+from rules.model import Event, Outcome
+from rules.policy import Policy
 from rules.registry import REGISTRY
 
-STOP_SECONDS = 5  # for the requests under way when the service is told to stop
+STOP_SECONDS = 5  # for the exchange under way when the service is told to stop
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -64,7 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False  # an odd path is a 404, not a redirect
     app.url_map.converters["id"] = IdConverter
     app.url_map.converters["alert"] = AlertIdConverter
-    requests.register(app, metrics.request_done)
+    exchange.register(app, metrics.request_done)
     problems.register(app)
     for resource in (events, alerts, rules, backtests, users, health, openapi, metrics_page):
         app.register_blueprint(resource.blueprint)
@@ -124,7 +126,7 @@ def create_worker() -> asgi.Application:
     threading.Thread(target=_end_with_parent, args=(parent.pid,), daemon=True).start()
     settings = load_settings()
     app = asgi.application(create_app(settings), settings.threads)
-    # What is here now stays: leave it out of every later collection, and make those rarer, since requests leave
+    # What is here now stays: leave it out of every later collection, and make those rarer, since exchange leave
     # little behind.
     gc.collect()
     gc.freeze()

@@ -18,16 +18,17 @@ from sqlalchemy import URL, insert
 
 from bench.ratios import Row, Spread
 from bench.servers import Database, database
-from commands.all_users import BacktestWork, VerifyWork, over_all_users
-from database import long_reads, models
-from rules.backtest import COLUMNS, Outcome, Trial
-from rules.base import RuleVersion
-from rules.book import NO_OVERRIDES, Entry, Judges, RuleBooks
-from rules.evidence import evidence_of
-from rules.hindsight import actions_of, by_user
-from rules.model import LAST_TIME, Timeline
+from database import history, models
+from rules.base import RuleSetting
+from rules.hindsight.all_users import BacktestWork, VerifyWork, over_all_users
+from rules.hindsight.backtest import COLUMNS, BacktestPlan, BacktestResult
+from rules.hindsight.stored_history import actions_of, by_user
+from rules.hindsight.verify import Report
+from rules.judging.evidence import evidence_of
+from rules.model import LAST_TIME
 from rules.registry import REGISTRY
-from rules.verify import Report
+from rules.timeline import Timeline
+from rules.versions import NO_OVERRIDES, RuleChange, RuleSet, RuleVersions
 
 CODES = (1100, 30, 300, 123, 500)  # the rules of the contract
 EACH = 100  # actions of a user
@@ -76,7 +77,7 @@ def measure(server: URL, actions: int, rounds: int, say: Callable[[str], None]) 
     """Backtest the five rules over `actions`, verify them, and ask PostgreSQL for the same alerts, in turn."""
     with database(server, "hindsight") as made:
         books = _enter_rules(made)
-        versions = tuple(RuleVersion.initial(REGISTRY[code]) for code in CODES)
+        versions = tuple(RuleSetting.initial(REGISTRY[code]) for code in CODES)
         users = max(1, actions // EACH)
         for statement in _HISTORY.format(users=users, each=EACH, number=books.number).split(";"):
             made.do(statement)
@@ -88,7 +89,7 @@ def measure(server: URL, actions: int, rounds: int, say: Callable[[str], None]) 
 
         ways: dict[str, Callable[[], object]] = {
             "SQL": lambda: made.ask(f"SELECT count(*) FROM ({SQL}) AS a"),
-            "backtest": lambda: _run(url, BacktestWork(Trial(versions, (), 0, LAST_TIME)), Outcome()),
+            "backtest": lambda: _run(url, BacktestWork(BacktestPlan(versions, (), 0, LAST_TIME)), BacktestResult()),
             "verify": lambda: _run(url, VerifyWork(books.entries), Report()),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -98,7 +99,7 @@ def measure(server: URL, actions: int, rounds: int, say: Callable[[str], None]) 
                 found = run()
                 seconds[way].append(time.perf_counter() - begun)
                 say(f"round {number}/{rounds}  {way}: {users * EACH / seconds[way][-1]:,.0f} actions/s")
-                if isinstance(found, Outcome) and (found.now[0].added or found.now[0].removed):
+                if isinstance(found, BacktestResult) and (found.now[0].added or found.now[0].removed):
                     problems.append(f"backtest: {found.now[0].added} alerts added, {found.now[0].removed} removed")
                 if isinstance(found, Report) and found.found:
                     problems.append(f"verify: {found.found} differences, such as {found.differences[0]}")
@@ -125,21 +126,21 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _enter_rules(made: Database) -> RuleBooks:
-    entries: list[Entry] = RuleBooks([]).changes_for(CODES)
+def _enter_rules(made: Database) -> RuleVersions:
+    entries: list[RuleChange] = RuleVersions([]).changes_for(CODES)
     with made.engine.connect() as connection:
         connection.execute(insert(models.RuleVersion), [entry._asdict() for entry in entries])
-    return RuleBooks(entries)
+    return RuleVersions(entries)
 
 
-def _store_alerts(made: Database, url: str, versions: tuple[RuleVersion, ...]) -> None:
+def _store_alerts(made: Database, url: str, versions: tuple[RuleSetting, ...]) -> None:
     """Judge all actions and store what the rules find, with the evidence that verify will look at."""
-    judges = Judges(versions, "normal", NO_OVERRIDES)
-    with long_reads.snapshot(url) as connection, closing(made.engine.raw_connection()) as target:
+    judges = RuleSet(versions, "normal", NO_OVERRIDES)
+    with history.snapshot(url) as connection, closing(made.engine.raw_connection()) as target:
         cursor: Any = target.cursor()
-        for users in long_reads.stretches(connection, 100_000):
+        for users in history.stretches(connection, 100_000):
             rows = io.StringIO()
-            for user_id, lines in by_user(long_reads.actions(connection, users, LAST_TIME, COLUMNS)):
+            for user_id, lines in by_user(history.actions(connection, users, LAST_TIME, COLUMNS)):
                 timeline = Timeline()
                 for now in actions_of(lines):
                     timeline.add(now)

@@ -9,16 +9,17 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.orm import Session
 
-from commands.all_users import BacktestWork
-from commands.on_terminal import json_option, over_all, processes_option
-from commands.stops import Stopped, check_migrations
+from commands.endings import Stopped, check_migrations
+from commands.terminal import json_option, over_all, processes_option
 from database import queries
 from routes.context import context, with_session
-from rules.base import Parameter, RuleVersion
-from rules.book import Entry, RuleBooks, written_values
+from rules.base import RuleSetting
+from rules.hindsight.all_users import BacktestWork
+from rules.hindsight.question import Question, Sweep, parameter_of, read_step, steps, told, tried
 from rules.model import LAST_TIME, Value
+from rules.parameters import Parameter
 from rules.registry import REGISTRY
-from rules.trials import Question, Sweep, parameter_of, read_step, steps, told, tried
+from rules.versions import RuleChange, RuleVersions, written_values
 
 _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
 _TIME = click.IntRange(0, LAST_TIME)
@@ -77,9 +78,9 @@ def backtest(
     click.echo(json.dumps(data, indent=2) if as_json else _text(question, versions, data, seconds))
 
 
-def _versions(session: Session) -> Mapping[int, RuleVersion]:
+def _versions(session: Session) -> Mapping[int, RuleSetting]:
     context().books(session)  # so that what the declarations and RULES say is stored
-    return RuleBooks(Entry._make(row) for row in queries.rule_versions(session)).newest.versions
+    return RuleVersions(RuleChange._make(row) for row in queries.rule_versions(session)).newest.versions
 
 
 # What is asked
@@ -138,7 +139,7 @@ def _number(parameter: Parameter, text: str) -> str | int:
 # What is told
 
 
-def _text(question: Question, versions: Mapping[int, RuleVersion], data: Mapping[str, Any], seconds: float) -> str:
+def _text(question: Question, versions: Mapping[int, RuleSetting], data: Mapping[str, Any], seconds: float) -> str:
     then, now = data["then"], data["now"]
     lines = [line for version in question.versions for line in _tried(version, versions[version.rule.code])]
     span = "" if data["from"] is None else f", {data['from']} to {data['to']}"
@@ -169,7 +170,7 @@ def _text(question: Question, versions: Mapping[int, RuleVersion], data: Mapping
     return "\n".join(lines)
 
 
-def _tried(version: RuleVersion, present: RuleVersion) -> list[str]:
+def _tried(version: RuleSetting, present: RuleSetting) -> list[str]:
     values, before = written_values(version.parameters), written_values(present.parameters)
     lines = [f"rule {version.rule.code}: {version.rule.title.format_map(values)}"]
     for name, value in values.items():

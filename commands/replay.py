@@ -23,14 +23,13 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from commands.stops import Interrupted, Stopped, check_migrations, first_line
+from commands.endings import Interrupted, Stopped, check_migrations, first_line
 from database.session import CommitUncertain, is_away
 from routes.context import context
-from routes.json_body import parse_object, validate
-from routes.problems import Problem
-from routes.schemas import EventRequest, named_twice
-from rules.engine import Outcome, Refusal, Verdict
-from rules.model import Event
+from routes.http.json_body import parse_object, validate
+from routes.http.problems import Problem
+from routes.schemas.events import EventRequest, named_twice
+from rules.model import Event, Outcome, Refusal, Verdict
 
 T = TypeVar("T")
 

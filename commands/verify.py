@@ -5,10 +5,10 @@ import json
 import click
 from flask.cli import with_appcontext
 
-from commands.all_users import VerifyWork
-from commands.on_terminal import json_option, over_all, processes_option
-from commands.stops import check_migrations
-from rules.verify import Difference, Report
+from commands.endings import check_migrations
+from commands.terminal import json_option, over_all, processes_option
+from rules.hindsight.all_users import VerifyWork
+from rules.hindsight.verify import Difference, Report
 
 
 @click.command()

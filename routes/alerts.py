@@ -6,12 +6,12 @@ from flask import Blueprint, Response
 
 from database import queries
 from database.queries import AlertFilter, AlertRow
-from routes.answers import json_answer
 from routes.context import with_session
+from routes.http.answers import json_answer
+from routes.http.paging import cut, place, read_query
+from routes.http.problems import Problem
 from routes.openapi import Operation, describe
-from routes.paging import cut, place, read_query
-from routes.problems import Problem
-from routes.schemas import AlertDetailAnswer, AlertsAnswer, AlertsQuery
+from routes.schemas.events import AlertDetailAnswer, AlertsAnswer, AlertsQuery
 from rules.registry import REGISTRY
 
 blueprint = Blueprint("alerts", __name__)

@@ -14,12 +14,12 @@ from urllib.parse import quote
 from a2wsgi import WSGIMiddleware
 from flask import Flask
 
-from routes.answers import Answer
-from routes.bodies import MAX_BODY, whole
 from routes.context import context
 from routes.events import PATHS, answer_with, read_event
-from routes.problems import answer_to
-from routes.requests import REQUEST_ID, finish, id_for
+from routes.http.answers import Answer
+from routes.http.bodies import MAX_BODY, whole
+from routes.http.exchange import REQUEST_ID, finish, id_for
+from routes.http.problems import answer_to
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

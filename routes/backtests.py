@@ -16,8 +16,14 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import backtests
 from database.session import run
 from routes.alerts import rfc3339
-from routes.answers import json_answer
-from routes.backtest_schemas import (
+from routes.context import context, with_session
+from routes.http.answers import json_answer
+from routes.http.json_body import parse_object, read_json, validate
+from routes.http.paging import cut, place, read_query
+from routes.http.problems import Problem
+from routes.openapi import Operation, describe
+from routes.rules import present_rules
+from routes.schemas.backtests import (
     BacktestAnswer,
     BacktestDetailAnswer,
     BacktestRequest,
@@ -26,22 +32,16 @@ from routes.backtest_schemas import (
     BacktestWanted,
     RuleTrial,
 )
-from routes.context import context, with_session
-from routes.json_body import parse_object, read_json, validate
-from routes.openapi import Operation, describe
-from routes.paging import cut, place, read_query
-from routes.problems import Problem
-from routes.rules import present_rules
-from rules.base import RuleVersion
-from rules.book import read_values
-from rules.trials import Question, Sweep, tried
+from rules.base import RuleSetting
+from rules.hindsight.question import Question, Sweep, tried
+from rules.versions import read_values
 
 blueprint = Blueprint("backtests", __name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 # A run that is cancelled leaves it to Python's resource tracker to tidy up, which would complain about that. The module
 # is named and not imported: only app knows the commands.
-RUN = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-m", "commands.backtest_run")
+RUN = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-m", "rules.hindsight.run")
 
 
 @blueprint.post("/backtests")
@@ -102,7 +102,7 @@ def cancel_backtest(backtest_id: int) -> Response:
     return json_answer(_summary(with_session(cancel)), 202)
 
 
-def _question(wanted: BacktestWanted, present: Mapping[int, RuleVersion]) -> Question:
+def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Question:
     asked = wanted.sweep
     sweep = Sweep(asked.rule, asked.parameter, asked.given()) if asked else None
     if wanted.rules is not None:
@@ -117,7 +117,7 @@ def _question(wanted: BacktestWanted, present: Mapping[int, RuleVersion]) -> Que
     return Question(tuple(versions), wanted.start, wanted.end, sweep, at_most)
 
 
-def _tried(present: RuleVersion, trial: RuleTrial) -> RuleVersion:
+def _tried(present: RuleSetting, trial: RuleTrial) -> RuleSetting:
     rule = present.rule
     parameters = read_values(rule, trial.parameters.given()) if trial.parameters else {}
     by_risk = None

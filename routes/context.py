@@ -8,10 +8,9 @@ from flask import current_app
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.session import run
-from routes.requests import Done
-from rules.book import RuleBooks
-from rules.engine import Outcome
-from rules.model import Event
+from routes.http.exchange import Done
+from rules.model import Event, Outcome
+from rules.versions import RuleVersions
 
 T = TypeVar("T")
 
@@ -32,7 +31,7 @@ class Context:
     submit: Callable[[Event], Outcome]  # one event, perhaps in one transaction with others
     submit_soon: Callable[[Event], Awaitable[Outcome]]  # the same for a coroutine
     process: Process
-    books: Callable[[Session], RuleBooks]  # all changes of the rules; makes sure that what RULES says is stored
+    books: Callable[[Session], RuleVersions]  # all changes of the rules; makes sure that what RULES says is stored
     head: str  # the newest migration
     done: Done  # told of every request that is answered
     exposition: Callable[[], tuple[bytes, str]]  # the metrics, and their content type

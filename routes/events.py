@@ -5,13 +5,13 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from routes.answers import Answer, json_answer, json_bytes
 from routes.context import context
-from routes.json_body import parse_object, read_items, read_json, validate
+from routes.http.answers import Answer, json_answer, json_bytes
+from routes.http.json_body import parse_object, read_items, read_json, validate
+from routes.http.paging import read_query
+from routes.http.problems import FieldProblem, Problem
 from routes.openapi import Operation, describe
-from routes.paging import read_query
-from routes.problems import FieldProblem, Problem
-from routes.schemas import (
+from routes.schemas.events import (
     MAX_EVENTS,
     Decision,
     EventRequest,
@@ -21,8 +21,7 @@ from routes.schemas import (
     EventsRequest,
     named_twice,
 )
-from rules.engine import Outcome, Refusal, Verdict
-from rules.model import Event
+from rules.model import Event, Outcome, Refusal, Verdict
 
 blueprint = Blueprint("events", __name__)
 

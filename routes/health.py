@@ -3,11 +3,11 @@
 from flask import Blueprint, Response
 
 from database import queries
-from routes.answers import json_answer
 from routes.context import context, with_session
+from routes.http.answers import json_answer
+from routes.http.problems import Problem
 from routes.openapi import Operation, describe
-from routes.problems import Problem
-from routes.schemas import HealthAnswer
+from routes.schemas.events import HealthAnswer
 
 blueprint = Blueprint("health", __name__)
 

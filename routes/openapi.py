@@ -12,12 +12,11 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from routes.answers import json_answer
-from routes.backtest_schemas import BacktestAnswer, BacktestDetailAnswer, BacktestRequest
-from routes.etags import CHANGED
-from routes.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
-from routes.rule_schemas import RuleAnswer, RuleRequest, RuleVersionsAnswer
-from routes.schemas import (
+from routes.http.answers import json_answer
+from routes.http.etags import CHANGED
+from routes.http.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
+from routes.schemas.backtests import BacktestAnswer, BacktestDetailAnswer, BacktestRequest
+from routes.schemas.events import (
     AlertDetailAnswer,
     AlertId,
     EventId,
@@ -27,6 +26,7 @@ from routes.schemas import (
     ProblemAnswer,
     UserRequest,
 )
+from routes.schemas.rules import RuleAnswer, RuleRequest, RuleVersionsAnswer
 from rules.registry import REGISTRY
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Response])

@@ -13,25 +13,26 @@ from sqlalchemy.orm import Session
 from database import queries
 from database.session import begin, commit, sqlstate
 from routes.alerts import rfc3339
-from routes.answers import json_answer
 from routes.context import context, with_session
-from routes.etags import must_match, tagged
-from routes.json_body import parse_object, read_json, validate
+from routes.http.answers import json_answer
+from routes.http.etags import must_match, tagged
+from routes.http.json_body import parse_object, read_json, validate
+from routes.http.paging import cut, place, read_query
+from routes.http.problems import Problem
 from routes.openapi import Operation, describe
-from routes.paging import cut, place, read_query
-from routes.problems import Problem
-from routes.rule_schemas import (
+from routes.schemas.rules import (
     CHANGES,
     RuleAnswer,
-    RuleChange,
     RuleRequest,
     RulesAnswer,
+    RuleSettingRequest,
     RuleVersionsAnswer,
     VersionsQuery,
 )
-from rules.base import Parameter, RuleVersion
-from rules.book import Entry, RuleBooks, written_values
+from rules.base import RuleSetting
+from rules.parameters import Parameter
 from rules.registry import REGISTRY
+from rules.versions import RuleChange, RuleVersions, written_values
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ UNKNOWN_AUTHOR = "unknown"
 class Present(NamedTuple):
     """What a rule is set to now, by whom, why and when."""
 
-    version: RuleVersion
+    version: RuleSetting
     author: str | None
     note: str | None
     created_at: datetime
@@ -122,7 +123,7 @@ def present_rules(session: Session) -> dict[int, Present]:
 
 def _present(session: Session) -> dict[int, Present]:
     rows = {row.code: row for row in queries.newest_rule_versions(session)}
-    book = RuleBooks(Entry._make(row[: len(Entry._fields)]) for row in rows.values()).newest
+    book = RuleVersions(RuleChange._make(row[: len(RuleChange._fields)]) for row in rows.values()).newest
     return {
         code: Present(version, rows[code].author, rows[code].note, rows[code].created_at)
         for code, version in book.versions.items()
@@ -134,7 +135,7 @@ def _figures(session: Session) -> dict[int, Any]:
     return {row.code: row for row in queries.count_alerts(session, COUNTED)}
 
 
-def _change(session: Session, code: int, wanted: RuleChange) -> Present:
+def _change(session: Session, code: int, wanted: RuleSettingRequest) -> Present:
     begin(session)
     queries.lock_rules(session, LOCK_MILLISECONDS)
     before = _present(session)[code].version
@@ -194,7 +195,7 @@ def _setting(version: Any, parameters: Any, by_risk: Any, who: Any) -> dict[str,
     }
 
 
-def _by_risk(version: RuleVersion) -> dict[str, dict[str, str | int]]:
+def _by_risk(version: RuleSetting) -> dict[str, dict[str, str | int]]:
     return {risk: written_values(values) for risk, values in version.by_risk.items()}
 
 

@@ -10,19 +10,19 @@ from sqlalchemy.orm import Session
 from database import queries
 from database.models import User, UserAction
 from database.session import begin, commit
-from routes.answers import json_answer
 from routes.context import with_session
-from routes.etags import must_match, tagged
-from routes.json_body import parse_object, read_json, validate
+from routes.http.answers import json_answer
+from routes.http.etags import must_match, tagged
+from routes.http.json_body import parse_object, read_json, validate
+from routes.http.paging import cut, place, read_query
+from routes.http.problems import Problem
 from routes.openapi import Operation, describe
-from routes.paging import cut, place, read_query
-from routes.problems import Problem
-from routes.rule_schemas import UserChange, UserChangeRequest, UserRulesAnswer
 from routes.rules import Present, present_rules
-from routes.schemas import ActionsAnswer, ActionsQuery, UserAnswer, UserChangedAnswer, UserRequest
+from routes.schemas.events import ActionsAnswer, ActionsQuery, UserAnswer, UserChangedAnswer, UserRequest
+from routes.schemas.rules import UserChange, UserChangeRequest, UserRulesAnswer
 from rules.base import RuleInForce
-from rules.book import read_values, written_values
 from rules.model import Risk
+from rules.versions import read_values, written_values
 
 blueprint = Blueprint("users", __name__)
 

@@ -1,100 +1,20 @@
 """What a rule is: a code, a title, declared parameters, how far back it looks, and one pure check."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
 from typing import Any, Literal
 
-from rules.model import ACTION_TYPES, ActionType, Finding, History, Risk, Value
+from rules.model import ACTION_TYPES, ActionType, Finding, Risk, Value
+from rules.parameters import CENT, Parameter, declared_in
+from rules.timeline import History
 
 # Money thresholds scale by these; a riskier user alerts earlier. Source: the service's contract, "Users".
 RISK_FACTORS: Mapping[Risk, Decimal] = {"low": Decimal(2), "normal": Decimal(1), "high": Decimal("0.5")}
 
-CENT = Decimal("0.01")
-
-Unit = Literal["money", "factor", "actions", "seconds"]
 Origin = Literal["override", "by_risk", "risk", "default"]
 Status = Literal["active", "shadow", "off"]
-
-_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
-_EXPECTED: Mapping[Unit, str] = {
-    "money": 'money such as "42.00"',
-    "factor": 'a number with at most 2 decimals such as "1.50"',
-    "actions": "a whole number of actions",
-    "seconds": "a whole number of seconds",
-}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One knob of a rule: its name, what it counts, its default, its bounds (both included), and why that default.
-
-    `scaled` tells whether the user's risk rating scales the default.
-    """
-
-    name: str
-    unit: Unit
-    default: Value
-    least: Value
-    most: Value
-    why: str
-    scaled: bool = False
-
-    @property
-    def is_decimal(self) -> bool:
-        """Whether its values have two decimals and travel as text; else they are whole numbers."""
-        return self.unit in ("money", "factor")
-
-    def value(self, stored: str | int) -> Value:
-        """The value that was written as `stored`, also where it has since come to lie out of bounds."""
-        return Decimal(stored).quantize(CENT) if self.is_decimal else int(stored)
-
-    def read(self, raw: object) -> Value:
-        """The value that `raw` (text, or a whole number) means. Raises ValueError with a sentence."""
-        value: Value | None = None
-        if self.is_decimal:
-            if isinstance(raw, str | int) and not isinstance(raw, bool) and _DECIMAL.fullmatch(str(raw)):
-                value = Decimal(str(raw)).quantize(CENT)
-        elif isinstance(raw, int) and not isinstance(raw, bool):
-            value = raw
-        if value is None or not self.least <= value <= self.most:
-            raise ValueError(f"must be {_EXPECTED[self.unit]}, {self.least} to {self.most}")
-        return value
-
-
-# What a rule's class of parameters is made of. The defaults of Any let a field be declared with its own type.
-
-
-def money(default: str, why: str, least: str = "0.00", most: str = "999999999999.99", scaled: bool = True) -> Any:
-    """An amount of money with two decimals; it is scaled by the user's risk rating, unless less is not stricter."""
-    return _declared("money", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why, scaled)
-
-
-def factor(default: str, why: str, least: str = "0.01", most: str = "1000.00") -> Any:
-    """A share or a multiple with two decimals; no risk rating scales it."""
-    return _declared("factor", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why)
-
-
-def actions(default: int, why: str, least: int = 1, most: int = 100) -> Any:
-    """A number of actions."""
-    return _declared("actions", default, least, most, why)
-
-
-def seconds(default: int, why: str, least: int = 0, most: int = 3600) -> Any:
-    """A length of time. Where all actions within it are read, it should not be allowed to be long."""
-    return _declared("seconds", default, least, most, why)
-
-
-def _declared(unit: Unit, default: Value, least: Value, most: Value, why: str, scaled: bool = False) -> Any:
-    assert least <= default <= most
-    return field(default=default, metadata={"unit": unit, "least": least, "most": most, "why": why, "scaled": scaled})
-
-
-@dataclass(frozen=True)
-class NoParameters:
-    """For rules that have none."""
 
 
 # How far back a rule looks. Each reads what it names on every event that the rule judges, so the least is best. The
@@ -165,7 +85,7 @@ class Rule:
     @cached_property
     def declared(self) -> tuple[Parameter, ...]:
         """Its parameters as declared."""
-        return tuple(_parameter(one) for one in fields(self.parameters))
+        return declared_in(self.parameters)
 
     def defaults(self) -> dict[str, Value]:
         """The default of each parameter."""
@@ -176,13 +96,8 @@ class Rule:
         return self.fires_on is None or self.fires_on == action_type
 
 
-def _parameter(one: "Field[Any]") -> Parameter:
-    assert one.default is not MISSING
-    return Parameter(name=one.name, default=one.default, **one.metadata)
-
-
 @dataclass(frozen=True)
-class RuleVersion:
+class RuleSetting:
     """What somebody has set a rule to: `version` counts the rule's own versions from 1.
 
     `parameters` has a value for each; `by_risk` only those that differ at a risk rating.
@@ -195,7 +110,7 @@ class RuleVersion:
     by_risk: Mapping[str, Mapping[str, Value]]
 
     @classmethod
-    def initial(cls, rule: Rule, status: Status = "active") -> "RuleVersion":
+    def initial(cls, rule: Rule, status: Status = "active") -> "RuleSetting":
         """The first version of a rule: as declared."""
         return cls(rule, 1, status, rule.defaults(), {})
 
@@ -205,7 +120,7 @@ class RuleInForce:
 
     __slots__ = ("check", "code", "origin", "parameters", "rule", "shadow", "values", "version")
 
-    def __init__(self, version: RuleVersion, risk: Risk, overrides: Mapping[str, Value]) -> None:
+    def __init__(self, version: RuleSetting, risk: Risk, overrides: Mapping[str, Value]) -> None:
         self.rule = version.rule
         self.code = version.rule.code
         self.check = version.rule.check

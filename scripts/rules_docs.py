@@ -10,23 +10,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rules.base import (
-    CENT,
     RISK_FACTORS,
     First,
     Last,
     LookBack,
-    Parameter,
     Rule,
     RuleInForce,
-    RuleVersion,
+    RuleSetting,
     SumsSoFar,
     SumsWithin,
     Within,
 )
-from rules.book import written_values
-from rules.late import Ahead, ahead
+from rules.judging.late import Reach, ahead
 from rules.model import ActionType, Value
+from rules.parameters import CENT, Parameter
 from rules.registry import DEFAULT_CODES, REGISTRY
+from rules.versions import written_values
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs/rules"
 INDEX = "README.md"
@@ -142,7 +141,7 @@ def _parameters(rule: Rule) -> Iterator[str]:
         yield "They are the same at every risk rating."
         return
     yield "As shipped the values for users of each risk rating are"
-    version = RuleVersion.initial(rule)
+    version = RuleSetting.initial(rule)
     in_force = {risk: written_values(RuleInForce(version, risk, {}).values) for risk in RISK_FACTORS}
     names = [one.name for one in rule.declared]
     yield _table(
@@ -156,7 +155,7 @@ def _look_back(rule: Rule) -> Iterator[str]:
         yield "It looks at the judged action alone, and reads nothing for that."
     else:
         yield "\n".join(_wrapped(f"- {_looks(rule, one)}", "  ") for one in rule.look_back)
-    found = list(_again(rule, ahead([RuleInForce(RuleVersion.initial(rule), "normal", {})])))
+    found = list(_again(rule, ahead([RuleInForce(RuleSetting.initial(rule), "normal", {})])))
     if found:
         yield f"An event that arrives late makes the service judge again: {'; '.join(found)}."
     else:
@@ -197,7 +196,7 @@ def _looks(rule: Rule, look: LookBack) -> str:
     )
 
 
-def _again(rule: Rule, reach: Ahead) -> Iterator[str]:
+def _again(rule: Rule, reach: Reach) -> Iterator[str]:
     """Which of the actions behind a late one this rule, as shipped, can judge otherwise."""
     kinds = _KINDS[rule.fires_on]
     if reach.endless:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from rules.base import Rule, Within, actions, seconds
-from rules.model import Finding, History
+from rules.base import Rule, Within
+from rules.model import Finding
+from rules.parameters import actions, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, Within, money, seconds
-from rules.model import Finding, History
+from rules.base import Rule, Within
+from rules.model import Finding
+from rules.parameters import money, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from rules.base import Last, Rule, actions
-from rules.model import Finding, History
+from rules.base import Last, Rule
+from rules.model import Finding
+from rules.parameters import actions
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

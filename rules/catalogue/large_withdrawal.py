@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, money
-from rules.model import Finding, History
+from rules.base import Rule
+from rules.model import Finding
+from rules.parameters import money
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ them to watch for fraud (2023). Card testing is alike, with small payments.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Last, Rule, actions, money, seconds
-from rules.model import Finding, History
+from rules.base import Last, Rule
+from rules.model import Finding
+from rules.parameters import actions, money, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ of a rolling 30 days are over 150 pounds (social responsibility code 3.4.4, sinc
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, SumsWithin, money, seconds
-from rules.model import Finding, History
+from rules.base import Rule, SumsWithin
+from rules.model import Finding
+from rules.parameters import money, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ fit the customer. This rule adds up what comes right behind it too.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import First, Rule, SumsWithin, money, seconds
-from rules.model import Finding, History
+from rules.base import First, Rule, SumsWithin
+from rules.model import Finding
+from rules.parameters import money, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ any use of the service in between: a step that serves nobody but who hides a tra
 
 from dataclasses import dataclass
 
-from rules.base import Last, Rule, actions, seconds
-from rules.model import Finding, History
+from rules.base import Last, Rule
+from rules.model import Finding
+from rules.parameters import actions, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ immediately. Accounts of money mules are commonly described alike.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, SumsWithin, factor, money, seconds
-from rules.model import Finding, History
+from rules.base import Rule, SumsWithin
+from rules.model import Finding
+from rules.parameters import factor, money, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

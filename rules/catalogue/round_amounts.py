@@ -7,8 +7,10 @@ or thousand dollar amounts.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Last, Rule, actions, money
-from rules.model import Finding, History
+from rules.base import Last, Rule
+from rules.model import Finding
+from rules.parameters import actions, money
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ red flags in the FFIEC's examination manual (appendix F) have transfers inconsis
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, SumsSoFar, actions, factor
-from rules.model import Finding, History
+from rules.base import Rule, SumsSoFar
+from rules.model import Finding
+from rules.parameters import actions, factor
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

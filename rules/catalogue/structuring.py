@@ -7,8 +7,10 @@ FFIEC's examination manual (appendix F) have cash in amounts just below reportin
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Last, Rule, actions, money, seconds
-from rules.model import Finding, History
+from rules.base import Last, Rule
+from rules.model import Finding
+from rules.parameters import actions, money, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

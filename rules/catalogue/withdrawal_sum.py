@@ -7,8 +7,10 @@ cash machines work alike.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, SumsWithin, money, seconds
-from rules.model import Finding, History
+from rules.base import Rule, SumsWithin
+from rules.model import Finding
+from rules.parameters import money, seconds
+from rules.timeline import History
 
 
 @dataclass(frozen=True)

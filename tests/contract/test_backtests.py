@@ -32,7 +32,7 @@ def done(client, location):
 def runs():
     """The processes of runs that this process has started, and theirs."""
     found = descendants(os.getpid())
-    return {pid for pid, command in found.items() if "backtest_run" in command or "spawn" in command}
+    return {pid for pid, command in found.items() if "hindsight.run" in command or "spawn" in command}
 
 
 def enter(sessions, silent=0):

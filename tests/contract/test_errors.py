@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import create_app
 from config_loader import load_settings
-from rules.engine import RuleEngine
+from rules.judging.engine import RuleEngine
 from tests.contract.helpers import JSON, NOTHING, an_event, counts, post_raw, problem
 from tests.service import free_port
 

@@ -6,17 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from tests.contract.helpers import (
-    NOTHING,
-    an_event,
-    codes,
-    counts,
-    pointers,
-    post_raw,
-    problem,
-    with_raw,
-    without,
-)
+from tests.contract.helpers import NOTHING, an_event, codes, counts, pointers, post_raw, problem, with_raw, without
 
 LARGEST = 2**63 - 1
 LONG = "1" + "0" * 5000

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from app import create_app
 from config_loader import load_settings
-from routes import problems, requests
-from rules.engine import RuleEngine
+from routes.http import exchange, problems
+from rules.judging.engine import RuleEngine
 from tests.contract.helpers import an_event, post_raw
 from tests.service import free_port
 
@@ -25,7 +25,7 @@ PRIVATE = (NAME, AMOUNT, EVENT_ID, "kzqx", "Zebulon")
 def output(monkeypatch):
     """What the applications made by this test's fixtures print."""
     # A logger that was used before keeps writing to where it wrote first, so the applications here get new ones.
-    for module in (problems, requests):
+    for module in (problems, exchange):
         monkeypatch.setattr(module, "log", structlog.get_logger())
     return StringIO()
 
@@ -177,7 +177,7 @@ def test_a_database_that_is_away_is_logged(output, lines):
 
 
 def test_reading_the_metrics_is_not_logged(client, lines):
-    """Prometheus reads every few seconds: the log tells only of other requests."""
+    """Prometheus reads every few seconds: the log tells only of other exchange."""
     client.get("/metrics")
     client.get("/healthz")
     assert [line["route"] for line in lines()] == ["/healthz"]

@@ -18,7 +18,7 @@ from schemathesis.openapi.checks import RejectedPositiveData, UseAfterFree
 
 from app import create_app
 from config_loader import load_settings
-from routes.rule_schemas import CHANGES
+from routes.schemas.rules import CHANGES
 from rules.registry import REGISTRY
 from tests.contract.helpers import an_event, problem, without
 

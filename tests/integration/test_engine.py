@@ -12,8 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import queries
-from rules.engine import Outcome, Policy, Refusal, RuleEngine, Verdict
-from rules.model import LAST_TIME, Event
+from rules.judging.engine import RuleEngine
+from rules.model import LAST_TIME, Event, Outcome, Refusal, Verdict
+from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
 from tests.unit.rules.timeline import events
 

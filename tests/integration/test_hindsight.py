@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from commands.all_users import BacktestWork, VerifyWork
 from database import queries
-from database.long_reads import Users
+from database.history import Users
 from database.session import begin, commit
-from rules import backtest
-from rules.backtest import Outcome, Trial
-from rules.base import Parameter, Rule, RuleVersion
-from rules.book import Entry, RuleBooks, written_values
-from rules.engine import Policy, RuleEngine
+from rules.base import Rule, RuleSetting
+from rules.hindsight import backtest
+from rules.hindsight.all_users import BacktestWork, VerifyWork
+from rules.hindsight.backtest import BacktestPlan, BacktestResult
+from rules.hindsight.verify import Report
+from rules.judging.engine import RuleEngine
 from rules.model import LAST_TIME, RISKS, Event, Value
+from rules.parameters import Parameter
+from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
-from rules.verify import Report
+from rules.versions import RuleChange, RuleVersions, written_values
 from tests.conftest import _database, _url
 from tests.integration.test_engine import rows
 from tests.unit.rules.timeline import events
@@ -160,7 +162,7 @@ class Live:
             session.close()
             begin(session)
             queries.lock_rules(session)
-            entries = RuleBooks(Entry._make(row) for row in queries.rule_versions(session)).entries
+            entries = RuleVersions(RuleChange._make(row) for row in queries.rule_versions(session)).entries
             latest = {entry.code: entry.version for entry in entries}
             queries.add_rule_versions(
                 session,
@@ -194,15 +196,15 @@ class Live:
             connection = session.connection()
             return VerifyWork().prepared(connection).part(connection, self.users)
 
-    def backtest(self, versions: Iterable[RuleVersion], start: int = 0, end: int = LAST_TIME) -> Outcome:
+    def backtest(self, versions: Iterable[RuleSetting], start: int = 0, end: int = LAST_TIME) -> BacktestResult:
         with self.sessions() as session:
-            return BacktestWork(Trial(tuple(versions), (), start, end)).part(session.connection(), self.users)
+            return BacktestWork(BacktestPlan(tuple(versions), (), start, end)).part(session.connection(), self.users)
 
-    def versions(self) -> list[RuleVersion]:
+    def versions(self) -> list[RuleSetting]:
         """All rules as they are set now."""
         with self.sessions() as session:
-            entries = [Entry._make(row) for row in queries.rule_versions(session)]
-        return list(RuleBooks(entries).newest.versions.values())
+            entries = [RuleChange._make(row) for row in queries.rule_versions(session)]
+        return list(RuleVersions(entries).newest.versions.values())
 
     def standing(self) -> set[tuple[int, int, int]]:
         """The alerts that hold: the user, the place of the action in the user's order, the code."""

@@ -8,8 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import queries
-from rules.engine import Verdict
-from rules.model import LAST_TIME
+from rules.model import LAST_TIME, Verdict
 from rules.registry import REGISTRY
 from tests.integration.test_engine import ALL_RULES, DEFAULT_RULES, create_user, post, process, rows, statements
 from tests.unit.rules.timeline import events

@@ -11,7 +11,9 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import Session
 
 from database import migrations, queries
-from rules.engine import Policy, RuleEngine, Verdict
+from rules.judging.engine import RuleEngine
+from rules.model import Verdict
+from rules.policy import Policy
 from rules.registry import REGISTRY
 from tests.unit.rules.timeline import events
 

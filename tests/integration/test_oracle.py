@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import queries
 from rules.base import Rule
-from rules.engine import Outcome, Policy, Refusal, RuleEngine
-from rules.model import LAST_TIME, Event
+from rules.judging.engine import RuleEngine
+from rules.model import LAST_TIME, Event, Outcome, Refusal
+from rules.policy import Policy
 from rules.registry import REGISTRY
 from tests.integration.oracle import ANSWER_ORDER, Account, Oracle, Posted
 

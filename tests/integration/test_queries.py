@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import queries
 from database.queries import AlertFilter
-from rules.engine import Policy, RuleEngine
+from rules.judging.engine import RuleEngine
 from rules.model import LAST_TIME
+from rules.policy import Policy
 from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import queries
 from database.session import run
-from rules.engine import Outcome, Policy, Refusal, RuleEngine, Verdict
-from rules.model import Event
+from rules.judging.engine import RuleEngine
+from rules.model import Event, Outcome, Refusal, Verdict
+from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
 from tests.unit.rules.timeline import events
 

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from rules.engine import Policy, RuleEngine
+from rules.judging.engine import RuleEngine
 from rules.model import Event
+from rules.policy import Policy
 from rules.registry import REGISTRY
 from tests.service import ROOT
 from tests.unit.test_registry import stream

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from config_loader import load_settings
 from database import queries
 from database.session import ATTEMPTS, CommitUncertain, commit, is_away, make_engine, make_sessions, run, sqlstate
-from rules.engine import Policy, RuleEngine, Verdict
-from rules.model import Event
+from rules.judging.engine import RuleEngine
+from rules.model import Event, Verdict
+from rules.policy import Policy
 from tests.service import free_port
 
 Sessions = sessionmaker[Session]

@@ -10,23 +10,19 @@ from rules.base import (
     Last,
     LookBack,
     Needs,
-    NoParameters,
-    Parameter,
     Reading,
     Rule,
     RuleInForce,
-    RuleVersion,
+    RuleSetting,
     SumsSoFar,
     SumsWithin,
     Within,
-    actions,
-    factor,
-    money,
     reading,
-    seconds,
 )
-from rules.model import ActionType, Finding, History, Risk, Value
+from rules.model import ActionType, Finding, Risk, Value
+from rules.parameters import NoParameters, Parameter, actions, factor, money, seconds
 from rules.registry import REGISTRY
+from rules.timeline import History
 from tests.unit.rules.timeline import ruled
 
 
@@ -49,7 +45,7 @@ def rule(*looks: LookBack, fires_on: ActionType | None = None) -> Rule:
 
 
 def in_force(*looks: LookBack, **overrides: Value) -> RuleInForce:
-    return RuleInForce(RuleVersion.initial(rule(*looks)), "normal", overrides)
+    return RuleInForce(RuleSetting.initial(rule(*looks)), "normal", overrides)
 
 
 DECLARED = {parameter.name: parameter for parameter in rule().declared}
@@ -73,7 +69,7 @@ def test_a_rule_without_parameters() -> None:
     """Nothing is declared, and nothing holds."""
     none = Rule(1, "title", None, NoParameters, (), check)
     assert (none.declared, none.defaults()) == ((), {})
-    assert RuleInForce(RuleVersion.initial(none), "high", {}).parameters == NoParameters()
+    assert RuleInForce(RuleSetting.initial(none), "high", {}).parameters == NoParameters()
 
 
 @pytest.mark.parametrize("least", ["100.01", "600"])
@@ -182,7 +178,7 @@ def test_read_says_what_is_expected(name: str, sentence: str) -> None:
 )
 def test_risk_scales_money_only(risk: Risk, threshold: str, origin: str) -> None:
     """Money doubles at low and halves at high risk; all else stays, and each value tells its origin."""
-    found = RuleInForce(RuleVersion.initial(rule()), risk, {})
+    found = RuleInForce(RuleSetting.initial(rule()), risk, {})
     assert found.parameters == Parameters(threshold=Decimal(threshold))
     assert found.values == rule().defaults() | {"threshold": Decimal(threshold)}
     others = dict.fromkeys(("law", "times", "count", "window"), "default")
@@ -195,7 +191,7 @@ def test_risk_scales_money_only(risk: Risk, threshold: str, origin: str) -> None
 def test_half_a_cent_is_rounded_down(default: str, scaled: str) -> None:
     """A scaled threshold has two decimals, and half a cent only makes it stricter."""
     parameters = rule().defaults() | {"threshold": Decimal(default)}
-    found = RuleInForce(RuleVersion(rule(), 1, "active", parameters, {}), "high", {})
+    found = RuleInForce(RuleSetting(rule(), 1, "active", parameters, {}), "high", {})
     assert str(found.parameters.threshold) == scaled
 
 
@@ -218,7 +214,7 @@ ORIGINS: dict[str, tuple[Risk, dict[str, str], dict[str, str], str, str]] = {
 def test_origin(risk: Risk, by_risk: dict[str, str], own: dict[str, str], value: str, origin: str) -> None:
     """The override holds, else the value for the risk rating, else the default scaled, else the default."""
     parameters = rule().defaults() | {"threshold": Decimal("80.00")}
-    version = RuleVersion(
+    version = RuleSetting(
         rule(), 4, "active", parameters, {name: {"threshold": Decimal(raw)} for name, raw in by_risk.items()}
     )
     overrides = {name: DECLARED[name].read(raw) for name, raw in own.items()}
@@ -229,7 +225,7 @@ def test_origin(risk: Risk, by_risk: dict[str, str], own: dict[str, str], value:
 
 def test_overrides_of_what_is_not_money() -> None:
     """Every parameter can be a user's own, and a rating may have its own count."""
-    version = RuleVersion(rule(), 1, "active", rule().defaults(), {"high": {"count": 9, "window": 9}})
+    version = RuleSetting(rule(), 1, "active", rule().defaults(), {"high": {"count": 9, "window": 9}})
     found = RuleInForce(version, "high", {"window": 7, "times": Decimal("2.00")})
     assert found.parameters == Parameters(threshold=Decimal(50), count=9, window=7, times=Decimal(2))
     assert found.origin == {
@@ -245,15 +241,15 @@ def test_overrides_of_what_is_not_money() -> None:
 @pytest.mark.parametrize(("status", "shadow"), [("active", False), ("shadow", True), ("off", False)])
 def test_what_the_version_says(status: str, shadow: bool) -> None:
     """A rule in force knows its code, its check, its version and whether it is in the shadow."""
-    version = RuleVersion(rule(), 7, status, rule().defaults(), {})
+    version = RuleSetting(rule(), 7, status, rule().defaults(), {})
     found = RuleInForce(version, "normal", {})
     assert (found.code, found.check, found.version, found.shadow, found.rule) == (1, check, 7, shadow, version.rule)
 
 
 def test_the_first_version() -> None:
     """It is what the rule declares."""
-    assert RuleVersion.initial(rule()) == RuleVersion(rule(), 1, "active", rule().defaults(), {})
-    assert RuleVersion.initial(rule(), "off").status == "off"
+    assert RuleSetting.initial(rule()) == RuleSetting(rule(), 1, "active", rule().defaults(), {})
+    assert RuleSetting.initial(rule(), "off").status == "off"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 import pytest
 
-from rules.book import Entry, RuleBooks, read_values
 from rules.registry import DEFAULT_CODES, REGISTRY
+from rules.versions import RuleChange, RuleVersions, read_values
 
 
-def entered(*active: int) -> list[Entry]:
+def entered(*active: int) -> list[RuleChange]:
     """What the first service enters that starts with these codes in RULES."""
-    return RuleBooks([]).changes_for(active)
+    return RuleVersions([]).changes_for(active)
 
 
 def test_all_rules_are_entered_once() -> None:
@@ -16,14 +16,14 @@ def test_all_rules_are_entered_once() -> None:
     changes = entered(*DEFAULT_CODES)
     assert [(change.number, change.version) for change in changes] == [(n, 1) for n in range(1, len(REGISTRY) + 1)]
     assert {change.code for change in changes if change.status == "active"} == set(DEFAULT_CODES)
-    assert RuleBooks(changes).changes_for(DEFAULT_CODES) == []
+    assert RuleVersions(changes).changes_for(DEFAULT_CODES) == []
 
 
 def test_another_setting_changes_only_what_nobody_has_set() -> None:
     """RULES goes on deciding about a rule until somebody sets it."""
     changes = entered(1100, 30)
     changes.append(changes[0]._replace(number=len(changes) + 1, version=2, author="Ada"))
-    (change,) = RuleBooks(changes).changes_for([])
+    (change,) = RuleVersions(changes).changes_for([])
     assert (change.number, change.code, change.version, change.status) == (len(changes) + 1, 30, 2, "off")
 
 
@@ -31,7 +31,7 @@ def test_a_rule_that_is_gone_from_the_code(monkeypatch: pytest.MonkeyPatch) -> N
     """Its changes still count, so that the next one gets a number of its own, and it judges nothing any more."""
     changes = entered(*DEFAULT_CODES)
     monkeypatch.delitem(REGISTRY, changes[-1].code)
-    books = RuleBooks(changes)
+    books = RuleVersions(changes)
     assert books.number == len(changes)
     assert changes[-1].code not in books.newest.versions
     assert [change.number for change in books.changes_for([1100, 300, 123])] == [len(changes) + 1]

@@ -11,9 +11,8 @@ from decimal import Decimal
 
 import pytest
 
-from rules.engine import Outcome, Refusal, Verdict
-from rules.group_commit import Broken, EachAlone, GroupCommit
-from rules.model import Event
+from rules.judging.group_commit import Broken, EachAlone, GroupCommit
+from rules.model import Event, Outcome, Refusal, Verdict
 
 PATIENCE = 30  # seconds
 

@@ -5,27 +5,28 @@ from decimal import Decimal
 
 import pytest
 
-from rules import late
-from rules.base import First, Last, LookBack, Rule, RuleInForce, RuleVersion, SumsSoFar, SumsWithin, Within
-from rules.base import actions as a_number_of_actions
-from rules.book import NO_OVERRIDES, Judges
-from rules.late import Ahead
-from rules.ledger import Account, AlertState
-from rules.model import LAST_TIME, ActionType, Finding, History
+from rules.base import First, Last, LookBack, Rule, RuleInForce, RuleSetting, SumsSoFar, SumsWithin, Within
+from rules.judging.batch import AlertState, BatchUser
+from rules.judging.late import Reach, ahead
+from rules.judging.repair import repair
+from rules.model import LAST_TIME, ActionType, Finding
+from rules.parameters import actions as a_number_of_actions
 from rules.registry import REGISTRY
+from rules.timeline import History
+from rules.versions import NO_OVERRIDES, RuleSet
 from tests.unit.rules.timeline import actions, events, numbered
 
-EVERYTHING = Ahead(endless=True)
-NOBODY = Judges([], "normal", NO_OVERRIDES)
+EVERYTHING = Reach(endless=True)
+NOBODY = RuleSet([], "normal", NO_OVERRIDES)
 
 
-def judges(rule: Rule) -> Judges:
-    return Judges([RuleVersion.initial(rule)], "normal", NO_OVERRIDES)
+def judges(rule: Rule) -> RuleSet:
+    return RuleSet([RuleSetting.initial(rule)], "normal", NO_OVERRIDES)
 
 
-def account(stored: str, arriving: str, by: Judges) -> Account:
+def account(stored: str, arriving: str, by: RuleSet) -> BatchUser:
     """A user with stored actions and some that arrive now, all judged by the same rules."""
-    made = Account(1, by, 0, False, stored.count(",") + 2, Decimal(0), 0, Decimal(0))
+    made = BatchUser(1, by, 0, False, stored.count(",") + 2, Decimal(0), 0, Decimal(0))
     made.load(numbered(actions(stored)))
     for event in events(1, arriving):
         made.enter(event, event.amount)
@@ -54,7 +55,7 @@ def judged_again(
     checked: list[int] = []
     made = account(stored, arriving, judges(a_rule(look, fires_on, number, checked)))
     if made.late:
-        late.repair(made, lambda in_force, finding: "", EVERYTHING)
+        repair(made, lambda in_force, finding: "", EVERYTHING)
     return checked
 
 
@@ -162,16 +163,16 @@ def test_only_what_judged_it_first() -> None:
     made = account(STORED, "d 1 @15", NOBODY)
     made.judged[2] = judges(a_rule(Within("n"), None, 30, checked))
     del made.judged[3]
-    late.repair(made, lambda in_force, finding: "", EVERYTHING)
+    repair(made, lambda in_force, finding: "", EVERYTHING)
     assert checked == [2]
 
 
 def repaired(arriving: str, before: dict[int, AlertState], shadow: bool = False) -> dict[int, AlertState]:
     """The alerts 300 by `seq` after repair of two deposits of 1.00 and 3.00."""
-    version = RuleVersion.initial(REGISTRY[300], "shadow" if shadow else "active")
-    made = account("d 1 @10, d 3 @20", arriving, Judges([version], "normal", NO_OVERRIDES))
+    version = RuleSetting.initial(REGISTRY[300], "shadow" if shadow else "active")
+    made = account("d 1 @10, d 3 @20", arriving, RuleSet([version], "normal", NO_OVERRIDES))
     made.alerts = {(seq, 300): state for seq, state in before.items()}
-    late.repair(made, lambda in_force, finding: finding.sentence, EVERYTHING)
+    repair(made, lambda in_force, finding: finding.sentence, EVERYTHING)
     return {seq: state for (seq, _), state in made.alerts.items()}
 
 
@@ -191,23 +192,23 @@ def test_what_repair_notes() -> None:
 def test_how_far_ahead() -> None:
     """Of several rules the longest reach counts: one action less than a count, all seconds, and what has no end."""
 
-    def reach(*looks: LookBack) -> Ahead:
-        versions = [RuleVersion.initial(a_rule(look, "deposit", n, [])) for n, look in enumerate(looks, start=3)]
-        return late.ahead(RuleInForce(version, "normal", {}) for version in versions)
+    def reach(*looks: LookBack) -> Reach:
+        versions = [RuleSetting.initial(a_rule(look, "deposit", n, [])) for n, look in enumerate(looks, start=3)]
+        return ahead(RuleInForce(version, "normal", {}) for version in versions)
 
-    assert reach() == Ahead()
-    assert reach(Last("n"), Last("n", "deposit")) == Ahead(count=3)
-    assert reach(Last("n", "withdraw")) == Ahead(until={"withdraw": 3})
-    assert reach(Within("n"), SumsWithin("n", "deposit")) == Ahead(seconds=4)
-    assert reach(SumsSoFar("deposit"), First("n"), First("n")) == Ahead(endless=True, after_first=5)
+    assert reach() == Reach()
+    assert reach(Last("n"), Last("n", "deposit")) == Reach(count=3)
+    assert reach(Last("n", "withdraw")) == Reach(until={"withdraw": 3})
+    assert reach(Within("n"), SumsWithin("n", "deposit")) == Reach(seconds=4)
+    assert reach(SumsSoFar("deposit"), First("n"), First("n")) == Reach(endless=True, after_first=5)
 
 
 def test_where_repair_stops() -> None:
     """What is out of reach of every late action is not even looked at, unless a rule reaches without an end."""
-    reach = Ahead(count=1, seconds=30)
+    reach = Reach(count=1, seconds=30)
     assert not reach.is_passed(31, 1)
     assert not reach.is_passed(30, 2)
     assert reach.is_passed(31, 2)
-    assert not Ahead(count=1, seconds=30, endless=True).is_passed(31, 2)
-    assert not Ahead(count=1, seconds=30, until={"deposit": 1}).is_passed(31, 2)
-    assert not Ahead(count=1, seconds=30, after_first=5).is_passed(31, 2)
+    assert not Reach(count=1, seconds=30, endless=True).is_passed(31, 2)
+    assert not Reach(count=1, seconds=30, until={"deposit": 1}).is_passed(31, 2)
+    assert not Reach(count=1, seconds=30, after_first=5).is_passed(31, 2)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.model import ACTION_TYPES, Action, ActionType, History, Stored, Timeline, Window
+from rules.model import ACTION_TYPES, Action, ActionType, NumberedAction
+from rules.timeline import History, Timeline, Window
 from tests.unit.rules.timeline import actions, numbered, timeline
 
 NOTATION = "d 1 @10, w 2 @10, d 4 @5, d 8 @20, w 16 @10"
@@ -207,7 +208,7 @@ def test_any_gaps(
     assert line.at(newest).last(99) == sorted(whole, key=lambda one: one.place)
 
 
-def _before(rows: list[Stored], action: Action) -> Stored | None:
+def _before(rows: list[NumberedAction], action: Action) -> NumberedAction | None:
     of_type = [row for row in rows if row.action.type == action.type and row.action.place < action.place]
     return of_type[-1] if of_type else None
 

@@ -10,8 +10,9 @@ from string import Formatter
 import pytest
 
 from rules.base import First, Last, Needs, Rule, RuleInForce, SumsSoFar, SumsWithin, Within, reading
-from rules.model import ACTION_TYPES, RISKS, Action, ActionType, Finding, History, Stored, Sums, Timeline, Window
+from rules.model import ACTION_TYPES, RISKS, Action, ActionType, Finding, NumberedAction
 from rules.registry import DEFAULT_CODES, REGISTRY
+from rules.timeline import History, Sums, Timeline, Window
 from tests.unit.rules.timeline import numbered, ruled
 
 each_rule = pytest.mark.parametrize("rule", REGISTRY.values(), ids=[str(code) for code in REGISTRY])
@@ -252,7 +253,9 @@ def test_what_is_declared_is_enough(rule: Rule) -> None:
         assert finding.unlisted >= 0
 
 
-def least(stored: list[Stored], arriving: Action, judged: Action, in_force: RuleInForce) -> list[Stored]:
+def least(
+    stored: list[NumberedAction], arriving: Action, judged: Action, in_force: RuleInForce
+) -> list[NumberedAction]:
     """Of what is stored, what is to be read when `arriving` comes and `judged` is judged, and nothing else."""
     chosen = {one.action.seq: one for one in stored if one.action == judged}
     for now, rules in ((arriving, []), (judged, [in_force])):
@@ -265,7 +268,7 @@ def least(stored: list[Stored], arriving: Action, judged: Action, in_force: Rule
     return list(chosen.values())
 
 
-def _within(before: list[Stored], now: Action, needs: Needs) -> list[Stored]:
+def _within(before: list[NumberedAction], now: Action, needs: Needs) -> list[NumberedAction]:
     found = [] if needs.seconds is None else [one for one in before if one.action.time >= now.time - needs.seconds]
     for window in needs.windows:
         found += [one for one in before if one.action.time >= now.time - window][:1]

@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from rules.backtest import Figures, Outcome, Sample
-from rules.base import RuleVersion
+from rules.base import RuleSetting
+from rules.hindsight.backtest import AlertFigures, AlertSample, BacktestResult
+from rules.hindsight.question import MOST_STEPS, Question, Sweep, parameter_of, read_step, steps, told, tried
 from rules.model import LAST_TIME, Value
 from rules.registry import REGISTRY
-from rules.trials import MOST_STEPS, Question, Sweep, parameter_of, read_step, steps, told, tried
 
 
 def money(*texts: str) -> tuple[Value, ...]:
@@ -50,10 +50,10 @@ def test_a_step_is_more_than_nothing() -> None:
 
 
 def a_question() -> Question:
-    present = RuleVersion(REGISTRY[123], 4, "off", REGISTRY[123].defaults(), {"high": {"window": 9}, "low": {}})
+    present = RuleSetting(REGISTRY[123], 4, "off", REGISTRY[123].defaults(), {"high": {"window": 9}, "low": {}})
     version = tried(present, {"threshold": Decimal("150.00")})
     sweep = Sweep(123, "threshold", money("100.00", "200.00"))
-    return Question((version, RuleVersion.initial(REGISTRY[30])), 5, LAST_TIME, sweep, 1)
+    return Question((version, RuleSetting.initial(REGISTRY[30])), 5, LAST_TIME, sweep, 1)
 
 
 def test_a_question_survives_being_written() -> None:
@@ -91,14 +91,14 @@ def test_a_trial_is_active_and_sweeps_one_rule() -> None:
 
 def test_what_is_told() -> None:
     """Alerts a day count whole days; of equally busy days the first is told, and the first value that is quiet."""
-    outcome = Outcome(
+    outcome = BacktestResult(
         actions=9,
         users=3,
         first=86_399,
         last=3 * 86_400,
-        then=Figures(2, 1, days=Counter({1: 1, 0: 1})),
-        now=[Figures(3, 2, 2, 1, Counter({1: 1, 3: 2})), Figures(5, 2), Figures(4, 2)],
-        removed=[Sample((7, 1, 123), 10, {})],
+        then=AlertFigures(2, 1, days=Counter({1: 1, 0: 1})),
+        now=[AlertFigures(3, 2, 2, 1, Counter({1: 1, 3: 2})), AlertFigures(5, 2), AlertFigures(4, 2)],
+        removed=[AlertSample((7, 1, 123), 10, {})],
     )
     assert told(a_question(), outcome) == {
         "actions": 9,

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from rules.base import Rule, RuleInForce, RuleVersion
-from rules.model import Action, ActionType, Event, Finding, Risk, Stored, Timeline
+from rules.base import Rule, RuleInForce, RuleSetting
+from rules.model import Action, ActionType, Event, Finding, NumberedAction, Risk
+from rules.timeline import Timeline
 
 TYPES: dict[str, ActionType] = {"d": "deposit", "w": "withdraw"}
 NOTATION = re.compile(r"(?P<type>[dw]) (?P<amount>[\d.]+) @(?P<time>\d+)(?: #(?P<key>\S+))?")
@@ -38,14 +39,14 @@ def timeline(notation: str) -> Timeline:
     return line
 
 
-def numbered(past: Iterable[Action]) -> list[Stored]:
+def numbered(past: Iterable[Action]) -> list[NumberedAction]:
     """`past` as it is stored: in order of (time, arrival), each with its number and the running sum of its type."""
     numbers: dict[ActionType, tuple[int, Decimal]] = {"deposit": (0, Decimal(0)), "withdraw": (0, Decimal(0))}
     found = []
     for action in sorted(past, key=lambda one: one.place):
         count, total = numbers[action.type]
         numbers[action.type] = count + 1, total + action.amount
-        found.append(Stored(action, *numbers[action.type]))
+        found.append(NumberedAction(action, *numbers[action.type]))
     return found
 
 
@@ -72,4 +73,4 @@ def ruled(rule: Rule, risk: Risk = "normal", **overrides: str | int) -> RuleInFo
     """The rule as declared, in force for a user of this rating with these overrides."""
     declared = {parameter.name: parameter for parameter in rule.declared}
     own = {name: declared[name].read(raw) for name, raw in overrides.items()}
-    return RuleInForce(RuleVersion.initial(rule), risk, own)
+    return RuleInForce(RuleSetting.initial(rule), risk, own)

@@ -1,4 +1,4 @@
-"""`python -m commands.backtest_run`: a backtest that was asked for over the API, as a process of its own.
+"""`python -m rules.hindsight.run`: a backtest that was asked for over the API, as a process of its own.
 
 The service starts it, and tells on its standard input which one it is and where the database is. It ends when that is
 closed: with the process that started it, however that ends. All that it finds out goes into the table of backtests.
@@ -16,11 +16,11 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 import logs
-from commands.all_users import BacktestWork, Busy, cores, over_all_users
 from database import backtests
 from database.session import APPLICATION_NAME
-from rules.backtest import Outcome
-from rules.trials import Question, told
+from rules.hindsight.all_users import BacktestWork, Busy, cores, over_all_users
+from rules.hindsight.backtest import BacktestResult
+from rules.hindsight.question import Question, told
 
 BEAT = 0.5  # seconds between two signs of life, and at most until a cancel is heeded
 # A run that was cancelled a moment ago may still be on its way out; somebody at a terminal may be busy for longer.
@@ -70,7 +70,7 @@ class Run:
             self._end("done", result)
         time.sleep(60)  # another thread is ending the process
 
-    def _judge(self, question: Question) -> Outcome:
+    def _judge(self, question: Question) -> BacktestResult:
         processes = max(1, cores() - 1)  # one core is for what is being posted
         work, patience = BacktestWork(question.trial), time.monotonic() + PATIENCE
         while True:

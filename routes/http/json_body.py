@@ -10,8 +10,8 @@ from typing import Any, NoReturn, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from routes.bodies import read_body
-from routes.problems import FieldProblem, Problem
+from routes.http.bodies import read_body
+from routes.http.problems import FieldProblem, Problem
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

@@ -17,9 +17,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from time import perf_counter
 
-from rules.engine import Outcome
-from rules.model import Event
-from rules.observer import Observer
+from rules.judging.observer import Observer
+from rules.model import Event, Outcome
 
 Process = Callable[[Sequence[Event]], list[Outcome]]
 

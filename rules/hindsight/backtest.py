@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
-from rules.base import RuleInForce, RuleVersion
-from rules.book import Judges
-from rules.evidence import evidence_of
-from rules.hindsight import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
-from rules.model import Action, ActionType, Finding, History, Risk, Timeline
+from rules.base import RuleInForce, RuleSetting
+from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
+from rules.judging.evidence import evidence_of
+from rules.model import Action, ActionType, Finding, Risk
+from rules.timeline import History, Timeline
+from rules.versions import RuleSet
 
 COLUMNS = ("user_id", "seq", "type", "amount", "time", "settings_version")  # what `judge` expects of each action
 SAMPLES = 20  # added and removed alerts that are shown
@@ -27,15 +28,15 @@ Key = tuple[int, int, int]  # user_id, seq, code
 _Checks = dict[ActionType, tuple[tuple[int, Callable[[History, Any], Finding | None], Any, RuleInForce], ...]]
 
 
-class Trial(NamedTuple):
+class BacktestPlan(NamedTuple):
     """What is tried: the rules as they would be, and in a sweep the same with each of `sweep` in its rule's place.
 
     Alerts count where the action's time is from `start` to `end` (seconds, both included); all that is before is read
     too, since rules look back.
     """
 
-    versions: tuple[RuleVersion, ...]
-    sweep: tuple[RuleVersion, ...]
+    versions: tuple[RuleSetting, ...]
+    sweep: tuple[RuleSetting, ...]
     start: int
     end: int
 
@@ -46,7 +47,7 @@ class Trial(NamedTuple):
 
 
 @dataclass
-class Figures:
+class AlertFigures:
     """Alerts of one kind: how many, of how many users, and on which days (the time divided by 86,400).
 
     The days are counted for what is stored and for the trial itself, not for the steps of a sweep.
@@ -58,7 +59,7 @@ class Figures:
     removed: int = 0  # that are stored, and would not have been raised
     days: Counter[int] = field(default_factory=Counter)
 
-    def add(self, other: "Figures") -> None:
+    def add(self, other: "AlertFigures") -> None:
         """Count another part of the users in."""
         self.alerts += other.alerts
         self.users += other.users
@@ -67,7 +68,7 @@ class Figures:
         self.days.update(other.days)
 
 
-class Sample(NamedTuple):
+class AlertSample(NamedTuple):
     """An alert that would be added or removed; the evidence of removed ones is the stored one."""
 
     key: Key
@@ -76,7 +77,7 @@ class Sample(NamedTuple):
 
 
 @dataclass
-class Outcome:
+class BacktestResult:
     """What a trial finds over some users.
 
     `then` is what is stored; `now` is what would be, followed by each step of the sweep. `first` and `last` are the
@@ -87,12 +88,12 @@ class Outcome:
     users: int = 0
     first: int | None = None
     last: int | None = None
-    then: Figures = field(default_factory=Figures)
-    now: list[Figures] = field(default_factory=list)
-    added: list[Sample] = field(default_factory=list)
-    removed: list[Sample] = field(default_factory=list)
+    then: AlertFigures = field(default_factory=AlertFigures)
+    now: list[AlertFigures] = field(default_factory=list)
+    added: list[AlertSample] = field(default_factory=list)
+    removed: list[AlertSample] = field(default_factory=list)
 
-    def add(self, other: "Outcome") -> None:
+    def add(self, other: "BacktestResult") -> None:
         """Count another part of the users in."""
         self.actions += other.actions
         self.users += other.users
@@ -100,7 +101,7 @@ class Outcome:
             self.span(other.first, other.last)
         self.then.add(other.then)
         if not self.now:
-            self.now = [Figures() for _ in other.now]
+            self.now = [AlertFigures() for _ in other.now]
         for mine, others in zip(self.now, other.now, strict=True):
             mine.add(others)
         self.added = nsmallest(SAMPLES, self.added + other.added)
@@ -120,20 +121,20 @@ class Outcome:
 class Backtest:
     """A trial under way in one process."""
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: BacktestPlan) -> None:
         self._trial = trial
         # Of a sweep only the rule that changes is judged at each step.
         self._steps = (trial.versions, *((version,) for version in trial.sweep))
         self._swept = {version.rule.code for version in trial.sweep}
         self._judges: dict[tuple[Risk, str], _Checks] = {}
 
-    def judge(self, copied: str, settings: Settings, standing: Iterable[Sequence[Any]]) -> Outcome:
+    def judge(self, copied: str, settings: Settings, standing: Iterable[Sequence[Any]]) -> BacktestResult:
         """Judge all actions of some users: lines with COLUMNS, by user in order of (time, seq).
 
         `settings` are all that these users ever had; `standing` are user_id, seq, code and time of their alerts in the
         period.
         """
-        outcome = Outcome(now=[Figures() for _ in self._steps])
+        outcome = BacktestResult(now=[AlertFigures() for _ in self._steps])
         stored: dict[int, dict[tuple[int, int], int]] = {}
         for user_id, seq, code, time in standing:
             stored.setdefault(user_id, {})[seq, code] = time
@@ -143,7 +144,7 @@ class Backtest:
 
     def _judge_user(
         self,
-        outcome: Outcome,
+        outcome: BacktestResult,
         user_id: int,
         lines: list[list[str]],
         settings: Settings,
@@ -185,17 +186,17 @@ class Backtest:
             figures.days.update(time // DAY for time in dated.values())
         if len(outcome.added) < SAMPLES:
             for now, rule, finding in fresh:
-                outcome.added.append(Sample((user_id, now.seq, rule.code), now.time, evidence_of(rule, finding)))
+                outcome.added.append(AlertSample((user_id, now.seq, rule.code), now.time, evidence_of(rule, finding)))
         if len(outcome.removed) < SAMPLES:
             gone = sorted(then.keys() - found[0].keys())
-            outcome.removed += [Sample((user_id, *key), then[key], None) for key in gone[:SAMPLES]]
+            outcome.removed += [AlertSample((user_id, *key), then[key], None) for key in gone[:SAMPLES]]
 
     def _rules_for(self, risk: Risk, overrides: str) -> "_Checks":
         rules = self._judges.get((risk, overrides))
         if rules is None:
             if len(self._judges) >= REMEMBERED:
                 self._judges.clear()
-            judges = [Judges(versions, risk, overrides) for versions in self._steps]
+            judges = [RuleSet(versions, risk, overrides) for versions in self._steps]
             rules = self._judges[risk, overrides] = {
                 kind: tuple(
                     (step, rule.check, rule.parameters, rule)
@@ -207,7 +208,7 @@ class Backtest:
         return rules
 
 
-def _count(figures: Figures, alerts: Mapping[tuple[int, int], int], then: Mapping[tuple[int, int], int]) -> None:
+def _count(figures: AlertFigures, alerts: Mapping[tuple[int, int], int], then: Mapping[tuple[int, int], int]) -> None:
     if alerts:
         figures.alerts += len(alerts)
         figures.users += 1

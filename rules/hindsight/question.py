@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from rules.backtest import DAY, Figures, Outcome, Sample, Trial
-from rules.base import CENT, Parameter, RuleVersion
-from rules.book import read_values, written_values
+from rules.base import RuleSetting
+from rules.hindsight.backtest import DAY, AlertFigures, AlertSample, BacktestPlan, BacktestResult
 from rules.model import Value
+from rules.parameters import CENT, Parameter
 from rules.registry import REGISTRY
+from rules.versions import read_values, written_values
 
 MOST_STEPS = 200  # of a sweep: each of them judges all there is once more
 
@@ -30,22 +31,22 @@ class Question:
     With a sweep also which of its values would have raised at most so many alerts a day.
     """
 
-    versions: tuple[RuleVersion, ...]
+    versions: tuple[RuleSetting, ...]
     start: int
     end: int
     sweep: Sweep | None = None
     at_most: int | None = None
 
     @property
-    def trial(self) -> Trial:
+    def trial(self) -> BacktestPlan:
         """What has to be judged for the answer."""
-        return Trial(self.versions, self._steps(self.sweep) if self.sweep else (), self.start, self.end)
+        return BacktestPlan(self.versions, self._steps(self.sweep) if self.sweep else (), self.start, self.end)
 
-    def nothing(self) -> Outcome:
+    def nothing(self) -> BacktestResult:
         """What is found where there are no actions."""
-        return Outcome(now=[Figures() for _ in range(1 + len(self.trial.sweep))])
+        return BacktestResult(now=[AlertFigures() for _ in range(1 + len(self.trial.sweep))])
 
-    def _steps(self, sweep: Sweep) -> tuple[RuleVersion, ...]:
+    def _steps(self, sweep: Sweep) -> tuple[RuleSetting, ...]:
         (swept,) = (version for version in self.versions if version.rule.code == sweep.code)
         return tuple(replace(swept, parameters={**swept.parameters, sweep.parameter: value}) for value in sweep.values)
 
@@ -79,7 +80,7 @@ class Question:
             rule = REGISTRY[one["code"]]
             by_risk = {risk: read_values(rule, values) for risk, values in one["by_risk"].items()}
             parameters = read_values(rule, one["parameters"])
-            versions.append(RuleVersion(rule, one["version"], "active", parameters, by_risk))
+            versions.append(RuleSetting(rule, one["version"], "active", parameters, by_risk))
         sweep = None
         if swept := written.get("sweep"):
             parameter = parameter_of(swept["rule"], swept["parameter"])
@@ -89,8 +90,8 @@ class Question:
 
 
 def tried(
-    present: RuleVersion, parameters: Mapping[str, Value], by_risk: Mapping[str, Mapping[str, Value]] | None = None
-) -> RuleVersion:
+    present: RuleSetting, parameters: Mapping[str, Value], by_risk: Mapping[str, Mapping[str, Value]] | None = None
+) -> RuleSetting:
     """A rule as it is set, with other values for some parameters, judged as if it were active.
 
     `by_risk` replaces what differs by rating; None leaves it.
@@ -131,7 +132,7 @@ def steps(first: Value, last: Value, step: Value) -> tuple[Value, ...]:
 # What comes out
 
 
-def told(question: Question, outcome: Outcome) -> dict[str, Any]:
+def told(question: Question, outcome: BacktestResult) -> dict[str, Any]:
     """What a backtest has found, as JSON data."""
     now, *swept = outcome.now
     days = outcome.days
@@ -165,7 +166,7 @@ def told(question: Question, outcome: Outcome) -> dict[str, Any]:
     return told
 
 
-def _figures(figures: Figures, days: int) -> dict[str, Any]:
+def _figures(figures: AlertFigures, days: int) -> dict[str, Any]:
     return {"alerts": figures.alerts, "users": figures.users, "alerts_per_day": round(figures.alerts / days, 2)}
 
 
@@ -177,7 +178,7 @@ def _busiest(days: Counter[int]) -> dict[str, int] | None:
     return {"from": day * DAY, "to": day * DAY + DAY - 1, "alerts": alerts}
 
 
-def _samples(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+def _samples(samples: Sequence[AlertSample]) -> list[dict[str, Any]]:
     return [
         {
             "id": "-".join(map(str, sample.key)),

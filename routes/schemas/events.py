@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.json_body import Number
-from routes.problems import FieldProblem
+from routes.http.json_body import Number
+from routes.http.problems import FieldProblem
 from rules.base import Origin
 from rules.model import ActionType, Event, Risk
 

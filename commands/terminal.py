@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from commands.all_users import Busy, Result, Work, cores, over_all_users
-from commands.stops import Interrupted, Stopped, first_line
+from commands.endings import Interrupted, Stopped, first_line
 from routes.context import context
+from rules.hindsight.all_users import Busy, Result, Work, cores, over_all_users
 
 ResultT = TypeVar("ResultT", bound=Result)
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])

@@ -17,9 +17,8 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.json_body import Number
-from routes.rule_schemas import CHANGES, PARAMETERS, GroupsRequest, ParametersRequest, WrittenAnswer, _left_out, _object
-from routes.schemas import (
+from routes.http.json_body import Number
+from routes.schemas.events import (
     MAX_ID,
     AlertId,
     Code,
@@ -32,10 +31,20 @@ from routes.schemas import (
     _cursor,
     _optional,
 )
-from rules.base import Parameter, Rule
+from routes.schemas.rules import (
+    CHANGES,
+    PARAMETERS,
+    GroupsRequest,
+    ParametersRequest,
+    WrittenAnswer,
+    _left_out,
+    _object,
+)
+from rules.base import Rule
+from rules.hindsight.question import MOST_STEPS, parameter_of, read_step, steps
 from rules.model import LAST_TIME, Risk, Value
+from rules.parameters import Parameter
 from rules.registry import REGISTRY
-from rules.trials import MOST_STEPS, parameter_of, read_step, steps
 
 # What is asked for
 

@@ -9,65 +9,28 @@ actions and alerts (one statement each). The number of statements does not grow 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from time import perf_counter
-from typing import Literal, NamedTuple, cast
+from typing import cast
 
-from sqlalchemy import Connection  # noqa: TID251
-from sqlalchemy.orm import Session  # noqa: TID251
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
 
-from database import queries  # noqa: TID251
-from database.queries import (  # noqa: TID251
-    Between,
-    Deltas,
-    EventKey,
-    LateAction,
-    NewAction,
-    NewAlert,
-    NextN,
-    Standing,
-)
-from database.session import abandon, begin, commit, committing  # noqa: TID251
-from rules import late
-from rules.base import Rule, RuleInForce
-from rules.book import NO_OVERRIDES, Entry, RuleBook, RuleBooks
-from rules.evidence import evidence_of
-from rules.late import Ahead
-from rules.ledger import Account, AlertState, Known, Ledger
-from rules.look_back import Point, requests, requests_ahead
-from rules.model import ACTION_TYPES, LAST_TIME, Action, Event, Finding, Risk, Stored
-from rules.observer import Observer, Stage
-
-
-class Verdict(NamedTuple):
-    """An event was stored (or had been before: `replayed`) and raised `codes`, in the registry's order."""
-
-    user_id: int
-    codes: tuple[int, ...]
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An event was not stored, and why."""
-
-    reason: Literal["unknown_user", "overdraft", "out_of_order", "event_id_conflict"]
-    detail: str
-
-
-Outcome = Verdict | Refusal
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What holds for every event: the rules that are active until somebody sets them, and what to do in doubt."""
-
-    rules: tuple[Rule, ...]
-    create_users: bool = True
-    allow_overdraft: bool = True
-    accept_out_of_order: bool = True
+from database import queries
+from database.queries import Between, Deltas, EventKey, LateAction, NewAction, NewAlert, NextN, Standing
+from database.session import abandon, begin, commit, committing
+from rules.base import RuleInForce
+from rules.judging import late
+from rules.judging.batch import AlertState, Batch, BatchUser, KnownEvent
+from rules.judging.evidence import evidence_of
+from rules.judging.late import Reach
+from rules.judging.observer import Observer, Stage
+from rules.judging.reads import Point, requests, requests_ahead
+from rules.judging.repair import repair
+from rules.model import ACTION_TYPES, LAST_TIME, Action, Event, Finding, NumberedAction, Outcome, Refusal, Risk, Verdict
+from rules.policy import Policy
+from rules.versions import NO_OVERRIDES, RuleChange, RulesSnapshot, RuleVersions
 
 
 class RuleEngine:
@@ -80,9 +43,9 @@ class RuleEngine:
     def __init__(self, policy: Policy, observer: Observer | None = None) -> None:
         self._policy = policy
         self._observer = observer or Observer()
-        self._books: RuleBooks | None = None
+        self._books: RuleVersions | None = None
 
-    def books(self, session: Session) -> RuleBooks:
+    def books(self, session: Session) -> RuleVersions:
         """All changes of the rules so far. Where there is none at all, what is declared is entered before."""
         if self._books is None:
             books = _read_books(session)
@@ -123,7 +86,7 @@ class RuleEngine:
         self._observer.done(stage, now - begun)
         return now
 
-    def enter_declared(self, session: Session) -> RuleBooks:
+    def enter_declared(self, session: Session) -> RuleVersions:
         """Enter what the declarations and the policy's rules say, where that has changed and nobody has set the rule.
 
         It holds for all who use the database, so it is for the one who starts the service, once.
@@ -139,13 +102,13 @@ class RuleEngine:
         books = _read_books(session)
         if changes := books.changes_for(codes):
             queries.add_rule_versions(session, [change._asdict() for change in changes])
-            books = RuleBooks((*books.entries, *changes))
+            books = RuleVersions((*books.entries, *changes))
         commit(session)
         session.close()
         self._books = books
         return books
 
-    def _open(self, connection: Connection, events: Sequence[Event], read: RuleBook) -> Ledger:
+    def _open(self, connection: Connection, events: Sequence[Event], read: RulesSnapshot) -> Batch:
         """Lock the users, read their history, and lay both out for judging."""
         deltas = _deltas(events)
         # Several events of one user rarely have stored actions between them: that is found out before it is read for.
@@ -160,11 +123,11 @@ class RuleEngine:
         if users and users[0].rules_number != read.number:
             book = self._book(connection, users[0].rules_number)
         added = {delta.user_id: delta for delta in deltas}
-        ledger = Ledger(book.number)
+        ledger = Batch(book.number)
         for user in users:
             _, actions, net = added[user.user_id]
             judges = book.judges(cast(Risk, user.risk), user.overrides)
-            ledger.accounts[user.user_id] = Account(
+            ledger.accounts[user.user_id] = BatchUser(
                 user.user_id,
                 judges,
                 user.settings_version,
@@ -179,14 +142,14 @@ class RuleEngine:
             self._read_more(connection, ledger, events, read)
         return ledger
 
-    def _book(self, connection: Connection, number: int) -> RuleBook:
+    def _book(self, connection: Connection, number: int) -> RulesSnapshot:
         # Somebody has changed a rule since the last transaction here.
         books = self._books
         if books is None or books.number < number:
             self._books = books = _read_books(connection)
         return books.at(number)
 
-    def _read_more(self, connection: Connection, ledger: Ledger, events: Sequence[Event], read: RuleBook) -> None:
+    def _read_more(self, connection: Connection, ledger: Batch, events: Sequence[Event], read: RulesSnapshot) -> None:
         """Read what judging needs beyond what was asked for with the lock, when not all was known yet.
 
         That is for users who have actions behind the first of several events; for those whose overrides look further
@@ -213,7 +176,7 @@ class RuleEngine:
             more = requests(points)
             ledger.load(queries.read_history(connection, more.last, more.following, more.between))
 
-    def _settle(self, ledger: Ledger, event: Event) -> Outcome:
+    def _settle(self, ledger: Batch, event: Event) -> Outcome:
         """Judge one event and enter it into the ledger, or say why it is refused."""
         account = ledger.accounts.get(event.user_id)
         if account is None:
@@ -235,10 +198,10 @@ class RuleEngine:
         codes = _judge(account, action)
         ledger.stored.append((event, action, codes))
         if event.event_id is not None:
-            ledger.known[event.user_id, event.event_id] = Known(action, codes)
+            ledger.known[event.user_id, event.event_id] = KnownEvent(action, codes)
         return Verdict(event.user_id, codes)
 
-    def _repair(self, connection: Connection, ledger: Ledger) -> None:
+    def _repair(self, connection: Connection, ledger: Batch) -> None:
         """Judge again what events that came late can change."""
         accounts = {account.user_id: account for account in ledger.accounts.values() if account.late}
         if not accounts:
@@ -251,12 +214,12 @@ class RuleEngine:
         rows = list(queries.read_ahead(connection, reached.following, reached.between, reached.until))
         if behind_first := _behind_first(connection, accounts, aheads):
             rows += queries.read_ahead(connection, [], behind_first, [])
-        stored: dict[int, list[Stored]] = defaultdict(list)
+        stored: dict[int, list[NumberedAction]] = defaultdict(list)
         points = []
         for row in rows:
             account = accounts[row.user_id]
             action = Action(row.seq, row.type, row.amount, row.time)
-            stored[row.user_id].append(Stored(action, row.ordinal, row.running_total))
+            stored[row.user_id].append(NumberedAction(action, row.ordinal, row.running_total))
             judges = books.at(row.rules_number).judges(*settings[row.user_id][row.settings_version])
             account.judged[row.seq] = judges
             points.append(Point(row.user_id, row.time, judges.reading[action.type]))
@@ -267,9 +230,9 @@ class RuleEngine:
         behind = requests(points)
         ledger.load(queries.read_history(connection, behind.last, behind.following, behind.between))
         for account in accounts.values():
-            late.repair(account, _evidence, aheads[account.user_id])
+            repair(account, _evidence, aheads[account.user_id])
 
-    def _store(self, connection: Connection, ledger: Ledger) -> None:
+    def _store(self, connection: Connection, ledger: Batch) -> None:
         """Store the batch and commit."""
         actions: list[NewAction] = []
         for event, action, codes in ledger.stored:
@@ -318,7 +281,7 @@ class RuleEngine:
         self._observer.raised(alert.code for alert in new if not alert.shadow)
 
 
-def _judge(account: Account, action: Action) -> tuple[int, ...]:
+def _judge(account: BatchUser, action: Action) -> tuple[int, ...]:
     """The codes that `action` raises as it arrives."""
     history = account.timeline.at(action)
     codes: tuple[int, ...] = ()
@@ -332,11 +295,11 @@ def _judge(account: Account, action: Action) -> tuple[int, ...]:
     return codes
 
 
-def _read_books(session: Session | Connection) -> RuleBooks:
-    return RuleBooks(Entry._make(row) for row in queries.rule_versions(session))
+def _read_books(session: Session | Connection) -> RuleVersions:
+    return RuleVersions(RuleChange._make(row) for row in queries.rule_versions(session))
 
 
-def _settings(connection: Connection, accounts: Iterable[Account]) -> dict[int, dict[int, tuple[Risk, str]]]:
+def _settings(connection: Connection, accounts: Iterable[BatchUser]) -> dict[int, dict[int, tuple[Risk, str]]]:
     """Rating and overrides of each version of these users' settings."""
     settings: dict[int, dict[int, tuple[Risk, str]]] = {a.user_id: {0: ("normal", NO_OVERRIDES)} for a in accounts}
     if changed := [account.user_id for account in accounts if account.settings_version]:
@@ -347,12 +310,12 @@ def _settings(connection: Connection, accounts: Iterable[Account]) -> dict[int, 
 
 # It follows from all changes of all rules, and is asked for each user to whom an event comes late.
 @lru_cache(maxsize=1024)
-def _ahead(books: RuleBooks, settings: frozenset[tuple[Risk, str]]) -> Ahead:
+def _ahead(books: RuleVersions, settings: frozenset[tuple[Risk, str]]) -> Reach:
     return late.ahead(rule for each in settings for rule in books.ever(*each))
 
 
 def _behind_first(
-    connection: Connection, accounts: Mapping[int, Account], aheads: Mapping[int, Ahead]
+    connection: Connection, accounts: Mapping[int, BatchUser], aheads: Mapping[int, Reach]
 ) -> list[Between]:
     """What stands within reach of the first actions of those users who get a new first one, where a rule cares."""
     asked = [user_id for user_id in accounts if aheads[user_id].after_first is not None]
@@ -384,7 +347,7 @@ def _signed(event: Event) -> Decimal:
     return event.amount if event.type == "deposit" else -event.amount
 
 
-def _return_unused(connection: Connection, ledger: Ledger) -> None:
+def _return_unused(connection: Connection, ledger: Batch) -> None:
     # Users were counted up for every event before any was judged; refused and replayed ones give that back.
     unused = [account for account in ledger.accounts.values() if account.unused_actions]
     gone = [account.user_id for account in unused if account.has_nothing]

@@ -14,13 +14,15 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from rules.base import RuleInForce
-from rules.book import Judges, RuleBooks
-from rules.evidence import evidence_of
-from rules.hindsight import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
-from rules.late import ahead, repair
-from rules.ledger import Account, AlertState
-from rules.model import Action, Finding, Timeline
+from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
+from rules.judging.batch import AlertState, BatchUser
+from rules.judging.evidence import evidence_of
+from rules.judging.late import ahead
+from rules.judging.repair import repair
+from rules.model import Action, Finding
 from rules.registry import REGISTRY
+from rules.timeline import Timeline
+from rules.versions import RuleSet, RuleVersions
 
 # What `verify` expects of each action. The last one is the moment of its transaction, in which it was judged.
 COLUMNS = (
@@ -82,18 +84,18 @@ class Report:
             self.differences.append(Difference(user_id, seq, code, what))
 
 
-class Judged(NamedTuple):
+class VerifiedAction(NamedTuple):
     """An action with what judged it first and how it was stored; `moment` is that of its transaction."""
 
     action: Action
-    judges: Judges
+    judges: RuleSet
     ordinal: str
     running_total: str
     codes: str
     moment: str
 
 
-class Stored(NamedTuple):
+class StoredAlert(NamedTuple):
     """An alert as it is stored."""
 
     user_id: int
@@ -106,7 +108,7 @@ class Stored(NamedTuple):
     evidence: dict[str, Any]
 
 
-class Expected(NamedTuple):
+class ExpectedAlert(NamedTuple):
     """An alert as it follows from the actions."""
 
     late: bool
@@ -117,7 +119,7 @@ class Expected(NamedTuple):
 class Verifier:
     """Verifies users by the rule books of one database."""
 
-    def __init__(self, books: RuleBooks) -> None:
+    def __init__(self, books: RuleVersions) -> None:
         self._books = books
 
     def verify(
@@ -125,12 +127,12 @@ class Verifier:
     ) -> Report:
         """Verify some users by lines with COLUMNS (by user in order of (time, seq)), and by all that is stored of them.
 
-        `alerts` have the fields of Stored, `accounts` are user_id, last_seq and net.
+        `alerts` have the fields of StoredAlert, `accounts` are user_id, last_seq and net.
         """
         report = Report()
-        stored: dict[int, dict[Key, Stored]] = {}
+        stored: dict[int, dict[Key, StoredAlert]] = {}
         for row in alerts:
-            alert = Stored(*row)
+            alert = StoredAlert(*row)
             stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert
         totals = {user_id: (last_seq, net) for user_id, last_seq, net in accounts}
         for user_id, lines in by_user(copied):
@@ -145,14 +147,16 @@ class Verifier:
                 report.note(user_id, None, None, _NOT_THE_SUM)
         return report
 
-    def _judged(self, report: Report, user_id: int, lines: list[list[str]], settings: Settings) -> list[Judged]:
+    def _judged(self, report: Report, user_id: int, lines: list[list[str]], settings: Settings) -> list[VerifiedAction]:
         own = []
         for now, (*_, version, number, ordinal, total, codes, moment) in zip(actions_of(lines), lines, strict=True):
             by = settings_at(settings, user_id, int(version))
             if by is None:
                 report.note(user_id, now.seq, None, "the user's settings that it was judged with are not there")
             own.append(
-                Judged(now, self._books.at(int(number)).judges(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment)
+                VerifiedAction(
+                    now, self._books.at(int(number)).judges(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment
+                )
             )
         return own
 
@@ -160,7 +164,7 @@ class Verifier:
 _NOT_THE_SUM = "the user's count or balance is not that of the actions"
 
 
-def _verify_numbers(report: Report, user_id: int, own: list[Judged], totals: tuple[int, Decimal]) -> None:
+def _verify_numbers(report: Report, user_id: int, own: list[VerifiedAction], totals: tuple[int, Decimal]) -> None:
     counts = {"deposit": 0, "withdraw": 0}
     sums = {"deposit": Decimal(0), "withdraw": Decimal(0)}
     for one in own:
@@ -173,7 +177,7 @@ def _verify_numbers(report: Report, user_id: int, own: list[Judged], totals: tup
         report.note(user_id, None, None, _NOT_THE_SUM)
 
 
-def _verify_alerts(report: Report, user_id: int, own: list[Judged], stored: Mapping[Key, Stored]) -> None:
+def _verify_alerts(report: Report, user_id: int, own: list[VerifiedAction], stored: Mapping[Key, StoredAlert]) -> None:
     expected, answered = _in_time(own)
     standing = expected.keys()
     if any(before.action.seq > after.action.seq for before, after in pairwise(own)):
@@ -188,7 +192,7 @@ def _verify_alerts(report: Report, user_id: int, own: list[Judged], stored: Mapp
             report.note(user_id, one.action.seq, None, f"it was answered with {one.codes}, and raises {codes}")
 
 
-def _differences(alert: Stored | None, expected: Expected | None, stands: bool, time: int) -> Iterable[str]:
+def _differences(alert: StoredAlert | None, expected: ExpectedAlert | None, stands: bool, time: int) -> Iterable[str]:
     if alert is None:
         yield "it is missing" if stands else "it held for a while, and is missing"
         return
@@ -213,13 +217,13 @@ def _differences(alert: Stored | None, expected: Expected | None, stands: bool, 
 
 # Alerts that follow from actions, and the codes that each action was answered with as the database writes them
 
-Found = tuple[dict[Key, Expected], dict[int, str]]
+Found = tuple[dict[Key, ExpectedAlert], dict[int, str]]
 
 
-def _in_time(own: Iterable[Judged]) -> Found:
+def _in_time(own: Iterable[VerifiedAction]) -> Found:
     """What actions raise that stand in order of time, each judged on those before it."""
     timeline = Timeline()
-    found: dict[Key, Expected] = {}
+    found: dict[Key, ExpectedAlert] = {}
     answered: dict[int, str] = {}
     for one in own:
         now = one.action
@@ -229,7 +233,7 @@ def _in_time(own: Iterable[Judged]) -> Found:
         for rule in one.judges.by_type[now.type]:
             finding = rule.check(history, rule.parameters)
             if finding is not None:
-                found[now.seq, rule.code] = Expected(False, rule.shadow, evidence_of(rule, finding))
+                found[now.seq, rule.code] = ExpectedAlert(False, rule.shadow, evidence_of(rule, finding))
                 if not rule.shadow:
                     codes += f",{rule.code}"
         if codes:
@@ -237,13 +241,13 @@ def _in_time(own: Iterable[Judged]) -> Found:
     return found, answered
 
 
-def _as_they_came(arrived: Sequence[Judged]) -> Found:
+def _as_they_came(arrived: Sequence[VerifiedAction]) -> Found:
     """What actions raise as they arrive, and what those that came late make of it.
 
     Later actions are judged again at the end of each transaction. Two that began in the same microsecond are taken for
     one.
     """
-    account = Account(0, arrived[0].judges, 0, True, 1, Decimal(0), 0, Decimal(0))
+    account = BatchUser(0, arrived[0].judges, 0, True, 1, Decimal(0), 0, Decimal(0))
     reach = ahead(rule for judges in {one.judges for one in arrived} for rule in judges.all)
     answered: dict[int, str] = {}
     for _, together in groupby(arrived, attrgetter("moment")):
@@ -256,13 +260,13 @@ def _as_they_came(arrived: Sequence[Judged]) -> Found:
         if account.late:
             repair(account, _written, reach)
     found = {
-        key: Expected(state.late, state.shadow, json.loads(state.evidence or ""))
+        key: ExpectedAlert(state.late, state.shadow, json.loads(state.evidence or ""))
         for key, state in account.alerts.items()
     }
     return found, answered
 
 
-def _arrive(account: Account, one: Judged) -> list[str]:
+def _arrive(account: BatchUser, one: VerifiedAction) -> list[str]:
     now = one.action
     newest = account.timeline.newest()
     if newest is not None and newest.time > now.time:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from rules.base import Reading, Rule, RuleInForce, RuleVersion, Status, reading
+from rules.base import Reading, Rule, RuleInForce, RuleSetting, Status, reading
 from rules.model import ACTION_TYPES, RISKS, ActionType, Risk, Value
 from rules.registry import REGISTRY
 
@@ -14,10 +14,10 @@ NO_OVERRIDES = "{}"
 _REMEMBERED = 4096
 
 
-class Judges:
+class RuleSet:
     """The rules in force for users of one risk rating with the same overrides, by the type of action they judge."""
 
-    def __init__(self, versions: Iterable[RuleVersion], risk: Risk, overrides: str) -> None:
+    def __init__(self, versions: Iterable[RuleSetting], risk: Risk, overrides: str) -> None:
         own = json.loads(overrides)
         in_force = [
             RuleInForce(version, risk, read_values(version.rule, own.get(str(version.rule.code), {})))
@@ -31,13 +31,13 @@ class Judges:
         self.reading: dict[ActionType, Reading] = {kind: reading(kind, self.by_type[kind]) for kind in ACTION_TYPES}
 
 
-class RuleBook:
+class RulesSnapshot:
     """What all rules are set to. `number` counts the changes of any rule from 1; `versions` are by code."""
 
-    def __init__(self, number: int, versions: Mapping[int, RuleVersion]) -> None:
+    def __init__(self, number: int, versions: Mapping[int, RuleSetting]) -> None:
         self.number = number
         self.versions = versions
-        self._judges: dict[tuple[Risk, str], Judges] = {}
+        self._judges: dict[tuple[Risk, str], RuleSet] = {}
         # Which user has which rating is known only under the lock, so what is read serves them all.
         self.reading: dict[ActionType, Reading] = {}
         for kind in ACTION_TYPES:
@@ -46,18 +46,18 @@ class RuleBook:
                 found = found.with_all_of(self.judges(risk).reading[kind])
             self.reading[kind] = found
 
-    def judges(self, risk: Risk, overrides: str = NO_OVERRIDES) -> Judges:
+    def judges(self, risk: Risk, overrides: str = NO_OVERRIDES) -> RuleSet:
         """What judges users of this rating with these overrides: JSON text by code and parameter, as stored."""
         key = (risk, overrides)
         found = self._judges.get(key)
         if found is None:
             if len(self._judges) >= _REMEMBERED:
                 self._judges.clear()
-            found = self._judges[key] = Judges(self.versions.values(), risk, overrides)
+            found = self._judges[key] = RuleSet(self.versions.values(), risk, overrides)
         return found
 
 
-class Entry(NamedTuple):
+class RuleChange(NamedTuple):
     """A change of a rule as it is stored: `number` counts all changes, `version` those of this rule.
 
     `author` is None where it follows from the declarations and the setting RULES.
@@ -72,34 +72,34 @@ class Entry(NamedTuple):
     author: str | None
 
 
-class RuleBooks:
+class RuleVersions:
     """All changes of all rules, and so the rule book of every moment."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[RuleChange]) -> None:
         stored = tuple(entries)
         self.number = max((entry.number for entry in stored), default=0)
         self.entries = tuple(entry for entry in stored if entry.code in REGISTRY)  # a rule may be gone from the code
-        self._books: dict[int, RuleBook] = {}
+        self._books: dict[int, RulesSnapshot] = {}
 
-    def at(self, number: int) -> RuleBook:
+    def at(self, number: int) -> RulesSnapshot:
         """The book after the change `number`. A rule that was not there yet is not in it."""
         book = self._books.get(number)
         if book is None:
             latest = {entry.code: entry for entry in self.entries if entry.number <= number}
             versions = {code: _version(latest[code]) for code in REGISTRY if code in latest}
-            book = self._books[number] = RuleBook(number, versions)
+            book = self._books[number] = RulesSnapshot(number, versions)
         return book
 
     @property
-    def newest(self) -> RuleBook:
+    def newest(self) -> RulesSnapshot:
         """The book that holds now."""
         return self.at(self.number)
 
     def ever(self, risk: Risk, overrides: str = NO_OVERRIDES) -> list[RuleInForce]:
         """Every rule as it was ever in force, for users of this rating with these overrides."""
-        return [one for entry in self.entries for one in Judges([_version(entry)], risk, overrides).all]
+        return [one for entry in self.entries for one in RuleSet([_version(entry)], risk, overrides).all]
 
-    def changes_for(self, active: Iterable[int]) -> list[Entry]:
+    def changes_for(self, active: Iterable[int]) -> list[RuleChange]:
         """What has to be entered so that the book says what the declarations and the codes of RULES say.
 
         A rule that somebody has set is left alone.
@@ -112,7 +112,7 @@ class RuleBooks:
             wanted = (status, written_values(rule.defaults()))
             if before is None or (before.author is None and (before.status, before.parameters) != wanted):
                 number += 1
-                changes.append(Entry(number, code, before.version + 1 if before else 1, *wanted, {}, None))
+                changes.append(RuleChange(number, code, before.version + 1 if before else 1, *wanted, {}, None))
         return changes
 
 
@@ -129,8 +129,8 @@ def written_values(values: Mapping[str, Value]) -> dict[str, str | int]:
     return {name: value if isinstance(value, int) else str(value) for name, value in values.items()}
 
 
-def _version(entry: Entry) -> RuleVersion:
+def _version(entry: RuleChange) -> RuleSetting:
     rule = REGISTRY[entry.code]
     by_risk = {risk: read_values(rule, values) for risk, values in entry.by_risk.items()}
     parameters = rule.defaults() | read_values(rule, entry.parameters)
-    return RuleVersion(rule, entry.version, entry.status, parameters, by_risk)
+    return RuleSetting(rule, entry.version, entry.status, parameters, by_risk)

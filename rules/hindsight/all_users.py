@@ -16,15 +16,15 @@ from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from database import long_reads, queries
-from database.long_reads import Users
-from rules.backtest import COLUMNS as BACKTEST_COLUMNS
-from rules.backtest import Backtest, Outcome, Trial
-from rules.book import Entry, RuleBooks
-from rules.hindsight import Settings
+from database import history, queries
+from database.history import Users
+from rules.hindsight.backtest import COLUMNS as BACKTEST_COLUMNS
+from rules.hindsight.backtest import Backtest, BacktestPlan, BacktestResult
+from rules.hindsight.stored_history import Settings
+from rules.hindsight.verify import COLUMNS as VERIFY_COLUMNS
+from rules.hindsight.verify import Report, Verifier
 from rules.model import LAST_TIME, Risk
-from rules.verify import COLUMNS as VERIFY_COLUMNS
-from rules.verify import Report, Verifier
+from rules.versions import RuleChange, RuleVersions
 
 # Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is told
 # often. A user is never cut, so one with more of them is a part of his own.
@@ -62,7 +62,7 @@ class Work(Protocol[ResultT]):
 class BacktestWork:
     """A backtest of `trial`."""
 
-    trial: Trial
+    trial: BacktestPlan
 
     @property
     def size(self) -> int:
@@ -73,18 +73,18 @@ class BacktestWork:
         """As it is: the trial says everything."""
         return self
 
-    def part(self, connection: Connection, users: Users) -> Outcome:
+    def part(self, connection: Connection, users: Users) -> BacktestResult:
         """What the trial finds for `users`."""
         start, end = self.trial.start, self.trial.end
         return self._backtest.judge(
-            long_reads.actions(connection, users, end, BACKTEST_COLUMNS),
+            history.actions(connection, users, end, BACKTEST_COLUMNS),
             _settings(connection, users),
-            long_reads.standing_alerts(connection, users, self.trial.codes, start, end),
+            history.standing_alerts(connection, users, self.trial.codes, start, end),
         )
 
-    def complete(self, connection: Connection, result: Outcome) -> None:
+    def complete(self, connection: Connection, result: BacktestResult) -> None:
         """Give the samples of removed alerts the evidence that is stored."""
-        result.removed = [one._replace(evidence=long_reads.evidence(connection, *one.key)) for one in result.removed]
+        result.removed = [one._replace(evidence=history.evidence(connection, *one.key)) for one in result.removed]
 
     @cached_property
     def _backtest(self) -> Backtest:
@@ -95,7 +95,7 @@ class BacktestWork:
 class VerifyWork:
     """A verification by all changes of the rules so far."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[RuleChange, ...] = ()
 
     @property
     def size(self) -> int:
@@ -104,15 +104,15 @@ class VerifyWork:
 
     def prepared(self, connection: Connection) -> "VerifyWork":
         """With the changes that had been made when the actions were."""
-        return VerifyWork(tuple(Entry._make(row) for row in queries.rule_versions(connection)))
+        return VerifyWork(tuple(RuleChange._make(row) for row in queries.rule_versions(connection)))
 
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""
         return self._verifier.verify(
-            long_reads.actions(connection, users, LAST_TIME, VERIFY_COLUMNS),
+            history.actions(connection, users, LAST_TIME, VERIFY_COLUMNS),
             _settings(connection, users),
-            long_reads.alerts(connection, users),
-            long_reads.accounts(connection, users),
+            history.alerts(connection, users),
+            history.accounts(connection, users),
         )
 
     def complete(self, connection: Connection, result: Report) -> None:
@@ -120,7 +120,7 @@ class VerifyWork:
 
     @cached_property
     def _verifier(self) -> Verifier:
-        return Verifier(RuleBooks(self.entries))
+        return Verifier(RuleVersions(self.entries))
 
 
 class Cancelled(Exception):
@@ -145,16 +145,14 @@ def over_all_users(
     raise Cancelled, or anything else, and no process is left. Raises Busy.
     """
     with ExitStack() as stack:
-        connection = stack.enter_context(long_reads.snapshot(url))
-        if not long_reads.take_turn(connection):
+        connection = stack.enter_context(history.snapshot(url))
+        if not history.take_turn(connection):
             raise Busy("Another backtest or verification is running on this database.")
-        total, done = long_reads.count_actions(connection), 0
+        total, done = history.count_actions(connection), 0
         progress(done, total)
-        submit = stack.enter_context(
-            _processes(processes, url, long_reads.name_of(connection), work.prepared(connection))
-        )
+        submit = stack.enter_context(_processes(processes, url, history.name_of(connection), work.prepared(connection)))
         running: dict[Future[ResultT], Users] = {}
-        parts = long_reads.stretches(connection, work.size)
+        parts = history.stretches(connection, work.size)
         while True:
             # A few ahead, so that no process waits; all of them at once would be a list as long as the table of users.
             while len(running) < 2 * processes and (users := next(parts, None)) is not None:
@@ -212,7 +210,7 @@ class _Place:
     @cached_property
     def connection(self) -> Connection:
         """Not before the first part, so that an error is that part's."""
-        return _open.enter_context(long_reads.snapshot(self.url, self.snapshot))
+        return _open.enter_context(history.snapshot(self.url, self.snapshot))
 
 
 def _begin(url: str, snapshot: str, work: Work[Any], parent: Pipe) -> None:
@@ -245,6 +243,6 @@ def _part(users: Users) -> Any:
 
 def _settings(connection: Connection, users: Users) -> Settings:
     found: dict[int, dict[int, tuple[Risk, str]]] = defaultdict(dict)
-    for user_id, version, risk, overrides in long_reads.settings(connection, users):
+    for user_id, version, risk, overrides in history.settings(connection, users):
         found[user_id][version] = (cast(Risk, risk), overrides)
     return found

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from database.queries import Between, LastN, NextN  # noqa: TID251
+from database.queries import Between, LastN, NextN
 from rules.base import Reading
-from rules.late import Ahead
+from rules.judging.late import Reach
 from rules.model import ACTION_TYPES, LAST_TIME, Action, ActionType
 
 
@@ -88,7 +88,7 @@ def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set
     return {user_id: own.values() for user_id, own in grouped.items()}
 
 
-def requests_ahead(late: Mapping[int, Iterable[Action]], aheads: Mapping[int, Ahead]) -> RequestsAhead:
+def requests_ahead(late: Mapping[int, Iterable[Action]], aheads: Mapping[int, Reach]) -> RequestsAhead:
     """What the late actions of each user can reach, by how far the rules that judged the user reach."""
     following: list[NextN] = []
     until: list[NextN] = []

@@ -16,12 +16,13 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.json_body import Number
-from routes.schemas import Code, Id, MoneyText, Name, Page, Request, _cursor, _optional
-from rules.base import Origin, Parameter, Rule, Status, Unit
-from rules.book import written_values
+from routes.http.json_body import Number
+from routes.schemas.events import Code, Id, MoneyText, Name, Page, Request, _cursor, _optional
+from rules.base import Origin, Rule, Status
 from rules.model import RISKS, ActionType, Risk, Value
+from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
+from rules.versions import written_values
 
 Written = dict[str, str | int]  # values of parameters in their JSON form
 
@@ -108,7 +109,7 @@ def _by_risk(rule: Rule) -> type[GroupsRequest]:
 PARAMETERS: Mapping[int, type[ParametersRequest]] = {code: _parameters(rule) for code, rule in REGISTRY.items()}
 
 
-class RuleChange(Request):
+class RuleSettingRequest(Request):
     """What to set a rule to, whichever it is."""
 
     status: Annotated[
@@ -120,18 +121,18 @@ class RuleChange(Request):
     author: Author = None
 
 
-def _change(rule: Rule) -> type[RuleChange]:
+def _change(rule: Rule) -> type[RuleSettingRequest]:
     shown = written_values(rule.defaults())
     fields: dict[str, Any] = {"parameters": _left_out(PARAMETERS[rule.code]), "by_risk": _left_out(_by_risk(rule))}
     return create_model(
         f"Rule{rule.code}Request",
-        __base__=RuleChange,
+        __base__=RuleSettingRequest,
         __doc__=f"What to set rule {rule.code} to ({rule.title.format_map(shown)}, as declared).",
         **fields,
     )
 
 
-CHANGES: Mapping[int, type[RuleChange]] = {code: _change(rule) for code, rule in REGISTRY.items()}
+CHANGES: Mapping[int, type[RuleSettingRequest]] = {code: _change(rule) for code, rule in REGISTRY.items()}
 
 _ANY_CHANGE: Any = Union[tuple(CHANGES.values())]  # noqa: UP007
 _SET: JsonDict = {"status": "active", "parameters": {"threshold": "150.00"}, "note": "Too quiet.", "author": "Ada"}

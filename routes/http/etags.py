@@ -11,8 +11,8 @@ from typing import Any
 
 from flask import Response, request
 
-from routes.answers import json_answer, json_bytes
-from routes.problems import Problem
+from routes.http.answers import json_answer, json_bytes
+from routes.http.problems import Problem
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
 
-from rules.book import NO_OVERRIDES
 from rules.model import ACTION_TYPES, Action, ActionType, Risk
+from rules.versions import NO_OVERRIDES
 
 Settings = Mapping[int, Mapping[int, tuple[Risk, str]]]  # rating and overrides by user and version
 

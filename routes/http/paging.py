@@ -6,9 +6,9 @@ from typing import TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from routes.json_body import field_problems
-from routes.problems import Problem
-from routes.schemas import MAX_ID, Page
+from routes.http.json_body import field_problems
+from routes.http.problems import Problem
+from routes.schemas.events import MAX_ID, Page
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 RowT = TypeVar("RowT")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, cast
 
-from database.queries import HistoryRow  # noqa: TID251
-from rules.book import Judges
-from rules.model import Action, ActionType, Event, Stored, Timeline
+from database.queries import HistoryRow
+from rules.model import Action, ActionType, Event, NumberedAction
+from rules.timeline import Timeline
+from rules.versions import RuleSet
 
 
 @dataclass(slots=True)
@@ -22,7 +23,7 @@ class AlertState:
     shadow: bool = False
 
 
-class Account:
+class BatchUser:
     """One locked user while a batch is judged.
 
     `judges` is what judges its new actions, `judged` what judged each action by `seq`; `settings_version` counts the
@@ -50,7 +51,7 @@ class Account:
     def __init__(
         self,
         user_id: int,
-        judges: Judges,
+        judges: RuleSet,
         settings_version: int,
         is_new: bool,
         next_seq: int,
@@ -69,7 +70,7 @@ class Account:
         self.unused_net = net
         self.timeline = Timeline()
         self.times: dict[int, int] = {}  # of every action in the timeline, by `seq`
-        self.judged: dict[int, Judges] = {}
+        self.judged: dict[int, RuleSet] = {}
         self.alerts: dict[tuple[int, int], AlertState] = {}
         self.late: list[Action] = []
 
@@ -78,7 +79,7 @@ class Account:
         """Whether this batch made the user, and then stored nothing for it."""
         return self.is_new and self.next_seq == 1
 
-    def load(self, stored: Iterable[Stored]) -> None:
+    def load(self, stored: Iterable[NumberedAction]) -> None:
         """Take stored actions into the timeline, each once however often it comes."""
         new = {one.action.seq: one for one in stored if one.action.seq not in self.times}
         if new:
@@ -102,14 +103,14 @@ class Account:
         return action
 
 
-class Known(NamedTuple):
+class KnownEvent(NamedTuple):
     """The action that an `event_id` made, and the codes it was answered with."""
 
     action: Action
     codes: tuple[int, ...]
 
 
-class Ledger:
+class Batch:
     """All of a batch: its users, the event ids known so far, and the stored events in order.
 
     `rules_number` is that of the rule book that judges it.
@@ -117,17 +118,17 @@ class Ledger:
 
     def __init__(self, rules_number: int) -> None:
         self.rules_number = rules_number
-        self.accounts: dict[int, Account] = {}
-        self.known: dict[tuple[int, str], Known] = {}
+        self.accounts: dict[int, BatchUser] = {}
+        self.known: dict[tuple[int, str], KnownEvent] = {}
         self.stored: list[tuple[Event, Action, tuple[int, ...]]] = []
 
     def load(self, history: Iterable[HistoryRow]) -> None:
         """Take what was read into the timelines of its users."""
-        found: dict[int, list[Stored]] = defaultdict(list)
+        found: dict[int, list[NumberedAction]] = defaultdict(list)
         for _, user_id, seq, kind, amount, time, event_id, codes, ordinal, total in history:
             action = Action(seq, cast(ActionType, kind), amount, time)
-            found[user_id].append(Stored(action, ordinal, total))
+            found[user_id].append(NumberedAction(action, ordinal, total))
             if event_id is not None:
-                self.known[user_id, event_id] = Known(action, tuple(codes or ()))
+                self.known[user_id, event_id] = KnownEvent(action, tuple(codes or ()))
         for user_id, stored in found.items():
             self.accounts[user_id].load(stored)

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
 from database.session import CommitUncertain, is_away
-from routes.answers import Answer
+from routes.http.answers import Answer
 
 RETRY_AFTER = 1  # seconds; the pool reconnects at once when the database is back
 

@@ -4,8 +4,8 @@ from decimal import Decimal
 from typing import Any
 
 from rules.base import RuleInForce
-from rules.book import written_values
 from rules.model import Finding
+from rules.versions import written_values
 
 
 def evidence_of(rule: RuleInForce, finding: Finding) -> dict[str, Any]:

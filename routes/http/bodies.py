@@ -7,7 +7,7 @@ import zlib
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from routes.problems import Problem
+from routes.http.problems import Problem
 
 MAX_BODY = 64 * 1024  # bytes; a single event or user needs a few hundred
 

@@ -1,0 +1,1 @@
+"""What doors and views share: bodies in, answers out."""

@@ -1,0 +1,1 @@
+"""All of the stored history, judged once more: backtest and verify."""

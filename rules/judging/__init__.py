@@ -1,0 +1,1 @@
+"""Judging one batch of events, from locking their users to the commit."""

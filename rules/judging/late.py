@@ -1,0 +1,55 @@
+"""Late arrivals: judging again the later actions that an event out of order can change.
+
+A rule that looks back over 30 seconds reaches 30 seconds ahead of a late event, one that counts 3 actions reaches 2
+actions ahead, one that sums up all there is reaches all that come later. Each action in reach is judged once more, by
+what it was first judged with, on the timeline as it now is: a code that now fires becomes a late alert, one that no
+longer holds is superseded.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from rules.base import Last, RuleInForce, SumsSoFar, SumsWithin, Within
+from rules.model import ActionType
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far ahead of a late action any of some rules can reach, at most.
+
+    That is `count` actions of each type and `seconds`, or everything (`endless`); for a late action of one type, all up
+    to the so-manieth of that type behind it (`until`); and where it becomes the user's first action, `after_first`
+    seconds behind the one that was the first before (None: no rule cares).
+    """
+
+    count: int = 0
+    seconds: int = 0
+    endless: bool = False
+    until: Mapping[ActionType, int] = field(default_factory=dict)
+    after_first: int | None = None
+
+    def is_passed(self, seconds: int, count: int) -> bool:
+        """Whether nothing that is so many seconds, and more than so many actions of each type, behind is reached."""
+        bounded = not self.endless and not self.until and self.after_first is None
+        return bounded and seconds > self.seconds and count > self.count
+
+
+def ahead(rules: Iterable[RuleInForce]) -> Reach:
+    """How far ahead of a late action `rules` can reach."""
+    count = seconds = 0
+    endless, after_first = False, None
+    until: dict[ActionType, int] = {}
+    for rule in rules:
+        for look in rule.rule.look_back:
+            if isinstance(look, Last):
+                if look.of in (None, rule.rule.fires_on):
+                    count = max(count, rule.number(look.count) - 1)
+                else:  # any number of actions that it judges may stand between those that it counts
+                    until[look.of] = max(until.get(look.of, 0), rule.number(look.count))
+            elif isinstance(look, Within | SumsWithin):
+                seconds = max(seconds, rule.number(look.seconds))
+            elif isinstance(look, SumsSoFar):
+                endless = True
+            else:
+                after_first = max(after_first or 0, rule.number(look.seconds))
+    return Reach(count, seconds, endless, until, after_first)

@@ -1,0 +1,101 @@
+"""What a rule can be set to: parameters with a unit, a default, bounds and the reason for the default."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from decimal import Decimal
+from typing import Any, Literal
+
+from rules.model import Value
+
+CENT = Decimal("0.01")
+
+Unit = Literal["money", "factor", "actions", "seconds"]
+
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
+_EXPECTED: Mapping[Unit, str] = {
+    "money": 'money such as "42.00"',
+    "factor": 'a number with at most 2 decimals such as "1.50"',
+    "actions": "a whole number of actions",
+    "seconds": "a whole number of seconds",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One knob of a rule: its name, what it counts, its default, its bounds (both included), and why that default.
+
+    `scaled` tells whether the user's risk rating scales the default.
+    """
+
+    name: str
+    unit: Unit
+    default: Value
+    least: Value
+    most: Value
+    why: str
+    scaled: bool = False
+
+    @property
+    def is_decimal(self) -> bool:
+        """Whether its values have two decimals and travel as text; else they are whole numbers."""
+        return self.unit in ("money", "factor")
+
+    def value(self, stored: str | int) -> Value:
+        """The value that was written as `stored`, also where it has since come to lie out of bounds."""
+        return Decimal(stored).quantize(CENT) if self.is_decimal else int(stored)
+
+    def read(self, raw: object) -> Value:
+        """The value that `raw` (text, or a whole number) means. Raises ValueError with a sentence."""
+        value: Value | None = None
+        if self.is_decimal:
+            if isinstance(raw, str | int) and not isinstance(raw, bool) and _DECIMAL.fullmatch(str(raw)):
+                value = Decimal(str(raw)).quantize(CENT)
+        elif isinstance(raw, int) and not isinstance(raw, bool):
+            value = raw
+        if value is None or not self.least <= value <= self.most:
+            raise ValueError(f"must be {_EXPECTED[self.unit]}, {self.least} to {self.most}")
+        return value
+
+
+# What a rule's class of parameters is made of. The defaults of Any let a field be declared with its own type.
+
+
+def money(default: str, why: str, least: str = "0.00", most: str = "999999999999.99", scaled: bool = True) -> Any:
+    """An amount of money with two decimals; it is scaled by the user's risk rating, unless less is not stricter."""
+    return _declared("money", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why, scaled)
+
+
+def factor(default: str, why: str, least: str = "0.01", most: str = "1000.00") -> Any:
+    """A share or a multiple with two decimals; no risk rating scales it."""
+    return _declared("factor", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why)
+
+
+def actions(default: int, why: str, least: int = 1, most: int = 100) -> Any:
+    """A number of actions."""
+    return _declared("actions", default, least, most, why)
+
+
+def seconds(default: int, why: str, least: int = 0, most: int = 3600) -> Any:
+    """A length of time. Where all actions within it are read, it should not be allowed to be long."""
+    return _declared("seconds", default, least, most, why)
+
+
+def _declared(unit: Unit, default: Value, least: Value, most: Value, why: str, scaled: bool = False) -> Any:
+    assert least <= default <= most
+    return field(default=default, metadata={"unit": unit, "least": least, "most": most, "why": why, "scaled": scaled})
+
+
+@dataclass(frozen=True)
+class NoParameters:
+    """For rules that have none."""
+
+
+def declared_in(parameters: type) -> tuple[Parameter, ...]:
+    """The parameters that a rule's class of them declares, in order."""
+    return tuple(_parameter(one) for one in fields(parameters))
+
+
+def _parameter(one: "Field[Any]") -> Parameter:
+    assert one.default is not MISSING
+    return Parameter(name=one.name, default=one.default, **one.metadata)

@@ -1,0 +1,15 @@
+"""What holds for every event, whoever its user is."""
+
+from dataclasses import dataclass
+
+from rules.base import Rule
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What holds for every event: the rules that are active until somebody sets them, and what to do in doubt."""
+
+    rules: tuple[Rule, ...]
+    create_users: bool = True
+    allow_overdraft: bool = True
+    accept_out_of_order: bool = True
