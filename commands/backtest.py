@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from commands.endings import Stopped, check_migrations
 from commands.terminal import json_option, over_all, processes_option
-from database import queries
+from database import rule_versions
 from routes.context import context, with_session
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
@@ -80,7 +80,7 @@ def backtest(
 
 def _versions(session: Session) -> Mapping[int, RuleSetting]:
     context().books(session)  # so that what the declarations and RULES say is stored
-    return RuleVersions(RuleChange._make(row) for row in queries.rule_versions(session)).newest.versions
+    return RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session)).newest.versions
 
 
 # What is asked

@@ -3,7 +3,7 @@
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import queries
+from database import migrations
 from routes.context import context, with_session
 
 
@@ -22,7 +22,7 @@ class Interrupted(Stopped):
 def check_migrations() -> None:
     """Raise Stopped where the database cannot be used, or has tables of another version."""
     try:
-        current = with_session(queries.migration_at)
+        current = with_session(migrations.migration_at)
     except SQLAlchemyError as error:
         raise Stopped(f"The database cannot be used: {first_line(error)}") from None
     if current != context().head:

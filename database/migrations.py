@@ -6,8 +6,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,3 +45,9 @@ def upgrade(url: str) -> None:
         reason = getattr(error, "orig", None) or error
         where = f"{place.database} on {place.host or 'the local socket'}"
         raise MigrationError(f"The database {where} cannot be used: {str(reason).strip()}") from None
+
+
+def migration_at(session: Session) -> str | None:
+    """The revision of the database's tables; raises where there are none."""
+    revision: str | None = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision

@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from database import queries
+from database import alerts, rule_versions
 from database.session import begin, commit, sqlstate
 from routes.alerts import rfc3339
 from routes.context import context, with_session
@@ -92,7 +92,7 @@ def list_rule_versions(code: int) -> Response:
     def read(session: Session) -> Any:
         context().books(session)
         # One more than the page shows whether there is a next one.
-        return queries.page_of_rule_versions(session, code, query.limit + 1, before[0] if before else None)
+        return rule_versions.page_of_rule_versions(session, code, query.limit + 1, before[0] if before else None)
 
     page, following = cut(with_session(read), query, lambda row: (row.version,))
     versions = [_setting(row, row.parameters, row.by_risk, row) for row in page]
@@ -122,7 +122,7 @@ def present_rules(session: Session) -> dict[int, Present]:
 
 
 def _present(session: Session) -> dict[int, Present]:
-    rows = {row.code: row for row in queries.newest_rule_versions(session)}
+    rows = {row.code: row for row in rule_versions.newest_rule_versions(session)}
     book = RuleVersions(RuleChange._make(row[: len(RuleChange._fields)]) for row in rows.values()).newest
     return {
         code: Present(version, rows[code].author, rows[code].note, rows[code].created_at)
@@ -132,19 +132,19 @@ def _present(session: Session) -> dict[int, Present]:
 
 def _figures(session: Session) -> dict[int, Any]:
     context().books(session)
-    return {row.code: row for row in queries.count_alerts(session, COUNTED)}
+    return {row.code: row for row in alerts.count_alerts(session, COUNTED)}
 
 
 def _change(session: Session, code: int, wanted: RuleSettingRequest) -> Present:
     begin(session)
-    queries.lock_rules(session, LOCK_MILLISECONDS)
+    rule_versions.lock_rules(session, LOCK_MILLISECONDS)
     before = _present(session)[code].version
     must_match(before.version)
     status = wanted.status if "status" in wanted.model_fields_set else before.status
     parameters = written_values(before.parameters) | (wanted.parameters.given() if wanted.parameters else {})
     by_risk = _by_risk(before) if wanted.by_risk is None else wanted.by_risk.given()
     author, note = wanted.author or UNKNOWN_AUTHOR, wanted.note or None
-    queries.change_rule(session, code, status, json.dumps(parameters), json.dumps(by_risk), author, note)
+    rule_versions.change_rule(session, code, status, json.dumps(parameters), json.dumps(by_risk), author, note)
     changed = _present(session)[code]
     commit(session)
     return changed

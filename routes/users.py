@@ -7,7 +7,7 @@ from typing import cast
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from database import queries
+from database import actions, users
 from database.models import User, UserAction
 from database.session import begin, commit
 from routes.context import with_session
@@ -97,7 +97,7 @@ def list_actions(user_id: int) -> Response:
     def read(session: Session) -> list[UserAction]:
         _existing(session, user_id)
         # One more than the page shows whether there is a next one.
-        return list(queries.page_of_actions(session, user_id, query.limit + 1, query.start, query.end, place(query)))
+        return list(actions.page_of_actions(session, user_id, query.limit + 1, query.start, query.end, place(query)))
 
     page, following = cut(with_session(read), query, lambda action: (action.time, action.seq))
     return json_answer(
@@ -120,13 +120,13 @@ def list_actions(user_id: int) -> Response:
 def _create(session: Session, wanted: UserRequest) -> User:
     begin(session)
     for _ in range(1 if wanted.user_id else ID_ATTEMPTS):
-        user_id = wanted.user_id or queries.next_user_id(session)
-        if queries.create_user(session, user_id, wanted.name or None, wanted.total, wanted.risk):
+        user_id = wanted.user_id or users.next_user_id(session)
+        if users.create_user(session, user_id, wanted.name or None, wanted.total, wanted.risk):
             user = _existing(session, user_id)
             commit(session)
             return user
         if not wanted.user_id:
-            queries.skip_taken_ids(session, user_id)
+            users.skip_taken_ids(session, user_id)
     if wanted.user_id:
         raise Problem(409, f"User {wanted.user_id} exists.", kind="user-exists")
     raise Problem(503, "No free user id was found; try again.")
@@ -134,19 +134,19 @@ def _create(session: Session, wanted: UserRequest) -> User:
 
 def _change(session: Session, user_id: int, wanted: UserChange) -> User:
     begin(session)
-    user = queries.lock_user(session, user_id)
+    user = users.lock_user(session, user_id)
     if user is None:
         raise _unknown(user_id)
     must_match(user.settings_version)
     risk = wanted.risk if "risk" in wanted.model_fields_set else None
     overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.given())
-    queries.change_user(session, user, risk, overrides, wanted.author, wanted.note or None)
+    users.change_user(session, user, risk, overrides, wanted.author, wanted.note or None)
     commit(session)
     return user
 
 
 def _existing(session: Session, user_id: int) -> User:
-    user = queries.get_user(session, user_id)
+    user = users.get_user(session, user_id)
     if user is None:
         raise _unknown(user_id)
     return user

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from database import history, queries
+from database import history, rule_versions
 from database.history import Users
 from rules.hindsight.backtest import COLUMNS as BACKTEST_COLUMNS
 from rules.hindsight.backtest import Backtest, BacktestPlan, BacktestResult
@@ -104,7 +104,7 @@ class VerifyWork:
 
     def prepared(self, connection: Connection) -> "VerifyWork":
         """With the changes that had been made when the actions were."""
-        return VerifyWork(tuple(RuleChange._make(row) for row in queries.rule_versions(connection)))
+        return VerifyWork(tuple(RuleChange._make(row) for row in rule_versions.rule_versions(connection)))
 
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, cast
 
-from database.queries import HistoryRow
+from database.records import HistoryRow
 from rules.model import Action, ActionType, Event, NumberedAction
 from rules.timeline import Timeline
 from rules.versions import RuleSet

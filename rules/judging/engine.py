@@ -17,8 +17,8 @@ from typing import cast
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from database import queries
-from database.queries import Between, Deltas, EventKey, LateAction, NewAction, NewAlert, NextN, Standing
+from database import judging, rule_versions
+from database.records import Between, Deltas, EventKey, LateAction, NewAction, NewAlert, NextN, Standing
 from database.session import abandon, begin, commit, committing
 from rules.base import RuleInForce
 from rules.judging import late
@@ -75,7 +75,7 @@ class RuleEngine:
                 self._store(connection, ledger)
                 self._done("write_and_commit", begun)
             else:
-                queries.roll_back(connection)  # nothing is stored: neither counts nor new users may stay
+                judging.roll_back(connection)  # nothing is stored: neither counts nor new users may stay
         except BaseException:
             abandon(session)
             raise
@@ -98,10 +98,10 @@ class RuleEngine:
             return books
         session.close()
         begin(session)
-        queries.lock_rules(session)  # several may start at once: the first one enters it, the others find it
+        rule_versions.lock_rules(session)  # several may start at once: the first one enters it, the others find it
         books = _read_books(session)
         if changes := books.changes_for(codes):
-            queries.add_rule_versions(session, [change._asdict() for change in changes])
+            rule_versions.add_rule_versions(session, [change._asdict() for change in changes])
             books = RuleVersions((*books.entries, *changes))
         commit(session)
         session.close()
@@ -116,7 +116,7 @@ class RuleEngine:
         points = [Point(event.user_id, event.time, read.reading[event.type]) for event in events]
         wanted = requests(points, in_order=several)
         keys = {EventKey(event.user_id, event.event_id) for event in events if event.event_id is not None}
-        users, history = queries.begin_lock_and_read(
+        users, history = judging.begin_lock_and_read(
             connection, deltas, self._policy.create_users, wanted.last, wanted.following, wanted.between, list(keys)
         )
         book = read
@@ -174,7 +174,7 @@ class RuleEngine:
         ]
         if points:
             more = requests(points)
-            ledger.load(queries.read_history(connection, more.last, more.following, more.between))
+            ledger.load(judging.read_history(connection, more.last, more.following, more.between))
 
     def _settle(self, ledger: Batch, event: Event) -> Outcome:
         """Judge one event and enter it into the ledger, or say why it is refused."""
@@ -211,9 +211,9 @@ class RuleEngine:
         settings = _settings(connection, accounts.values())
         aheads = {user_id: _ahead(books, frozenset(each.values())) for user_id, each in settings.items()}
         reached = requests_ahead({user_id: account.late for user_id, account in accounts.items()}, aheads)
-        rows = list(queries.read_ahead(connection, reached.following, reached.between, reached.until))
+        rows = list(judging.read_ahead(connection, reached.following, reached.between, reached.until))
         if behind_first := _behind_first(connection, accounts, aheads):
-            rows += queries.read_ahead(connection, [], behind_first, [])
+            rows += judging.read_ahead(connection, [], behind_first, [])
         stored: dict[int, list[NumberedAction]] = defaultdict(list)
         points = []
         for row in rows:
@@ -228,7 +228,7 @@ class RuleEngine:
         for user_id, actions in stored.items():
             accounts[user_id].load(actions)
         behind = requests(points)
-        ledger.load(queries.read_history(connection, behind.last, behind.following, behind.between))
+        ledger.load(judging.read_history(connection, behind.last, behind.following, behind.between))
         for account in accounts.values():
             repair(account, _evidence, aheads[account.user_id])
 
@@ -245,7 +245,7 @@ class RuleEngine:
                     event.amount,
                     event.time,
                     event.event_id,
-                    queries.array(codes) if codes else "{}",
+                    judging.array(codes) if codes else "{}",
                     ledger.rules_number,
                     account.settings_version,
                     *account.timeline.numbers(action),
@@ -273,11 +273,11 @@ class RuleEngine:
                     changed.append(Standing(account.user_id, seq, code, not state.stands))
             behind += [LateAction(account.user_id, a.type, a.time, a.seq, a.amount) for a in account.late]
         if behind:
-            queries.count_in(connection, behind)
+            judging.count_in(connection, behind)
         if changed:
-            queries.supersede(connection, changed)
+            judging.supersede(connection, changed)
         with committing():
-            queries.store_and_commit(connection, actions, new)
+            judging.store_and_commit(connection, actions, new)
         self._observer.raised(alert.code for alert in new if not alert.shadow)
 
 
@@ -296,14 +296,14 @@ def _judge(account: BatchUser, action: Action) -> tuple[int, ...]:
 
 
 def _read_books(session: Session | Connection) -> RuleVersions:
-    return RuleVersions(RuleChange._make(row) for row in queries.rule_versions(session))
+    return RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session))
 
 
 def _settings(connection: Connection, accounts: Iterable[BatchUser]) -> dict[int, dict[int, tuple[Risk, str]]]:
     """Rating and overrides of each version of these users' settings."""
     settings: dict[int, dict[int, tuple[Risk, str]]] = {a.user_id: {0: ("normal", NO_OVERRIDES)} for a in accounts}
     if changed := [account.user_id for account in accounts if account.settings_version]:
-        for row in queries.user_settings(connection, changed):
+        for row in judging.user_settings(connection, changed):
             settings[row.user_id][row.version] = (row.risk, row.overrides)
     return settings
 
@@ -323,7 +323,7 @@ def _behind_first(
         return []
     found: list[Between] = []
     firsts: dict[int, int] = {}
-    for _, user_id, _, _, _, time, *_ in queries.read_history(
+    for _, user_id, _, _, _, time, *_ in judging.read_history(
         connection, [], [NextN(user_id, kind, -1, 1) for user_id in asked for kind in ACTION_TYPES], []
     ):
         firsts[user_id] = min(time, firsts.get(user_id, LAST_TIME))
@@ -357,9 +357,9 @@ def _return_unused(connection: Connection, ledger: Batch) -> None:
         if not account.has_nothing
     ]
     if back:
-        queries.take_back(connection, back)
+        judging.take_back(connection, back)
     if gone:
-        queries.forget_users(connection, gone)
+        judging.forget_users(connection, gone)
 
 
 def _evidence(rule: RuleInForce, finding: Finding) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from database.queries import Between, LastN, NextN
+from database.records import Between, LastN, NextN
 from rules.base import Reading
 from rules.judging.late import Reach
 from rules.model import ACTION_TYPES, LAST_TIME, Action, ActionType

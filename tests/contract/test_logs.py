@@ -145,7 +145,7 @@ def test_a_defect_does_not_log_the_values_at_hand(client, lines, monkeypatch):
 
 def test_a_defect_in_making_a_user_does_not_log_the_user(client, lines, monkeypatch):
     """The log of a defect holds neither name nor total."""
-    monkeypatch.setattr("database.queries.create_user", lambda *values: 1 / 0)
+    monkeypatch.setattr("database.users.create_user", lambda *values: 1 / 0)
     client.post("/users", json={"name": NAME, "total": AMOUNT})
     assert [line["event"] for line in lines()] == ["defect", "request"]
 

@@ -11,7 +11,8 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import queries
+from database import judging
+from database import users as database_users
 from rules.judging.engine import RuleEngine
 from rules.model import LAST_TIME, Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
@@ -64,7 +65,7 @@ def alerts(sessions: Sessions) -> list[tuple[int, int, int]]:
 
 def create_user(sessions: Sessions, user_id: int, total: str = "0.00", risk: str = "normal") -> None:
     with sessions.begin() as session:
-        assert queries.create_user(session, user_id, None, Decimal(total), risk)
+        assert database_users.create_user(session, user_id, None, Decimal(total), risk)
 
 
 @contextmanager
@@ -83,10 +84,10 @@ def statements(sessions: Sessions) -> Iterator[list[str]]:
         record(connection, None, statement)
         return directly(connection, statement, values)
 
-    engine, directly = sessions.kw["bind"], queries.run_directly
+    engine, directly = sessions.kw["bind"], judging.run_directly
     sqlalchemy_event.listen(engine, "before_cursor_execute", record)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(queries, "run_directly", run_directly)
+        patch.setattr(judging, "run_directly", run_directly)
         yield executed
     sqlalchemy_event.remove(engine, "before_cursor_execute", record)
 

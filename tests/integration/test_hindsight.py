@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import queries
+from database import rule_versions, users
 from database.history import Users
 from database.session import begin, commit
 from rules.base import Rule, RuleSetting
@@ -161,10 +161,10 @@ class Live:
             self.engine.books(session)
             session.close()
             begin(session)
-            queries.lock_rules(session)
-            entries = RuleVersions(RuleChange._make(row) for row in queries.rule_versions(session)).entries
+            rule_versions.lock_rules(session)
+            entries = RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session)).entries
             latest = {entry.code: entry.version for entry in entries}
-            queries.add_rule_versions(
+            rule_versions.add_rule_versions(
                 session,
                 [
                     {
@@ -185,10 +185,10 @@ class Live:
         with self.sessions() as session:
             begin(session)
             user_id = self.first + change.user
-            queries.create_user(session, user_id, None, Decimal(0), "normal")
-            user = queries.lock_user(session, user_id)
+            users.create_user(session, user_id, None, Decimal(0), "normal")
+            user = users.lock_user(session, user_id)
             assert user is not None
-            queries.change_user(session, user, change.risk, json.dumps(change.overrides), "test", None)
+            users.change_user(session, user, change.risk, json.dumps(change.overrides), "test", None)
             commit(session)
 
     def report(self) -> Report:
@@ -203,7 +203,7 @@ class Live:
     def versions(self) -> list[RuleSetting]:
         """All rules as they are set now."""
         with self.sessions() as session:
-            entries = [RuleChange._make(row) for row in queries.rule_versions(session)]
+            entries = [RuleChange._make(row) for row in rule_versions.rule_versions(session)]
         return list(RuleVersions(entries).newest.versions.values())
 
     def standing(self) -> set[tuple[int, int, int]]:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import queries
+from database import 
 from rules.model import LAST_TIME, Verdict
 from rules.registry import REGISTRY
 from tests.integration.test_engine import ALL_RULES, DEFAULT_RULES, create_user, post, process, rows, statements
@@ -439,7 +439,7 @@ def test_a_late_event_reads_no_more_than_it_needs(sessions: Sessions, monkeypatc
     read: dict[str, set[int]] = {}
 
     def recording(name: str) -> Any:
-        original = getattr(queries, name)
+        original = getattr(judging, name)
 
         def call(*asked: Any) -> Any:
             rows = original(*asked)
@@ -449,7 +449,7 @@ def test_a_late_event_reads_no_more_than_it_needs(sessions: Sessions, monkeypatc
         return call
 
     for name in ("read_ahead", "read_history"):
-        monkeypatch.setattr(queries, name, recording(name))
+        monkeypatch.setattr(judging, name, recording(name))
     post(sessions, 1, "d 1 @50050", rules=ALL_RULES)
     # Those that it can change were judged by no rule; the surroundings of judging them again are their own.
     assert read == {"read_ahead": {50100, 50200}, "read_history": {50100, 50200, 100000}}

@@ -10,7 +10,7 @@ from alembic import command
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import Session
 
-from database import migrations, queries
+from database import migrations, users
 from rules.judging.engine import RuleEngine
 from rules.model import Verdict
 from rules.policy import Policy
@@ -47,8 +47,8 @@ def assert_usable(url: str) -> None:
     """Events can be posted and users made, and no drift is found."""
     assert post(url, "w 101 @0") == [Verdict(1, (1100,))]
     with session_on(url) as session:
-        assert queries.migration_at(session) == migrations.head()
-        assert queries.next_user_id(session) == 1
+        assert migrations.migration_at(session) == migrations.head()
+        assert users.next_user_id(session) == 1
     command.check(migrations.config(url))
 
 
@@ -64,7 +64,7 @@ def test_upgrade_again_changes_nothing(database_url: str) -> None:
     post(database_url, "w 101 @0")
     migrations.upgrade(database_url)
     with session_on(database_url) as session:
-        user = queries.get_user(session, 1)
+        user = users.get_user(session, 1)
         assert user is not None
         assert (user.last_seq, user.balance) == (1, Decimal("-101.00"))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import queries
+from database import users
 from rules.base import Rule
 from rules.judging.engine import RuleEngine
 from rules.model import LAST_TIME, Event, Outcome, Refusal
@@ -62,7 +62,7 @@ def prepare(sessions: sessionmaker[Session], oracle: Oracle) -> int:
     offset = next(offsets) * 10
     with sessions.begin() as session:
         for user, account in USERS.items():
-            queries.create_user(session, offset + user, None, Decimal(account.opening) / 100, account.risk)
+            users.create_user(session, offset + user, None, Decimal(account.opening) / 100, account.risk)
             oracle.accounts[user] = Account(account.risk, account.opening)
     return offset
 

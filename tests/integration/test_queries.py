@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.event import listen
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import queries
-from database.queries import AlertFilter
+from database import actions, alerts, users
+from database.alerts import AlertFilter
 from rules.judging.engine import RuleEngine
 from rules.model import LAST_TIME
 from rules.policy import Policy
@@ -21,7 +21,7 @@ Sessions = sessionmaker[Session]
 def take(session: Session, *user_ids: int) -> None:
     """Make users with ids of the caller's own."""
     for user_id in user_ids:
-        assert queries.create_user(session, user_id, None, Decimal(0), "normal")
+        assert users.create_user(session, user_id, None, Decimal(0), "normal")
 
 
 # Ids for new users
@@ -30,15 +30,15 @@ def take(session: Session, *user_ids: int) -> None:
 def test_ids_count_up(sessions: Sessions) -> None:
     """The service gives out ids from 1."""
     with sessions() as session:
-        assert [queries.next_user_id(session) for _ in range(3)] == [1, 2, 3]
+        assert [users.next_user_id(session) for _ in range(3)] == [1, 2, 3]
 
 
 def test_taken_id_is_told(sessions: Sessions) -> None:
     """A user is not made where the id is taken, and the one who holds it stays as it is."""
     with sessions() as session:
         take(session, 1)
-        assert not queries.create_user(session, 1, "another", Decimal(5), "high")
-        user = queries.get_user(session, 1)
+        assert not users.create_user(session, 1, "another", Decimal(5), "high")
+        user = users.get_user(session, 1)
         assert user is not None
         assert (user.name, user.total, user.risk) == (None, Decimal(0), "normal")
 
@@ -52,26 +52,26 @@ def test_skip_taken_ids(taken: list[int], free: int, sessions: Sessions) -> None
     """After an id proved to be taken, the next one stands behind the whole run of taken ids."""
     with sessions() as session:
         take(session, *taken)
-        first = queries.next_user_id(session)
-        queries.skip_taken_ids(session, first)
-        assert (first, queries.next_user_id(session)) == (1, free)
+        first = users.next_user_id(session)
+        users.skip_taken_ids(session, first)
+        assert (first, users.next_user_id(session)) == (1, free)
 
 
 def test_skip_a_run_in_the_middle(sessions: Sessions) -> None:
     """A run of taken ids that the count reaches later is stepped over as well."""
     with sessions() as session:
         take(session, 3, 4, 5, 9)
-        given = [queries.next_user_id(session) for _ in range(3)]
-        queries.skip_taken_ids(session, given[-1])
-        assert (given, queries.next_user_id(session)) == ([1, 2, 3], 6)
+        given = [users.next_user_id(session) for _ in range(3)]
+        users.skip_taken_ids(session, given[-1])
+        assert (given, users.next_user_id(session)) == ([1, 2, 3], 6)
 
 
 def test_skip_taken_ids_beside_the_largest_id(sessions: Sessions) -> None:
     """A user with the largest possible id does not stand in the way of new ids."""
     with sessions() as session:
         take(session, 1, 2, 2**63 - 1)
-        queries.skip_taken_ids(session, queries.next_user_id(session))
-        assert queries.next_user_id(session) == 3
+        users.skip_taken_ids(session, users.next_user_id(session))
+        assert users.next_user_id(session) == 3
 
 
 # A user's actions
@@ -99,7 +99,7 @@ def page(
     before: tuple[int, int] | None = None,
 ) -> list[int]:
     """The `seq` of the actions on one page of user 1."""
-    return [action.seq for action in queries.page_of_actions(session, 1, limit, start, end, before)]
+    return [action.seq for action in actions.page_of_actions(session, 1, limit, start, end, before)]
 
 
 def test_newest_first(session: Session) -> None:
@@ -111,7 +111,7 @@ def test_newest_first(session: Session) -> None:
 def test_pages_have_no_duplicates_and_no_gaps(limit: int, session: Session) -> None:
     """Going on behind the last action of each page yields every action once, in order, at any length of page."""
     places = {
-        action.seq: (action.time, action.seq) for action in queries.page_of_actions(session, 1, 50, None, None, None)
+        action.seq: (action.time, action.seq) for action in actions.page_of_actions(session, 1, 50, None, None, None)
     }
     pages = [page(session, limit)]
     while pages[-1] and len(pages) <= len(NEWEST_FIRST):
@@ -143,7 +143,7 @@ def test_bounds(query: dict[str, int], expected: list[int], session: Session) ->
 
 def test_no_actions(session: Session) -> None:
     """A user without actions, known or not, has an empty page."""
-    assert list(queries.page_of_actions(session, 3, 50, None, None, None)) == []
+    assert list(actions.page_of_actions(session, 3, 50, None, None, None)) == []
 
 
 # Where a page begins
@@ -174,7 +174,7 @@ def test_a_page_of_alerts_begins_at_its_place(
     with sessions() as session:
         asked: list[Any] = []
         listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-        queries.page_of_alerts(session, wanted, 51, before)
+        alerts.page_of_alerts(session, wanted, 51, before)
         cursor = session.connection().connection.cursor()
         # The tables are empty: without this the cheapest plan is to read all of them.
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import queries
+from database import users
 from database.session import run
 from rules.judging.engine import RuleEngine
 from rules.model import Event, Outcome, Refusal, Verdict
@@ -69,7 +69,7 @@ def race(sessions: Sessions, jobs: int, notation: str, times: int = 1, **policy:
 def user(sessions: Sessions, user_id: int = 1) -> tuple[int, Decimal]:
     """The user's `last_seq` and balance."""
     with sessions() as session:
-        found = queries.get_user(session, user_id)
+        found = users.get_user(session, user_id)
         assert found is not None
         return found.last_seq, found.balance
 
@@ -132,7 +132,7 @@ def test_processes_see_each_others_deposits(database_url: str, sessions: Session
 def test_overdraft(many_sessions: Sessions) -> None:
     """Of 48 withdrawals of 10.00 at once from a balance of 100.00, ten are accepted."""
     with many_sessions.begin() as session:
-        assert queries.create_user(session, 1, None, Decimal("100.00"), "normal")
+        assert users.create_user(session, 1, None, Decimal("100.00"), "normal")
     outcomes = race(many_sessions, THREADS, "w 10.00 @5", times=3, allow_overdraft=False)
     refusals = [o.reason for o in outcomes if isinstance(o, Refusal)]
     assert refusals == ["overdraft"] * 38

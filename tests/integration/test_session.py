@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from config_loader import load_settings
-from database import queries
+from database import users
 from database.session import ATTEMPTS, CommitUncertain, commit, is_away, make_engine, make_sessions, run, sqlstate
 from rules.judging.engine import RuleEngine
 from rules.model import Event, Verdict
@@ -349,7 +349,7 @@ def test_objects_stay_readable_after_a_commit(impatient: Sessions) -> None:
     """What was read before a commit can be read after it without another statement."""
     with impatient() as session:
         add_user(session, 1)
-        user = queries.get_user(session, 1)
+        user = users.get_user(session, 1)
         assert user is not None
         commit(session)
         assert not session.in_transaction()

@@ -1,0 +1,86 @@
+"""Statements on alerts, but for those that judge."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, and_, select, text
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from database.models import Alert, User, UserAction
+from database.pages import stretch
+
+# Alerts
+
+AlertRow = Row[Alert, str, Decimal]  # with the type and the amount of its action
+
+
+_ALERTS = select(Alert, UserAction.type, UserAction.amount).join(
+    UserAction, and_(UserAction.user_id == Alert.user_id, UserAction.seq == Alert.seq)
+)
+
+
+class AlertFilter(NamedTuple):
+    """Ask for the alerts that fit all that is given; `risk` is their user's rating of this moment.
+
+    Those of rules that are tried out come only with `shadow`, and then alone.
+    """
+
+    user_id: int | None = None
+    code: int | None = None
+    status: str | None = None
+    risk: str | None = None
+    late: bool | None = None
+    superseded: bool | None = None
+    start: int | None = None
+    end: int | None = None
+    shadow: bool = False
+
+
+def page_of_alerts(
+    session: Session, wanted: AlertFilter, limit: int, before: tuple[int, ...] | None
+) -> Sequence[AlertRow]:
+    """Up to `limit` of the `wanted` alerts, newest (time, user_id, seq, code) first, each with its action.
+
+    The filter's `start` and `end` bound the time of the action in seconds, both included; `before` is the
+    (time, user_id, seq, code) to go on behind.
+    """
+    place: tuple[InstrumentedAttribute[int], ...] = (Alert.time, Alert.user_id, Alert.seq, Alert.code)
+    if wanted.user_id is not None:
+        # Within one user the index goes by (time, seq, code): the user's id would only hide that.
+        place = (Alert.time, Alert.seq, Alert.code)
+        before = before and (before[0], *before[2:])
+    page = _ALERTS.where(*stretch(place, wanted.start, wanted.end, before))
+    page = page.order_by(*(column.desc() for column in place)).limit(limit)
+    for column in (Alert.user_id, Alert.code, Alert.status, Alert.late, Alert.superseded, Alert.shadow):
+        if (value := getattr(wanted, column.key)) is not None:
+            page = page.where(column == value)
+    if wanted.risk is not None:
+        page = page.join(User, User.user_id == Alert.user_id).where(User.risk == wanted.risk)
+    return session.execute(page).all()
+
+
+def get_alert(session: Session, user_id: int, seq: int, code: int) -> AlertRow | None:
+    """The alert with its action, or None."""
+    one = _ALERTS.where(Alert.user_id == user_id, Alert.seq == seq, Alert.code == code)
+    return session.execute(one).one_or_none()
+
+
+# However many alerts there are: counting them all would take the longer the older the service is, and a count kept
+# with each alert would have all users wait for one another.
+_COUNT_ALERTS = text("""
+SELECT code, count(*) FILTER (WHERE NOT shadow) AS alerts, count(*) FILTER (WHERE shadow) AS shadow_alerts
+FROM (
+    (SELECT code, shadow, superseded FROM alerts WHERE NOT shadow
+     ORDER BY time DESC, user_id DESC, seq DESC, code DESC LIMIT :newest)
+    UNION ALL
+    (SELECT code, shadow, superseded FROM alerts WHERE shadow
+     ORDER BY time DESC, user_id DESC, seq DESC, code DESC LIMIT :newest)
+) AS l
+WHERE NOT superseded GROUP BY code
+""")
+
+
+def count_alerts(session: Session, newest: int) -> Sequence[Row[Any]]:
+    """How many of the `newest` alerts, by the time of their action, each rule has that stand."""
+    return session.execute(_COUNT_ALERTS, {"newest": newest}).all()

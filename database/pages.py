@@ -1,0 +1,20 @@
+"""Lists page by page: what the rows of a page fulfil."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
+
+
+def stretch(
+    place: tuple[InstrumentedAttribute[int], ...], start: int | None, end: int | None, before: tuple[int, ...] | None
+) -> Iterator[ColumnElement[bool]]:
+    """What rows with a time (the first of `place`) in [start, end] that stand behind `before` fulfil."""
+    time = place[0]
+    if start is not None:
+        yield time >= start
+    # One upper bound, the tighter: given both, PostgreSQL may begin at the wider one and walk down to the other.
+    if before is not None and (end is None or before[0] <= end):
+        yield tuple_(*place) < tuple_(*before)
+    elif end is not None:
+        yield time <= end
