@@ -9,10 +9,9 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.orm import Session
 
-from commands.endings import Stopped, check_migrations
+from commands.endings import Stopped, check_migrations, service
 from commands.terminal import json_option, over_all, processes_option
 from database import rule_versions
-from routes.context import context, with_session
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
 from rules.hindsight.question import Question, Sweep, parameter_of, read_step, steps, told, tried
@@ -65,7 +64,7 @@ def backtest(
         values = dict(_setting(rule, text) for text in settings)
         swept = _sweep(rule, sweep) if sweep else None
     check_migrations()
-    versions = with_session(_versions)
+    versions = service().run(_versions)
     if rule is not None:
         chosen = [tried(versions[rule], values)]
     else:
@@ -79,7 +78,7 @@ def backtest(
 
 
 def _versions(session: Session) -> Mapping[int, RuleSetting]:
-    context().books(session)  # so that what the declarations and RULES say is stored
+    service().rules(session)  # so that what the declarations and RULES say is stored
     return RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session)).newest.versions
 
 

@@ -23,9 +23,8 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from commands.endings import Interrupted, Stopped, check_migrations, first_line
+from commands.endings import Interrupted, Stopped, check_migrations, first_line, service
 from database.session import CommitUncertain, is_away
-from routes.context import context
 from routes.http.json_body import parse_object, validate
 from routes.http.problems import Problem
 from routes.schemas.events import EventRequest, named_twice
@@ -323,7 +322,7 @@ def _patiently(events: Sequence[Event], last_line: int) -> list[Outcome]:
     """The outcomes of `events`, also where the database is away for a moment: all have ids, so trying again is safe."""
     for wait in (*WAITS, None):
         try:
-            return context().process(events)
+            return service().judge_many(events)
         except (SQLAlchemyError, CommitUncertain) as error:
             if wait is None or not (isinstance(error, CommitUncertain) or is_away(error)):
                 why = f"The database failed after line {last_line}: {first_line(error)}"

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from commands.endings import Interrupted, Stopped, first_line
-from routes.context import context
+from commands.endings import Interrupted, Stopped, first_line, service
 from rules.hindsight.all_users import Busy, Result, Work, cores, over_all_users
 
 ResultT = TypeVar("ResultT", bound=Result)
@@ -34,7 +33,7 @@ def over_all(label: str, work: Work[ResultT], result: ResultT, processes: int) -
 
     Returns what came out, and the seconds it took. Raises Stopped, or Interrupted after Ctrl+C, and no process is left.
     """
-    url = context().sessions.kw["bind"].url.render_as_string(hide_password=False)
+    url = service().url
     begun = time.monotonic()
     try:
         with ExitStack() as stack:

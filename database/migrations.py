@@ -1,5 +1,6 @@
 """Where the tables stand, and bringing them up to date."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -20,6 +21,7 @@ def config(url: str | None = None) -> Config:
     return configuration
 
 
+@cache
 def head() -> str:
     """The newest revision that the code knows."""
     revision = ScriptDirectory.from_config(config()).get_current_head()

@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from config_loader import Settings
 from database import watchdog
 
 T = TypeVar("T")
@@ -25,18 +24,18 @@ _AWAY_CLASSES = {"08", "53", "57", "58"}
 _AWAY_CODES = {"55P03", "25006", "42P01", "3D000", "28000", "28P01", "42501"}
 
 ATTEMPTS = 3
-# Connections of a process at most: requests that share a transaction share its connection, so they need far fewer than
-# threads, and all processes together must stay below PostgreSQL's max_connections (100 unless somebody changed it).
-POOL = 16
 
 
 class CommitUncertain(Exception):
     """The connection broke during COMMIT: the work is stored or not, and only asking again can tell."""
 
 
-def make_engine(settings: Settings, url: str) -> Engine:
-    """An engine on the PostgreSQL at `url` whose every wait is bounded by `settings.db_timeout` (seconds)."""
-    milliseconds = int(settings.db_timeout * 1000)
+def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
+    """An engine on the PostgreSQL at `url` whose every wait is bounded by `timeout` (seconds).
+
+    It holds at most so many `connections`; whoever wants one more waits for it, no longer than `timeout` either.
+    """
+    milliseconds = int(timeout * 1000)
     server_settings = {
         "statement_timeout": milliseconds,
         "lock_timeout": milliseconds,
@@ -52,18 +51,18 @@ def make_engine(settings: Settings, url: str) -> Engine:
         # A statement is its own transaction unless somebody says BEGIN: the engine does so in its statements,
         # others with `begin`. It saves two round trips on everything that only reads.
         isolation_level="AUTOCOMMIT",
-        pool_size=min(settings.threads + 1, POOL),  # one more than threads: batches of POST /event have their own
+        pool_size=connections,
         max_overflow=0,
-        pool_timeout=settings.db_timeout,
+        pool_timeout=timeout,
         connect_args={
             "application_name": APPLICATION_NAME,
-            "connect_timeout": max(2, int(settings.db_timeout)),  # libpq takes 2 seconds at least
+            "connect_timeout": max(2, int(timeout)),  # libpq takes 2 seconds at least
             "tcp_user_timeout": milliseconds,
             "options": " ".join(f"-c {name}={value}" for name, value in server_settings.items()),
         },
     )
     # The longest that a transaction can rightly take: a lock, and three statements.
-    watchdog.watch(engine, 4 * settings.db_timeout)
+    watchdog.watch(engine, 4 * timeout)
     return engine
 
 

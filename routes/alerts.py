@@ -6,8 +6,8 @@ from flask import Blueprint, Response
 
 from database import alerts
 from database.alerts import AlertFilter, AlertRow
-from routes.context import with_session
 from routes.http.answers import json_answer
+from routes.http.hooks import service
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
 from routes.openapi import Operation, describe
@@ -29,7 +29,7 @@ def list_alerts() -> Response:
     query = read_query(AlertsQuery)
     wanted = AlertFilter(**query.model_dump(exclude={"limit", "cursor"}))
     # One more than the page shows whether there is a next one.
-    found = with_session(lambda session: alerts.page_of_alerts(session, wanted, query.limit + 1, place(query)))
+    found = service().run(lambda session: alerts.page_of_alerts(session, wanted, query.limit + 1, place(query)))
     page, following = cut(found, query, _place)
     return json_answer({"alerts": [_alert(row) for row in page], "next": following})
 
@@ -38,7 +38,7 @@ def list_alerts() -> Response:
 @describe(Operation(answers={200: AlertDetailAnswer}, problems=(404, 503)))
 def get_alert(alert_id: tuple[int, int, int]) -> Response:
     """Read an alert with the changes of its status."""
-    row = with_session(lambda session: alerts.get_alert(session, *alert_id))
+    row = service().run(lambda session: alerts.get_alert(session, *alert_id))
     if row is None:
         raise Problem(404, f"There is no alert {_id(*alert_id)}.", kind="unknown-alert")
     return json_answer(_alert(row) | {"history": []})

@@ -11,13 +11,12 @@ from typing import IO, Any, cast
 
 from flask import Blueprint, Response
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from database import backtests
-from database.session import run
 from routes.alerts import rfc3339
-from routes.context import context, with_session
 from routes.http.answers import json_answer
+from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
@@ -34,6 +33,7 @@ from routes.schemas.backtests import (
 )
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, tried
+from rules.service import Service
 from rules.versions import read_values
 
 blueprint = Blueprint("backtests", __name__)
@@ -56,11 +56,11 @@ def create_backtest() -> Response:
     at a time: a 409 names the one that does.
     """
     wanted = validate(BacktestRequest, parse_object(read_json()))
-    present = with_session(present_rules)
+    present = service().run(present_rules)
     question = _question(wanted, {code: one.version for code, one in present.items()})
-    backtest_id = with_session(lambda session: _enter(session, question))
+    backtest_id = service().run(lambda session: _enter(session, question))
     _start(backtest_id)
-    row = with_session(lambda session: _existing(session, backtest_id))
+    row = service().run(lambda session: _existing(session, backtest_id))
     return json_answer(_summary(row), 202, {"Location": f"/backtests/{backtest_id}"})
 
 
@@ -74,7 +74,7 @@ def list_backtests() -> Response:
     query = read_query(BacktestsQuery)
     before = place(query)
     # One more than the page shows whether there is a next one.
-    found = with_session(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
+    found = service().run(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
     page, following = cut(found, query, lambda row: (row.backtest_id,))
     return json_answer({"backtests": [_summary(row) for row in page], "next": following})
 
@@ -83,7 +83,7 @@ def list_backtests() -> Response:
 @describe(Operation(answers={200: BacktestDetailAnswer}, problems=(404, 503)))
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
-    row = with_session(lambda session: _existing(session, backtest_id))
+    row = service().run(lambda session: _existing(session, backtest_id))
     return json_answer(_summary(row) | {"result": row.result})
 
 
@@ -99,7 +99,7 @@ def cancel_backtest(backtest_id: int) -> Response:
         backtests.cancel(session, backtest_id)
         return _existing(session, backtest_id)
 
-    return json_answer(_summary(with_session(cancel)), 202)
+    return json_answer(_summary(service().run(cancel)), 202)
 
 
 def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Question:
@@ -138,24 +138,23 @@ def _enter(session: Session, question: Question) -> int:
 
 def _start(backtest_id: int) -> None:
     """Start the run. It lives as long as its standard input is open, so it ends with this process at the latest."""
-    sessions = context().sessions
-    url = sessions.kw["bind"].url.render_as_string(hide_password=False)
-    asked = json.dumps({"backtest_id": backtest_id, "url": url}).encode() + b"\n"
+    used = service()
+    asked = json.dumps({"backtest_id": backtest_id, "url": used.url}).encode() + b"\n"
     process = None
     with suppress(OSError):  # what did not start has ended
         process = subprocess.Popen(RUN, cwd=ROOT, stdin=subprocess.PIPE, bufsize=0)
         cast(IO[bytes], process.stdin).write(asked)
-    args = (sessions, backtest_id, process)
+    args = (used, backtest_id, process)
     threading.Thread(target=_attend, args=args, daemon=True, name="backtest").start()
 
 
-def _attend(sessions: sessionmaker[Session], backtest_id: int, process: "subprocess.Popen[bytes] | None") -> None:
+def _attend(used: Service, backtest_id: int, process: "subprocess.Popen[bytes] | None") -> None:
     """Wait for the run's end, and say so where it could not do that itself."""
     if process is not None:
         process.wait()
         cast(IO[bytes], process.stdin).close()
     with suppress(SQLAlchemyError):  # then its silence tells
-        run(sessions, lambda session: backtests.end(session.connection(), backtest_id, "interrupted"))
+        used.run(lambda session: backtests.end(session.connection(), backtest_id, "interrupted"))
 
 
 def _existing(session: Session, backtest_id: int) -> Any:

@@ -5,8 +5,8 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from routes.context import context
 from routes.http.answers import Answer, json_answer, json_bytes
+from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_items, read_json, validate
 from routes.http.paging import read_query
 from routes.http.problems import FieldProblem, Problem
@@ -46,7 +46,7 @@ def post_event() -> Response:
     `Idempotent-Replayed: true`, and stores nothing.
     """
     event = read_event(read_json(), request.headers.get("Idempotency-Key"))
-    return answer_with(context().submit(event)).response()
+    return answer_with(service().judge(event)).response()
 
 
 @blueprint.post("/events")
@@ -109,7 +109,7 @@ def _judged(items: Sequence[Event | Problem], atomic: bool) -> Sequence[Verdict 
     events = [item for item in items if isinstance(item, Event)]
     if atomic and len(events) < len(items):
         return _all_refused(items)  # without judging the others: their neighbours are missing
-    outcomes = iter(context().process(events, atomic) if events else [])
+    outcomes = iter(service().judge_many(events, atomic=atomic) if events else [])
     results = [_result(next(outcomes)) if isinstance(item, Event) else item for item in items]
     refused = any(isinstance(result, Problem) for result in results)
     return _all_refused(results) if atomic and refused else results

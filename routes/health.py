@@ -3,8 +3,8 @@
 from flask import Blueprint, Response
 
 from database import migrations
-from routes.context import context, with_session
 from routes.http.answers import json_answer
+from routes.http.hooks import service
 from routes.http.problems import Problem
 from routes.openapi import Operation, describe
 from routes.schemas.events import HealthAnswer
@@ -23,6 +23,6 @@ def healthz() -> Response:
 @describe(Operation(answers={200: HealthAnswer}, problems=(503,)))
 def readyz() -> Response:
     """Whether events can be taken: the database answers and its migrations are current."""
-    if with_session(migrations.migration_at) != context().head:
+    if service().run(migrations.migration_at) != migrations.head():
         raise Problem(503, "The migrations of the database are not current: run alembic upgrade head.")
     return json_answer({"status": "ok"})

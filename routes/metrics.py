@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from routes.context import context
+import metrics  # noqa: TID251
 from routes.openapi import Operation, Text, describe
 
 EXAMPLE = 'alerts_total{code="1100"} 1.0\n'
@@ -10,9 +10,9 @@ EXAMPLE = 'alerts_total{code="1100"} 1.0\n'
 blueprint = Blueprint("metrics", __name__)
 
 
-@blueprint.get("/metrics")
+@blueprint.get("/metrics", endpoint="metrics")
 @describe(Operation(answers={200: Text("text/plain", "Prometheus' text format.", EXAMPLE)}))
-def metrics() -> Response:
+def read_metrics() -> Response:
     """Read what all workers have counted."""
-    text, content_type = context().exposition()
+    text, content_type = metrics.exposition()
     return Response(text, content_type=content_type)

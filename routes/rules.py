@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from database import alerts, rule_versions
 from database.session import begin, commit, sqlstate
 from routes.alerts import rfc3339
-from routes.context import context, with_session
 from routes.http.answers import json_answer
 from routes.http.etags import must_match, tagged
+from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
@@ -65,7 +65,7 @@ def list_rules() -> Response:
     They stand in the order in which an answer to an event lists their codes. `figures` counts the alerts that stand,
     among the newest 100,000 of all rules; those of a rule in shadow count apart.
     """
-    present, figures = with_session(lambda session: (present_rules(session), _figures(session)))
+    present, figures = service().run(lambda session: (present_rules(session), _figures(session)))
     return json_answer({"rules": [_rule(code, one, figures) for code, one in present.items()]})
 
 
@@ -74,7 +74,7 @@ def list_rules() -> Response:
 def get_rule(code: int) -> Response:
     """Read a rule as it is set now."""
     _must_exist(code)
-    present, figures = with_session(lambda session: (present_rules(session)[code], _figures(session)))
+    present, figures = service().run(lambda session: (present_rules(session)[code], _figures(session)))
     return tagged(_rule(code, present, figures), present.version.version)
 
 
@@ -90,11 +90,11 @@ def list_rule_versions(code: int) -> Response:
     before = place(query)
 
     def read(session: Session) -> Any:
-        context().books(session)
+        service().rules(session)
         # One more than the page shows whether there is a next one.
         return rule_versions.page_of_rule_versions(session, code, query.limit + 1, before[0] if before else None)
 
-    page, following = cut(with_session(read), query, lambda row: (row.version,))
+    page, following = cut(service().run(read), query, lambda row: (row.version,))
     versions = [_setting(row, row.parameters, row.by_risk, row) for row in page]
     return json_answer({"versions": versions, "next": following})
 
@@ -110,14 +110,14 @@ def put_rule(code: int) -> Response:
     """
     _must_exist(code)
     wanted = validate(CHANGES[code], parse_object(read_json()))
-    figures = with_session(_figures)
+    figures = service().run(_figures)
     changed = _patiently(lambda session: _change(session, code, wanted))
     return tagged(_rule(code, changed, figures), changed.version.version)
 
 
 def present_rules(session: Session) -> dict[int, Present]:
     """What each rule is set to now, by code in the registry's order. Not for use within a transaction."""
-    context().books(session)  # so that what the declarations and RULES say is stored
+    service().rules(session)  # so that what the declarations and RULES say is stored
     return _present(session)
 
 
@@ -131,7 +131,7 @@ def _present(session: Session) -> dict[int, Present]:
 
 
 def _figures(session: Session) -> dict[int, Any]:
-    context().books(session)
+    service().rules(session)
     return {row.code: row for row in alerts.count_alerts(session, COUNTED)}
 
 
@@ -153,12 +153,12 @@ def _change(session: Session, code: int, wanted: RuleSettingRequest) -> Present:
 def _patiently(work: Callable[[Session], T]) -> T:
     for pause in PAUSES:
         try:
-            return with_session(work)
+            return service().run(work)
         except OperationalError as error:
             if sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
         time.sleep(pause)
-    return with_session(work)
+    return service().run(work)
 
 
 def _must_exist(code: int) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from database import actions, users
 from database.models import User, UserAction
 from database.session import begin, commit
-from routes.context import with_session
 from routes.http.answers import json_answer
 from routes.http.etags import must_match, tagged
+from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
@@ -39,7 +39,7 @@ def create_user() -> Response:
     Every field is optional. The answer has the `Location` of the new user; an id that exists is a 409.
     """
     wanted = validate(UserRequest, parse_object(read_json()))
-    user = with_session(lambda session: _create(session, wanted))
+    user = service().run(lambda session: _create(session, wanted))
     return json_answer(_user(user), 201, {"Location": f"/users/{user.user_id}"})
 
 
@@ -50,7 +50,7 @@ def get_user(user_id: int) -> Response:
 
     `overrides` stands there where the user has any.
     """
-    user = with_session(lambda session: _existing(session, user_id))
+    user = service().run(lambda session: _existing(session, user_id))
     return tagged(_user(user), user.settings_version)
 
 
@@ -68,7 +68,7 @@ def patch_user(user_id: int) -> Response:
     `If-Match` it is a 412 where somebody else has changed the same meanwhile.
     """
     wanted = validate(UserChangeRequest, parse_object(read_json()))
-    user = with_session(lambda session: _change(session, user_id, wanted))
+    user = service().run(lambda session: _change(session, user_id, wanted))
     return tagged(_user(user) | {"overrides": user.overrides}, user.settings_version)
 
 
@@ -80,7 +80,7 @@ def list_user_rules(user_id: int) -> Response:
     Each parameter comes with its value in force and its origin: the user's override, else the value for the user's
     rating, else the default scaled by the rating (money only), else the default.
     """
-    rules, user = with_session(lambda session: (present_rules(session), _existing(session, user_id)))
+    rules, user = service().run(lambda session: (present_rules(session), _existing(session, user_id)))
     in_force = [_in_force(present, user) for present in rules.values()]
     return json_answer({"user_id": user.user_id, "risk": user.risk, "rules": in_force})
 
@@ -99,7 +99,7 @@ def list_actions(user_id: int) -> Response:
         # One more than the page shows whether there is a next one.
         return list(actions.page_of_actions(session, user_id, query.limit + 1, query.start, query.end, place(query)))
 
-    page, following = cut(with_session(read), query, lambda action: (action.time, action.seq))
+    page, following = cut(service().run(read), query, lambda action: (action.time, action.seq))
     return json_answer(
         {
             "actions": [

@@ -1,13 +1,15 @@
-"""Around every request: its id in, out and in the log, and one log line at its end."""
+"""One exchange of request and answer: its id and its clock at the beginning, its count and log line at the end.
+
+Both doors begin and end every exchange here: Flask by its hooks, `routes/asgi.py` by itself.
+"""
 
 import re
 import time
 import uuid
-from collections.abc import Callable
-from functools import partial
 
 import structlog
-from flask import Flask, Response, g, request
+
+import metrics
 
 REQUEST_ID = "X-Request-ID"
 
@@ -15,38 +17,40 @@ log = structlog.get_logger()
 
 _HARMLESS = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
-Done = Callable[[str | None, str, int, float], None]
+
+class Exchange:
+    """A request that is being answered."""
+
+    __slots__ = ("_started", "request_id", "seconds", "status")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self._started = time.perf_counter()
+
+    def answered(self, status: int) -> tuple[str, str]:
+        """Stop the clock: the answer is there. Returns the header that names the request."""
+        self.status, self.seconds = status, time.perf_counter() - self._started
+        return REQUEST_ID, self.request_id
 
 
-def register(app: Flask, done: Done) -> None:
-    """Give every request of `app` an id and a log line, and tell `done` its route, method, status and seconds."""
-    app.before_request(_begin)
-    app.after_request(partial(_end, done))
-
-
-def id_for(given: str) -> str:
-    """The id of a request whose caller gave it this one ("" for none)."""
+def begin(given: str) -> Exchange:
+    """The exchange for a request whose caller gave it this id ("" for none)."""
     # What the caller sends goes into logs and headers, so it is taken only in a harmless form.
-    return given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex
+    return Exchange(given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex)
 
 
-def finish(done: Done, route: str | None, method: str, status: int, seconds: float, request_id: str) -> None:
-    """Count and log a request that has taken so long to answer."""
-    done(route, method, status, seconds)
+def end(exchange: Exchange, *, route: str | None, method: str) -> None:
+    """Count and log an exchange that is answered. `route` is the rule, never the path; None where no rule fits."""
+    status, seconds = exchange.status, exchange.seconds
+    metrics.request_done(route, method, status, seconds)
     # Prometheus reads the metrics every few seconds: that is nothing to tell.
     if route != "/metrics":
         # No amounts and no names: the rule, never the path or the body.
-        milliseconds = round(seconds * 1000, 2)
-        log.info("request", method=method, route=route, status=status, milliseconds=milliseconds, request_id=request_id)
-
-
-def _begin() -> None:
-    g.started = time.perf_counter()
-    g.request_id = id_for(request.headers.get(REQUEST_ID, ""))
-
-
-def _end(done: Done, response: Response) -> Response:
-    response.headers[REQUEST_ID] = g.request_id
-    route = request.url_rule.rule if request.url_rule else None
-    finish(done, route, request.method, response.status_code, time.perf_counter() - g.started, g.request_id)
-    return response
+        log.info(
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            milliseconds=round(seconds * 1000, 2),
+            request_id=exchange.request_id,
+        )

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
-from flask import Flask, g
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
@@ -65,11 +64,6 @@ class Problem(Exception):
 
 DATABASE_AWAY = "The database is away or too slow; nothing was stored. Try again."
 UNCERTAIN = "The connection to the database broke; send the same event_id again to find out what was stored."
-
-
-def register(app: Flask) -> None:
-    """Answer every exception of `app` with a problem document."""
-    app.register_error_handler(Exception, lambda error: answer_to(error, g.request_id).response())
 
 
 def answer_to(error: Exception, request_id: str) -> Answer:

@@ -329,7 +329,7 @@ def make_away():
 
     yield make
     for app in apps:
-        app.extensions["transaction-alerts"].sessions.kw["bind"].dispose()
+        app.extensions["transaction-alerts"].database.dispose()
 
 
 def check_away(client):

@@ -104,7 +104,7 @@ def test_gauges_return_to_nothing(client):
 
 def test_connections_in_use_are_seen(client, make_client):
     """A connection that is checked out of the pool counts until it is back."""
-    engine = client.application.extensions["transaction-alerts"].sessions.kw["bind"]
+    engine = client.application.extensions["transaction-alerts"].database
     with engine.connect():
         assert samples(client.get("/metrics").text)[("db_connections_in_use",)] == 1
     assert samples(client.get("/metrics").text)[("db_connections_in_use",)] == 0

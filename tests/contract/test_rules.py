@@ -9,7 +9,7 @@ from threading import Barrier, Event, Thread
 import pytest
 from sqlalchemy import text
 
-from app import enter_rules
+from app import make_service
 from config_loader import load_settings
 from routes import rules as views
 from rules.catalogue import deposit_velocity
@@ -195,7 +195,9 @@ def test_the_setting_rules_gives_way(make_client, database_url):
     first = make_client(rules="1100")
     put(first, 1100, status="off")
     put(first, 30, status="active")
-    enter_rules(load_settings(None, rules="1100,300"), database_url)  # as the start of the service does
+    entering = make_service(load_settings(None, rules="1100,300"), database_url)
+    entering.enter_rules()
+    entering.database.dispose()  # as the start of the service does
     listed = make_client().get("/rules").get_json()["rules"]
     assert [one["code"] for one in listed if one["status"] == "active"] == [30, 300]
 

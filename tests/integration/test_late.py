@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import 
+from database import judging
 from rules.model import LAST_TIME, Verdict
 from rules.registry import REGISTRY
 from tests.integration.test_engine import ALL_RULES, DEFAULT_RULES, create_user, post, process, rows, statements

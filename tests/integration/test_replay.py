@@ -280,18 +280,18 @@ def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions,
 def test_a_moment_without_the_database_is_waited_out(make_client, stored, tmp_path, monkeypatch):
     """A batch that failed because the database was away is sent again."""
     app = make_client().application
-    engine = app.extensions["transaction-alerts"].sessions.kw["bind"]
+    engine = app.extensions["transaction-alerts"].database
     (tmp_path / "history").write_text(json.dumps(an_event()))
     waits = []
     lost = text("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    def away(batch, process=app.extensions["transaction-alerts"].process):
+    def away(batch, process=app.extensions["transaction-alerts"].judge_many):
         if not waits:
             with engine.connect() as connection:
                 connection.execute(lost)
         return process(batch)
 
-    object.__setattr__(app.extensions["transaction-alerts"], "process", away)
+    app.extensions["transaction-alerts"].judge_many = away
     monkeypatch.setattr("commands.replay.sleep", waits.append)
     result = app.test_cli_runner().invoke(args=["replay", str(tmp_path / "history")])
     assert (result.exit_code, waits) == (0, [0.5])
@@ -301,15 +301,15 @@ def test_a_moment_without_the_database_is_waited_out(make_client, stored, tmp_pa
 def test_ctrl_c_says_how_to_go_on(make_client, stored, tmp_path):
     """Ctrl+C keeps what is stored, tells the counts so far, and ends with status 130."""
     app = make_client().application
-    context = app.extensions["transaction-alerts"]
+    service = app.extensions["transaction-alerts"]
     (tmp_path / "history").write_text("\n".join(jsons(*[an_event()] * 4)))
 
-    def interrupted(batch, process=context.process):
+    def interrupted(batch, process=service.judge_many):
         if len(stored()) == 2:
             raise KeyboardInterrupt
         return process(batch)
 
-    object.__setattr__(context, "process", interrupted)
+    service.judge_many = interrupted
     result = app.test_cli_runner().invoke(args=["replay", str(tmp_path / "history"), "--batch", "2"])
     assert (result.exit_code, counts(result)["stored"], len(stored())) == (130, 2, 2)
     assert "Stopped after line 2" in result.stderr

@@ -11,7 +11,6 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from config_loader import load_settings
 from database import users
 from database.session import ATTEMPTS, CommitUncertain, commit, is_away, make_engine, make_sessions, run, sqlstate
 from rules.judging.engine import RuleEngine
@@ -322,7 +321,7 @@ def test_defects_are_not_away(statement: str, code: str, database_url: str) -> N
 @pytest.fixture
 def impatient(database_url: str) -> Iterator[Sessions]:
     """Sessions as the service makes them, with two connections and a tenth of a second for every wait."""
-    engine = make_engine(load_settings(None, threads=1, db_timeout=0.1), database_url)
+    engine = make_engine(database_url, timeout=0.1, connections=2)
     yield make_sessions(engine)
     engine.dispose()
 
@@ -359,7 +358,7 @@ def test_objects_stay_readable_after_a_commit(impatient: Sessions) -> None:
 
 def test_a_connection_that_broke_off_while_preparing(database_url: str, two_users: Sessions) -> None:
     """A connection on which only some statements could be prepared is as good as new once the rest can be."""
-    engine = make_engine(load_settings(None, threads=1, db_timeout=0.2), database_url)
+    engine = make_engine(database_url, timeout=0.2, connections=2)
     sessions, judge = make_sessions(engine), RuleEngine(Policy(()))
     event = Event(1, "deposit", Decimal("1.00"), 10)
     with sessions() as session:

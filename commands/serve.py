@@ -1,0 +1,141 @@
+"""`python app.py`: migrate the database, and serve until told to stop."""
+
+import errno
+import gc
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from granian import Granian
+from granian.constants import Interfaces
+from sqlalchemy.exc import SQLAlchemyError
+from watchfiles import PythonFilter
+
+import logs
+from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
+from database import embedded, migrations
+from rules.service import Service
+
+STOP_SECONDS = 5  # for the requests under way when the service is told to stop
+
+
+def main(make_service: Callable[[Settings, str], Service]) -> None:
+    """Migrate the database and serve until SIGINT, SIGTERM or SIGHUP.
+
+    Ends the process with status 2 for bad settings and with 1 where the database cannot be used.
+    """
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # until the server takes over
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
+    try:
+        with ExitStack() as stack:
+            settings = load_settings()
+            address = _free_address(settings)
+            url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
+            migrations.upgrade(url)
+            _enter_rules(make_service(settings, url))
+            os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_metrics_folder())
+            _serve(settings, address)
+    except SettingsError as error:
+        sys.exit(_complaint(error, 2))
+    except (embedded.EmbeddedError, migrations.MigrationError) as error:
+        sys.exit(_complaint(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _enter_rules(service: Service) -> None:
+    try:
+        service.enter_rules()
+    except SQLAlchemyError as error:
+        raise migrations.MigrationError(
+            f"The rules cannot be entered: {getattr(error, 'orig', None) or error}"
+        ) from None
+    finally:
+        service.database.dispose()  # a worker must not share its connections
+
+
+def _serve(settings: Settings, address: str) -> None:
+    if settings.global_test_flag:
+        # A forked worker would go on with the modules that this process has loaded, whatever has changed since.
+        multiprocessing.set_start_method("spawn")
+    server = Granian(
+        "app:create_worker",
+        factory=True,
+        interface=Interfaces.ASGI,
+        address=address,
+        port=settings.backend_port,
+        workers=1 if settings.global_test_flag else settings.workers,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
+        log_dictconfig=logs.server_config(settings.global_test_flag),
+        reload=settings.global_test_flag,
+        reload_paths=[migrations.ROOT],
+        reload_filter=PythonFilter,
+    )
+    # By default the server takes SIGHUP for an order to restart its workers, and would outlive its terminal.
+    server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
+    server.serve()
+
+
+def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
+    # In memory where the system has such a place: a process that writes to a mapped file on a full disk is killed.
+    memory = "/dev/shm"  # noqa: S108
+    where = memory if os.access(memory, os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="transaction-alerts-", dir=where, ignore_cleanup_errors=True)
+
+
+def _free_address(settings: Settings) -> str:
+    # The server itself takes only numbers, and would say "address in use" only after the database was started.
+    name, port = settings.backend_host, settings.backend_port
+    try:
+        family, *_, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        socket.create_server(place[:2], family=family).close()
+    except OSError as error:
+        setting = "BACKEND_PORT" if error.errno == errno.EADDRINUSE else "BACKEND_HOST, BACKEND_PORT"
+        raise SettingsError([f"{setting}: cannot listen on {name}:{port}: {error.strerror}"]) from None
+    return str(place[0])
+
+
+def _complaint(error: Exception, status: int) -> int:
+    print(error, file=sys.stderr)
+    return status
+
+
+# In the workers
+
+
+def begin_worker() -> None:
+    """Make this worker end when the server says so, or has died."""
+    # Ctrl+C, or closing the terminal, reaches every process there; the server alone answers it, and stops its workers
+    # by SIGTERM.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    # Until this worker serves, it has the server's own handler, which would swallow the order to stop.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with_parent, args=(parent.pid,), daemon=True).start()
+
+
+def settle_worker() -> None:
+    """Spare the garbage collector: what is here now stays, and requests leave little behind."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _end_with_parent(parent: int | None) -> None:
+    # A worker that outlives a killed server would go on holding the port.
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)  # a killed server cannot
+    os._exit(1)

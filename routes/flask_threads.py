@@ -1,0 +1,57 @@
+"""The bridge from the server to Flask: everything but a plain `POST /event`, each request in a thread."""
+
+import asyncio
+import string
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import quote
+
+from a2wsgi import WSGIMiddleware
+from flask import Flask
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class FlaskInThreads:
+    """A Flask application as an ASGI application: at most `threads` requests at once, each in a thread."""
+
+    def __init__(self, app: Flask, threads: int) -> None:
+        def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
+            # Without this, Flask takes a body without a Content-Length for an empty one.
+            environ["wsgi.input_terminated"] = True
+            return app(environ, start_response)
+
+        self._middleware: Any = WSGIMiddleware(wsgi, workers=threads)
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or start and stop with the server."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["type"] == "http" and not scope["query_string"].isascii():
+            # A query should not have such bytes, and the middleware cannot read them.
+            query = quote(scope["query_string"], safe=string.punctuation).encode()
+            scope = {**scope, "query_string": query}
+
+        async def message() -> Message:  # the middleware takes nothing but a coroutine, which the server's is not
+            return await receive()
+
+        self._under_way += 1
+        try:
+            await self._middleware(scope, message, send)
+        finally:
+            self._under_way -= 1
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        # The server is told to stop, and has sent all answers. The threads behind them may not know it yet: without
+        # this event loop they would wait for ever, and the process for them.
+        while self._under_way:
+            await asyncio.sleep(0.01)
+        await send({"type": "lifespan.shutdown.complete"})

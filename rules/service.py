@@ -1,0 +1,98 @@
+"""The service without HTTP: what both doors and all commands call."""
+
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine  # noqa: TID251
+from sqlalchemy.orm import Session  # noqa: TID251
+
+from database.session import CommitUncertain, is_settled, make_sessions, run  # noqa: TID251
+from rules.judging.engine import RuleEngine
+from rules.judging.group_commit import EachAlone, GroupCommit
+from rules.judging.observer import Observer
+from rules.model import Event, Outcome
+from rules.policy import Policy
+from rules.versions import RuleVersions
+
+T = TypeVar("T")
+
+_KEY = "transaction-alerts"
+
+
+class Service:
+    """Judges events under one policy, and does other work on the same database; one for an application.
+
+    Up to `group_commit_max` events that arrive one by one share a transaction (None: each has its own). `threads`
+    bounds the events that are judged one by one at the same time. `observer` is told how judging goes.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Engine,
+        policy: Policy,
+        group_commit_max: int | None,
+        threads: int,
+        observer: Observer | None = None,
+    ) -> None:
+        self.database = database
+        self._sessions = make_sessions(database)
+        self._engine = RuleEngine(policy, observer)
+        self._line: GroupCommit | EachAlone
+        if group_commit_max is None:
+            self._line = EachAlone(self.judge_many, threads)
+        else:
+            self._line = GroupCommit(self.judge_many, group_commit_max, may_try_alone, observer, threads)
+
+    def judge(self, event: Event) -> Outcome:
+        """Store and judge `event`, perhaps in one transaction with others. Raises what `judge_many` raises."""
+        return self._line.submit(event)
+
+    async def judge_soon(self, event: Event) -> Outcome:
+        """The same for a coroutine: its event loop goes on meanwhile."""
+        return await self._line.submit_soon(event)
+
+    def judge_many(self, events: Sequence[Event], *, atomic: bool = False) -> list[Outcome]:
+        """Store and judge `events` in one transaction, as if they came one by one in the order given.
+
+        One outcome for each. With `atomic` one refusal is enough to store none of them. Raises what the database
+        raises, and CommitUncertain when the connection broke during the commit.
+        """
+        return self.run(lambda session: self._engine.process(session, events, atomic))
+
+    def rules(self, session: Session) -> RuleVersions:
+        """All versions of all rules; makes sure that what the declarations and the policy say is stored."""
+        return self._engine.books(session)
+
+    def enter_rules(self) -> None:
+        """Store what the declarations and the policy say, where that has changed and nobody has set the rule.
+
+        It holds for all who use the database, so it is for the one who starts the service: a worker or a command with
+        other settings must not change the rules.
+        """
+        self.run(self._engine.enter_declared)
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """What `work` returns; it is done anew where the database asks for that or was lost before the commit."""
+        return run(self._sessions, work)
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL of the database, with its password."""
+        return self.database.url.render_as_string(hide_password=False)
+
+    def store_in(self, extensions: MutableMapping[str, Any]) -> None:
+        """Make it what `of` finds among the extensions of an application."""
+        extensions[_KEY] = self
+
+    @classmethod
+    def of(cls, extensions: MutableMapping[str, Any]) -> "Service":
+        """The service of the application with these extensions."""
+        found = extensions[_KEY]
+        assert isinstance(found, cls)
+        return found
+
+
+def may_try_alone(error: Exception, event: Event) -> bool:
+    """Whether an event of a batch that failed with `error` can be tried by itself without being stored twice."""
+    return is_settled(error) or (isinstance(error, CommitUncertain) and event.event_id is not None)
