@@ -107,7 +107,7 @@ def change_user(
         "given_author": author,
         "given_note": note,
     }
-    session.execute(_CHANGE_USER, values)
+    session.connection().execute(_CHANGE_USER, values)  # a session takes parameters of an INSERT for rows
     session.refresh(user)
 
 
