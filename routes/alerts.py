@@ -8,10 +8,10 @@ from database import alerts
 from database.alerts import AlertFilter, AlertRow
 from routes.http.answers import json_answer
 from routes.http.hooks import service
+from routes.http.operation import Operation, describe
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
-from routes.openapi import Operation, describe
-from routes.schemas.events import AlertDetailAnswer, AlertsAnswer, AlertsQuery
+from routes.schemas.alerts import AlertDetailAnswer, AlertsAnswer, AlertsQuery
 from rules.registry import REGISTRY
 
 blueprint = Blueprint("alerts", __name__)

@@ -8,9 +8,9 @@ from flask import Blueprint, Response, request
 from routes.http.answers import Answer, json_answer, json_bytes
 from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_items, read_json, validate
+from routes.http.operation import Operation, describe
 from routes.http.paging import read_query
 from routes.http.problems import FieldProblem, Problem
-from routes.openapi import Operation, describe
 from routes.schemas.events import (
     MAX_EVENTS,
     Decision,

@@ -5,9 +5,9 @@ from flask import Blueprint, Response
 from database import migrations
 from routes.http.answers import json_answer
 from routes.http.hooks import service
+from routes.http.operation import Operation, describe
 from routes.http.problems import Problem
-from routes.openapi import Operation, describe
-from routes.schemas.events import HealthAnswer
+from routes.schemas.health import HealthAnswer
 
 blueprint = Blueprint("health", __name__)
 

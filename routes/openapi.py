@@ -2,10 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, render_template, request
 from pydantic import BaseModel, TypeAdapter
@@ -14,22 +13,16 @@ from werkzeug.routing import Rule
 
 from routes.http.answers import json_answer
 from routes.http.etags import CHANGED
+from routes.http.operation import Operation, Text, describe
 from routes.http.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
+from routes.schemas.alerts import AlertDetailAnswer
 from routes.schemas.backtests import BacktestAnswer, BacktestDetailAnswer, BacktestRequest
-from routes.schemas.events import (
-    AlertDetailAnswer,
-    AlertId,
-    EventId,
-    EventRequest,
-    EventsRequest,
-    Id,
-    ProblemAnswer,
-    UserRequest,
-)
+from routes.schemas.events import EventRequest, EventsRequest
+from routes.schemas.fields import AlertId, EventId, Id
+from routes.schemas.problems import ProblemAnswer
 from routes.schemas.rules import RuleAnswer, RuleRequest, RuleVersionsAnswer
+from routes.schemas.users import UserRequest
 from rules.registry import REGISTRY
-
-ViewT = TypeVar("ViewT", bound=Callable[..., Response])
 
 blueprint = Blueprint(
     "docs", __name__, static_folder="static", static_url_path="/docs/assets", template_folder="templates"
@@ -102,42 +95,6 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
 _ETAG = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match and If-None-Match."}}
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}
-
-
-@dataclass(frozen=True)
-class Text:
-    """An answer that no model describes: its media type, what it is, and an example."""
-
-    media_type: str
-    description: str
-    example: str | dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What a view takes and answers: the models by status, and the statuses of its problems."""
-
-    answers: Mapping[int, type[BaseModel] | Text]
-    problems: tuple[int, ...] = ()
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    idempotent: bool = False
-    tagged: bool = False  # with an ETag, and If-None-Match or If-Match
-    lines: bool = False  # the body is an array, or its items one a line
-    refusal: type[BaseModel] = ProblemAnswer  # the model of 400
-
-
-def describe(operation: Operation) -> Callable[[ViewT], ViewT]:
-    """Tell the document what the decorated view takes and answers.
-
-    The first line of the view's docstring is the summary, the rest the description.
-    """
-
-    def decorate(view: ViewT) -> ViewT:
-        view.operation = operation  # type: ignore[attr-defined]
-        return view
-
-    return decorate
 
 
 def _described(app: Flask) -> Iterator[tuple[Rule, Any, Operation]]:

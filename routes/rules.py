@@ -17,9 +17,9 @@ from routes.http.answers import json_answer
 from routes.http.etags import must_match, tagged
 from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
+from routes.http.operation import Operation, describe
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
-from routes.openapi import Operation, describe
 from routes.schemas.rules import (
     CHANGES,
     RuleAnswer,

@@ -14,12 +14,20 @@ from routes.http.answers import json_answer
 from routes.http.etags import must_match, tagged
 from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
+from routes.http.operation import Operation, describe
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
-from routes.openapi import Operation, describe
 from routes.rules import Present, present_rules
-from routes.schemas.events import ActionsAnswer, ActionsQuery, UserAnswer, UserChangedAnswer, UserRequest
-from routes.schemas.rules import UserChange, UserChangeRequest, UserRulesAnswer
+from routes.schemas.users import (
+    ActionsAnswer,
+    ActionsQuery,
+    UserAnswer,
+    UserChange,
+    UserChangedAnswer,
+    UserChangeRequest,
+    UserRequest,
+    UserRulesAnswer,
+)
 from rules.base import RuleInForce
 from rules.model import Risk
 from rules.versions import read_values, written_values

@@ -2,7 +2,7 @@
 
 from werkzeug.routing import BaseConverter, ValidationError
 
-from routes.schemas.events import MAX_CODE, MAX_ID
+from routes.schemas.fields import MAX_CODE, MAX_ID
 
 
 class IdConverter(BaseConverter):

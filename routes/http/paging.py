@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from routes.http.json_body import field_problems
 from routes.http.problems import Problem
-from routes.schemas.events import MAX_ID, Page
+from routes.schemas.fields import MAX_ID, Page
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 RowT = TypeVar("RowT")
