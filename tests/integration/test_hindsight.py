@@ -158,11 +158,11 @@ class Live:
 
     def set_rules(self, changes: Iterable[RuleSet]) -> None:
         with self.sessions() as session:
-            self.engine.books(session)
+            self.engine.versions(session)
             session.close()
             begin(session)
             rule_versions.lock_rules(session)
-            entries = RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session)).entries
+            entries = RuleVersions(RuleChange(**row._asdict()) for row in rule_versions.rule_versions(session)).entries
             latest = {entry.code: entry.version for entry in entries}
             rule_versions.add_rule_versions(
                 session,
@@ -203,7 +203,7 @@ class Live:
     def versions(self) -> list[RuleSetting]:
         """All rules as they are set now."""
         with self.sessions() as session:
-            entries = [RuleChange._make(row) for row in rule_versions.rule_versions(session)]
+            entries = [RuleChange(**row._asdict()) for row in rule_versions.rule_versions(session)]
         return list(RuleVersions(entries).newest.versions.values())
 
     def standing(self) -> set[tuple[int, int, int]]:
