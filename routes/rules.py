@@ -14,12 +14,12 @@ from database import alerts, rule_versions
 from database.session import begin, commit, sqlstate
 from routes.alerts import rfc3339
 from routes.http.answers import json_answer
-from routes.http.etags import must_match, tagged
+from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
 from routes.http.operation import Operation, describe
-from routes.http.paging import cut, place, read_query
-from routes.http.problems import Problem
+from routes.http.paging import BAD_QUERY, cut, place, read_query
+from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, FieldProblem, Problem
 from routes.schemas.rules import (
     CHANGES,
     RuleAnswer,
@@ -38,6 +38,13 @@ T = TypeVar("T")
 
 blueprint = Blueprint("rules", __name__)
 
+CODE = {"code": {"schema": {"type": "integer", "enum": list(REGISTRY)}, "example": 1100}}  # the rules there are
+BAD_PARAMETER = Problem(
+    400,
+    "The request has missing or bad fields.",
+    errors=[FieldProblem("/parameters/threshold", 'must be money such as "42.00", 0.00 to 999999999999.99')],
+)
+
 # The figures look at so many alerts at most: some tens of milliseconds.
 COUNTED = 100_000
 # Whoever wants to judge waits behind a change that waits for those who judge already. So it does not wait for long,
@@ -46,6 +53,11 @@ LOCK_MILLISECONDS, PAUSES = 1000, (0.1, 0.2, 0.4)
 LOCK_NOT_AVAILABLE = "55P03"
 # No author would mean that nobody has set the rule.
 UNKNOWN_AUTHOR = "unknown"
+
+
+def unknown_rule(code: int) -> Problem:
+    """The answer where there is no such rule."""
+    return Problem(404, f"There is no rule {code}.", kind="unknown-rule")
 
 
 class Present(NamedTuple):
@@ -58,7 +70,7 @@ class Present(NamedTuple):
 
 
 @blueprint.get("/rules")
-@describe(Operation(answers={200: RulesAnswer}, problems=(503,)))
+@describe(Operation(answers={200: RulesAnswer}, problems=(DATABASE_AWAY,)))
 def list_rules() -> Response:
     """List all rules as they are set now.
 
@@ -70,7 +82,7 @@ def list_rules() -> Response:
 
 
 @blueprint.get("/rules/<id:code>")
-@describe(Operation(answers={200: RuleAnswer}, problems=(404, 503), tagged=True))
+@describe(Operation(path=CODE, answers={200: RuleAnswer}, problems=(unknown_rule(7), DATABASE_AWAY), tagged=True))
 def get_rule(code: int) -> Response:
     """Read a rule as it is set now."""
     _must_exist(code)
@@ -79,7 +91,14 @@ def get_rule(code: int) -> Response:
 
 
 @blueprint.get("/rules/<id:code>/versions")
-@describe(Operation(query=VersionsQuery, answers={200: RuleVersionsAnswer}, problems=(400, 404, 503)))
+@describe(
+    Operation(
+        path=CODE,
+        query=VersionsQuery,
+        answers={200: RuleVersionsAnswer},
+        problems=(BAD_QUERY, unknown_rule(7), DATABASE_AWAY),
+    )
+)
 def list_rule_versions(code: int) -> Response:
     """List what a rule was ever set to, newest first.
 
@@ -100,7 +119,15 @@ def list_rule_versions(code: int) -> Response:
 
 
 @blueprint.put("/rules/<id:code>")
-@describe(Operation(body=RuleRequest, answers={200: RuleAnswer}, problems=(400, 404, 412, 413, 415, 503), tagged=True))
+@describe(
+    Operation(
+        path=CODE,
+        body=RuleRequest,
+        answers={200: RuleAnswer},
+        problems=(BAD_PARAMETER, unknown_rule(7), changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        tagged=True,
+    )
+)
 def put_rule(code: int) -> Response:
     """Set a rule to something else.
 
@@ -163,7 +190,7 @@ def _patiently(work: Callable[[Session], T]) -> T:
 
 def _must_exist(code: int) -> None:
     if code not in REGISTRY:
-        raise Problem(404, f"There is no rule {code}.", kind="unknown-rule")
+        raise unknown_rule(code)
 
 
 def _rule(code: int, present: Present, figures: dict[int, Any]) -> dict[str, object]:
