@@ -11,7 +11,7 @@ from database.models import RuleVersion
 # Rules
 
 _RULE_VERSIONS = text("""
-SELECT number, code, version, status, parameters, by_risk, author FROM rule_versions ORDER BY number
+SELECT number, code, version, status, parameters, by_risk, author, note, created_at FROM rule_versions ORDER BY number
 """)
 
 

@@ -1,7 +1,5 @@
 """Alerts: list them, read one."""
 
-from datetime import UTC, datetime
-
 from flask import Blueprint, Response
 
 from database import alerts
@@ -12,6 +10,7 @@ from routes.http.operation import Operation, describe
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
 from routes.schemas.alerts import AlertDetailAnswer, AlertsAnswer, AlertsQuery
+from routes.schemas.fields import rfc3339
 from rules.registry import REGISTRY
 
 blueprint = Blueprint("alerts", __name__)
@@ -71,11 +70,6 @@ def _place(row: AlertRow) -> tuple[int, int, int, int]:
 
 def _id(user_id: int, seq: int, code: int) -> str:
     return f"{user_id}-{seq}-{code}"
-
-
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC, to the microsecond."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _title(code: int, parameters: dict[str, object]) -> str:

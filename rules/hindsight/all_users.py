@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from database import history, rule_versions
+from database import history
 from database.history import Users
 from rules.hindsight.backtest import COLUMNS as BACKTEST_COLUMNS
 from rules.hindsight.backtest import Backtest, BacktestPlan, BacktestResult
@@ -24,7 +24,8 @@ from rules.hindsight.stored_history import Settings
 from rules.hindsight.verify import COLUMNS as VERIFY_COLUMNS
 from rules.hindsight.verify import Report, Verifier
 from rules.model import LAST_TIME, Risk
-from rules.versions import RuleChange, RuleVersions
+from rules.rule_settings import read_versions
+from rules.versions import RuleVersions
 
 # Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is told
 # often. A user is never cut, so one with more of them is a part of his own.
@@ -95,7 +96,7 @@ class BacktestWork:
 class VerifyWork:
     """A verification by all changes of the rules so far."""
 
-    entries: tuple[RuleChange, ...] = ()
+    versions: RuleVersions = RuleVersions()  # noqa: RUF009
 
     @property
     def size(self) -> int:
@@ -104,7 +105,7 @@ class VerifyWork:
 
     def prepared(self, connection: Connection) -> "VerifyWork":
         """With the changes that had been made when the actions were."""
-        return VerifyWork(tuple(RuleChange._make(row) for row in rule_versions.rule_versions(connection)))
+        return VerifyWork(read_versions(connection))
 
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""
@@ -120,7 +121,7 @@ class VerifyWork:
 
     @cached_property
     def _verifier(self) -> Verifier:
-        return Verifier(RuleVersions(self.entries))
+        return Verifier(self.versions)
 
 
 class Cancelled(Exception):

@@ -17,9 +17,9 @@ from typing import cast
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from database import judging, rule_versions
+from database import judging
 from database.records import Between, Deltas, EventKey, LateAction, NewAction, NewAlert, NextN, Standing
-from database.session import abandon, begin, commit, committing
+from database.session import abandon, committing
 from rules.base import RuleInForce
 from rules.judging import late
 from rules.judging.batch import AlertState, Batch, BatchUser, KnownEvent
@@ -30,27 +30,21 @@ from rules.judging.reads import Point, requests, requests_ahead
 from rules.judging.repair import repair
 from rules.model import ACTION_TYPES, LAST_TIME, Action, Event, Finding, NumberedAction, Outcome, Refusal, Risk, Verdict
 from rules.policy import Policy
-from rules.versions import NO_OVERRIDES, RuleChange, RulesSnapshot, RuleVersions
+from rules.rule_settings import StoredRules
+from rules.versions import NO_OVERRIDES, RulesSnapshot, RuleVersions
 
 
 class RuleEngine:
     """Judges events under one policy. Any number of threads may share it.
 
-    `observer` is told how each transaction goes. All that is kept between calls are the rule books read so far: every
-    transaction asks which one holds.
+    `observer` is told how each transaction goes. All that is kept between calls is what the rules are set to, as far as
+    it has been read (`rules`): every transaction asks what holds.
     """
 
     def __init__(self, policy: Policy, observer: Observer | None = None) -> None:
         self._policy = policy
         self._observer = observer or Observer()
-        self._books: RuleVersions | None = None
-
-    def books(self, session: Session) -> RuleVersions:
-        """All changes of the rules so far. Where there is none at all, what is declared is entered before."""
-        if self._books is None:
-            books = _read_books(session)
-            self._books = books if books.number else self.enter_declared(session)
-        return self._books
+        self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
     def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
@@ -61,7 +55,7 @@ class RuleEngine:
         """
         begun = perf_counter()
         self._observer.begun(len(events))
-        book = self.books(session).newest
+        book = self.rules.versions(session).newest
         connection = session.connection()
         try:
             ledger = self._open(connection, events, book)
@@ -86,28 +80,6 @@ class RuleEngine:
         self._observer.done(stage, now - begun)
         return now
 
-    def enter_declared(self, session: Session) -> RuleVersions:
-        """Enter what the declarations and the policy's rules say, where that has changed and nobody has set the rule.
-
-        It holds for all who use the database, so it is for the one who starts the service, once.
-        """
-        codes = [rule.code for rule in self._policy.rules]
-        books = _read_books(session)
-        if not books.changes_for(codes):
-            self._books = books
-            return books
-        session.close()
-        begin(session)
-        rule_versions.lock_rules(session)  # several may start at once: the first one enters it, the others find it
-        books = _read_books(session)
-        if changes := books.changes_for(codes):
-            rule_versions.add_rule_versions(session, [change._asdict() for change in changes])
-            books = RuleVersions((*books.entries, *changes))
-        commit(session)
-        session.close()
-        self._books = books
-        return books
-
     def _open(self, connection: Connection, events: Sequence[Event], read: RulesSnapshot) -> Batch:
         """Lock the users, read their history, and lay both out for judging."""
         deltas = _deltas(events)
@@ -121,12 +93,12 @@ class RuleEngine:
         )
         book = read
         if users and users[0].rules_number != read.number:
-            book = self._book(connection, users[0].rules_number)
+            book = self.rules.at(connection, users[0].rules_number)
         added = {delta.user_id: delta for delta in deltas}
         ledger = Batch(book.number)
         for user in users:
             _, actions, net = added[user.user_id]
-            judges = book.judges(cast(Risk, user.risk), user.overrides)
+            judges = book.rule_set(cast(Risk, user.risk), user.overrides)
             ledger.accounts[user.user_id] = BatchUser(
                 user.user_id,
                 judges,
@@ -141,13 +113,6 @@ class RuleEngine:
         if several or book is not read or any(user.overrides != NO_OVERRIDES for user in users):
             self._read_more(connection, ledger, events, read)
         return ledger
-
-    def _book(self, connection: Connection, number: int) -> RulesSnapshot:
-        # Somebody has changed a rule since the last transaction here.
-        books = self._books
-        if books is None or books.number < number:
-            self._books = books = _read_books(connection)
-        return books.at(number)
 
     def _read_more(self, connection: Connection, ledger: Batch, events: Sequence[Event], read: RulesSnapshot) -> None:
         """Read what judging needs beyond what was asked for with the lock, when not all was known yet.
@@ -206,10 +171,9 @@ class RuleEngine:
         accounts = {account.user_id: account for account in ledger.accounts.values() if account.late}
         if not accounts:
             return
-        books = self._books
-        assert books is not None
+        versions = self.rules.known
         settings = _settings(connection, accounts.values())
-        aheads = {user_id: _ahead(books, frozenset(each.values())) for user_id, each in settings.items()}
+        aheads = {user_id: _ahead(versions, frozenset(each.values())) for user_id, each in settings.items()}
         reached = requests_ahead({user_id: account.late for user_id, account in accounts.items()}, aheads)
         rows = list(judging.read_ahead(connection, reached.following, reached.between, reached.until))
         if behind_first := _behind_first(connection, accounts, aheads):
@@ -220,7 +184,7 @@ class RuleEngine:
             account = accounts[row.user_id]
             action = Action(row.seq, row.type, row.amount, row.time)
             stored[row.user_id].append(NumberedAction(action, row.ordinal, row.running_total))
-            judges = books.at(row.rules_number).judges(*settings[row.user_id][row.settings_version])
+            judges = versions.at(row.rules_number).rule_set(*settings[row.user_id][row.settings_version])
             account.judged[row.seq] = judges
             points.append(Point(row.user_id, row.time, judges.reading[action.type]))
             account.alerts |= {(row.seq, code): AlertState(stands=True) for code in row.standing}
@@ -295,10 +259,6 @@ def _judge(account: BatchUser, action: Action) -> tuple[int, ...]:
     return codes
 
 
-def _read_books(session: Session | Connection) -> RuleVersions:
-    return RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session))
-
-
 def _settings(connection: Connection, accounts: Iterable[BatchUser]) -> dict[int, dict[int, tuple[Risk, str]]]:
     """Rating and overrides of each version of these users' settings."""
     settings: dict[int, dict[int, tuple[Risk, str]]] = {a.user_id: {0: ("normal", NO_OVERRIDES)} for a in accounts}
@@ -310,8 +270,8 @@ def _settings(connection: Connection, accounts: Iterable[BatchUser]) -> dict[int
 
 # It follows from all changes of all rules, and is asked for each user to whom an event comes late.
 @lru_cache(maxsize=1024)
-def _ahead(books: RuleVersions, settings: frozenset[tuple[Risk, str]]) -> Reach:
-    return late.ahead(rule for each in settings for rule in books.ever(*each))
+def _ahead(versions: RuleVersions, settings: frozenset[tuple[Risk, str]]) -> Reach:
+    return late.ahead(rule for each in settings for rule in versions.ever(*each))
 
 
 def _behind_first(
