@@ -1,7 +1,5 @@
 """Alerts: list them, read one."""
 
-from datetime import UTC, datetime
-
 from flask import Blueprint, Response
 
 from database import alerts
@@ -12,6 +10,7 @@ from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, Problem
 from routes.schemas.alerts import AlertDetailAnswer, AlertsAnswer, AlertsQuery
+from routes.schemas.fields import rfc3339
 from rules.registry import REGISTRY
 
 blueprint = Blueprint("alerts", __name__)
@@ -76,11 +75,6 @@ def _alert(row: AlertRow) -> dict[str, object]:
 def _place(row: AlertRow) -> tuple[int, int, int, int]:
     alert = row[0]
     return (alert.time, alert.user_id, alert.seq, alert.code)
-
-
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC, to the microsecond."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _title(code: int, parameters: dict[str, object]) -> str:

@@ -14,14 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import backtests
-from routes.alerts import rfc3339
 from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
-from routes.rules import present_rules
 from routes.schemas.backtests import (
     BacktestAnswer,
     BacktestDetailAnswer,
@@ -31,10 +29,10 @@ from routes.schemas.backtests import (
     BacktestWanted,
     RuleTrial,
 )
+from routes.schemas.fields import rfc3339
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, tried
 from rules.service import Service
-from rules.versions import read_values
 
 blueprint = Blueprint("backtests", __name__)
 
@@ -72,8 +70,8 @@ def create_backtest() -> Response:
     at a time: a 409 names the one that does.
     """
     wanted = validate(BacktestRequest, parse_object(read_json()))
-    present = service().run(present_rules)
-    question = _question(wanted, {code: one.version for code, one in present.items()})
+    present = service().run(service().rules)
+    question = _question(wanted, {code: change.setting for code, change in present.items()})
     backtest_id = service().run(lambda session: _enter(session, question))
     _start(backtest_id)
     row = service().run(lambda session: _existing(session, backtest_id))
@@ -134,12 +132,8 @@ def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Que
 
 
 def _tried(present: RuleSetting, trial: RuleTrial) -> RuleSetting:
-    rule = present.rule
-    parameters = read_values(rule, trial.parameters.given()) if trial.parameters else {}
-    by_risk = None
-    if trial.by_risk is not None:
-        by_risk = {risk: read_values(rule, values) for risk, values in trial.by_risk.given().items()}
-    return tried(present, parameters, by_risk)
+    parameters = trial.parameters.values() if trial.parameters else {}
+    return tried(present, parameters, None if trial.by_risk is None else trial.by_risk.values())
 
 
 def _enter(session: Session, question: Question) -> int:

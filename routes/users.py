@@ -17,7 +17,6 @@ from routes.http.json_body import parse_object, read_json, validate
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
-from routes.rules import Present, present_rules
 from routes.schemas.users import (
     ActionsAnswer,
     ActionsQuery,
@@ -28,9 +27,9 @@ from routes.schemas.users import (
     UserRequest,
     UserRulesAnswer,
 )
-from rules.base import RuleInForce
+from rules.base import RuleInForce, RuleSetting
 from rules.model import Risk
-from rules.versions import read_values, written_values
+from rules.parameters import read_values, written_values
 
 blueprint = Blueprint("users", __name__)
 
@@ -107,8 +106,8 @@ def list_user_rules(user_id: int) -> Response:
     Each parameter comes with its value in force and its origin: the user's override, else the value for the user's
     rating, else the default scaled by the rating (money only), else the default.
     """
-    rules, user = service().run(lambda session: (present_rules(session), _existing(session, user_id)))
-    in_force = [_in_force(present, user) for present in rules.values()]
+    rules, user = service().run(lambda session: (service().rules(session), _existing(session, user_id)))
+    in_force = [_in_force(change.setting, user) for change in rules.values()]
     return json_answer({"user_id": user.user_id, "risk": user.risk, "rules": in_force})
 
 
@@ -168,7 +167,7 @@ def _change(session: Session, user_id: int, wanted: UserChange) -> User:
         raise unknown_user(user_id)
     must_match(user.settings_version)
     risk = wanted.risk if "risk" in wanted.model_fields_set else None
-    overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.given())
+    overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
     users.change_user(session, user, risk, overrides, wanted.author, wanted.note or None)
     commit(session)
     return user
@@ -192,15 +191,15 @@ def _user(user: User) -> dict[str, object]:
     }
 
 
-def _in_force(present: Present, user: User) -> dict[str, object]:
-    version, code = present.version, present.version.rule.code
-    rule = RuleInForce(version, cast(Risk, user.risk), read_values(version.rule, user.overrides.get(str(code), {})))
+def _in_force(setting: RuleSetting, user: User) -> dict[str, object]:
+    overrides = read_values(setting.rule.declared, user.overrides.get(str(setting.code), {}))
+    rule = RuleInForce(setting, risk=cast(Risk, user.risk), overrides=overrides)
     values = written_values(rule.values)
     return {
-        "code": code,
-        "title": rule.rule.title.format_map(values),
-        "status": version.status,
-        "version": version.version,
+        "code": setting.code,
+        "title": setting.rule.title.format_map(values),
+        "status": setting.status,
+        "version": setting.version,
         "parameters": {name: {"value": value, "origin": rule.origin[name]} for name, value in values.items()},
     }
 

@@ -195,7 +195,7 @@ class Backtest:
         if rules is None:
             if len(self._judges) >= REMEMBERED:
                 self._judges.clear()
-            judges = [RuleSet(versions, risk, overrides) for versions in self._steps]
+            judges = [RuleSet(versions, risk=risk, overrides=overrides) for versions in self._steps]
             rules = self._judges[risk, overrides] = {
                 kind: tuple(
                     (step, rule.check, rule.parameters, rule)
