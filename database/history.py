@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from database.history_records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
 from database.models import Alert, User, UserAction, UserSettings
+from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
 from database.session import make_history_engine
 
 
@@ -190,4 +190,9 @@ _SETTINGS = select(
 
 def settings(connection: Connection, users: Users) -> list[StoredSettings]:
     """All ratings and overrides that `users` ever had."""
-    return [StoredSettings(*row) for row in connection.execute(_SETTINGS, {"first": users.first, "last": users.last})]
+    return [
+        StoredSettings(user_id=user_id, version=version, risk=risk, overrides=overrides)
+        for user_id, version, risk, overrides in connection.execute(
+            _SETTINGS, {"first": users.first, "last": users.last}
+        )
+    ]

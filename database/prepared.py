@@ -109,7 +109,7 @@ def compiled_once(statement: Any, dialect: PGDialect_psycopg2) -> SQLCompiler:
         warnings.simplefilter("error", SAWarning)
         compiled = statement.compile(dialect=dialect, linting=FROM_LINTING)
     assert isinstance(compiled, SQLCompiler)
-    if literal := [bind.value for bind in compiled.binds.values() if not bind.required]:
+    if literal := [bind.value for bind in compiled.bind_names if not bind.required]:
         raise ValueError(f"literals that would become parameters: {literal}")
     return compiled
 

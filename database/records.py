@@ -6,6 +6,7 @@ and stretches of time are in seconds.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 # What is read
 
@@ -180,3 +181,36 @@ class Standing:
     seq: int
     code: int
     superseded: bool
+
+
+# What reading all of history finds: many of them, so they are plain tuples
+
+
+class StandingAlert(NamedTuple):
+    """The key of an alert that holds, and the time of its action in seconds."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+
+
+class StoredAlert(NamedTuple):
+    """An alert as it is stored."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+    late: bool
+    superseded: bool
+    shadow: bool
+    evidence: dict[str, Any]
+
+
+class StoredTotals(NamedTuple):
+    """How many actions a user is said to have, and what deposits less withdrawals are said to be."""
+
+    user_id: int
+    last_seq: int
+    net: Decimal

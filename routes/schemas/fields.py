@@ -1,6 +1,7 @@
 """What fields of requests, answers and queries have in common."""
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -142,6 +143,11 @@ def query_filter(description: str) -> Any:
         schema |= schema.pop("anyOf")[0]
 
     return Field(description=description, json_schema_extra=without_none)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC, to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 AlertId = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,18}-[1-9][0-9]{0,18}-[1-9][0-9]{0,9}$")]

@@ -20,11 +20,9 @@ from routes.http.json_body import Number
 from routes.schemas.fields import Code, Id, MoneyText, Name, Page, Request, cursor_of, optional
 from rules.base import Rule, Status
 from rules.model import RISKS, ActionType, Risk, Value
-from rules.parameters import Parameter, Unit
+from rules.parameters import Parameter, Unit, written_values
 from rules.registry import REGISTRY
-from rules.versions import written_values
-
-Written = dict[str, str | int]  # values of parameters in their JSON form
+from rules.versions import WantedSetting
 
 _PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,2})?$"
 
@@ -38,14 +36,13 @@ Note = Annotated[
 
 
 class ParametersRequest(Request):
-    """Values of parameters; those that are left out are not told."""
+    """Values of parameters; those that are left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> Written:
-        """The values that were told, in their JSON form."""
-        values: dict[str, Value] = {name: getattr(self, name) for name in self.model_fields_set}
-        return written_values(dict(sorted(values.items())))
+    def values(self) -> dict[str, Value]:
+        """The values that were sent."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
 
 class GroupsRequest(Request):
@@ -53,10 +50,14 @@ class GroupsRequest(Request):
 
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> dict[str, Written]:
-        """The values that were told, by that name; what tells none is left out."""
+    def values(self) -> dict[str, dict[str, Value]]:
+        """The values that were sent, by that name; a name without any is left out."""
         groups = ((field.alias or name, getattr(self, name)) for name, field in type(self).model_fields.items())
-        return {name: told for name, group in groups if group is not None and (told := group.given())}
+        return {name: values for name, group in groups if group is not None and (values := group.values())}
+
+    def written(self) -> dict[str, dict[str, str | int]]:
+        """The same in their JSON form."""
+        return {name: written_values(values) for name, values in self.values().items()}
 
 
 def _read(parameter: Parameter) -> Any:
@@ -119,6 +120,16 @@ class RuleSettingRequest(Request):
     by_risk: GroupsRequest | None = None
     note: Note = None
     author: Author = None
+
+    def setting(self) -> WantedSetting:
+        """What is wanted, in the domain's own terms."""
+        return WantedSetting(
+            status=self.status if "status" in self.model_fields_set else None,
+            parameters=self.parameters.values() if self.parameters else {},
+            by_risk=None if self.by_risk is None else self.by_risk.values(),
+            author=self.author,
+            note=self.note or None,
+        )
 
 
 def _change(rule: Rule) -> type[RuleSettingRequest]:
