@@ -21,7 +21,7 @@ from bench.servers import Database, database
 from database import history, models
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork, VerifyWork, over_all_users
-from rules.hindsight.backtest import COLUMNS, BacktestPlan, BacktestResult
+from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import actions_of, by_user
 from rules.hindsight.verify import Report
 from rules.judging.evidence import evidence_of
@@ -140,7 +140,7 @@ def _store_alerts(made: Database, url: str, settings: tuple[RuleSetting, ...]) -
         cursor: Any = target.cursor()
         for users in history.stretches(connection, 100_000):
             rows = io.StringIO()
-            for user_id, lines in by_user(history.actions(connection, users, LAST_TIME, COLUMNS)):
+            for user_id, lines in by_user(history.actions_to_backtest(connection, users, LAST_TIME)):
                 timeline = Timeline()
                 for now in actions_of(lines):
                     timeline.add(now)

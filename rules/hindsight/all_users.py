@@ -18,12 +18,10 @@ from sqlalchemy import Connection
 
 from database import history
 from database.history import Users
-from rules.hindsight.backtest import COLUMNS as BACKTEST_COLUMNS
 from rules.hindsight.backtest import Backtest, BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import Settings
-from rules.hindsight.verify import COLUMNS as VERIFY_COLUMNS
 from rules.hindsight.verify import Report, Verifier
-from rules.model import LAST_TIME, Risk
+from rules.model import Risk
 from rules.rule_settings import read_versions
 from rules.versions import RuleVersions
 
@@ -78,7 +76,7 @@ class BacktestWork:
         """What the trial finds for `users`."""
         start, end = self.trial.start, self.trial.end
         return self._backtest.judge(
-            history.actions(connection, users, end, BACKTEST_COLUMNS),
+            history.actions_to_backtest(connection, users, end),
             _settings(connection, users),
             history.standing_alerts(connection, users, self.trial.codes, start, end),
         )
@@ -110,10 +108,10 @@ class VerifyWork:
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""
         return self._verifier.verify(
-            history.actions(connection, users, LAST_TIME, VERIFY_COLUMNS),
+            history.actions_to_verify(connection, users),
             _settings(connection, users),
             history.alerts(connection, users),
-            history.accounts(connection, users),
+            history.totals(connection, users),
         )
 
     def complete(self, connection: Connection, result: Report) -> None:
@@ -244,6 +242,6 @@ def _part(users: Users) -> Any:
 
 def _settings(connection: Connection, users: Users) -> Settings:
     found: dict[int, dict[int, tuple[Risk, str]]] = defaultdict(dict)
-    for user_id, version, risk, overrides in history.settings(connection, users):
-        found[user_id][version] = (cast(Risk, risk), overrides)
+    for one in history.settings(connection, users):
+        found[one.user_id][one.version] = (cast(Risk, one.risk), one.overrides)
     return found
