@@ -5,6 +5,7 @@ and stretches of time are in seconds.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -75,6 +76,21 @@ class StoredSettings:
     version: int
     risk: str
     overrides: str
+
+
+@dataclass(slots=True, kw_only=True)
+class RuleVersionRow:
+    """A change of a rule: what it was set to, by whom, why and when. No `author`: it follows from what is declared."""
+
+    number: int
+    code: int
+    version: int
+    status: str
+    parameters: dict[str, Any]
+    by_risk: dict[str, Any]
+    author: str | None
+    note: str | None
+    created_at: datetime
 
 
 # What is asked for

@@ -1,37 +1,32 @@
 """Statements on what rules are set to."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Integer, Text, bindparam, cast, func, insert, select, text
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.orm import Session
 
 from database.models import RuleVersion
+from database.records import RuleVersionRow
 
-
-class RuleVersionRow(NamedTuple):
-    """A change of a rule, with who made it, why and when; an `author` of None: nobody has set the rule yet."""
-
-    number: int
-    code: int
-    version: int
-    status: str
-    parameters: dict[str, Any]
-    by_risk: dict[str, Any]
-    author: str | None
-    note: str | None
-    created_at: datetime
-
-
-_CHANGES = select(*(getattr(RuleVersion, name) for name in RuleVersionRow._fields))
+_CHANGES = select(
+    RuleVersion.number,
+    RuleVersion.code,
+    RuleVersion.version,
+    RuleVersion.status,
+    RuleVersion.parameters,
+    RuleVersion.by_risk,
+    RuleVersion.author,
+    RuleVersion.note,
+    RuleVersion.created_at,
+)
 _RULE_VERSIONS = _CHANGES.order_by(RuleVersion.number)
 
 
 def rule_versions(session: Session | Connection) -> list[RuleVersionRow]:
     """All changes of all rules, oldest first."""
-    return [RuleVersionRow(*row) for row in session.execute(_RULE_VERSIONS)]
+    return [RuleVersionRow(**row) for row in session.execute(_RULE_VERSIONS).mappings()]
 
 
 def add_rule_versions(session: Session, rows: Sequence[dict[str, Any]]) -> None:
@@ -59,8 +54,8 @@ _NEWEST_RULE_VERSIONS = _CHANGES.ext(distinct_on(RuleVersion.code)).order_by(
 
 
 def newest_rule_versions(session: Session) -> list[RuleVersionRow]:
-    """What every rule is set to now."""
-    return [RuleVersionRow(*row) for row in session.execute(_NEWEST_RULE_VERSIONS)]
+    """What every rule is set to, with who set it so, when and why."""
+    return [RuleVersionRow(**row) for row in session.execute(_NEWEST_RULE_VERSIONS).mappings()]
 
 
 _CODE = bindparam("given_code", type_=Integer)

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
+from database.records import RuleVersionRow  # noqa: TID251
 from rules.base import Reading, RuleInForce, RuleSetting, Status, reading
 from rules.model import ACTION_TYPES, RISKS, ActionType, Risk, Value
 from rules.parameters import read_values, written_values
@@ -81,8 +82,8 @@ class RuleChange:
     created_at: datetime | None = None
 
     @classmethod
-    def stored(cls, row: Any) -> "RuleChange":
-        """The change in `row`, which has the columns of the table by name. The rule must be in the registry.
+    def stored(cls, row: RuleVersionRow) -> "RuleChange":
+        """The change that `row` is. The rule must be in the registry.
 
         Parameters that the rule does not have any more are left out; those that are new have their defaults.
         """
@@ -90,7 +91,7 @@ class RuleChange:
         setting = RuleSetting(
             rule=rule,
             version=row.version,
-            status=row.status,
+            status=cast(Status, row.status),
             parameters=rule.defaults() | read_values(rule.declared, row.parameters),
             by_risk={risk: read_values(rule.declared, values) for risk, values in row.by_risk.items()},
         )
@@ -143,7 +144,7 @@ class RuleVersions:
         self._snapshots: dict[int, RulesSnapshot] = {}
 
     @classmethod
-    def stored(cls, rows: Iterable[Any]) -> "RuleVersions":
+    def stored(cls, rows: Iterable[RuleVersionRow]) -> "RuleVersions":
         """What all rows of the table say. A rule may be gone from the code: its changes count, and nothing else."""
         rows = tuple(rows)
         known = (RuleChange.stored(row) for row in rows if row.code in REGISTRY)

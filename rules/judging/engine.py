@@ -28,8 +28,8 @@ from rules.rule_settings import StoredRules
 class RuleEngine:
     """Judges events under one policy. Any number of threads may share it.
 
-    `observer` is told how each transaction goes. All that is kept between calls is `rules`, what has been read of the
-    rules so far: every transaction asks which ones hold.
+    `observer` is told how each transaction goes. All that is kept between calls is what the rules are set to, as far as
+    it has been read (`rules`): every transaction asks what holds.
     """
 
     def __init__(self, policy: Policy, observer: Observer | None = None) -> None:

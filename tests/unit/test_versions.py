@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 
+from database.records import RuleVersionRow
 from rules.parameters import read_values
 from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.versions import RuleChange, RuleVersions
@@ -20,9 +20,9 @@ def entered(*active: int) -> list[RuleChange]:
     return RuleVersions().changes_for(active)
 
 
-def rows(changes: Iterable[RuleChange]) -> list[SimpleNamespace]:
+def rows(changes: Iterable[RuleChange]) -> list[RuleVersionRow]:
     """The changes as rows of the table."""
-    return [SimpleNamespace(**change.columns(), note=change.note, created_at=NOW) for change in changes]
+    return [RuleVersionRow(**change.columns(), note=change.note, created_at=NOW) for change in changes]
 
 
 def test_all_rules_are_entered_once() -> None:
