@@ -79,7 +79,9 @@ def backtest(
 
 def _versions(session: Session) -> Mapping[int, RuleSetting]:
     service().rules(session)  # so that what the declarations and RULES say is stored
-    return RuleVersions(RuleChange(**row._asdict()) for row in rule_versions.rule_versions(session)).newest.versions
+    return RuleVersions(
+        RuleChange._make(row[: len(RuleChange._fields)]) for row in rule_versions.rule_versions(session)
+    ).newest.versions
 
 
 # What is asked

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, Row, Text, bindparam, cast, func, insert, select, text
+from sqlalchemy import Connection, Integer, Text, bindparam, cast, func, insert, select, text
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.orm import Session
 
@@ -12,7 +12,7 @@ from database.models import RuleVersion
 
 
 class RuleVersionRow(NamedTuple):
-    """A change of a rule, as far as it decides what judges; an `author` of None: nobody has set the rule yet."""
+    """What a rule was set to at one moment, by whom and why; an `author` of None: nobody had set the rule yet."""
 
     number: int
     code: int
@@ -21,10 +21,9 @@ class RuleVersionRow(NamedTuple):
     parameters: dict[str, Any]
     by_risk: dict[str, Any]
     author: str | None
+    note: str | None
+    created_at: datetime
 
-
-# The same columns, and then note and created_at.
-NewestRuleVersion = Row[int, int, int, str, dict[str, Any], dict[str, Any], str | None, str | None, datetime]
 
 _CHANGES = select(
     RuleVersion.number,
@@ -34,6 +33,8 @@ _CHANGES = select(
     RuleVersion.parameters,
     RuleVersion.by_risk,
     RuleVersion.author,
+    RuleVersion.note,
+    RuleVersion.created_at,
 )
 _RULE_VERSIONS = _CHANGES.order_by(RuleVersion.number)
 
@@ -62,16 +63,14 @@ def lock_rules(session: Session, milliseconds: int | None = None) -> None:
     session.execute(_LOCK)
 
 
-_NEWEST_RULE_VERSIONS = (
-    _CHANGES.add_columns(RuleVersion.note, RuleVersion.created_at)
-    .ext(distinct_on(RuleVersion.code))
-    .order_by(RuleVersion.code, RuleVersion.version.desc())
+_NEWEST_RULE_VERSIONS = _CHANGES.ext(distinct_on(RuleVersion.code)).order_by(
+    RuleVersion.code, RuleVersion.version.desc()
 )
 
 
-def newest_rule_versions(session: Session) -> Sequence[NewestRuleVersion]:
-    """What every rule is set to, with who set it so, when and why."""
-    return session.execute(_NEWEST_RULE_VERSIONS).all()
+def newest_rule_versions(session: Session) -> list[RuleVersionRow]:
+    """What every rule is set to."""
+    return [RuleVersionRow(*row) for row in session.execute(_NEWEST_RULE_VERSIONS)]
 
 
 _CODE = bindparam("given_code", type_=Integer)

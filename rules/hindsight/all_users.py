@@ -102,7 +102,9 @@ class VerifyWork:
 
     def prepared(self, connection: Connection) -> "VerifyWork":
         """With the changes that had been made when the actions were."""
-        return VerifyWork(tuple(RuleChange(**row._asdict()) for row in rule_versions.rule_versions(connection)))
+        return VerifyWork(
+            tuple(RuleChange._make(row[: len(RuleChange._fields)]) for row in rule_versions.rule_versions(connection))
+        )
 
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""

@@ -296,7 +296,9 @@ def _judge(account: BatchUser, action: Action) -> tuple[int, ...]:
 
 
 def _read_books(session: Session | Connection) -> RuleVersions:
-    return RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session))
+    return RuleVersions(
+        RuleChange._make(row[: len(RuleChange._fields)]) for row in rule_versions.rule_versions(session)
+    )
 
 
 def _settings(connection: Connection, accounts: Iterable[BatchUser]) -> dict[int, dict[int, tuple[Risk, str]]]:

@@ -162,7 +162,9 @@ class Live:
             session.close()
             begin(session)
             rule_versions.lock_rules(session)
-            entries = RuleVersions(RuleChange(**row._asdict()) for row in rule_versions.rule_versions(session)).entries
+            entries = RuleVersions(
+                RuleChange._make(row[: len(RuleChange._fields)]) for row in rule_versions.rule_versions(session)
+            ).entries
             latest = {entry.code: entry.version for entry in entries}
             rule_versions.add_rule_versions(
                 session,
@@ -203,7 +205,7 @@ class Live:
     def versions(self) -> list[RuleSetting]:
         """All rules as they are set now."""
         with self.sessions() as session:
-            entries = [RuleChange(**row._asdict()) for row in rule_versions.rule_versions(session)]
+            entries = [RuleChange._make(row[: len(RuleChange._fields)]) for row in rule_versions.rule_versions(session)]
         return list(RuleVersions(entries).newest.versions.values())
 
     def standing(self) -> set[tuple[int, int, int]]:
