@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -119,15 +119,6 @@ def begin(session: Session) -> None:
     session.connection(execution_options={"isolation_level": "READ COMMITTED"})
 
 
-def abandon(session: Session) -> None:
-    """Undo what a session has begun by statements of its own, so that its connection is clean for the next one."""
-    try:
-        session.connection().exec_driver_sql("ROLLBACK")
-        session.close()
-    except SQLAlchemyError:
-        session.invalidate()
-
-
 @contextmanager
 def committing() -> Iterator[None]:
     """Around a COMMIT: a connection that breaks there raises CommitUncertain."""
@@ -143,6 +134,37 @@ def commit(session: Session) -> None:
     """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
     with committing():
         session.commit()
+
+
+class Transaction:
+    """A transaction that is undone at the end of its `with` block unless it was committed there.
+
+    For whoever sends BEGIN and COMMIT along with other statements, on `connection`: it costs no message more.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.connection = session.connection()
+        self._is_committed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Around the message that commits. Raises CommitUncertain when the connection broke there."""
+        with committing():
+            yield
+        self._is_committed = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_committed:
+            return
+        try:
+            self.connection.exec_driver_sql("ROLLBACK")
+            self._session.close()
+        except SQLAlchemyError:  # whatever state it is in, nobody else must get this connection
+            self._session.invalidate()
 
 
 def run(sessions: sessionmaker[Session], work: Callable[[Session], T]) -> T:

@@ -62,7 +62,7 @@ class Service:
 
     def rules(self, session: Session) -> RuleVersions:
         """All versions of all rules; makes sure that what the declarations and the policy say is stored."""
-        return self._engine.books(session)
+        return self._engine.versions(session)
 
     def enter_rules(self) -> None:
         """Store what the declarations and the policy say, where that has changed and nobody has set the rule.

@@ -13,14 +13,13 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from database.history_records import StoredAlert, StoredTotals
-from rules.base import RuleInForce
+from database.records import StoredAlert, StoredTotals
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
-from rules.judging.batch import AlertState, BatchUser
-from rules.judging.evidence import evidence_of
+from rules.judging.batch import BatchUser
+from rules.judging.evidence import evidence_of, written_evidence
 from rules.judging.late import ahead
 from rules.judging.repair import repair
-from rules.model import Action, Finding
+from rules.model import Action
 from rules.registry import REGISTRY
 from rules.timeline import Timeline
 from rules.versions import RuleSet, RuleVersions
@@ -75,7 +74,7 @@ class VerifiedAction(NamedTuple):
     """An action with what judged it first and how it was stored; `moment` is that of its transaction."""
 
     action: Action
-    judges: RuleSet
+    rule_set: RuleSet
     ordinal: str
     running_total: str
     codes: str
@@ -200,7 +199,7 @@ def _in_time(own: Iterable[VerifiedAction]) -> Found:
         timeline.add(now)
         history = timeline.at(now)
         codes = ""
-        for rule in one.judges.by_type[now.type]:
+        for rule in one.rule_set.by_type[now.type]:
             finding = rule.check(history, rule.parameters)
             if finding is not None:
                 found[now.seq, rule.code] = ExpectedAlert(False, rule.shadow, evidence_of(rule, finding))
@@ -217,43 +216,19 @@ def _as_they_came(arrived: Sequence[VerifiedAction]) -> Found:
     Later actions are judged again at the end of each transaction. Two that began in the same microsecond are taken for
     one.
     """
-    account = BatchUser(0, arrived[0].judges, 0, True, 1, Decimal(0), 0, Decimal(0))
-    reach = ahead(rule for judges in {one.judges for one in arrived} for rule in judges.all)
+    user = BatchUser(user_id=0, rule_set=arrived[0].rule_set)
+    reach = ahead(rule for rule_set in {one.rule_set for one in arrived} for rule in rule_set.all)
     answered: dict[int, str] = {}
     for _, together in groupby(arrived, attrgetter("moment")):
-        account.late, account.first_new = [], 0
-        for one in together:
-            account.first_new = account.first_new or one.action.seq
-            codes = _arrive(account, one)
-            if codes:
-                answered[one.action.seq] = f"{{{','.join(codes)}}}"
-        if account.late:
-            repair(account, _written, reach)
+        batch = list(together)
+        user.late, user.first_new = [], batch[0].action.seq
+        for one in batch:
+            if codes := user.arrive(one.action, one.rule_set):
+                answered[one.action.seq] = f"{{{','.join(map(str, codes))}}}"
+        if user.late:
+            repair(user, written_evidence, reach)
     found = {
         key: ExpectedAlert(state.late, state.shadow, json.loads(state.evidence or ""))
-        for key, state in account.alerts.items()
+        for key, state in user.alerts.items()
     }
     return found, answered
-
-
-def _arrive(account: BatchUser, one: VerifiedAction) -> list[str]:
-    now = one.action
-    newest = account.timeline.newest()
-    if newest is not None and newest.time > now.time:
-        account.late.append(now)
-    account.timeline.add(now)
-    account.judged[now.seq] = one.judges
-    history = account.timeline.at(now)
-    codes = []
-    for rule in one.judges.by_type[now.type]:
-        finding = rule.check(history, rule.parameters)
-        if finding is not None:
-            evidence = _written(rule, finding)
-            account.alerts[now.seq, rule.code] = AlertState(stands=True, evidence=evidence, shadow=rule.shadow)
-            if not rule.shadow:
-                codes.append(str(rule.code))
-    return codes
-
-
-def _written(rule: RuleInForce, finding: Finding) -> str:
-    return json.dumps(evidence_of(rule, finding))

@@ -30,8 +30,8 @@ from sqlalchemy.orm import Session
 from database import actions, alerts, backtests, history, rule_versions, users
 from database.alerts import AlertCounts, AlertFilter
 from database.history import Users
-from database.history_records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
 from database.models import Alert, User, UserAction
+from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
 from database.session import begin, commit, make_engine, make_sessions
 
 MODULES = (actions, alerts, backtests, history, rule_versions, users)
@@ -160,13 +160,18 @@ def use_history(connection: Connection) -> None:
     *_, last = history.actions_to_verify(connection, Users(1, 1, 2)).splitlines()
     assert last.split("\t")[:-1] == ["1", "2", "withdraw", "2.00", "20", "0", "1", "1", "2.00", "{30}"]
     found = history.standing_alerts(connection, both, [30, 300], 5, 15)
-    assert found == [StandingAlert(1, 1, 30, 10), StandingAlert(2, 1, 30, 10)]
-    assert history.alerts(connection, Users(2, 2, 1)) == [StoredAlert(2, 1, 30, 10, False, False, True, EVIDENCE)]
+    assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10) for user_id in (1, 2)]
+    (alert,) = history.alerts(connection, Users(2, 2, 1))
+    flags = {"late": False, "superseded": False, "shadow": True}
+    assert alert == StoredAlert(user_id=2, seq=1, code=30, time=10, evidence=EVIDENCE, **flags)
     assert history.evidence(connection, 1, 2, 30) == EVIDENCE
-    assert history.totals(connection, both) == [StoredTotals(1, 2, Decimal(-1)), StoredTotals(2, 1, Decimal(-1))]
+    assert history.totals(connection, both) == [
+        StoredTotals(user_id=1, last_seq=2, net=Decimal(-1)),
+        StoredTotals(user_id=2, last_seq=1, net=Decimal(-1)),
+    ]
     assert history.settings(connection, both) == [
-        StoredSettings(1, 1, "high", "{}"),
-        StoredSettings(1, 2, "high", '{"30": {"count": 4}}'),
+        StoredSettings(user_id=1, version=1, risk="high", overrides="{}"),
+        StoredSettings(user_id=1, version=2, risk="high", overrides='{"30": {"count": 4}}'),
     ]
 
 

@@ -158,7 +158,7 @@ class Live:
 
     def set_rules(self, changes: Iterable[RuleSet]) -> None:
         with self.sessions() as session:
-            self.engine.books(session)
+            self.engine.versions(session)
             session.close()
             begin(session)
             rule_versions.lock_rules(session)

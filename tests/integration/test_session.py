@@ -362,7 +362,7 @@ def test_a_connection_that_broke_off_while_preparing(database_url: str, two_user
     sessions, judge = make_sessions(engine), RuleEngine(Policy(()))
     event = Event(1, "deposit", Decimal("1.00"), 10)
     with sessions() as session:
-        judge.books(session)
+        judge.versions(session)
     with two_users() as holder:
         holder.execute(text("LOCK TABLE user_actions IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(SQLAlchemyError) as caught:

@@ -1,7 +1,6 @@
 """Judging again after late events, on a timeline alone: which actions, how often, and what it notes."""
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 import pytest
 
@@ -26,11 +25,11 @@ def judges(rule: Rule) -> RuleSet:
 
 def account(stored: str, arriving: str, by: RuleSet) -> BatchUser:
     """A user with stored actions and some that arrive now, all judged by the same rules."""
-    made = BatchUser(1, by, 0, False, stored.count(",") + 2, Decimal(0), 0, Decimal(0))
+    made = BatchUser(user_id=1, rule_set=by, last_seq=stored.count(",") + 1)
     made.load(numbered(actions(stored)))
     for event in events(1, arriving):
-        made.enter(event, event.amount)
-    made.judged = dict.fromkeys(made.times, by)
+        made.place(made.accept(event), by)
+    made.rule_sets = dict.fromkeys(made.times, by)
     return made
 
 
@@ -161,8 +160,8 @@ def test_only_what_judged_it_first() -> None:
     """An action is judged again by what judged it when it came, and not at all where that is not known."""
     checked: list[int] = []
     made = account(STORED, "d 1 @15", NOBODY)
-    made.judged[2] = judges(a_rule(Within("n"), None, 30, checked))
-    del made.judged[3]
+    made.rule_sets[2] = judges(a_rule(Within("n"), None, 30, checked))
+    del made.rule_sets[3]
     repair(made, lambda in_force, finding: "", EVERYTHING)
     assert checked == [2]
 
