@@ -7,7 +7,7 @@ and stretches of time are in seconds.
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 # What is read
 
@@ -91,6 +91,39 @@ class RuleVersionRow:
     author: str | None
     note: str | None
     created_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class StandingAlert:
+    """The key of an alert that holds, and the time of its action."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredAlert:
+    """An alert as it is stored."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+    late: bool
+    superseded: bool
+    shadow: bool
+    evidence: dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredTotals:
+    """How many actions a user is said to have, and what their deposits less their withdrawals are said to be."""
+
+    user_id: int
+    last_seq: int
+    net: Decimal
 
 
 # What is asked for
@@ -197,36 +230,3 @@ class Standing:
     seq: int
     code: int
     superseded: bool
-
-
-# What reading all of history finds: many of them, so they are plain tuples
-
-
-class StandingAlert(NamedTuple):
-    """The key of an alert that holds, and the time of its action in seconds."""
-
-    user_id: int
-    seq: int
-    code: int
-    time: int
-
-
-class StoredAlert(NamedTuple):
-    """An alert as it is stored."""
-
-    user_id: int
-    seq: int
-    code: int
-    time: int
-    late: bool
-    superseded: bool
-    shadow: bool
-    evidence: dict[str, Any]
-
-
-class StoredTotals(NamedTuple):
-    """How many actions a user is said to have, and what deposits less withdrawals are said to be."""
-
-    user_id: int
-    last_seq: int
-    net: Decimal
