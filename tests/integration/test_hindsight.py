@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import rule_versions, users
 from database.history import Users
-from database.session import begin, commit
+from database.session import begin, commit, make_sessions
 from rules.base import Rule, RuleSetting
 from rules.hindsight import backtest
 from rules.hindsight.all_users import BacktestWork, VerifyWork
@@ -28,8 +28,8 @@ from rules.parameters import Parameter, written_values
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.rule_settings import read_versions
-from tests.conftest import _database, _url
 from tests.integration.test_engine import rows
+from tests.postgres import Databases, engine_on, transaction
 from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]
@@ -233,7 +233,7 @@ class Live:
 
 def forget_rules(sessions: Sessions) -> None:
     """What other examples have set: reading all of that would take longer each time."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("DELETE FROM rule_versions"))
 
 
@@ -318,11 +318,10 @@ def test_a_backtest_is_what_judging_live_would_have_been(
 
 
 @pytest.fixture(scope="module")
-def told(server_url: str, template: str) -> Iterator[tuple[Connection, Users]]:
+def told(databases: Databases, template: str) -> Iterator[tuple[Connection, Users]]:
     """A connection that sees a history with alerts of every kind, and never commits; and its users."""
-    with _database(server_url, f"TEMPLATE {template}") as name:
-        engine = create_engine(_url(server_url, name))
-        live = Live(sessionmaker(engine), DEFAULT_CODES)
+    with databases.new(template) as name, engine_on(databases.url(name)) as engine:
+        live = Live(make_sessions(engine), DEFAULT_CODES)
         live.set_rules([RuleSet(123, "shadow", {"threshold": Decimal("200.00"), "window": 30}, {})])
         # User 1 loses alerts that were answered and one that was late; that of 2 is a shadow; 3 has all in order; what
         # 4 has is late; 5 has overrides; 6 has nothing.
@@ -341,8 +340,7 @@ def told(server_url: str, template: str) -> Iterator[tuple[Connection, Users]]:
         live.post(events(live.first + 5, "w 5.01 @0"))
         live.set_user(UserSet(6, "low", {}))
         with engine.connect() as connection:
-            yield connection, live.users
-        engine.dispose()
+            yield connection.execution_options(isolation_level="READ COMMITTED"), live.users
 
 
 def differences(told: tuple[Connection, Users]) -> list[tuple[int, int | None, int | None, str]]:
