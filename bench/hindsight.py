@@ -25,9 +25,9 @@ from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import actions_of, by_user
 from rules.hindsight.verify import Report
 from rules.judging.evidence import evidence_of
-from rules.model import LAST_TIME
 from rules.registry import REGISTRY
 from rules.timeline import Timeline
+from rules.values import LAST_TIME
 from rules.versions import RuleSet, RuleVersions
 
 CODES = (1100, 30, 300, 123, 500)  # the rules of the contract

@@ -13,9 +13,10 @@ from commands.terminal import json_option, over_all, processes_option
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
 from rules.hindsight.question import Question, Sweep, parameter_of, read_step, steps, told, tried
-from rules.model import LAST_TIME, Value
+from rules.model import Value
 from rules.parameters import Parameter, written_values
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME, read_whole_number
 
 _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
 _TIME = click.IntRange(0, LAST_TIME)
@@ -124,7 +125,12 @@ def _value(parameter: Parameter, text: str, option: str) -> Value:
 
 def _number(parameter: Parameter, text: str) -> str | int:
     # Only money and factors are text where they are read.
-    return int(text) if not parameter.is_decimal and re.fullmatch("[0-9]{1,12}", text) else text
+    if parameter.is_decimal:
+        return text
+    try:
+        return read_whole_number(text)
+    except ValueError:
+        return text  # which is refused with the bounds
 
 
 # What is told

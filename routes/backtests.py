@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from database import backtests
 from routes.http.answers import json_answer
 from routes.http.hooks import service
-from routes.http.json_body import parse_object, read_json, validate
+from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import cut, place, read_query
 from routes.http.problems import Problem
@@ -53,7 +53,7 @@ def create_backtest() -> Response:
     and compared with the alerts that are stored. Read the `Location` until the status is no longer `running`. One runs
     at a time: a 409 names the one that does.
     """
-    wanted = validate(BacktestRequest, parse_object(read_json()))
+    wanted = read_model(BacktestRequest)
     present = service().run(service().rules)
     question = _question(wanted, {code: change.setting for code, change in present.items()})
     backtest_id = service().run(lambda session: _enter(session, question))

@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 from routes.http.answers import json_answer
 from routes.http.etags import CHANGED
 from routes.http.operation import Operation, Text, describe
-from routes.http.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
+from routes.http.problems import DATABASE_AWAY, RETRY_AFTER, Problem
 from routes.schemas.alerts import AlertDetailAnswer
 from routes.schemas.backtests import BacktestAnswer, BacktestDetailAnswer, BacktestRequest
 from routes.schemas.events import EventRequest, EventsRequest
@@ -22,6 +22,7 @@ from routes.schemas.fields import AlertId, EventId, Id
 from routes.schemas.problems import ProblemAnswer
 from routes.schemas.rules import RuleAnswer, RuleRequest, RuleVersionsAnswer
 from routes.schemas.users import UserRequest
+from rules.payload import FieldProblem
 from rules.registry import REGISTRY
 
 blueprint = Blueprint(

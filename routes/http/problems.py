@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,17 +11,11 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from database.session import CommitUncertain, is_away
 from routes.http.answers import Answer
+from rules.payload import BadPayload, FieldProblem
 
 RETRY_AFTER = 1  # seconds; the pool reconnects at once when the database is back
 
 log = structlog.get_logger()
-
-
-class FieldProblem(NamedTuple):
-    """One bad field: a JSON pointer (RFC 6901) to it and a sentence."""
-
-    pointer: str
-    detail: str
 
 
 class Problem(Exception):
@@ -62,6 +56,11 @@ class Problem(Exception):
         return Answer(self.status, headers, json.dumps(self.document() | {"request_id": request_id}).encode())
 
 
+def refused(bad: BadPayload) -> Problem:
+    """The problem of a payload that cannot be used."""
+    return Problem(400, bad.detail, errors=bad.errors)
+
+
 DATABASE_AWAY = "The database is away or too slow; nothing was stored. Try again."
 UNCERTAIN = "The connection to the database broke; send the same event_id again to find out what was stored."
 
@@ -70,6 +69,8 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     """The problem document that answers `error`; what is no fault of the caller is logged."""
     if isinstance(error, Problem):
         return error.answer(request_id)
+    if isinstance(error, BadPayload):
+        return refused(error).answer(request_id)
     if isinstance(error, HTTPException):
         return _http(error, request_id)
     if isinstance(error, CommitUncertain):

@@ -17,9 +17,8 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.http.json_body import Number
 from routes.schemas.alerts import EvidenceAnswer
-from routes.schemas.fields import MAX_ID, AlertId, Code, Id, MoneyText, Page, Request, Seconds, cursor_of, optional
+from routes.schemas.fields import DECIMAL_TEXT, AlertId, Code, Id, MoneyText, Page, Seconds, cursor_of, optional
 from routes.schemas.rules import (
     CHANGES,
     PARAMETERS,
@@ -31,21 +30,23 @@ from routes.schemas.rules import (
 )
 from rules.base import Rule
 from rules.hindsight.question import MOST_STEPS, parameter_of, read_step, steps
-from rules.model import LAST_TIME, Risk, Value
+from rules.model import Risk, Value
 from rules.parameters import Parameter
+from rules.payload import Payload
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME, MOST_MONEY
 
 # What is asked for
 
 _VALUE_SCHEMA: JsonDict = {
     "anyOf": [
-        {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,2})?$"},
-        {"type": "number", "minimum": 0, "maximum": 999999999999.99, "multipleOf": 0.01},
+        DECIMAL_TEXT,
+        {"type": "number", "minimum": 0, "maximum": float(MOST_MONEY), "multipleOf": 0.01},
     ]
 }
 
 
-class RuleTrial(Request):
+class RuleTrial(Payload):
     """How to try a rule, whichever it is."""
 
     parameters: ParametersRequest | None = None
@@ -64,7 +65,7 @@ def _trial(rule: Rule) -> type[RuleTrial]:
 TRIALS = {code: _trial(rule) for code, rule in REGISTRY.items()}
 
 
-class Trials(Request):
+class Trials(Payload):
     """The rules to try, by code; each is judged as if it were active."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
@@ -97,10 +98,6 @@ def _swept(info: ValidationInfo) -> Parameter | None:
         return None
 
 
-def _plain(raw: object) -> object:
-    return raw.text if isinstance(raw, Number) else raw  # a number counts as it was written
-
-
 def _value(raw: object, info: ValidationInfo) -> object:
     return _read(raw, info, Parameter.read)
 
@@ -112,7 +109,7 @@ def _step(raw: object, info: ValidationInfo) -> object:
 def _read(raw: object, info: ValidationInfo, how: Any) -> object:
     parameter = _swept(info)
     try:
-        return None if parameter is None else how(parameter, _plain(raw))
+        return None if parameter is None else how(parameter, raw)
     except ValueError as error:
         raise PydanticCustomError("parameter", "{problem}", {"problem": str(error)}) from None
 
@@ -136,7 +133,7 @@ _Value = Annotated[object, BeforeValidator(_value), WithJsonSchema(_VALUE_SCHEMA
 _Step = Annotated[object, BeforeValidator(_step), WithJsonSchema(_VALUE_SCHEMA)]
 
 
-class SweepRequest(Request):
+class SweepRequest(Payload):
     """A parameter and the values that it is to have in turn: all of `values`, or from `from` to `to` by `step`."""
 
     model_config = ConfigDict(
@@ -198,7 +195,7 @@ def _of_a_sweep(at_most: int, info: ValidationInfo) -> int:
     return at_most
 
 
-class BacktestWanted(Request):
+class BacktestWanted(Payload):
     """Which rules to try over which period. Without `rules` the one of the sweep, or else all that are active."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_REQUEST]})
@@ -340,7 +337,7 @@ _SUMMARY: JsonDict = {
     "request": {
         "rules": [{"code": 123, "version": 1, "parameters": {"threshold": "150.00", "window": 30}, "by_risk": {}}],
         "from": 0,
-        "to": MAX_ID,
+        "to": LAST_TIME,
         "sweep": {"rule": 123, "parameter": "threshold", "values": ["100.00", "200.00", "300.00", "400.00"]},
         "at_most_per_day": 20,
     },

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from rules.base import RuleSetting
 from rules.hindsight.backtest import DAY, AlertFigures, AlertSample, BacktestPlan, BacktestResult
 from rules.model import Value
-from rules.parameters import CENT, Parameter, read_values, written_values
+from rules.parameters import Parameter, read_values, written_values
 from rules.registry import REGISTRY
+from rules.values import CENT
 
 MOST_STEPS = 200  # of a sweep: each of them judges all there is once more
 

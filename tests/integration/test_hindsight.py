@@ -23,11 +23,12 @@ from rules.hindsight.all_users import BacktestWork, VerifyWork
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.verify import Report
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME, RISKS, Event, Value
+from rules.model import RISKS, Event, Value
 from rules.parameters import Parameter, written_values
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.rule_settings import read_versions
+from rules.values import LAST_TIME
 from tests.conftest import _database, _url
 from tests.integration.test_engine import rows
 from tests.unit.rules.timeline import events

@@ -9,8 +9,9 @@ import pytest
 from rules.base import RuleSetting
 from rules.hindsight.backtest import AlertFigures, AlertSample, BacktestResult
 from rules.hindsight.question import MOST_STEPS, Question, Sweep, parameter_of, read_step, steps, told, tried
-from rules.model import LAST_TIME, Value
+from rules.model import Value
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME
 
 
 def money(*texts: str) -> tuple[Value, ...]:
