@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from flask import Flask
 
-from routes.events import PATHS, answer_with
+from routes.events import PATHS, answer_with  # noqa: TID251
 from routes.flask_threads import FlaskInThreads, Receive, Scope, Send
 from routes.http.answers import Answer
 from routes.http.bodies import MAX_BODY, whole
