@@ -93,6 +93,39 @@ class RuleVersionRow:
     created_at: datetime
 
 
+@dataclass(slots=True, kw_only=True)
+class StandingAlert:
+    """The key of an alert that holds, and the time of its action."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredAlert:
+    """An alert as it is stored."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+    late: bool
+    superseded: bool
+    shadow: bool
+    evidence: dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredTotals:
+    """How many actions a user is said to have, and what their deposits less their withdrawals are said to be."""
+
+    user_id: int
+    last_seq: int
+    net: Decimal
+
+
 # What is asked for
 
 

@@ -11,8 +11,8 @@ from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
-from routes.http.paging import cut, place, read_query
-from routes.http.problems import Problem
+from routes.http.paging import BAD_QUERY, cut, place, read_query
+from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.backtests import (
     BacktestAnswer,
     BacktestDetailAnswer,
@@ -28,10 +28,27 @@ from rules.hindsight.start import AnotherRuns, start
 
 blueprint = Blueprint("backtests", __name__)
 
+ID = {"backtest_id": {"example": 1}}
+
+
+def unknown_backtest(backtest_id: int) -> Problem:
+    """The answer where there is no such backtest."""
+    return Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
+
+
+def backtest_running(backtest_id: int) -> Problem:
+    """The answer where another one is to be started."""
+    detail = f"Backtest {backtest_id} is running: wait until it is done, or cancel it."
+    return Problem(409, detail, kind="backtest-running")
+
 
 @blueprint.post("/backtests")
 @describe(
-    Operation(body=BacktestRequest, answers={202: BacktestAnswer}, problems=(400, 409, 413, 415, 503)),
+    Operation(
+        body=BacktestRequest,
+        answers={202: BacktestAnswer},
+        problems=(BAD_FIELDS, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+    )
 )
 def create_backtest() -> Response:
     """Ask what other rules would have raised.
@@ -46,14 +63,13 @@ def create_backtest() -> Response:
     try:
         backtest_id = start(service(), question)
     except AnotherRuns as other:
-        detail = f"Backtest {other.backtest_id} is running: wait until it is done, or cancel it."
-        raise Problem(409, detail, kind="backtest-running") from None
+        raise backtest_running(other.backtest_id) from None
     row = service().run(lambda session: _existing(session, backtest_id))
     return json_answer(_summary(row), 202, {"Location": f"/backtests/{backtest_id}"})
 
 
 @blueprint.get("/backtests")
-@describe(Operation(query=BacktestsQuery, answers={200: BacktestsAnswer}, problems=(400, 503)))
+@describe(Operation(query=BacktestsQuery, answers={200: BacktestsAnswer}, problems=(BAD_QUERY, DATABASE_AWAY)))
 def list_backtests() -> Response:
     """List backtests, newest first.
 
@@ -68,7 +84,7 @@ def list_backtests() -> Response:
 
 
 @blueprint.get("/backtests/<id:backtest_id>")
-@describe(Operation(answers={200: BacktestDetailAnswer}, problems=(404, 503)))
+@describe(Operation(path=ID, answers={200: BacktestDetailAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY)))
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
     row = service().run(lambda session: _existing(session, backtest_id))
@@ -76,7 +92,7 @@ def get_backtest(backtest_id: int) -> Response:
 
 
 @blueprint.delete("/backtests/<id:backtest_id>")
-@describe(Operation(answers={202: BacktestAnswer}, problems=(404, 503)))
+@describe(Operation(path=ID, answers={202: BacktestAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY)))
 def cancel_backtest(backtest_id: int) -> Response:
     """Cancel a backtest.
 
@@ -108,7 +124,7 @@ def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Que
 def _existing(session: Session, backtest_id: int) -> Any:
     row = backtests.get(session, backtest_id)
     if row is None:
-        raise Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
+        raise unknown_backtest(backtest_id)
     return row
 
 

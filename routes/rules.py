@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from database import alerts
 from routes.http.answers import json_answer
-from routes.http.etags import must_match, tagged
+from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
-from routes.http.paging import cut, place, read_query
-from routes.http.problems import Problem
+from routes.http.paging import BAD_QUERY, cut, place, read_query
+from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.fields import rfc3339
 from routes.schemas.rules import (
     CHANGES,
@@ -23,17 +23,30 @@ from routes.schemas.rules import (
     VersionsQuery,
 )
 from rules.parameters import Parameter, written_values
+from rules.payload import FieldProblem
 from rules.registry import REGISTRY
 from rules.versions import RuleChange
 
 blueprint = Blueprint("rules", __name__)
 
+CODE = {"code": {"schema": {"type": "integer", "enum": list(REGISTRY)}, "example": 1100}}  # the rules there are
+BAD_PARAMETER = Problem(
+    400,
+    "The request has missing or bad fields.",
+    errors=[FieldProblem("/parameters/threshold", 'must be money such as "42.00", 0.00 to 999999999999.99')],
+)
+
 # The figures look at so many alerts at most: some tens of milliseconds.
 COUNTED = 100_000
 
 
+def unknown_rule(code: int) -> Problem:
+    """The answer where there is no such rule."""
+    return Problem(404, f"There is no rule {code}.", kind="unknown-rule")
+
+
 @blueprint.get("/rules")
-@describe(Operation(answers={200: RulesAnswer}, problems=(503,)))
+@describe(Operation(answers={200: RulesAnswer}, problems=(DATABASE_AWAY,)))
 def list_rules() -> Response:
     """List all rules as they are set now.
 
@@ -45,7 +58,7 @@ def list_rules() -> Response:
 
 
 @blueprint.get("/rules/<id:code>")
-@describe(Operation(answers={200: RuleAnswer}, problems=(404, 503), tagged=True))
+@describe(Operation(path=CODE, answers={200: RuleAnswer}, problems=(unknown_rule(7), DATABASE_AWAY), tagged=True))
 def get_rule(code: int) -> Response:
     """Read a rule as it is set now."""
     _must_exist(code)
@@ -54,7 +67,14 @@ def get_rule(code: int) -> Response:
 
 
 @blueprint.get("/rules/<id:code>/versions")
-@describe(Operation(query=VersionsQuery, answers={200: RuleVersionsAnswer}, problems=(400, 404, 503)))
+@describe(
+    Operation(
+        path=CODE,
+        query=VersionsQuery,
+        answers={200: RuleVersionsAnswer},
+        problems=(BAD_QUERY, unknown_rule(7), DATABASE_AWAY),
+    )
+)
 def list_rule_versions(code: int) -> Response:
     """List what a rule was ever set to, newest first.
 
@@ -74,7 +94,15 @@ def list_rule_versions(code: int) -> Response:
 
 
 @blueprint.put("/rules/<id:code>")
-@describe(Operation(body=RuleRequest, answers={200: RuleAnswer}, problems=(400, 404, 412, 413, 415, 503), tagged=True))
+@describe(
+    Operation(
+        path=CODE,
+        body=RuleRequest,
+        answers={200: RuleAnswer},
+        problems=(BAD_PARAMETER, unknown_rule(7), changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        tagged=True,
+    )
+)
 def put_rule(code: int) -> Response:
     """Set a rule to something else.
 
@@ -95,7 +123,7 @@ def _figures(session: Session) -> dict[int, Any]:
 
 def _must_exist(code: int) -> None:
     if code not in REGISTRY:
-        raise Problem(404, f"There is no rule {code}.", kind="unknown-rule")
+        raise unknown_rule(code)
 
 
 def _rule(change: RuleChange, figures: dict[int, Any]) -> dict[str, object]:

@@ -11,12 +11,12 @@ from database import actions, users
 from database.models import User, UserAction
 from database.session import begin, commit
 from routes.http.answers import json_answer
-from routes.http.etags import must_match, tagged
+from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
-from routes.http.paging import cut, place, read_query
-from routes.http.problems import Problem
+from routes.http.paging import BAD_QUERY, cut, place, read_query
+from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.users import (
     ActionsAnswer,
     ActionsQuery,
@@ -37,9 +37,25 @@ blueprint = Blueprint("users", __name__)
 ID_ATTEMPTS = 20
 
 
+def unknown_user(user_id: int) -> Problem:
+    """The answer where there is no such user."""
+    return Problem(404, f"There is no user {user_id}.", kind="unknown-user")
+
+
+def user_exists(user_id: int) -> Problem:
+    """The answer to a new user with an id that is taken."""
+    return Problem(409, f"User {user_id} exists.", kind="user-exists")
+
+
 @blueprint.post("/users")
 @blueprint.post("/user", endpoint="create_user_alias")
-@describe(Operation(body=UserRequest, answers={201: UserAnswer}, problems=(400, 409, 413, 415, 503)))
+@describe(
+    Operation(
+        body=UserRequest,
+        answers={201: UserAnswer},
+        problems=(BAD_FIELDS, user_exists(7), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+    )
+)
 def create_user() -> Response:
     """Make a user.
 
@@ -51,7 +67,7 @@ def create_user() -> Response:
 
 
 @blueprint.get("/users/<id:user_id>")
-@describe(Operation(answers={200: UserAnswer}, problems=(404, 503), tagged=True))
+@describe(Operation(answers={200: UserAnswer}, problems=(unknown_user(7), DATABASE_AWAY), tagged=True))
 def get_user(user_id: int) -> Response:
     """Read a user with the balance of this moment.
 
@@ -64,7 +80,10 @@ def get_user(user_id: int) -> Response:
 @blueprint.patch("/users/<id:user_id>")
 @describe(
     Operation(
-        body=UserChangeRequest, answers={200: UserChangedAnswer}, problems=(400, 404, 412, 413, 415, 503), tagged=True
+        body=UserChangeRequest,
+        answers={200: UserChangedAnswer},
+        problems=(BAD_FIELDS, unknown_user(7), changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        tagged=True,
     )
 )
 def patch_user(user_id: int) -> Response:
@@ -80,7 +99,7 @@ def patch_user(user_id: int) -> Response:
 
 
 @blueprint.get("/users/<id:user_id>/rules")
-@describe(Operation(answers={200: UserRulesAnswer}, problems=(404, 503)))
+@describe(Operation(answers={200: UserRulesAnswer}, problems=(unknown_user(7), DATABASE_AWAY)))
 def list_user_rules(user_id: int) -> Response:
     """List all rules as they judge a user.
 
@@ -93,7 +112,9 @@ def list_user_rules(user_id: int) -> Response:
 
 
 @blueprint.get("/users/<id:user_id>/actions")
-@describe(Operation(query=ActionsQuery, answers={200: ActionsAnswer}, problems=(400, 404, 503)))
+@describe(
+    Operation(query=ActionsQuery, answers={200: ActionsAnswer}, problems=(BAD_QUERY, unknown_user(7), DATABASE_AWAY))
+)
 def list_actions(user_id: int) -> Response:
     """List a user's actions, newest first.
 
@@ -135,7 +156,7 @@ def _create(session: Session, wanted: UserRequest) -> User:
         if not wanted.user_id:
             users.skip_taken_ids(session, user_id)
     if wanted.user_id:
-        raise Problem(409, f"User {wanted.user_id} exists.", kind="user-exists")
+        raise user_exists(wanted.user_id)
     raise Problem(503, "No free user id was found; try again.")
 
 
@@ -143,7 +164,7 @@ def _change(session: Session, user_id: int, wanted: UserChange) -> User:
     begin(session)
     user = users.lock_user(session, user_id)
     if user is None:
-        raise _unknown(user_id)
+        raise unknown_user(user_id)
     must_match(user.settings_version)
     risk = wanted.risk if "risk" in wanted.model_fields_set else None
     overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
@@ -155,12 +176,8 @@ def _change(session: Session, user_id: int, wanted: UserChange) -> User:
 def _existing(session: Session, user_id: int) -> User:
     user = users.get_user(session, user_id)
     if user is None:
-        raise _unknown(user_id)
+        raise unknown_user(user_id)
     return user
-
-
-def _unknown(user_id: int) -> Problem:
-    return Problem(404, f"There is no user {user_id}.", kind="unknown-user")
 
 
 def _user(user: User) -> dict[str, object]:

@@ -25,8 +25,9 @@ _KEY = "transaction-alerts"
 class Service:
     """Judges events under one policy, and does other work on the same database; one for an application.
 
-    Up to `group_commit_max` events that arrive one by one share a transaction (None: each has its own). `threads`
-    bounds the events that are judged one by one at the same time. `observer` is told how judging goes.
+    Up to `group_commit_max` events that arrive one by one share a transaction (None: each has its own), and at most
+    `group_commit_queue` wait for one. `threads` bounds the events that are judged one by one at the same time.
+    `observer` is told how judging goes.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Service:
         database: Engine,
         policy: Policy,
         group_commit_max: int | None,
+        group_commit_queue: int,
         threads: int,
         observer: Observer | None = None,
     ) -> None:
@@ -44,12 +46,17 @@ class Service:
         self._rules = self._engine.rules
         self._line: GroupCommit | EachAlone
         if group_commit_max is None:
-            self._line = EachAlone(self.judge_many, threads)
+            self._line = EachAlone(self.judge_many, threads=threads, queue=group_commit_queue)
         else:
-            self._line = GroupCommit(self.judge_many, group_commit_max, may_try_alone, observer, threads)
+            self._line = GroupCommit(
+                self.judge_many, group_commit_max, may_try_alone, observer, threads=threads, queue=group_commit_queue
+            )
 
     def judge(self, event: Event) -> Outcome:
-        """Store and judge `event`, perhaps in one transaction with others. Raises what `judge_many` raises."""
+        """Store and judge `event`, perhaps in one transaction with others.
+
+        Raises what `judge_many` raises, and QueueFull where too many events wait already: then nothing is stored.
+        """
         return self._line.submit(event)
 
     async def judge_soon(self, event: Event) -> Outcome:

@@ -1,12 +1,13 @@
 """What a view takes and answers, written beside the view: the document of the API is made of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from flask import Response
 from pydantic import BaseModel
 
+from routes.http.problems import Problem
 from routes.schemas.problems import ProblemAnswer
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Response])
@@ -23,10 +24,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Operation:
-    """What a view takes and answers: the models by status, and the statuses of its problems."""
+    """What a view takes and answers.
+
+    `answers` are the models by status. `problems` are an example or more of each error that it answers, but for those
+    that every view does (405 and 500). `path` adds to what the converters say of the parameters in the path, by name.
+    """
 
     answers: Mapping[int, type[BaseModel] | Text]
-    problems: tuple[int, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    path: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     idempotent: bool = False

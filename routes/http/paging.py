@@ -8,11 +8,14 @@ from pydantic import BaseModel, ValidationError
 
 from routes.http.problems import Problem
 from routes.schemas.fields import Page
-from rules.payload import field_problems
+from rules.payload import FieldProblem, field_problems
 from rules.values import MAX_ID
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 RowT = TypeVar("RowT")
+
+
+BAD_QUERY = Problem(400, "The query has bad parameters.", errors=[FieldProblem("/limit", "must be a whole number")])
 
 
 def read_query(model: type[QueryT]) -> QueryT:

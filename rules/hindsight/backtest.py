@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
-from database.history_records import StandingAlert
+from database.records import StandingAlert
 from rules.base import RuleInForce, RuleSetting
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, UserSettings, actions_of, by_user, settings_at
 from rules.judging.evidence import evidence_of

@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from database.history_records import StoredAlert, StoredTotals
+from database.records import StoredAlert, StoredTotals
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
 from rules.judging.batch import BatchUser
 from rules.judging.evidence import evidence_of, written_evidence
