@@ -272,7 +272,7 @@ def ways_to_leave(session: Session, how: str) -> Iterator[None]:
 )
 def test_undone_unless_committed(how: str, error: type[Exception] | None, is_stored: bool, database_url: str) -> None:
     """However a transaction ends, it is stored only if it was committed, and its connection serves the next one."""
-    with engine_on(database_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=0) as engine:
+    with engine_on(database_url, connections=1) as engine:
         sessions = make_sessions(engine)
         with sessions() as session, pytest.raises(error) if error else nullcontext(), ways_to_leave(session, how):
             pass
