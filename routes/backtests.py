@@ -14,14 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import backtests
-from routes.alerts import rfc3339
 from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
-from routes.http.paging import cut, place, read_query
-from routes.http.problems import Problem
-from routes.openapi import Operation, describe
-from routes.rules import present_rules
+from routes.http.operation import Operation, describe
+from routes.http.paging import BAD_QUERY, cut, place, read_query
+from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.backtests import (
     BacktestAnswer,
     BacktestDetailAnswer,
@@ -31,22 +29,38 @@ from routes.schemas.backtests import (
     BacktestWanted,
     RuleTrial,
 )
+from routes.schemas.fields import rfc3339
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, tried
 from rules.service import Service
-from rules.versions import read_values
 
 blueprint = Blueprint("backtests", __name__)
 
+ID = {"backtest_id": {"example": 1}}
 ROOT = Path(__file__).resolve().parent.parent
 # A run that is cancelled leaves it to Python's resource tracker to tidy up, which would complain about that. The module
 # is named and not imported: only app knows the commands.
 RUN = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-m", "rules.hindsight.run")
 
 
+def unknown_backtest(backtest_id: int) -> Problem:
+    """The answer where there is no such backtest."""
+    return Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
+
+
+def backtest_running(backtest_id: int) -> Problem:
+    """The answer where another one is to be started."""
+    detail = f"Backtest {backtest_id} is running: wait until it is done, or cancel it."
+    return Problem(409, detail, kind="backtest-running")
+
+
 @blueprint.post("/backtests")
 @describe(
-    Operation(body=BacktestRequest, answers={202: BacktestAnswer}, problems=(400, 409, 413, 415, 503)),
+    Operation(
+        body=BacktestRequest,
+        answers={202: BacktestAnswer},
+        problems=(BAD_FIELDS, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+    )
 )
 def create_backtest() -> Response:
     """Ask what other rules would have raised.
@@ -56,8 +70,8 @@ def create_backtest() -> Response:
     at a time: a 409 names the one that does.
     """
     wanted = validate(BacktestRequest, parse_object(read_json()))
-    present = service().run(present_rules)
-    question = _question(wanted, {code: one.version for code, one in present.items()})
+    present = service().run(service().rules)
+    question = _question(wanted, {code: change.setting for code, change in present.items()})
     backtest_id = service().run(lambda session: _enter(session, question))
     _start(backtest_id)
     row = service().run(lambda session: _existing(session, backtest_id))
@@ -65,7 +79,7 @@ def create_backtest() -> Response:
 
 
 @blueprint.get("/backtests")
-@describe(Operation(query=BacktestsQuery, answers={200: BacktestsAnswer}, problems=(400, 503)))
+@describe(Operation(query=BacktestsQuery, answers={200: BacktestsAnswer}, problems=(BAD_QUERY, DATABASE_AWAY)))
 def list_backtests() -> Response:
     """List backtests, newest first.
 
@@ -80,7 +94,7 @@ def list_backtests() -> Response:
 
 
 @blueprint.get("/backtests/<id:backtest_id>")
-@describe(Operation(answers={200: BacktestDetailAnswer}, problems=(404, 503)))
+@describe(Operation(path=ID, answers={200: BacktestDetailAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY)))
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
     row = service().run(lambda session: _existing(session, backtest_id))
@@ -88,7 +102,7 @@ def get_backtest(backtest_id: int) -> Response:
 
 
 @blueprint.delete("/backtests/<id:backtest_id>")
-@describe(Operation(answers={202: BacktestAnswer}, problems=(404, 503)))
+@describe(Operation(path=ID, answers={202: BacktestAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY)))
 def cancel_backtest(backtest_id: int) -> Response:
     """Cancel a backtest.
 
@@ -118,12 +132,8 @@ def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Que
 
 
 def _tried(present: RuleSetting, trial: RuleTrial) -> RuleSetting:
-    rule = present.rule
-    parameters = read_values(rule, trial.parameters.given()) if trial.parameters else {}
-    by_risk = None
-    if trial.by_risk is not None:
-        by_risk = {risk: read_values(rule, values) for risk, values in trial.by_risk.given().items()}
-    return tried(present, parameters, by_risk)
+    parameters = trial.parameters.values() if trial.parameters else {}
+    return tried(present, parameters, None if trial.by_risk is None else trial.by_risk.values())
 
 
 def _enter(session: Session, question: Question) -> int:
@@ -131,8 +141,7 @@ def _enter(session: Session, question: Question) -> int:
     while (backtest_id := backtests.start(session, request)) is None:
         # It may have ended between the two statements.
         if (other := backtests.running(session)) is not None:
-            detail = f"Backtest {other} is running: wait until it is done, or cancel it."
-            raise Problem(409, detail, kind="backtest-running")
+            raise backtest_running(other)
     return backtest_id
 
 
@@ -160,7 +169,7 @@ def _attend(used: Service, backtest_id: int, process: "subprocess.Popen[bytes] |
 def _existing(session: Session, backtest_id: int) -> Any:
     row = backtests.get(session, backtest_id)
     if row is None:
-        raise Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
+        raise unknown_backtest(backtest_id)
     return row
 
 

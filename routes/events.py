@@ -8,9 +8,9 @@ from flask import Blueprint, Response, request
 from routes.http.answers import Answer, json_answer, json_bytes
 from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_items, read_json, validate
+from routes.http.operation import Operation, describe
 from routes.http.paging import read_query
-from routes.http.problems import FieldProblem, Problem
-from routes.openapi import Operation, describe
+from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, QUEUE_FULL, TOO_LARGE, FieldProblem, Problem
 from routes.schemas.events import (
     MAX_EVENTS,
     Decision,
@@ -31,12 +31,28 @@ STATUS = {"unknown_user": 404, "overdraft": 409, "out_of_order": 409, "event_id_
 
 _STORED = {"Content-Type": "application/json"}
 _REPLAYED = _STORED | {"Idempotent-Replayed": "true"}
+_WITH_OTHERS = Problem(424, "It was refused together with the bad ones.")
 
 
 @blueprint.post(PATHS[0])
 @blueprint.post(PATHS[1], endpoint="post_event_alias")
 @describe(
-    Operation(body=EventRequest, answers={200: Decision}, problems=(400, 404, 409, 413, 415, 503), idempotent=True)
+    Operation(
+        body=EventRequest,
+        answers={200: Decision},
+        problems=(
+            BAD_FIELDS,
+            Problem(404, "There is no user 7.", kind="unknown-user"),
+            Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
+            Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
+            Problem(409, "The user's newest action is at time 10.", kind="out-of-order"),
+            TOO_LARGE,
+            NOT_JSON,
+            DATABASE_AWAY,
+            QUEUE_FULL,
+        ),
+        idempotent=True,
+    )
 )
 def post_event() -> Response:
     """Store and judge one event.
@@ -56,7 +72,23 @@ def post_event() -> Response:
         lines=True,
         query=EventsQuery,
         answers={200: EventsAnswer},
-        problems=(400, 413, 415, 503),
+        problems=(
+            Problem(
+                400,
+                "Nothing was stored: some of the events are bad.",
+                more={
+                    "accepted": 0,
+                    "rejected": 2,
+                    "results": [
+                        {"index": 0, "problem": _WITH_OTHERS.document()},
+                        {"index": 1, "problem": BAD_FIELDS.document()},
+                    ],
+                },
+            ),
+            Problem(413, f"The body has more than {MAX_EVENTS:,} events."),
+            Problem(415, "The Content-Type must be application/json or application/x-ndjson."),
+            DATABASE_AWAY,
+        ),
         refusal=EventsProblemAnswer,
     )
 )
@@ -116,8 +148,7 @@ def _judged(items: Sequence[Event | Problem], atomic: bool) -> Sequence[Verdict 
 
 
 def _all_refused(results: Sequence[Event | Verdict | Problem]) -> Sequence[Problem]:
-    with_others = Problem(424, "It was refused together with the bad ones.")
-    return [result if isinstance(result, Problem) else with_others for result in results]
+    return [result if isinstance(result, Problem) else _WITH_OTHERS for result in results]
 
 
 def _result(outcome: Outcome) -> Verdict | Problem:

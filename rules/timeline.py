@@ -162,6 +162,11 @@ class Timeline:
         """The last action in order, or None."""
         return self._all.actions[-1] if self._all.actions else None
 
+    def newest_numbers(self, of: ActionType) -> tuple[int, Decimal]:
+        """How many actions of one type the user has in all, and their sum, where the last one is here."""
+        series = self._typed[of]
+        return series.numbers(len(series.actions) - 1)
+
     def following(self, action: Action, of: ActionType | None = None) -> list[Action]:
         """The actions (of one type, if given) behind `action`, oldest first."""
         series = self._of(of)

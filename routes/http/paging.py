@@ -7,11 +7,14 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 
 from routes.http.json_body import field_problems
-from routes.http.problems import Problem
-from routes.schemas.events import MAX_ID, Page
+from routes.http.problems import FieldProblem, Problem
+from routes.schemas.fields import MAX_ID, Page
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 RowT = TypeVar("RowT")
+
+
+BAD_QUERY = Problem(400, "The query has bad parameters.", errors=[FieldProblem("/limit", "must be a whole number")])
 
 
 def read_query(model: type[QueryT]) -> QueryT:

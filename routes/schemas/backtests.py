@@ -18,27 +18,16 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from routes.http.json_body import Number
-from routes.schemas.events import (
-    MAX_ID,
-    AlertId,
-    Code,
-    EvidenceAnswer,
-    Id,
-    MoneyText,
-    Page,
-    Request,
-    Seconds,
-    _cursor,
-    _optional,
-)
+from routes.schemas.alerts import EvidenceAnswer
+from routes.schemas.fields import MAX_ID, AlertId, Code, Id, MoneyText, Page, Request, Seconds, cursor_of, optional
 from routes.schemas.rules import (
     CHANGES,
     PARAMETERS,
     GroupsRequest,
     ParametersRequest,
     WrittenAnswer,
-    _left_out,
-    _object,
+    json_object,
+    left_out,
 )
 from rules.base import Rule
 from rules.hindsight.question import MOST_STEPS, parameter_of, read_step, steps
@@ -65,8 +54,8 @@ class RuleTrial(Request):
 
 def _trial(rule: Rule) -> type[RuleTrial]:
     fields: dict[str, Any] = {
-        "parameters": _left_out(PARAMETERS[rule.code]),
-        "by_risk": _left_out(CHANGES[rule.code].model_fields["by_risk"].annotation),  # type: ignore[arg-type]
+        "parameters": left_out(PARAMETERS[rule.code]),
+        "by_risk": left_out(CHANGES[rule.code].model_fields["by_risk"].annotation),  # type: ignore[arg-type]
     }
     doc = f"How to try rule {rule.code}. What is left out is as it is set now; `by_risk` replaces all that there is."
     return create_model(f"Trial{rule.code}", __base__=RuleTrial, __doc__=doc, **fields)
@@ -96,7 +85,7 @@ TrialsRequest: type[Trials] = create_model(
     "TrialsRequest",
     __base__=Trials,
     __doc__=Trials.__doc__,
-    **{f"of_{code}": _left_out(model, alias=str(code)) for code, model in TRIALS.items()},
+    **{f"of_{code}": left_out(model, alias=str(code)) for code, model in TRIALS.items()},
 )
 
 
@@ -158,12 +147,12 @@ class SweepRequest(Request):
 
     rule: Annotated[int, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(REGISTRY)})]
     parameter: Annotated[str, AfterValidator(_parameter_name)]
-    first: Annotated[_Value, _optional("The first value.")] = Field(None, alias="from")
-    last: Annotated[_Value, _optional("No value is beyond this one, which may be the smaller one.")] = Field(
+    first: Annotated[_Value, optional("The first value.")] = Field(None, alias="from")
+    last: Annotated[_Value, optional("No value is beyond this one, which may be the smaller one.")] = Field(
         None, alias="to"
     )
-    step: Annotated[_Step, _optional("How far the values are apart.")] = None
-    values: Annotated[tuple[_Value, ...], Field(min_length=1, max_length=MOST_STEPS, strict=False), _optional()] = ()
+    step: Annotated[_Step, optional("How far the values are apart.")] = None
+    values: Annotated[tuple[_Value, ...], Field(min_length=1, max_length=MOST_STEPS, strict=False), optional()] = ()
 
     def given(self) -> tuple[Value, ...]:
         """The values in turn. Raises ValueError where they are too many."""
@@ -215,15 +204,15 @@ class BacktestWanted(Request):
     model_config = ConfigDict(json_schema_extra={"examples": [_REQUEST]})
 
     rules: Trials | None = None
-    start: Annotated[Seconds, _optional("The first time whose alerts count.")] = Field(0, alias="from")
-    end: Annotated[Seconds, AfterValidator(_not_before), _optional("The last time that counts.")] = Field(
+    start: Annotated[Seconds, optional("The first time whose alerts count.")] = Field(0, alias="from")
+    end: Annotated[Seconds, AfterValidator(_not_before), optional("The last time that counts.")] = Field(
         LAST_TIME, alias="to"
     )
     sweep: SweepRequest | None = None
     at_most_per_day: Annotated[
         Seconds,
         AfterValidator(_of_a_sweep),
-        _optional("Asks for the first value of the sweep with at most so many alerts a day."),
+        optional("Asks for the first value of the sweep with at most so many alerts a day."),
     ] = 0
 
 
@@ -231,15 +220,15 @@ BacktestRequest: type[BacktestWanted] = create_model(
     "BacktestRequest",
     __base__=BacktestWanted,
     __doc__=BacktestWanted.__doc__,
-    rules=_left_out(TrialsRequest),
-    sweep=(Annotated[SweepRequest, BeforeValidator(_object), AfterValidator(_tried), _optional()], None),
+    rules=left_out(TrialsRequest),
+    sweep=(Annotated[SweepRequest, BeforeValidator(json_object), AfterValidator(_tried), optional()], None),
 )
 
 
 class BacktestsQuery(Page):
     """Which part of the backtests."""
 
-    cursor: Annotated[str, _cursor(1)] = ""
+    cursor: Annotated[str, cursor_of(1)] = ""
 
 
 # What is answered
@@ -273,8 +262,8 @@ class QuestionAnswer(BaseModel):
     rules: list[TriedAnswer]
     start: Annotated[Seconds, Field(alias="from")]
     end: Annotated[Seconds, Field(alias="to")]
-    sweep: Annotated[SweptAnswer, _optional()] = None  # type: ignore[assignment]
-    at_most_per_day: Annotated[Count, _optional()] = 0
+    sweep: Annotated[SweptAnswer, optional()] = None  # type: ignore[assignment]
+    at_most_per_day: Annotated[Count, optional()] = 0
 
 
 class BusiestDayAnswer(BaseModel):
@@ -330,9 +319,9 @@ class ResultAnswer(BaseModel):
     removed: Count
     added_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of them.")]
     removed_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of them.")]
-    sweep: Annotated[list[SweepStepAnswer], _optional()] = []
+    sweep: Annotated[list[SweepStepAnswer], optional()] = []
     quiet_enough: Annotated[
-        MoneyText | int | None, _optional("The first value of the sweep with at most so many alerts a day, if any.")
+        MoneyText | int | None, optional("The first value of the sweep with at most so many alerts a day, if any.")
     ] = None
 
 

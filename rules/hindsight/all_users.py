@@ -16,15 +16,14 @@ from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from database import history, rule_versions
+from database import history
 from database.history import Users
-from rules.hindsight.backtest import COLUMNS as BACKTEST_COLUMNS
 from rules.hindsight.backtest import Backtest, BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import Settings
-from rules.hindsight.verify import COLUMNS as VERIFY_COLUMNS
 from rules.hindsight.verify import Report, Verifier
-from rules.model import LAST_TIME, Risk
-from rules.versions import RuleChange, RuleVersions
+from rules.model import Risk
+from rules.rule_settings import read_versions
+from rules.versions import RuleVersions
 
 # Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is told
 # often. A user is never cut, so one with more of them is a part of his own.
@@ -77,7 +76,7 @@ class BacktestWork:
         """What the trial finds for `users`."""
         start, end = self.trial.start, self.trial.end
         return self._backtest.judge(
-            history.actions(connection, users, end, BACKTEST_COLUMNS),
+            history.actions_to_backtest(connection, users, end),
             _settings(connection, users),
             history.standing_alerts(connection, users, self.trial.codes, start, end),
         )
@@ -95,7 +94,7 @@ class BacktestWork:
 class VerifyWork:
     """A verification by all changes of the rules so far."""
 
-    entries: tuple[RuleChange, ...] = ()
+    versions: RuleVersions = RuleVersions()  # noqa: RUF009
 
     @property
     def size(self) -> int:
@@ -104,15 +103,15 @@ class VerifyWork:
 
     def prepared(self, connection: Connection) -> "VerifyWork":
         """With the changes that had been made when the actions were."""
-        return VerifyWork(tuple(RuleChange._make(row) for row in rule_versions.rule_versions(connection)))
+        return VerifyWork(read_versions(connection))
 
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""
         return self._verifier.verify(
-            history.actions(connection, users, LAST_TIME, VERIFY_COLUMNS),
+            history.actions_to_verify(connection, users),
             _settings(connection, users),
             history.alerts(connection, users),
-            history.accounts(connection, users),
+            history.totals(connection, users),
         )
 
     def complete(self, connection: Connection, result: Report) -> None:
@@ -120,7 +119,7 @@ class VerifyWork:
 
     @cached_property
     def _verifier(self) -> Verifier:
-        return Verifier(RuleVersions(self.entries))
+        return Verifier(self.versions)
 
 
 class Cancelled(Exception):
@@ -243,6 +242,6 @@ def _part(users: Users) -> Any:
 
 def _settings(connection: Connection, users: Users) -> Settings:
     found: dict[int, dict[int, tuple[Risk, str]]] = defaultdict(dict)
-    for user_id, version, risk, overrides in history.settings(connection, users):
-        found[user_id][version] = (cast(Risk, risk), overrides)
+    for one in history.settings(connection, users):
+        found[one.user_id][one.version] = (cast(Risk, one.risk), one.overrides)
     return found

@@ -6,11 +6,12 @@ what is tried, as it does live.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
+from database.records import StandingAlert
 from rules.base import RuleInForce, RuleSetting
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
 from rules.judging.evidence import evidence_of
@@ -18,7 +19,6 @@ from rules.model import Action, ActionType, Finding, Risk
 from rules.timeline import History, Timeline
 from rules.versions import RuleSet
 
-COLUMNS = ("user_id", "seq", "type", "amount", "time", "settings_version")  # what `judge` expects of each action
 SAMPLES = 20  # added and removed alerts that are shown
 DAY = 86_400  # seconds
 REMEMBERED = 1024  # ratings with overrides; should there be more, what was worked out for them is forgotten at times
@@ -128,16 +128,15 @@ class Backtest:
         self._swept = {version.rule.code for version in trial.sweep}
         self._judges: dict[tuple[Risk, str], _Checks] = {}
 
-    def judge(self, copied: str, settings: Settings, standing: Iterable[Sequence[Any]]) -> BacktestResult:
-        """Judge all actions of some users: lines with COLUMNS, by user in order of (time, seq).
+    def judge(self, copied: str, settings: Settings, standing: Iterable[StandingAlert]) -> BacktestResult:
+        """Judge all actions of some users: the lines of `database.history.actions_to_backtest`.
 
-        `settings` are all that these users ever had; `standing` are user_id, seq, code and time of their alerts in the
-        period.
+        `settings` are all that these users ever had; `standing` are their alerts in the period.
         """
         outcome = BacktestResult(now=[AlertFigures() for _ in self._steps])
         stored: dict[int, dict[tuple[int, int], int]] = {}
-        for user_id, seq, code, time in standing:
-            stored.setdefault(user_id, {})[seq, code] = time
+        for alert in standing:
+            stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert.time
         for user_id, lines in by_user(copied):
             self._judge_user(outcome, user_id, lines, settings, stored.get(user_id, {}))
         return outcome
@@ -196,7 +195,7 @@ class Backtest:
         if rules is None:
             if len(self._judges) >= REMEMBERED:
                 self._judges.clear()
-            judges = [RuleSet(versions, risk, overrides) for versions in self._steps]
+            judges = [RuleSet(versions, risk=risk, overrides=overrides) for versions in self._steps]
             rules = self._judges[risk, overrides] = {
                 kind: tuple(
                     (step, rule.check, rule.parameters, rule)

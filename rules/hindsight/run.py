@@ -12,12 +12,11 @@ import threading
 import time
 
 import structlog
-from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 import logs
 from database import backtests
-from database.session import APPLICATION_NAME
+from database.session import make_backtest_engine
 from rules.hindsight.all_users import BacktestWork, Busy, cores, over_all_users
 from rules.hindsight.backtest import BacktestResult
 from rules.hindsight.question import Question, told
@@ -34,17 +33,7 @@ class Run:
 
     def __init__(self, backtest_id: int, url: str) -> None:
         self._id, self._url = backtest_id, url
-        # A connection for each sign of life: none is kept that could hang or be lost.
-        self._engine = create_engine(
-            url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={
-                "application_name": f"{APPLICATION_NAME} backtest",
-                "connect_timeout": 5,
-                "options": "-c statement_timeout=5000 -c lock_timeout=5000",
-            },
-        )
+        self._engine = make_backtest_engine(url)
         self._done, self._total = 0, 0
         self._ending = threading.Lock()
 

@@ -13,31 +13,17 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from rules.base import RuleInForce
+from database.records import StoredAlert, StoredTotals
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
-from rules.judging.batch import AlertState, BatchUser
-from rules.judging.evidence import evidence_of
+from rules.judging.batch import BatchUser
+from rules.judging.evidence import evidence_of, written_evidence
 from rules.judging.late import ahead
 from rules.judging.repair import repair
-from rules.model import Action, Finding
+from rules.model import Action
 from rules.registry import REGISTRY
 from rules.timeline import Timeline
 from rules.versions import RuleSet, RuleVersions
 
-# What `verify` expects of each action. The last one is the moment of its transaction, in which it was judged.
-COLUMNS = (
-    "user_id",
-    "seq",
-    "type",
-    "amount",
-    "time",
-    "settings_version",
-    "rules_number",
-    "ordinal",
-    "running_total",
-    "alert_codes",
-    "date_part('epoch', created_at)",
-)
 LISTED = 1000  # differences that are listed; all are counted
 
 Key = tuple[int, int]  # seq, code
@@ -88,24 +74,11 @@ class VerifiedAction(NamedTuple):
     """An action with what judged it first and how it was stored; `moment` is that of its transaction."""
 
     action: Action
-    judges: RuleSet
+    rule_set: RuleSet
     ordinal: str
     running_total: str
     codes: str
     moment: str
-
-
-class StoredAlert(NamedTuple):
-    """An alert as it is stored."""
-
-    user_id: int
-    seq: int
-    code: int
-    time: int
-    late: bool
-    superseded: bool
-    shadow: bool
-    evidence: dict[str, Any]
 
 
 class ExpectedAlert(NamedTuple):
@@ -117,33 +90,29 @@ class ExpectedAlert(NamedTuple):
 
 
 class Verifier:
-    """Verifies users by the rule books of one database."""
+    """Verifies users by what the rules of one database were ever set to."""
 
-    def __init__(self, books: RuleVersions) -> None:
-        self._books = books
+    def __init__(self, versions: RuleVersions) -> None:
+        self._versions = versions
 
     def verify(
-        self, copied: str, settings: Settings, alerts: Iterable[Sequence[Any]], accounts: Iterable[Sequence[Any]]
+        self, copied: str, settings: Settings, alerts: Iterable[StoredAlert], totals: Iterable[StoredTotals]
     ) -> Report:
-        """Verify some users by lines with COLUMNS (by user in order of (time, seq)), and by all that is stored of them.
-
-        `alerts` have the fields of StoredAlert, `accounts` are user_id, last_seq and net.
-        """
+        """Verify some users by the lines of `database.history.actions_to_verify` and by all that is stored of them."""
         report = Report()
         stored: dict[int, dict[Key, StoredAlert]] = {}
-        for row in alerts:
-            alert = StoredAlert(*row)
+        for alert in alerts:
             stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert
-        totals = {user_id: (last_seq, net) for user_id, last_seq, net in accounts}
+        said = {one.user_id: (one.last_seq, one.net) for one in totals}
         for user_id, lines in by_user(copied):
             own = self._judged(report, user_id, lines, settings)
             report.users += 1
             report.actions += len(own)
             report.alerts += len(stored.get(user_id, {}))
-            _verify_numbers(report, user_id, own, totals.pop(user_id))
+            _verify_numbers(report, user_id, own, said.pop(user_id))
             _verify_alerts(report, user_id, own, stored.get(user_id, {}))
-        for user_id, (last_seq, net) in totals.items():  # those without any action
-            if (last_seq, net) != (0, 0):
+        for user_id, (last_seq, net) in said.items():  # those without any action
+            if (last_seq, net) != (0, Decimal(0)):
                 report.note(user_id, None, None, _NOT_THE_SUM)
         return report
 
@@ -155,7 +124,7 @@ class Verifier:
                 report.note(user_id, now.seq, None, "the user's settings that it was judged with are not there")
             own.append(
                 VerifiedAction(
-                    now, self._books.at(int(number)).judges(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment
+                    now, self._versions.at(int(number)).rule_set(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment
                 )
             )
         return own
@@ -230,7 +199,7 @@ def _in_time(own: Iterable[VerifiedAction]) -> Found:
         timeline.add(now)
         history = timeline.at(now)
         codes = ""
-        for rule in one.judges.by_type[now.type]:
+        for rule in one.rule_set.by_type[now.type]:
             finding = rule.check(history, rule.parameters)
             if finding is not None:
                 found[now.seq, rule.code] = ExpectedAlert(False, rule.shadow, evidence_of(rule, finding))
@@ -247,43 +216,19 @@ def _as_they_came(arrived: Sequence[VerifiedAction]) -> Found:
     Later actions are judged again at the end of each transaction. Two that began in the same microsecond are taken for
     one.
     """
-    account = BatchUser(0, arrived[0].judges, 0, True, 1, Decimal(0), 0, Decimal(0))
-    reach = ahead(rule for judges in {one.judges for one in arrived} for rule in judges.all)
+    user = BatchUser(user_id=0, rule_set=arrived[0].rule_set)
+    reach = ahead(rule for rule_set in {one.rule_set for one in arrived} for rule in rule_set.all)
     answered: dict[int, str] = {}
     for _, together in groupby(arrived, attrgetter("moment")):
-        account.late, account.first_new = [], 0
-        for one in together:
-            account.first_new = account.first_new or one.action.seq
-            codes = _arrive(account, one)
-            if codes:
-                answered[one.action.seq] = f"{{{','.join(codes)}}}"
-        if account.late:
-            repair(account, _written, reach)
+        batch = list(together)
+        user.late, user.first_new = [], batch[0].action.seq
+        for one in batch:
+            if codes := user.arrive(one.action, one.rule_set):
+                answered[one.action.seq] = f"{{{','.join(map(str, codes))}}}"
+        if user.late:
+            repair(user, written_evidence, reach)
     found = {
         key: ExpectedAlert(state.late, state.shadow, json.loads(state.evidence or ""))
-        for key, state in account.alerts.items()
+        for key, state in user.alerts.items()
     }
     return found, answered
-
-
-def _arrive(account: BatchUser, one: VerifiedAction) -> list[str]:
-    now = one.action
-    newest = account.timeline.newest()
-    if newest is not None and newest.time > now.time:
-        account.late.append(now)
-    account.timeline.add(now)
-    account.judged[now.seq] = one.judges
-    history = account.timeline.at(now)
-    codes = []
-    for rule in one.judges.by_type[now.type]:
-        finding = rule.check(history, rule.parameters)
-        if finding is not None:
-            evidence = _written(rule, finding)
-            account.alerts[now.seq, rule.code] = AlertState(stands=True, evidence=evidence, shadow=rule.shadow)
-            if not rule.shadow:
-                codes.append(str(rule.code))
-    return codes
-
-
-def _written(rule: RuleInForce, finding: Finding) -> str:
-    return json.dumps(evidence_of(rule, finding))

@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple, cast
 
-from database.records import HistoryRow
+from database.records import StoredAction
+from rules.judging.evidence import written_evidence
 from rules.model import Action, ActionType, Event, NumberedAction
 from rules.timeline import Timeline
 from rules.versions import RuleSet
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AlertState:
     """An alert on an action that a batch stores or judges again."""
 
@@ -23,61 +24,50 @@ class AlertState:
     shadow: bool = False
 
 
+def signed(event: Event) -> Decimal:
+    """What an event does to its user's balance."""
+    return event.amount if event.type == "deposit" else -event.amount
+
+
+@dataclass(slots=True, kw_only=True)
 class BatchUser:
     """One locked user while a batch is judged.
 
-    `judges` is what judges its new actions, `judged` what judged each action by `seq`; `settings_version` counts the
-    changes of its rating and overrides. `unused_actions` and `unused_net` are what the user was counted up by and no
-    stored event has used yet.
+    `last_seq` is that of the newest stored action, `balance` what the user has. `unused_actions` and `unused_net` are
+    what the user was counted up by and no stored event has used yet. `rule_set` judges its new actions, and
+    `settings_version` counts the changes of its rating and overrides.
     """
 
-    __slots__ = (
-        "alerts",
-        "balance",
-        "first_new",
-        "is_new",
-        "judged",
-        "judges",
-        "late",
-        "next_seq",
-        "settings_version",
-        "timeline",
-        "times",
-        "unused_actions",
-        "unused_net",
-        "user_id",
-    )
+    user_id: int
+    rule_set: RuleSet
+    settings_version: int = 0
+    is_new: bool = False
+    last_seq: int = 0
+    balance: Decimal = Decimal(0)
+    unused_actions: int = 0
+    unused_net: Decimal = Decimal(0)
 
-    def __init__(
-        self,
-        user_id: int,
-        judges: RuleSet,
-        settings_version: int,
-        is_new: bool,
-        next_seq: int,
-        balance: Decimal,
-        actions: int,
-        net: Decimal,
-    ) -> None:
-        self.user_id = user_id
-        self.judges = judges
-        self.settings_version = settings_version
-        self.is_new = is_new
-        self.first_new = next_seq
-        self.next_seq = next_seq
-        self.balance = balance
-        self.unused_actions = actions
-        self.unused_net = net
-        self.timeline = Timeline()
-        self.times: dict[int, int] = {}  # of every action in the timeline, by `seq`
-        self.judged: dict[int, RuleSet] = {}
-        self.alerts: dict[tuple[int, int], AlertState] = {}
-        self.late: list[Action] = []
+    timeline: Timeline = field(default_factory=Timeline)
+    times: dict[int, int] = field(default_factory=dict)  # of every action in the timeline, by `seq`
+    rule_sets: dict[int, RuleSet] = field(default_factory=dict)  # what judged each action, by `seq`
+    alerts: dict[tuple[int, int], AlertState] = field(default_factory=dict)  # by `seq` and code
+    late: list[Action] = field(default_factory=list)  # new ones that stand before others
+    first_new: int = field(init=False)  # the `seq` of the first new action, if any
+
+    # What was there when the batch began, to be checked at its end
+    _opening_balance: Decimal = field(init=False)
+    _counted_to: int = field(init=False)
+    _numbers: dict[ActionType, tuple[int, Decimal]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.first_new = self.last_seq + 1
+        self._opening_balance = self.balance
+        self._counted_to = self.last_seq + self.unused_actions
 
     @property
     def has_nothing(self) -> bool:
         """Whether this batch made the user, and then stored nothing for it."""
-        return self.is_new and self.next_seq == 1
+        return self.is_new and self.last_seq == 0
 
     def load(self, stored: Iterable[NumberedAction]) -> None:
         """Take stored actions into the timeline, each once however often it comes."""
@@ -86,21 +76,63 @@ class BatchUser:
             self.timeline.load(new.values())
             self.times |= {seq: one.action.time for seq, one in new.items()}
 
-    def enter(self, event: Event, signed: Decimal) -> Action:
-        """Give an accepted event its `seq` and its place; remember it if others stand after it."""
-        seq = self.next_seq
-        action = Action(seq, event.type, event.amount, event.time)
+    def accept(self, event: Event) -> Action:
+        """The user's next action, made of an event that is not refused."""
+        net = signed(event)
+        if event.type not in self._numbers:
+            self._numbers[event.type] = self.timeline.newest_numbers(event.type)
+        self.last_seq += 1
+        self.balance += net
+        self.unused_actions -= 1
+        self.unused_net -= net
+        return Action(self.last_seq, event.type, event.amount, event.time)
+
+    def give_back(self) -> tuple[int, Decimal]:
+        """What the user was counted up by in vain: actions, and deposits minus withdrawals. It is not unused any more.
+
+        The caller takes it back from what is stored.
+        """
+        back = self.unused_actions, self.unused_net
+        self._counted_to -= self.unused_actions
+        self.unused_actions, self.unused_net = 0, Decimal(0)
+        return back
+
+    def place(self, action: Action, rule_set: RuleSet) -> None:
+        """Put a new action, which `rule_set` judges, where its time puts it; remember it if others stand behind it."""
         newest = self.timeline.newest()
-        if newest is not None and newest.time > event.time:
+        if newest is not None and newest.time > action.time:
             self.late.append(action)
         self.timeline.add(action)
-        self.times[seq] = event.time
-        self.judged[seq] = self.judges
-        self.next_seq = seq + 1
-        self.balance += signed
-        self.unused_actions -= 1
-        self.unused_net -= signed
-        return action
+        self.times[action.seq] = action.time
+        self.rule_sets[action.seq] = rule_set
+
+    def arrive(self, action: Action, rule_set: RuleSet) -> tuple[int, ...]:
+        """Put a new action in its place, judge it there, and note its alerts. Returns the codes it is answered with."""
+        self.place(action, rule_set)
+        history = self.timeline.at(action)
+        codes: tuple[int, ...] = ()
+        for rule in rule_set.by_type[action.type]:
+            finding = rule.check(history, rule.parameters)
+            if finding is not None:
+                if not rule.shadow:
+                    codes += (rule.code,)
+                state = AlertState(stands=True, evidence=written_evidence(rule, finding), shadow=rule.shadow)
+                self.alerts[action.seq, rule.code] = state
+        return codes
+
+    def check(self) -> None:
+        """Assert that what is about to be stored goes on, without a gap, from what was locked and read."""
+        assert not self.unused_actions, "counted up for actions that are not stored"
+        assert not self.unused_net, "the balance counts what is not stored"
+        assert self.last_seq == self._counted_to, "the user is counted up to another action"
+        # Late or not, new actions go into the running count and sum of the newest one of their type.
+        count, net = 0, Decimal(0)
+        for kind, (ordinal, total) in self._numbers.items():
+            new_ordinal, new_total = self.timeline.newest_numbers(kind)
+            count += new_ordinal - ordinal
+            net += new_total - total if kind == "deposit" else total - new_total
+        assert count == self.last_seq - self.first_new + 1, "running counts do not go on from those read"
+        assert net == self.balance - self._opening_balance, "running sums do not go on from those read"
 
 
 class KnownEvent(NamedTuple):
@@ -113,22 +145,34 @@ class KnownEvent(NamedTuple):
 class Batch:
     """All of a batch: its users, the event ids known so far, and the stored events in order.
 
-    `rules_number` is that of the rule book that judges it.
+    `rules_number` says which rules judge it.
     """
 
     def __init__(self, rules_number: int) -> None:
         self.rules_number = rules_number
-        self.accounts: dict[int, BatchUser] = {}
+        self.users: dict[int, BatchUser] = {}
         self.known: dict[tuple[int, str], KnownEvent] = {}
         self.stored: list[tuple[Event, Action, tuple[int, ...]]] = []
 
-    def load(self, history: Iterable[HistoryRow]) -> None:
+    @property
+    def late_users(self) -> dict[int, BatchUser]:
+        """Those to whom an event came late."""
+        return {user_id: user for user_id, user in self.users.items() if user.late}
+
+    def load(self, history: Iterable[StoredAction]) -> None:
         """Take what was read into the timelines of its users."""
         found: dict[int, list[NumberedAction]] = defaultdict(list)
-        for _, user_id, seq, kind, amount, time, event_id, codes, ordinal, total in history:
-            action = Action(seq, cast(ActionType, kind), amount, time)
-            found[user_id].append(NumberedAction(action, ordinal, total))
-            if event_id is not None:
-                self.known[user_id, event_id] = KnownEvent(action, tuple(codes or ()))
+        for one in history:
+            action = Action(one.seq, cast(ActionType, one.type), one.amount, one.time)
+            found[one.user_id].append(NumberedAction(action, one.ordinal, one.running_total))
+            if one.event_id is not None:
+                self.known[one.user_id, one.event_id] = KnownEvent(action, tuple(one.alert_codes or ()))
         for user_id, stored in found.items():
-            self.accounts[user_id].load(stored)
+            self.users[user_id].load(stored)
+
+    def check(self) -> None:
+        """Assert that what is about to be stored follows from what was locked and read."""
+        for user in self.users.values():
+            user.check()
+        new = sum(user.last_seq - user.first_new + 1 for user in self.users.values())
+        assert len(self.stored) == new, "other actions are stored than those that arrived"

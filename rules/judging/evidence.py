@@ -1,11 +1,12 @@
 """Why an alert was raised, in the form in which it is stored and shown."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
 from rules.base import RuleInForce
 from rules.model import Finding
-from rules.versions import written_values
+from rules.parameters import written_values
 
 
 def evidence_of(rule: RuleInForce, finding: Finding) -> dict[str, Any]:
@@ -23,3 +24,8 @@ def evidence_of(rule: RuleInForce, finding: Finding) -> dict[str, Any]:
     if finding.unlisted:
         evidence["actions_unlisted"] = finding.unlisted
     return evidence
+
+
+def written_evidence(rule: RuleInForce, finding: Finding) -> str:
+    """The same as JSON text."""
+    return json.dumps(evidence_of(rule, finding))

@@ -1,120 +1,180 @@
-"""From what rules declare to what is read for judging: the least that serves, as arrays for one statement."""
+"""Reading what judging a batch needs, and laying it out: its users, their timelines, and what late events reach."""
 
-from collections.abc import Collection, Iterable, Mapping
-from itertools import pairwise
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import cast
 
-from database.records import Between, LastN, NextN
-from rules.base import Reading
+from sqlalchemy import Connection
+
+from database import judging, late_events
+from database.records import Between, Deltas, EventKey, NextN
+from rules.judging import late
+from rules.judging.batch import AlertState, Batch, BatchUser, signed
 from rules.judging.late import Reach
-from rules.model import ACTION_TYPES, LAST_TIME, Action, ActionType
+from rules.judging.requests import Point, requests, requests_ahead
+from rules.model import ACTION_TYPES, LAST_TIME, Action, ActionType, Event, NumberedAction, Risk
+from rules.versions import NO_OVERRIDES, RulesSnapshot, RuleVersions
+
+# All events
 
 
-class Point(NamedTuple):
-    """A moment of a user's history at which something is judged, and what that reads."""
+def begin_and_read(
+    connection: Connection,
+    events: Sequence[Event],
+    *,
+    create_users: bool,
+    expected: RulesSnapshot,
+    snapshot: Callable[[int], RulesSnapshot],
+) -> Batch:
+    """Begin a transaction, lock the users of `events` and read their history: a batch, ready to be judged.
 
-    user_id: int
-    time: int
-    reading: Reading
-
-
-class Requests(NamedTuple):
-    """What to read: the last actions before some moments, the first behind some, and all of some stretches."""
-
-    last: list[LastN]
-    following: list[NextN]
-    between: list[Between]
-
-
-class RequestsAhead(NamedTuple):
-    """What to read behind late actions: the first of each type, all of some stretches, and all up to some action."""
-
-    following: list[NextN]
-    between: list[Between]
-    until: list[NextN]
-
-
-def requests(points: Iterable[Point], in_order: bool = False) -> Requests:
-    """What judging at all of `points` reads, nothing twice, and whether anything stands behind each user's first point.
-
-    With `in_order` it is assumed that nothing does: then a user's last actions are those before the first point, and
-    the newest action tells whether the assumption was right.
+    `expected` are the rules that probably hold; the database says which do, and then `snapshot` finds them by number.
     """
-    found = Requests([], [], [])
-    for user_id, own in _by_user(points).items():
-        counts: dict[ActionType, int] = {}
-        spans: dict[ActionType, list[tuple[int, int]]] = {}
-        behind: set[tuple[ActionType, int]] = set()
-        moments: set[int] = set()
-        for reading, times in own:
-            moments |= times
-            for kind, needs in reading.needs.items():
-                counts[kind] = max(needs.count, counts.get(kind, 0))
-                if needs.seconds is not None:
-                    spans.setdefault(kind, []).extend([(max(0, time - needs.seconds), time) for time in times])
-                for seconds in needs.windows:
-                    behind.update([(kind, max(0, time - seconds) - 1) for time in times])
-            if reading.first:
-                behind.update([(kind, -1) for kind in ACTION_TYPES])
-        found.following.extend([NextN(user_id, kind, time, 1) for kind, time in behind])
-        found.between.extend(_merged(user_id, spans))
-        ends = sorted(moments)
-        for kind in ACTION_TYPES:
-            count = counts.get(kind, 0)
-            if count:
-                found.last.append(LastN(user_id, kind, -1, ends[0], count))
-            # Each stretch between two times gives its own last actions, so none is read twice. One action is enough to
-            # show that an event before it is late.
-            if in_order:
-                found.last.append(LastN(user_id, kind, ends[0], LAST_TIME, 1))
-            else:
-                found.last.extend([LastN(user_id, kind, start, end, count or 1) for start, end in pairwise(ends)])
-                found.last.append(LastN(user_id, kind, ends[-1], LAST_TIME, 1))
+    deltas = _deltas(events)
+    # Several events of one user rarely have stored actions between them: that is found out before it is read for.
+    several = len(deltas) < len(events)
+    wanted = requests(
+        [Point(user_id=event.user_id, time=event.time, reading=expected.reading[event.type]) for event in events],
+        in_order=several,
+    )
+    keys = {(event.user_id, event.event_id) for event in events if event.event_id is not None}
+    locked, history = judging.begin_lock_and_read(
+        connection,
+        deltas=list(deltas.values()),
+        create=create_users,
+        last=wanted.last,
+        following=wanted.following,
+        between=wanted.between,
+        keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
+    )
+    rules = expected
+    if locked and locked[0].rules_number != expected.number:
+        rules = snapshot(locked[0].rules_number)
+    batch = Batch(rules.number)
+    for user in locked:
+        added = deltas[user.user_id]
+        batch.users[user.user_id] = BatchUser(
+            user_id=user.user_id,
+            rule_set=rules.rule_set(cast(Risk, user.risk), user.overrides),
+            settings_version=user.settings_version,
+            is_new=user.is_new,
+            last_seq=user.last_seq - added.actions,
+            balance=user.balance - added.net,
+            unused_actions=added.actions,
+            unused_net=added.net,
+        )
+    batch.load(history)
+    if several or rules is not expected or any(user.overrides != NO_OVERRIDES for user in locked):
+        _read_more(connection, batch, events, expected)
+    return batch
+
+
+def _deltas(events: Iterable[Event]) -> dict[int, Deltas]:
+    # By user, in order: so two batches cannot lock the same users the other way round.
+    counts: dict[int, int] = defaultdict(int)
+    nets: dict[int, Decimal] = defaultdict(Decimal)
+    for event in events:
+        counts[event.user_id] += 1
+        nets[event.user_id] += signed(event)
+    return {user_id: Deltas(user_id=user_id, actions=counts[user_id], net=nets[user_id]) for user_id in sorted(counts)}
+
+
+def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], expected: RulesSnapshot) -> None:
+    """Read what judging needs beyond what was asked for with the lock, when not all was known yet.
+
+    That is for users who have actions behind the first of several events; for those whose overrides look further back
+    than the rules do; and for all, where somebody has changed a rule a moment ago.
+    """
+    first: dict[int, int] = {}
+    for event in events:
+        first[event.user_id] = min(event.time, first.get(event.user_id, LAST_TIME))
+    covered = {
+        rule_set: all(expected.reading[kind].covers(rule_set.reading[kind]) for kind in ACTION_TYPES)
+        for rule_set in {user.rule_set for user in batch.users.values()}
+    }
+    further = set()
+    for user_id, user in batch.users.items():
+        newest = user.timeline.newest()
+        if not covered[user.rule_set] or (newest is not None and newest.time > first[user_id]):
+            further.add(user_id)
+    points = [
+        Point(
+            user_id=event.user_id,
+            time=event.time,
+            reading=batch.users[event.user_id].rule_set.reading[event.type],
+        )
+        for event in events
+        if event.user_id in further
+    ]
+    if points:
+        more = requests(points)
+        batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
+
+
+# Late ones
+
+
+def read_what_late_events_reach(connection: Connection, batch: Batch, versions: RuleVersions) -> dict[int, Reach]:
+    """Read the actions that the late events of a batch can change, what judged them, and what that read.
+
+    Returns how far ahead of a late event it can be, by user; only of those to whom events came late.
+    """
+    users = batch.late_users
+    settings = _settings(connection, users.values())
+    reaches = {user_id: _reach(versions, frozenset(each.values())) for user_id, each in settings.items()}
+    wanted = requests_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
+    found = late_events.read_ahead(connection, following=wanted.following, between=wanted.between, until=wanted.until)
+    if behind_first := _behind_first(connection, users, reaches):
+        found += late_events.read_ahead(connection, following=[], between=behind_first, until=[])
+    stored: dict[int, list[NumberedAction]] = defaultdict(list)
+    points = []
+    for one in found:
+        user, seq = users[one.user_id], one.seq
+        action = Action(seq, cast(ActionType, one.type), one.amount, one.time)
+        stored[one.user_id].append(NumberedAction(action, one.ordinal, one.running_total))
+        rule_set = versions.at(one.rules_number).rule_set(*settings[one.user_id][one.settings_version])
+        user.rule_sets[seq] = rule_set
+        points.append(Point(user_id=one.user_id, time=one.time, reading=rule_set.reading[action.type]))
+        user.alerts |= {(seq, code): AlertState(stands=True) for code in one.standing}
+        user.alerts |= {(seq, code): AlertState(stands=False) for code in one.superseded}
+    for user_id, actions in stored.items():
+        users[user_id].load(actions)
+    behind = requests(points)
+    batch.load(judging.read_history(connection, last=behind.last, following=behind.following, between=behind.between))
+    return reaches
+
+
+def _settings(connection: Connection, users: Iterable[BatchUser]) -> dict[int, dict[int, tuple[Risk, str]]]:
+    """Rating and overrides of each version of these users' settings."""
+    settings: dict[int, dict[int, tuple[Risk, str]]] = {user.user_id: {0: ("normal", NO_OVERRIDES)} for user in users}
+    if changed := [user.user_id for user in users if user.settings_version]:
+        for one in late_events.user_settings(connection, changed):
+            settings[one.user_id][one.version] = (cast(Risk, one.risk), one.overrides)
+    return settings
+
+
+# It follows from all changes of all rules, and is asked for each user to whom an event comes late.
+@lru_cache(maxsize=1024)
+def _reach(versions: RuleVersions, settings: frozenset[tuple[Risk, str]]) -> Reach:
+    return late.ahead(rule for each in settings for rule in versions.ever(*each))
+
+
+def _behind_first(
+    connection: Connection, users: Mapping[int, BatchUser], reaches: Mapping[int, Reach]
+) -> list[Between]:
+    """What stands within reach of the first actions of those users who get a new first one, where a rule cares."""
+    asked = [user_id for user_id in users if reaches[user_id].after_first is not None]
+    if not asked:
+        return []
+    firsts: dict[int, int] = {}
+    of_each_type = [NextN(user_id=user_id, type=kind, time=-1, limit=1) for user_id in asked for kind in ACTION_TYPES]
+    for one in judging.read_history(connection, last=[], following=of_each_type, between=[]):
+        firsts[one.user_id] = min(one.time, firsts.get(one.user_id, LAST_TIME))
+    found: list[Between] = []
+    for user_id, first in firsts.items():
+        if min(action.time for action in users[user_id].late) < first:
+            end = min(LAST_TIME, first + (reaches[user_id].after_first or 0))
+            found += [Between(user_id=user_id, type=kind, start=first, end=end) for kind in ACTION_TYPES]
     return found
-
-
-def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set[int]]]]:
-    # Events of one type share what they read: to work it out once for all their times is what makes it quick.
-    grouped: dict[int, dict[int, tuple[Reading, set[int]]]] = {}
-    for user_id, time, reading in points:
-        own = grouped.get(user_id)
-        if own is None:
-            own = grouped[user_id] = {}
-        group = own.get(id(reading))
-        if group is None:
-            own[id(reading)] = (reading, {time})
-        else:
-            group[1].add(time)
-    return {user_id: own.values() for user_id, own in grouped.items()}
-
-
-def requests_ahead(late: Mapping[int, Iterable[Action]], aheads: Mapping[int, Reach]) -> RequestsAhead:
-    """What the late actions of each user can reach, by how far the rules that judged the user reach."""
-    following: list[NextN] = []
-    until: list[NextN] = []
-    between: list[Between] = []
-    for user_id, actions in late.items():
-        ahead = aheads[user_id]
-        moments = {action.time for action in actions}
-        places = {(action.type, action.time) for action in actions if action.type in ahead.until}
-        until += [NextN(user_id, kind, time, ahead.until[kind]) for kind, time in places]
-        reached = [(time, LAST_TIME if ahead.endless else min(LAST_TIME, time + ahead.seconds)) for time in moments]
-        between += _merged(user_id, dict.fromkeys(ACTION_TYPES, reached))
-        following += [NextN(user_id, kind, time, ahead.count) for kind in ACTION_TYPES for time in moments]
-    return RequestsAhead(following, between, until)
-
-
-def _merged(user_id: int, spans: Mapping[ActionType, Iterable[tuple[int, int]]]) -> list[Between]:
-    # Overlapping windows of one type are read once.
-    merged: list[Between] = []
-    for kind, of_one in spans.items():
-        ordered = iter(sorted(of_one))
-        start, end = next(ordered)
-        for other, until in ordered:
-            if other <= end:
-                end = max(end, until)
-            else:
-                merged.append(Between(user_id, kind, start, end))
-                start, end = other, until
-        merged.append(Between(user_id, kind, start, end))
-    return merged

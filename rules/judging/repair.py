@@ -12,37 +12,37 @@ from rules.timeline import History
 Evidence = Callable[[RuleInForce, Finding], str]
 
 
-def repair(account: BatchUser, evidence: Evidence, ahead: Reach) -> None:
-    """Judge again what the late actions of `account` can change, and note the difference in its alerts.
+def repair(user: BatchUser, evidence: Evidence, ahead: Reach) -> None:
+    """Judge again what the late actions of `user` can change, and note the difference in its alerts.
 
-    The timeline must hold every action that they reach with what judging it reads, and `account.judged` its judges.
-    `ahead` is how far any of these judges can reach.
+    The timeline must hold every action that they reach with what judging it reads, and `user.rule_sets`
+    what judged each of them. `ahead` is how far any of those rules can reach.
     """
-    late = _Late(account)
-    last = max(action.time for action in account.late)
+    late = _Late(user)
+    last = max(action.time for action in user.late)
     behind = {"deposit": 0, "withdraw": 0}  # the last late action
-    for action in account.timeline.following(min(account.late, key=lambda one: one.place)):
+    for action in user.timeline.following(min(user.late, key=lambda one: one.place)):
         if action.time > last:
             behind[action.type] += 1
             if ahead.is_passed(action.time - last, min(behind.values())):
                 break
-        judges = account.judged.get(action.seq)
-        if judges is None:
+        rule_set = user.rule_sets.get(action.seq)
+        if rule_set is None:
             continue
-        history = account.timeline.at(action)
-        for rule in judges.by_type[action.type]:
+        history = user.timeline.at(action)
+        for rule in rule_set.by_type[action.type]:
             if late.reaches(history, rule):
-                _judge_again(account, history, rule, evidence)
+                _judge_again(user, history, rule, evidence)
 
 
-def _judge_again(account: BatchUser, history: History, rule: RuleInForce, evidence: Evidence) -> None:
+def _judge_again(user: BatchUser, history: History, rule: RuleInForce, evidence: Evidence) -> None:
     key = history.now.seq, rule.code
     finding = rule.check(history, rule.parameters)
-    state = account.alerts.get(key)
+    state = user.alerts.get(key)
     if state is None:
         if finding is not None:
             new = AlertState(stands=True, late=True, evidence=evidence(rule, finding), shadow=rule.shadow)
-            account.alerts[key] = new
+            user.alerts[key] = new
     elif state.stands != (finding is not None):
         state.stands, state.changed = not state.stands, True
 
@@ -50,13 +50,13 @@ def _judge_again(account: BatchUser, history: History, rule: RuleInForce, eviden
 class _Late:
     """The late actions of a user by type and place."""
 
-    def __init__(self, account: BatchUser) -> None:
+    def __init__(self, user: BatchUser) -> None:
         places: dict[ActionType | None, list[tuple[int, int]]] = {None: [], "deposit": [], "withdraw": []}
-        for action in sorted(account.late, key=lambda one: one.place):
+        for action in sorted(user.late, key=lambda one: one.place):
             places[None].append(action.place)
             places[action.type].append(action.place)
         self._places = places
-        self._first_new = account.first_new
+        self._first_new = user.first_new
 
     def reaches(self, history: History, rule: RuleInForce) -> bool:
         """Whether a late action stands where `rule` looks back to from the action that `history` judges."""

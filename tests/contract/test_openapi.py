@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, complete, true; and the page that shows it needs nobody else's server."""
 
+import ast
 import re
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import schemathesis
+from flask import Blueprint, Response
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel, ConfigDict
 from schemathesis.checks import CHECKS
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import AcceptedNegativeData
@@ -18,6 +21,9 @@ from schemathesis.openapi.checks import RejectedPositiveData, UseAfterFree
 
 from app import create_app
 from config_loader import load_settings
+from routes.http.converters import IdConverter
+from routes.http.operation import Operation, describe
+from routes.http.problems import DATABASE_AWAY, Problem
 from routes.schemas.rules import CHANGES
 from rules.registry import REGISTRY
 from tests.contract.helpers import an_event, problem, without
@@ -201,6 +207,95 @@ def test_a_tool_can_call_what_it_reads(app):
     """The first server in the document is the address that it was read from."""
     document = app.test_client().get("/openapi.json", base_url="https://alerts.example:8443").get_json()
     assert document["servers"][0]["url"] == "https://alerts.example:8443"
+
+
+def test_a_new_resource_describes_itself(document):
+    """What a view says of itself is all that the document needs: its models, its problems and what is in its path."""
+
+    class GoldfishRequest(BaseModel):
+        """A new goldfish."""
+
+        model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Ada"}]})
+
+        name: str
+
+    class GoldfishAnswer(BaseModel):
+        """A goldfish."""
+
+        model_config = ConfigDict(json_schema_extra={"examples": [{"id": 3, "name": "Ada"}]})
+
+        id: int
+        name: str
+
+    blueprint = Blueprint("goldfish", __name__)
+
+    @blueprint.put("/tanks/<id:tank>/goldfish/<name>")
+    @describe(
+        Operation(
+            body=GoldfishRequest,
+            answers={200: GoldfishAnswer},
+            path={"tank": {"example": 3}},
+            problems=(
+                Problem(409, "The tank is full.", kind="tank-full"),
+                Problem(409, "They do not get on.", kind="enemies"),
+                DATABASE_AWAY,
+            ),
+        )
+    )
+    def put_goldfish(tank: int, name: str) -> Response:
+        """Add a goldfish."""
+        raise NotImplementedError
+
+    app = create_app(load_settings(None, database_url="postgresql://nobody@127.0.0.1:1/none"))
+    app.register_blueprint(blueprint)
+    new = app.test_client().get("/openapi.json").get_json()
+    assert list(OpenAPIV31SpecValidator(new).iter_errors()) == []
+    operation = new["paths"]["/tanks/{tank}/goldfish/{name}"]["put"]
+    assert (operation["operationId"], operation["tags"]) == ("put_goldfish", ["goldfish"])
+    assert operation["parameters"] == [
+        {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
+        {"name": "tank", "in": "path", "required": True, "schema": IdConverter.described["schema"], "example": 3},
+    ]
+    assert examples(operation["requestBody"]["content"]["application/json"]) == [{"name": "Ada"}]
+    assert examples(operation["responses"]["200"]["content"]["application/json"]) == [{"id": 3, "name": "Ada"}]
+    assert list(operation["responses"]) == ["200", "409", "503", "405", "500"]
+    shown = operation["responses"]["409"]["content"]["application/problem+json"]["examples"]
+    assert {name: one["value"]["detail"] for name, one in shown.items()} == {
+        "tank-full": "The tank is full.",
+        "enemies": "They do not get on.",
+    }
+    # Nothing else has changed by it.
+    del new["paths"]["/tanks/{tank}/goldfish/{name}"]
+    for name in ("GoldfishRequest", "GoldfishAnswer"):
+        del new["components"]["schemas"][name]
+    new["tags"].remove({"name": "goldfish"})
+    assert new == document
+
+
+KNOWS_NO_RESOURCE = {"routes.http", "routes.schemas.fields", "routes.schemas.problems"}
+
+
+def test_the_document_knows_no_resource():
+    """Of our own modules it imports what all resources share, and nobody but app imports it."""
+    root = ASSETS.parents[1]
+
+    def imported(path):
+        """The modules of ours that a file imports, with the names taken from them."""
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                yield from (f"{node.module}.{name.name}" for name in node.names)
+            elif isinstance(node, ast.Import):
+                yield from (name.name for name in node.names)
+
+    ours = [name for name in imported(root / "routes" / "openapi.py") if name.startswith(("routes.", "rules."))]
+    assert [name for name in ours if not name.startswith(tuple(KNOWS_NO_RESOURCE))] == []
+    importers = {
+        path.name
+        for folder in (".", "routes", "routes/http", "routes/schemas", "commands")
+        for path in (root / folder).glob("*.py")
+        if any(name.startswith("routes.openapi") for name in imported(path))
+    }
+    assert importers == {"app.py"}
 
 
 # True

@@ -11,7 +11,7 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import judging
+from database import judging, prepared
 from database import users as database_users
 from rules.judging.engine import RuleEngine
 from rules.model import LAST_TIME, Event, Outcome, Refusal, Verdict
@@ -30,7 +30,7 @@ def process(sessions: Sessions, posted: Sequence[Event], rules: Any = DEFAULT_RU
     """The outcomes of one batch under the default policy, or what `policy` changes of it."""
     with sessions() as session:
         engine = RuleEngine(Policy(rules, **policy))
-        engine.enter_declared(session)
+        engine.rules.enter_declared(session)
         return engine.process(session, posted)
 
 
@@ -85,10 +85,11 @@ def statements(sessions: Sessions) -> Iterator[list[str]]:
         record(connection, None, statement)
         return directly(connection, statement, values)
 
-    engine, directly = sessions.kw["bind"], judging.run_directly
+    engine, directly = sessions.kw["bind"], prepared.run_directly
     sqlalchemy_event.listen(engine, "before_cursor_execute", record)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "run_directly", run_directly)
+        for module in (prepared, judging):
+            patch.setattr(module, "run_directly", run_directly)
         yield executed
     sqlalchemy_event.remove(engine, "before_cursor_execute", record)
 

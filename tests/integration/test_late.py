@@ -1,13 +1,14 @@
 """Late events: which later actions are judged again, by what, and what that does to alerts."""
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import judging
+from database import judging, late_events
 from rules.model import LAST_TIME, Verdict
 from rules.registry import REGISTRY
 from tests.integration.test_engine import ALL_RULES, DEFAULT_RULES, create_user, post, process, rows, statements
@@ -439,18 +440,18 @@ def test_a_late_event_reads_no_more_than_it_needs(sessions: Sessions, monkeypatc
     post(sessions, 1, "w 1 @100000", rules=ALL_RULES)
     read: dict[str, set[int]] = {}
 
-    def recording(name: str) -> Any:
-        original = getattr(judging, name)
+    def recording(module: ModuleType, name: str) -> Any:
+        original = getattr(module, name)
 
-        def call(*asked: Any) -> Any:
-            rows = original(*asked)
-            read[name] = {row[5 if name == "read_history" else 4] for row in rows}
-            return rows
+        def call(*asked: Any, **more: Any) -> Any:
+            found = original(*asked, **more)
+            read[name] = {one.time for one in found}
+            return found
 
         return call
 
-    for name in ("read_ahead", "read_history"):
-        monkeypatch.setattr(judging, name, recording(name))
+    for module, name in ((late_events, "read_ahead"), (judging, "read_history")):
+        monkeypatch.setattr(module, name, recording(module, name))
     post(sessions, 1, "d 1 @50050", rules=ALL_RULES)
     # Those that it can change were judged by no rule; the surroundings of judging them again are their own.
     assert read == {"read_ahead": {50100, 50200}, "read_history": {50100, 50200, 100000}}

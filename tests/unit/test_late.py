@@ -1,7 +1,6 @@
 """Judging again after late events, on a timeline alone: which actions, how often, and what it notes."""
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 import pytest
 
@@ -13,24 +12,24 @@ from rules.model import LAST_TIME, ActionType, Finding
 from rules.parameters import actions as a_number_of_actions
 from rules.registry import REGISTRY
 from rules.timeline import History
-from rules.versions import NO_OVERRIDES, RuleSet
+from rules.versions import RuleSet
 from tests.unit.rules.timeline import actions, events, numbered
 
 EVERYTHING = Reach(endless=True)
-NOBODY = RuleSet([], "normal", NO_OVERRIDES)
+NOBODY = RuleSet([], risk="normal")
 
 
 def judges(rule: Rule) -> RuleSet:
-    return RuleSet([RuleSetting.initial(rule)], "normal", NO_OVERRIDES)
+    return RuleSet([RuleSetting.initial(rule)], risk="normal")
 
 
 def account(stored: str, arriving: str, by: RuleSet) -> BatchUser:
     """A user with stored actions and some that arrive now, all judged by the same rules."""
-    made = BatchUser(1, by, 0, False, stored.count(",") + 2, Decimal(0), 0, Decimal(0))
+    made = BatchUser(user_id=1, rule_set=by, last_seq=stored.count(",") + 1)
     made.load(numbered(actions(stored)))
     for event in events(1, arriving):
-        made.enter(event, event.amount)
-    made.judged = dict.fromkeys(made.times, by)
+        made.place(made.accept(event), by)
+    made.rule_sets = dict.fromkeys(made.times, by)
     return made
 
 
@@ -161,16 +160,16 @@ def test_only_what_judged_it_first() -> None:
     """An action is judged again by what judged it when it came, and not at all where that is not known."""
     checked: list[int] = []
     made = account(STORED, "d 1 @15", NOBODY)
-    made.judged[2] = judges(a_rule(Within("n"), None, 30, checked))
-    del made.judged[3]
+    made.rule_sets[2] = judges(a_rule(Within("n"), None, 30, checked))
+    del made.rule_sets[3]
     repair(made, lambda in_force, finding: "", EVERYTHING)
     assert checked == [2]
 
 
 def repaired(arriving: str, before: dict[int, AlertState], shadow: bool = False) -> dict[int, AlertState]:
     """The alerts 300 by `seq` after repair of two deposits of 1.00 and 3.00."""
-    version = RuleSetting.initial(REGISTRY[300], "shadow" if shadow else "active")
-    made = account("d 1 @10, d 3 @20", arriving, RuleSet([version], "normal", NO_OVERRIDES))
+    setting = RuleSetting.initial(REGISTRY[300], "shadow" if shadow else "active")
+    made = account("d 1 @10, d 3 @20", arriving, RuleSet([setting], risk="normal"))
     made.alerts = {(seq, 300): state for seq, state in before.items()}
     repair(made, lambda in_force, finding: finding.sentence, EVERYTHING)
     return {seq: state for (seq, _), state in made.alerts.items()}
@@ -193,8 +192,8 @@ def test_how_far_ahead() -> None:
     """Of several rules the longest reach counts: one action less than a count, all seconds, and what has no end."""
 
     def reach(*looks: LookBack) -> Reach:
-        versions = [RuleSetting.initial(a_rule(look, "deposit", n, [])) for n, look in enumerate(looks, start=3)]
-        return ahead(RuleInForce(version, "normal", {}) for version in versions)
+        settings = [RuleSetting.initial(a_rule(look, "deposit", n, [])) for n, look in enumerate(looks, start=3)]
+        return ahead(RuleInForce(setting, risk="normal", overrides={}) for setting in settings)
 
     assert reach() == Reach()
     assert reach(Last("n"), Last("n", "deposit")) == Reach(count=3)

@@ -1,0 +1,171 @@
+"""The statements that a batch with late events needs beyond those of every batch, built from the models too.
+
+They are planned each time: how much stands behind a late event differs from nothing to all of a long history.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Text,
+    any_,
+    cast,
+    column,
+    false,
+    func,
+    literal_column,
+    select,
+    true,
+    union,
+    union_all,
+    update,
+)
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from database.judging import BETWEEN, BETWEEN_FOUND, FOLLOWING, FOLLOWING_FOUND
+from database.models import Alert, UserAction, UserSettings
+from database.prepared import Planned, Records, array, array_of
+from database.records import Between, LateAction, LaterAction, NextN, Standing, StoredSettings
+
+UNTIL = Records(NextN, "until", UserAction, limit=BigInteger())
+LATE = Records(LateAction, "late", UserAction)
+STANDING = Records(Standing, "standing", Alert)
+
+
+# Reading
+
+# The fields of LaterAction that are columns of an action; the rest are the codes of its alerts.
+_COLUMNS = [field.name for field in fields(LaterAction) if hasattr(UserAction, field.name)]
+
+
+def _until() -> tuple[Any, FromClause]:
+    x, action = aliased(UserAction, name="x"), aliased(UserAction, name="a")
+    of_one = select(x.time).where(x.user_id == UNTIL.c.user_id, x.type == UNTIL.c.type, x.time > UNTIL.c.time)
+    nth = of_one.order_by(x.time, x.seq).offset(UNTIL.c.limit - literal_column("1")).limit(literal_column("1"))
+    found = nth.correlate(UNTIL.table).subquery("n")
+    its_time = func.coalesce(func.max(found.c.time), literal_column("9223372036854775807"))
+    end = select(its_time.label("time")).lateral("e")
+    both = literal_column("'{deposit,withdraw}'", ARRAY(Text))
+    kinds = func.unnest(cast(both, ARRAY(Text))).table_valued(column("type", Text)).render_derived(name="k")
+    stretch = (action.user_id == UNTIL.c.user_id) & (action.type == kinds.c.type)
+    stretch &= (action.time > UNTIL.c.time) & (action.time <= end.c.time)
+    return action, UNTIL.table.join(end, true()).join(kinds, true()).join(action, stretch)
+
+
+def _read_ahead() -> Select[Any]:
+    found = [(one.actions, one.source) for one in (FOLLOWING_FOUND, BETWEEN_FOUND)]
+    ahead = union(
+        *[select(*[getattr(a, name) for name in _COLUMNS]).select_from(source) for a, source in [*found, _until()]]
+    )
+    actions = ahead.subquery("a")
+    action = actions.c
+
+    def codes(condition: ColumnElement[bool] | InstrumentedAttribute[bool]) -> ColumnElement[Any]:
+        of_one = select(Alert.code).where(Alert.user_id == action.user_id, Alert.seq == action.seq, condition)
+        return func.array(of_one.correlate(actions).scalar_subquery())
+
+    columns = {name: getattr(action, name) for name in _COLUMNS}
+    columns |= {"standing": codes(~Alert.superseded), "superseded": codes(Alert.superseded)}
+    return select(*[columns[field.name].label(field.name) for field in fields(LaterAction)])
+
+
+_READ_AHEAD = Planned(_read_ahead())
+
+
+def read_ahead(
+    connection: Connection, *, following: Sequence[NextN], between: Sequence[Between], until: Sequence[NextN]
+) -> list[LaterAction]:
+    """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts.
+
+    `until` asks for all actions, of either type, up to the `limit`-th of its type after its time.
+    """
+    values = FOLLOWING.arrays(following) | BETWEEN.arrays(between) | UNTIL.arrays(until)
+    names = [field.name for field in fields(LaterAction)]
+    return [LaterAction(**dict(zip(names, row, strict=True))) for row in _READ_AHEAD.run(connection, values)]
+
+
+_USER_SETTINGS = Planned(
+    select(UserSettings.user_id, UserSettings.version, UserSettings.risk, cast(UserSettings.overrides, Text)).where(
+        UserSettings.user_id == any_(array_of("user_id", UserSettings.user_id.type))
+    )
+)
+
+
+def user_settings(connection: Connection, user_ids: Sequence[int]) -> list[StoredSettings]:
+    """All ratings and overrides that these users ever had; before the first, they were rated normal and had none."""
+    return [
+        StoredSettings(user_id=user_id, version=version, risk=risk, overrides=overrides)
+        for user_id, version, risk, overrides in _USER_SETTINGS.run(connection, {"user_id": array(user_ids)})
+    ]
+
+
+# Storing
+
+_SUPERSEDE = Planned(
+    update(Alert)
+    .where(Alert.user_id == STANDING.c.user_id, Alert.seq == STANDING.c.seq, Alert.code == STANDING.c.code)
+    .values({Alert.superseded: STANDING.c.superseded})
+)
+
+
+def supersede(connection: Connection, alerts: Sequence[Standing]) -> None:
+    """Mark stored alerts as superseded, or as standing again."""
+    _SUPERSEDE.run(connection, STANDING.arrays(alerts))
+
+
+def _count_in() -> Any:
+    # One pass over what stands behind the earliest late action of each user and type, however many came late.
+    late = select(*LATE.c).cte("late")
+    first = select(late.c.user_id, late.c.type, func.min(late.c.time).label("time"))
+    first_of_each = first.group_by(late.c.user_id, late.c.type).subquery("e")
+    x = aliased(UserAction, name="x")
+    is_behind = (x.user_id == first_of_each.c.user_id) & (x.type == first_of_each.c.type)
+    is_behind &= x.time > first_of_each.c.time
+    nothing: ColumnElement[Any] = literal_column("0")
+    behind = union_all(
+        select(
+            late.c.user_id,
+            late.c.type,
+            late.c.time,
+            late.c.seq,
+            literal_column("1").label("added"),
+            late.c.amount,
+            true().label("is_late"),
+        ),
+        select(x.user_id, x.type, x.time, x.seq, nothing, nothing, false()).select_from(
+            first_of_each.join(x, is_behind)
+        ),
+    ).cte("behind")
+    series, place = [behind.c.user_id, behind.c.type], [behind.c.time, behind.c.seq]
+    summed = select(
+        behind.c.user_id,
+        behind.c.seq,
+        behind.c.is_late,
+        func.sum(behind.c.added).over(partition_by=series, order_by=place).label("added"),
+        func.sum(behind.c.amount).over(partition_by=series, order_by=place).label("amount"),
+    ).subquery("s")
+    return (
+        update(UserAction)
+        .where(~summed.c.is_late, UserAction.user_id == summed.c.user_id, UserAction.seq == summed.c.seq)
+        .values(
+            {
+                UserAction.ordinal: UserAction.ordinal + summed.c.added,
+                UserAction.running_total: UserAction.running_total + summed.c.amount,
+            }
+        )
+    )
+
+
+_COUNT_IN = Planned(_count_in())
+
+
+def count_in(connection: Connection, late: Sequence[LateAction]) -> None:
+    """Add late actions, not stored yet, to the running counts and sums of the stored ones that stand behind them."""
+    _COUNT_IN.run(connection, LATE.arrays(late))

@@ -1,0 +1,163 @@
+"""From statements built of the models to what is sent: texts compiled once, arguments as arrays, the driver's cursor.
+
+SQLAlchemy's own way from a statement to the database costs as much as a statement of a batch itself, so it is gone
+once, when a module is imported. See docs/decisions/prepared-statements.md.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import fields
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any, cast
+
+from sqlalchemy import BindParameter, Connection, Text, bindparam, column, func
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.engine.interfaces import BindTyping
+from sqlalchemy.exc import DBAPIError, SAWarning
+from sqlalchemy.sql.compiler import FROM_LINTING, SQLCompiler
+from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.types import JSON, TypeEngine
+
+Values = Mapping[str, Any]
+
+
+class _Array(postgresql.ARRAY[Any]):
+    render_bind_cast = True  # where a statement is not prepared, PostgreSQL cannot know otherwise what the text means
+
+
+def array_of(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
+    """The parameter `name`: an array, which travels as the text that `array` makes."""
+    return bindparam(name, type_=_Array(of))
+
+
+class Records:
+    """Records of one type as a statement takes them: an array for each field, whatever their number.
+
+    A field is as the column of `model` with its name, unless `others` names another column or a type for it. Fields of
+    columns that hold JSON or arrays are text. `parameters` are the arrays by field; in a FROM clause the records are
+    `table`.
+    """
+
+    def __init__(self, record: type, table: str, model: type, **others: Any) -> None:
+        names = [field.name for field in fields(record)]
+        columns = {name: others[name] if name in others else getattr(model, name) for name in names}
+        assert others.keys() <= columns.keys(), f"{record.__name__} does not have all of {others.keys()}"
+        types = {field: _travels_as(getattr(of, "type", of)) for field, of in columns.items()}
+        self._arguments = tuple(f"{table}_{field}" for field in types)
+        self._values = attrgetter(*types)
+        self.parameters = {field: array_of(f"{table}_{field}", of) for field, of in types.items()}
+        derived = [column(field, of) for field, of in types.items()]
+        unnested = func.unnest(*self.parameters.values()).table_valued(*derived)
+        self.table: TableValuedAlias = unnested.render_derived(name=table)
+
+    @property
+    def c(self) -> Any:
+        """The columns of `table`."""
+        return self.table.c
+
+    def arrays(self, records: Sequence[Any]) -> dict[str, str]:
+        """What a statement over `table` takes as arguments for these records."""
+        if not records:
+            return dict.fromkeys(self._arguments, "{}")
+        columns = zip(*map(self._values, records), strict=True)
+        return {name: array(values) for name, values in zip(self._arguments, columns, strict=True)}
+
+
+def _travels_as(of: TypeEngine[Any]) -> TypeEngine[Any]:
+    return Text() if isinstance(of, JSON | postgresql.ARRAY) else of
+
+
+_dialect: Callable[..., PGDialect_psycopg2] = PGDialect_psycopg2
+
+
+class Prepared:
+    """A statement that a connection prepares once: `prepare` is that text, `execute` runs it with arguments by name.
+
+    Its parameters, their types and their order follow from `statement`.
+    """
+
+    def __init__(self, name: str, statement: Any) -> None:
+        dialect = _dialect(paramstyle="numeric_dollar")
+        dialect.bind_typing = BindTyping.NONE  # PREPARE tells the types
+        compiled = compiled_once(statement, dialect)
+        order = compiled.positiontup or []
+        types = [_written(compiled.binds[bind].type, compiled) for bind in order]
+        self.name = name
+        self.prepare = f"PREPARE {name} ({', '.join(types)}) AS\n{compiled.string};\n"
+        self.execute = f"EXECUTE {name} ({', '.join(f'%({bind})s' for bind in order)});\n"
+
+
+class Planned:
+    """A statement that is planned each time it runs, since what is best depends on how much there is to do."""
+
+    def __init__(self, statement: Any) -> None:
+        self.text = compiled_once(statement, _dialect()).string
+
+    def run(self, connection: Connection, values: Values) -> list[tuple[Any, ...]]:
+        """Its rows, if it has any. Raises what SQLAlchemy would."""
+        return run_directly(connection, self.text, values)
+
+
+def compiled_once(statement: Any, dialect: PGDialect_psycopg2) -> SQLCompiler:
+    """`statement` as it is for ever: every value in it is a parameter with a name, and its tables are joined.
+
+    Raises ValueError where a value would be bound here and now, and SAWarning where two tables are not joined.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SAWarning)
+        compiled = statement.compile(dialect=dialect, linting=FROM_LINTING)
+    assert isinstance(compiled, SQLCompiler)
+    if literal := [bind.value for bind in compiled.bind_names if not bind.required]:
+        raise ValueError(f"literals that would become parameters: {literal}")
+    return compiled
+
+
+def _written(of: TypeEngine[Any], compiled: SQLCompiler) -> str:
+    return compiled.dialect.type_compiler_instance.process(of)
+
+
+def prepare(connection: Connection, statements: Sequence[Prepared]) -> None:
+    """Prepare the statements unless this connection has done so; they must be the same ones each time."""
+    if not connection.info.get("prepared"):
+        # Where this broke off in the middle before, what was prepared is still there.
+        run_directly(connection, "DEALLOCATE ALL;\n" + "".join(each.prepare for each in statements), {})
+        connection.info["prepared"] = True
+
+
+def run_directly(connection: Connection, statement: str, values: Values) -> list[tuple[Any, ...]]:
+    """Run a statement on psycopg2's own cursor and return all rows of its last part.
+
+    What SQLAlchemy does around a statement takes as long as a statement here itself. Raises what SQLAlchemy would.
+    """
+    dialect, own = connection.dialect, connection.connection
+    base: type[Exception] = dialect.loaded_dbapi.Error
+    with closing(own.cursor()) as cursor:
+        try:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description is not None else []
+        except base as error:
+            lost = dialect.is_disconnect(cast(Any, error), own.dbapi_connection, cursor)
+            if lost:
+                connection.invalidate(error)
+            raise DBAPIError.instance(
+                statement, None, error, base, connection_invalidated=lost, dialect=dialect
+            ) from error
+
+
+def array(values: Sequence[Any]) -> str:
+    """A PostgreSQL array literal of values of one type, or None.
+
+    As a list, psycopg2 would make an expression of it: writing and reading that takes longer than the statement itself.
+    """
+    if values and not isinstance(values[0], int | Decimal):
+        return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _quoted(value: str) -> str:
+    if "\\" in value or '"' in value:
+        value = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{value}"'

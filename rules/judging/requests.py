@@ -1,0 +1,130 @@
+"""From what rules declare to what is read for judging: the least that serves, as arrays for one statement."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from database.records import Between, LastN, NextN
+from rules.base import Reading
+from rules.judging.late import Reach
+from rules.model import ACTION_TYPES, LAST_TIME, Action, ActionType
+
+
+@dataclass(slots=True, kw_only=True)
+class Point:
+    """A moment of a user's history at which something is judged, and what that reads."""
+
+    user_id: int
+    time: int
+    reading: Reading
+
+
+@dataclass(slots=True, kw_only=True)
+class Requests:
+    """What to read: the last actions before some moments, the first behind some, and all of some stretches."""
+
+    last: list[LastN]
+    following: list[NextN]
+    between: list[Between]
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestsAhead:
+    """What to read behind late actions: the first of each type, all of some stretches, and all up to some action."""
+
+    following: list[NextN]
+    between: list[Between]
+    until: list[NextN]
+
+
+def requests(points: Iterable[Point], in_order: bool = False) -> Requests:
+    """What judging at all of `points` reads, nothing twice, and whether anything stands behind each user's first point.
+
+    With `in_order` it is assumed that nothing does: then a user's last actions are those before the first point, and
+    the newest action tells whether the assumption was right.
+    """
+    found = Requests(last=[], following=[], between=[])
+    for user_id, own in _by_user(points).items():
+        counts: dict[ActionType, int] = {}
+        spans: dict[ActionType, list[tuple[int, int]]] = {}
+        behind: set[tuple[ActionType, int]] = set()
+        moments: set[int] = set()
+        for reading, times in own:
+            moments |= times
+            for kind, needs in reading.needs.items():
+                counts[kind] = max(needs.count, counts.get(kind, 0))
+                if needs.seconds is not None:
+                    spans.setdefault(kind, []).extend([(max(0, time - needs.seconds), time) for time in times])
+                for seconds in needs.windows:
+                    behind.update([(kind, max(0, time - seconds) - 1) for time in times])
+            if reading.first:
+                behind.update([(kind, -1) for kind in ACTION_TYPES])
+        found.following.extend([NextN(user_id=user_id, type=kind, time=time, limit=1) for kind, time in behind])
+        found.between.extend(_merged(user_id, spans))
+        ends = sorted(moments)
+        for kind in ACTION_TYPES:
+            count = counts.get(kind, 0)
+            if count:
+                found.last.append(LastN(user_id=user_id, type=kind, after=-1, time=ends[0], limit=count))
+            # Each stretch between two times gives its own last actions, so none is read twice. One action is enough to
+            # show that an event before it is late.
+            if in_order:
+                found.last.append(LastN(user_id=user_id, type=kind, after=ends[0], time=LAST_TIME, limit=1))
+            else:
+                found.last.extend(
+                    [
+                        LastN(user_id=user_id, type=kind, after=start, time=end, limit=count or 1)
+                        for start, end in pairwise(ends)
+                    ]
+                )
+                found.last.append(LastN(user_id=user_id, type=kind, after=ends[-1], time=LAST_TIME, limit=1))
+    return found
+
+
+def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set[int]]]]:
+    # Events of one type share what they read: to work it out once for all their times is what makes it quick.
+    grouped: dict[int, dict[int, tuple[Reading, set[int]]]] = {}
+    for point in points:
+        own = grouped.get(point.user_id)
+        if own is None:
+            own = grouped[point.user_id] = {}
+        group = own.get(id(point.reading))
+        if group is None:
+            own[id(point.reading)] = (point.reading, {point.time})
+        else:
+            group[1].add(point.time)
+    return {user_id: own.values() for user_id, own in grouped.items()}
+
+
+def requests_ahead(late: Mapping[int, Iterable[Action]], aheads: Mapping[int, Reach]) -> RequestsAhead:
+    """What the late actions of each user can reach, by how far the rules that judged the user reach."""
+    following: list[NextN] = []
+    until: list[NextN] = []
+    between: list[Between] = []
+    for user_id, actions in late.items():
+        ahead = aheads[user_id]
+        moments = {action.time for action in actions}
+        places = {(action.type, action.time) for action in actions if action.type in ahead.until}
+        until += [NextN(user_id=user_id, type=kind, time=time, limit=ahead.until[kind]) for kind, time in places]
+        reached = [(time, LAST_TIME if ahead.endless else min(LAST_TIME, time + ahead.seconds)) for time in moments]
+        between += _merged(user_id, dict.fromkeys(ACTION_TYPES, reached))
+        following += [
+            NextN(user_id=user_id, type=kind, time=time, limit=ahead.count) for kind in ACTION_TYPES for time in moments
+        ]
+    return RequestsAhead(following=following, between=between, until=until)
+
+
+def _merged(user_id: int, spans: Mapping[ActionType, Iterable[tuple[int, int]]]) -> list[Between]:
+    # Overlapping windows of one type are read once.
+    merged: list[Between] = []
+    for kind, of_one in spans.items():
+        ordered = iter(sorted(of_one))
+        start, end = next(ordered)
+        for other, until in ordered:
+            if other <= end:
+                end = max(end, until)
+            else:
+                merged.append(Between(user_id=user_id, type=kind, start=start, end=end))
+                start, end = other, until
+        merged.append(Between(user_id=user_id, type=kind, start=start, end=end))
+    return merged

@@ -1,0 +1,83 @@
+"""Storing what a batch came to: what was counted in vain goes back, then all the rest in one message."""
+
+from sqlalchemy import Connection
+
+from database import judging, late_events
+from database.prepared import array
+from database.records import Deltas, LateAction, NewAction, NewAlert, Standing
+from rules.judging.batch import Batch
+
+
+def give_back_unused(connection: Connection, batch: Batch) -> None:
+    """Undo what users were counted up by, before any event was judged, for refused and replayed events."""
+    back: list[Deltas] = []
+    gone: list[int] = []
+    for user in batch.users.values():
+        if user.unused_actions:
+            actions, net = user.give_back()
+            if user.has_nothing:
+                gone.append(user.user_id)
+            else:
+                back.append(Deltas(user_id=user.user_id, actions=actions, net=net))
+    if back:
+        judging.take_back(connection, back)
+    if gone:
+        judging.forget_users(connection, gone)
+
+
+def store_late(connection: Connection, batch: Batch) -> None:
+    """Store what the late events of a batch changed in stored actions and alerts."""
+    behind: list[LateAction] = []
+    changed: list[Standing] = []
+    for user in batch.late_users.values():
+        for late in user.late:
+            behind.append(
+                LateAction(user_id=user.user_id, type=late.type, time=late.time, seq=late.seq, amount=late.amount)
+            )
+        for (seq, code), state in user.alerts.items():
+            if state.changed and state.evidence is None:
+                changed.append(Standing(user_id=user.user_id, seq=seq, code=code, superseded=not state.stands))
+    if behind:
+        late_events.count_in(connection, behind)
+    if changed:
+        late_events.supersede(connection, changed)
+
+
+def new_rows(batch: Batch) -> tuple[list[NewAction], list[NewAlert]]:
+    """The actions and alerts that a batch stores."""
+    actions: list[NewAction] = []
+    for event, action, codes in batch.stored:
+        user = batch.users[event.user_id]
+        ordinal, running_total = user.timeline.numbers(action)
+        actions.append(
+            NewAction(
+                user_id=event.user_id,
+                seq=action.seq,
+                type=event.type,
+                amount=event.amount,
+                time=event.time,
+                event_id=event.event_id,
+                alert_codes=array(codes) if codes else "{}",
+                rules_number=batch.rules_number,
+                settings_version=user.settings_version,
+                ordinal=ordinal,
+                running_total=running_total,
+            )
+        )
+    alerts: list[NewAlert] = []
+    for user in batch.users.values():
+        for (seq, code), state in user.alerts.items():
+            if state.evidence is not None:
+                alerts.append(
+                    NewAlert(
+                        user_id=user.user_id,
+                        seq=seq,
+                        code=code,
+                        time=user.times[seq],
+                        evidence=state.evidence,
+                        late=state.late,
+                        superseded=not state.stands,
+                        shadow=state.shadow,
+                    )
+                )
+    return actions, alerts
