@@ -444,7 +444,7 @@ def test_a_late_event_reads_no_more_than_it_needs(sessions: Sessions, monkeypatc
         original = getattr(module, name)
 
         def call(*asked: Any, **more: Any) -> Any:
-            found = original(*asked, **more)
+            found = list(original(*asked, **more))
             read[name] = {one.time for one in found}
             return found
 
