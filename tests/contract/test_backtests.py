@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app import create_app
 from config_loader import load_settings
-from rules.model import LAST_TIME
+from rules.values import LAST_TIME
 from tests.contract.helpers import an_event, pointers, post_raw, problem
 from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
 from tests.postgres import transaction

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import judging, prepared
 from database import users as database_users
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME, Event, Outcome, Refusal, Verdict
+from rules.model import Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
+from rules.values import LAST_TIME
 from tests.postgres import transaction
 from tests.unit.rules.timeline import events
 

@@ -23,11 +23,12 @@ from rules.hindsight.all_users import BacktestWork, VerifyWork
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.verify import Report
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME, RISKS, Event, Value
+from rules.model import RISKS, Event, Value
 from rules.parameters import Parameter, written_values
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.rule_settings import read_versions
+from rules.values import LAST_TIME
 from tests.integration.test_engine import rows
 from tests.postgres import Databases, engine_on, transaction
 from tests.unit.rules.timeline import events
@@ -198,7 +199,8 @@ class Live:
 
     def backtest(self, versions: Iterable[RuleSetting], start: int = 0, end: int = LAST_TIME) -> BacktestResult:
         with self.sessions() as session:
-            return BacktestWork(BacktestPlan(tuple(versions), (), start, end)).part(session.connection(), self.users)
+            plan = BacktestPlan(candidates=tuple(versions), sweep=(), start=start, end=end)
+            return BacktestWork(plan).part(session.connection(), self.users)
 
     def versions(self) -> list[RuleSetting]:
         """All rules as they are set now."""
@@ -292,7 +294,7 @@ def test_a_backtest_is_what_judging_live_would_have_been(
     other: list[RuleSet],
     origin: int,
 ) -> None:
-    """The alerts of a trial are those that stand where the same actions are judged by the tried rules as they come."""
+    """The alerts of a backtest are those that stand where the same actions are judged by its rules as they come."""
     monkeypatch.setattr(backtest, "SAMPLES", 1_000_000)
     forget_rules(sessions)
     first = Live(sessions)

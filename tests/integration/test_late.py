@@ -9,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import judging, late_events
-from rules.model import LAST_TIME, Verdict
+from rules.model import Verdict
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME
 from tests.integration.test_engine import ALL_RULES, DEFAULT_RULES, create_user, post, process, rows, statements
 from tests.postgres import transaction
 from tests.unit.rules.timeline import events

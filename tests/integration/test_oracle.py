@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import users
 from rules.base import Rule
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME, Event, Outcome, Refusal
+from rules.model import Event, Outcome, Refusal
 from rules.policy import Policy
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME
 from tests.integration.oracle import ANSWER_ORDER, Account, Oracle, Posted
 from tests.postgres import transaction
 

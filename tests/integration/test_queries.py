@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import actions, alerts, users
 from database.alerts import AlertFilter
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME
 from rules.policy import Policy
+from rules.values import LAST_TIME
 from tests.postgres import transaction
 from tests.unit.rules.timeline import events
 
