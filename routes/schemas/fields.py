@@ -58,7 +58,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")
 
 
 def optional(description: str | None = None, pattern: str | None = None) -> Any:
-    # The default stands for "not given": it is no value that a caller may send, so it is kept from the schema.
+    # The default stands for what is left out: it is no value that a caller may send, so it is kept from the schema.
     return Field(description=description, pattern=pattern, json_schema_extra=lambda schema: schema.pop("default", None))
 
 
@@ -101,7 +101,7 @@ def flag(value: object) -> object:
 
 
 def query_filter(description: str) -> Any:
-    # None stands for "not given": it is no value that a caller may send, so it is kept from the schema.
+    # None stands for what is left out: it is no value that a caller may send, so it is kept from the schema.
     def without_none(schema: dict[str, Any]) -> None:
         del schema["default"]
         schema |= schema.pop("anyOf")[0]

@@ -79,7 +79,7 @@ def json_object(value: object) -> object:
 
 
 def left_out(model: type[BaseModel], alias: str | None = None) -> Any:
-    # None stands for "not told": it is no value that a caller may send, so it is kept from the schema.
+    # None stands for what is left out: it is no value that a caller may send, so it is kept from the schema.
     return Annotated[model, BeforeValidator(json_object), optional()], Field(default=None, alias=alias)
 
 

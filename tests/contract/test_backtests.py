@@ -26,7 +26,7 @@ TRIAL = {"rules": {"123": {"parameters": {"threshold": "100.00"}}}}
 @pytest.fixture
 def run_is(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the process of a run something else."""
-    return lambda *command: monkeypatch.setattr("routes.backtests.RUN", command)
+    return lambda *command: monkeypatch.setattr("rules.hindsight.start.COMMAND", command)
 
 
 def done(client: FlaskClient, location: Any) -> Any:

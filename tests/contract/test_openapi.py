@@ -594,7 +594,7 @@ schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 
 def test_the_service_keeps_to_its_document(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is derived from the document, good and bad, alone and in sequences, is answered as it says."""
-    monkeypatch.setattr("routes.backtests.RUN", ("true",))  # dozens of them would be under way at once
+    monkeypatch.setattr("rules.hindsight.start.COMMAND", ("true",))  # dozens of them would be under way at once
     schema = schemathesis.openapi.from_wsgi(
         "/openapi.json", make_client().application, config=SchemathesisConfig(seed=1)
     )

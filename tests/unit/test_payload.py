@@ -1,13 +1,16 @@
 """From bytes to an event: what is read, and how every fault is named. What doors make of it is in tests/contract."""
 
 import json
+import weakref
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from routes import events
+from routes.http.problems import Problem
 from rules.model import Event
-from rules.payload import BadPayload, event_of, read_event
+from rules.payload import BadPayload, FieldProblem, event_of, read_event
 
 GOOD = {"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}
 
@@ -80,3 +83,18 @@ def test_an_item_that_is_no_object(item: Any) -> None:
     """Among many events it is called by another name."""
     with pytest.raises(BadPayload, match=r"^The event must be a JSON object\.$"):
         event_of(item)
+
+
+class Item(dict[str, Any]):
+    """An item to which there can be weak references."""
+
+
+def test_nothing_is_kept_of_a_bad_event() -> None:
+    """Among ten thousand bad events each is let go as soon as its faults are named."""
+    item = Item(GOOD | {"amount": "0"})
+    reference = weakref.ref(item)
+    found = events._event(item)
+    del item
+    assert isinstance(found, Problem)
+    assert found.errors == (FieldProblem("/amount", "must be greater than 0"),)
+    assert reference() is None
