@@ -33,10 +33,11 @@ bench: .venv/.dev ## measure the service against its PostgreSQL (needs wrk; BENC
 docs: .venv/.run ## write docs/rules from what the rules declare
 	@$(PY) -m scripts.rules_docs
 
-lint: .venv/.dev ## style, imports that run one way, types, and that Pipfile and Pipfile.lock agree
+lint: .venv/.dev ## style, imports that run one way, types, migrations, and that Pipfile and Pipfile.lock agree
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(PY) -m mypy
+	@$(PY) -m scripts.lint_migrations
 	@PIP_CONFIG_FILE=/dev/null $(PIPENV) verify
 
 format: .venv/.dev ## rewrite the code in the project's style

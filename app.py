@@ -72,6 +72,7 @@ def make_service(settings: Settings, url: str) -> Service:
             accept_out_of_order=settings.out_of_order == "accept",
         ),
         group_commit_max=settings.group_commit_max if settings.group_commit == "on" else None,
+        group_commit_queue=settings.group_commit_queue,
         threads=settings.threads,
         observer=metrics.Recorder(),
     )

@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     # Whether requests that arrive while others are being committed share the next transaction, and how many can.
     group_commit: Literal["on", "off"] = "on"
     group_commit_max: int = Field(256, ge=1, le=10_000)
+    # How many events of one worker may wait for their transaction: further ones are answered with 503 at once.
+    group_commit_queue: int = Field(10_000, ge=1, le=1_000_000)
     global_test_flag: bool = False
 
     rules: Annotated[tuple[int, ...], NoDecode] = DEFAULT_CODES

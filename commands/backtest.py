@@ -7,18 +7,16 @@ from typing import Any
 
 import click
 from flask.cli import with_appcontext
-from sqlalchemy.orm import Session
 
 from commands.endings import Stopped, check_migrations, service
 from commands.terminal import json_option, over_all, processes_option
-from database import rule_versions
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
-from rules.hindsight.question import Question, Sweep, parameter_of, read_step, steps, told, tried
-from rules.model import LAST_TIME, Value
-from rules.parameters import Parameter
+from rules.hindsight.question import Question, Sweep, candidate, parameter_of, read_step, report, steps
+from rules.model import Value
+from rules.parameters import Parameter, written_values
 from rules.registry import REGISTRY
-from rules.versions import RuleChange, RuleVersions, written_values
+from rules.values import LAST_TIME, read_whole_number
 
 _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
 _TIME = click.IntRange(0, LAST_TIME)
@@ -64,22 +62,17 @@ def backtest(
         values = dict(_setting(rule, text) for text in settings)
         swept = _sweep(rule, sweep) if sweep else None
     check_migrations()
-    versions = service().run(_versions)
+    present = {code: change.setting for code, change in service().run(service().rules).items()}
     if rule is not None:
-        chosen = [tried(versions[rule], values)]
+        chosen = [candidate(present[rule], values)]
     else:
-        chosen = [version for version in versions.values() if version.status == "active"]
+        chosen = [setting for setting in present.values() if setting.status == "active"]
         if not chosen:
             raise Stopped("No rule is active: name one with --rule.")
-    question = Question(tuple(chosen), start, end, swept, at_most)
-    outcome, seconds = over_all("Judging", BacktestWork(question.trial), question.nothing(), processes)
-    data = told(question, outcome)
-    click.echo(json.dumps(data, indent=2) if as_json else _text(question, versions, data, seconds))
-
-
-def _versions(session: Session) -> Mapping[int, RuleSetting]:
-    service().rules(session)  # so that what the declarations and RULES say is stored
-    return RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session)).newest.versions
+    question = Question(candidates=tuple(chosen), start=start, end=end, sweep=swept, at_most=at_most)
+    result, seconds = over_all("Judging", BacktestWork(question.plan), question.empty_result(), processes)
+    data = report(question, result)
+    click.echo(json.dumps(data, indent=2) if as_json else _text(question, present, data, seconds))
 
 
 # What is asked
@@ -104,7 +97,7 @@ def _sweep(rule: int, text: str) -> Sweep:
     except ValueError as error:
         raise click.BadParameter(f"the step of {name} {error}", param_hint="--sweep") from None
     try:
-        return Sweep(rule, name, steps(first, last, step))
+        return Sweep(code=rule, parameter=name, values=steps(first, last, step))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--sweep") from None
 
@@ -132,15 +125,20 @@ def _value(parameter: Parameter, text: str, option: str) -> Value:
 
 def _number(parameter: Parameter, text: str) -> str | int:
     # Only money and factors are text where they are read.
-    return int(text) if not parameter.is_decimal and re.fullmatch("[0-9]{1,12}", text) else text
+    if parameter.is_decimal:
+        return text
+    try:
+        return read_whole_number(text)
+    except ValueError:
+        return text  # which is refused with the bounds
 
 
-# What is told
+# What is reported
 
 
-def _text(question: Question, versions: Mapping[int, RuleSetting], data: Mapping[str, Any], seconds: float) -> str:
+def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[str, Any], seconds: float) -> str:
     then, now = data["then"], data["now"]
-    lines = [line for version in question.versions for line in _tried(version, versions[version.rule.code])]
+    lines = [line for setting in question.candidates for line in _candidate(setting, present[setting.code])]
     span = "" if data["from"] is None else f", {data['from']} to {data['to']}"
     lines += [
         "",
@@ -169,12 +167,12 @@ def _text(question: Question, versions: Mapping[int, RuleSetting], data: Mapping
     return "\n".join(lines)
 
 
-def _tried(version: RuleSetting, present: RuleSetting) -> list[str]:
-    values, before = written_values(version.parameters), written_values(present.parameters)
-    lines = [f"rule {version.rule.code}: {version.rule.title.format_map(values)}"]
+def _candidate(setting: RuleSetting, present: RuleSetting) -> list[str]:
+    values, before = written_values(setting.parameters), written_values(present.parameters)
+    lines = [f"rule {setting.rule.code}: {setting.rule.title.format_map(values)}"]
     for name, value in values.items():
         lines.append(f"  {name} {value}" + (f", which is {before[name]} now" if before[name] != value else ""))
-    for risk, differs in version.by_risk.items():
+    for risk, differs in setting.by_risk.items():
         lines += [f"  {name} {value} for users at {risk} risk" for name, value in written_values(differs).items()]
     return lines
 

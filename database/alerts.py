@@ -1,23 +1,27 @@
 """Statements on alerts, but for those that judge."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Row, and_, select, text
+from sqlalchemy import Integer, Row, Select, UnaryExpression, and_, bindparam, func, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.models import Alert, User, UserAction
 from database.pages import stretch
 
-# Alerts
-
 AlertRow = Row[Alert, str, Decimal]  # with the type and the amount of its action
 
+# Where an alert stands among all of them.
+_PLACE = (Alert.time, Alert.user_id, Alert.seq, Alert.code)
 
 _ALERTS = select(Alert, UserAction.type, UserAction.amount).join(
     UserAction, and_(UserAction.user_id == Alert.user_id, UserAction.seq == Alert.seq)
 )
+
+
+def _newest_first(place: tuple[InstrumentedAttribute[int], ...]) -> Iterator[UnaryExpression[int]]:
+    return (column.desc() for column in place)
 
 
 class AlertFilter(NamedTuple):
@@ -45,13 +49,13 @@ def page_of_alerts(
     The filter's `start` and `end` bound the time of the action in seconds, both included; `before` is the
     (time, user_id, seq, code) to go on behind.
     """
-    place: tuple[InstrumentedAttribute[int], ...] = (Alert.time, Alert.user_id, Alert.seq, Alert.code)
+    place: tuple[InstrumentedAttribute[int], ...] = _PLACE
     if wanted.user_id is not None:
         # Within one user the index goes by (time, seq, code): the user's id would only hide that.
         place = (Alert.time, Alert.seq, Alert.code)
         before = before and (before[0], *before[2:])
     page = _ALERTS.where(*stretch(place, wanted.start, wanted.end, before))
-    page = page.order_by(*(column.desc() for column in place)).limit(limit)
+    page = page.order_by(*_newest_first(place)).limit(limit)
     for column in (Alert.user_id, Alert.code, Alert.status, Alert.late, Alert.superseded, Alert.shadow):
         if (value := getattr(wanted, column.key)) is not None:
             page = page.where(column == value)
@@ -68,19 +72,31 @@ def get_alert(session: Session, user_id: int, seq: int, code: int) -> AlertRow |
 
 # However many alerts there are: counting them all would take the longer the older the service is, and a count kept
 # with each alert would have all users wait for one another.
-_COUNT_ALERTS = text("""
-SELECT code, count(*) FILTER (WHERE NOT shadow) AS alerts, count(*) FILTER (WHERE shadow) AS shadow_alerts
-FROM (
-    (SELECT code, shadow, superseded FROM alerts WHERE NOT shadow
-     ORDER BY time DESC, user_id DESC, seq DESC, code DESC LIMIT :newest)
-    UNION ALL
-    (SELECT code, shadow, superseded FROM alerts WHERE shadow
-     ORDER BY time DESC, user_id DESC, seq DESC, code DESC LIMIT :newest)
-) AS l
-WHERE NOT superseded GROUP BY code
-""")
+def _newest(shadow: bool) -> Select[int, bool, bool]:
+    newest = select(Alert.code, Alert.shadow, Alert.superseded).where(Alert.shadow if shadow else ~Alert.shadow)
+    return newest.order_by(*_newest_first(_PLACE)).limit(bindparam("newest", type_=Integer))
 
 
-def count_alerts(session: Session, newest: int) -> Sequence[Row[Any]]:
-    """How many of the `newest` alerts, by the time of their action, each rule has that stand."""
-    return session.execute(_COUNT_ALERTS, {"newest": newest}).all()
+# Shadow alerts have an index of their own, so the two kinds are counted apart.
+_counted = union_all(_newest(shadow=False), _newest(shadow=True)).subquery("newest").c
+_COUNT_ALERTS = (
+    select(_counted.code, func.count().filter(~_counted.shadow), func.count().filter(_counted.shadow))
+    .where(~_counted.superseded)
+    .group_by(_counted.code)
+)
+
+
+class AlertCounts(NamedTuple):
+    """How many alerts of a rule stand; those in shadow are not among the `alerts`."""
+
+    code: int
+    alerts: int
+    shadow_alerts: int
+
+
+def count_alerts(session: Session, newest: int) -> list[AlertCounts]:
+    """How many of the `newest` alerts, by the time of their action, each rule has that stand.
+
+    So many of those in shadow are looked at as well.
+    """
+    return [AlertCounts(*row) for row in session.execute(_COUNT_ALERTS, {"newest": newest})]

@@ -5,39 +5,73 @@ that it is alive; one that has not for SILENT_SECONDS is taken for dead.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSON, insert
 from sqlalchemy.orm import Session
+
+from database.models import Backtest
 
 SILENT_SECONDS = 15
 
-# What is known of one, but for its result. A run that is silent is not heard of any more, whatever its row says.
-_KNOWN = """
-backtest_id, CASE WHEN status = 'running' AND heartbeat_at < clock_timestamp() - CAST(:silence AS interval)
-    THEN 'interrupted' ELSE status END AS status, request, done, total, error, created_at, finished_at
-"""
-_SILENCE = {"silence": f"{SILENT_SECONDS} seconds"}
-_BURY = text("""
-UPDATE backtests SET status = 'interrupted', finished_at = heartbeat_at
-WHERE status = 'running' AND heartbeat_at < clock_timestamp() - CAST(:silence AS interval)
-""")
-_START = text("""
-INSERT INTO backtests (request) VALUES (CAST(:request AS json))
-ON CONFLICT (status) WHERE status = 'running' DO NOTHING RETURNING backtest_id
-""")
-_RUNNING = text("SELECT backtest_id FROM backtests WHERE status = 'running'")
-_GET = text(f"SELECT {_KNOWN}, result FROM backtests WHERE backtest_id = :backtest_id")  # noqa: S608
-_PAGE = text(f"""
-SELECT {_KNOWN} FROM backtests WHERE CAST(:before AS bigint) IS NULL OR backtest_id < :before
-ORDER BY backtest_id DESC LIMIT :limit
-""")  # noqa: S608
+# The columns of a backtest but its result: id, status, request, done, total, error, created_at, finished_at.
+BacktestRow = Row[int, str, dict[str, Any], int, int, str | None, datetime, datetime | None]
+BacktestWithResult = Row[
+    int, str, dict[str, Any], int, int, str | None, datetime, datetime | None, dict[str, Any] | None
+]
+
+_ID = bindparam("id", type_=BigInteger)
+_now = func.clock_timestamp(type_=DateTime(timezone=True))
+_is_running = Backtest.status == "running"
+# A run that is silent is not heard of any more, whatever its row says.
+_is_silent = and_(_is_running, Backtest.heartbeat_at < _now - literal(timedelta(seconds=SILENT_SECONDS)))
+
+_KNOWN = select(
+    Backtest.backtest_id,
+    case((_is_silent, "interrupted"), else_=Backtest.status).label(Backtest.status.key),
+    Backtest.request,
+    Backtest.done,
+    Backtest.total,
+    Backtest.error,
+    Backtest.created_at,
+    Backtest.finished_at,
+)
+_GET = _KNOWN.add_columns(Backtest.result).where(Backtest.backtest_id == _ID)
+_RUNNING = select(Backtest.backtest_id).where(_is_running)
+_BURY = (
+    update(Backtest)
+    .where(_is_silent)
+    .values({Backtest.status: "interrupted", Backtest.finished_at: Backtest.heartbeat_at})
+)
+_START = (
+    insert(Backtest)
+    .values({Backtest.request: cast(bindparam("asked", type_=Text), JSON)})
+    .on_conflict_do_nothing(index_elements=[Backtest.status], index_where=_is_running)
+    .returning(Backtest.backtest_id)
+)
 
 
 def start(session: Session, request: str) -> int | None:
     """Enter a new backtest as running, with what is asked as JSON text. None: another one runs."""
-    session.execute(_BURY, _SILENCE)
-    return session.execute(_START, {"request": request}).scalar()
+    connection = session.connection()
+    connection.execute(_BURY)
+    return connection.execute(_START, {"asked": request}).scalar()
 
 
 def running(session: Session) -> int | None:
@@ -45,51 +79,60 @@ def running(session: Session) -> int | None:
     return session.execute(_RUNNING).scalar()
 
 
-def get(session: Session, backtest_id: int) -> Row[Any] | None:
+def get(session: Session, backtest_id: int) -> BacktestWithResult | None:
     """A backtest with its result, or None where there is no such."""
-    return session.execute(_GET, _SILENCE | {"backtest_id": backtest_id}).one_or_none()
+    return session.execute(_GET, {"id": backtest_id}).one_or_none()
 
 
-def page(session: Session, limit: int, before: int | None) -> Sequence[Row[Any]]:
+def page(session: Session, limit: int, before: int | None) -> Sequence[BacktestRow]:
     """Up to `limit` backtests without their results, newest first, those older than `before` if it is given."""
-    return session.execute(_PAGE, _SILENCE | {"limit": limit, "before": before}).all()
+    page = _KNOWN if before is None else _KNOWN.where(Backtest.backtest_id < before)
+    return session.execute(page.order_by(Backtest.backtest_id.desc()).limit(limit)).all()
 
 
 def cancel(session: Session, backtest_id: int) -> None:
     """Stop it if it runs: the run notices."""
-    session.execute(_BURY, _SILENCE)
-    end(session.connection(), backtest_id, "cancelled")
+    connection = session.connection()
+    connection.execute(_BURY)
+    end(connection, backtest_id, "cancelled")
 
 
 # For the run itself
 
-_BEAT = text("""
-UPDATE backtests SET heartbeat_at = clock_timestamp(), done = :done, total = :total
-WHERE backtest_id = :backtest_id AND status = 'running'
-""")
-_END = text("""
-UPDATE backtests SET status = :status, result = CAST(:result AS json), error = :error, finished_at = clock_timestamp(),
-    done = CASE WHEN :status = 'done' THEN total ELSE done END
-WHERE backtest_id = :backtest_id AND status = 'running'
-""")
+_own = update(Backtest).where(Backtest.backtest_id == _ID, _is_running)
+_REQUEST = select(Backtest.request).where(Backtest.backtest_id == _ID)
+_BEAT = _own.values(
+    {
+        Backtest.heartbeat_at: _now,
+        Backtest.done: bindparam("so_far", type_=BigInteger),
+        Backtest.total: bindparam("of_all", type_=BigInteger),
+    }
+)
+_ENDING = bindparam("ending", type_=Text)
+_END = _own.values(
+    {
+        Backtest.status: _ENDING,
+        Backtest.result: cast(bindparam("found", type_=Text), JSON),
+        Backtest.error: bindparam("why", type_=Text),
+        Backtest.finished_at: _now,
+        Backtest.done: case((_ENDING == "done", Backtest.total), else_=Backtest.done),
+    }
+)
 
 
 def request(connection: Connection, backtest_id: int) -> dict[str, Any]:
     """What was asked."""
-    asked = text("SELECT request FROM backtests WHERE backtest_id = :backtest_id")
-    found: dict[str, Any] = connection.execute(asked, {"backtest_id": backtest_id}).scalar_one()
-    return found
+    asked: dict[str, Any] = connection.execute(_REQUEST, {"id": backtest_id}).scalar_one()
+    return asked
 
 
 def beat(connection: Connection, backtest_id: int, done: int, total: int) -> bool:
     """Tell that the run is alive, and that it has done so many of all actions. False: it is to end."""
-    values = {"backtest_id": backtest_id, "done": done, "total": total}
-    return connection.execute(_BEAT, values).rowcount > 0
+    return connection.execute(_BEAT, {"id": backtest_id, "so_far": done, "of_all": total}).rowcount > 0
 
 
 def end(
     connection: Connection, backtest_id: int, status: str, result: str | None = None, error: str | None = None
 ) -> None:
     """Enter how it ended, unless that is known: `result` is JSON text, `error` a sentence."""
-    values = {"backtest_id": backtest_id, "status": status, "result": result, "error": error}
-    connection.execute(_END, values)
+    connection.execute(_END, {"id": backtest_id, "ending": status, "found": result, "why": error})

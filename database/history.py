@@ -8,9 +8,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.orm import InstrumentedAttribute
 
-from database.session import APPLICATION_NAME
+from database.models import Alert, User, UserAction, UserSettings
+from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
+from database.session import make_history_engine
 
 
 @contextmanager
@@ -19,18 +36,7 @@ def snapshot(url: str, shared: str | None = None) -> Iterator[Connection]:
 
     `shared` is the name of another one's state, from `name_of`, to be seen here too.
     """
-    engine = create_engine(
-        url,
-        poolclass=NullPool,
-        isolation_level="REPEATABLE READ",
-        # It takes as long as it takes, and the process that gives the state to others waits for them.
-        connect_args={
-            "application_name": f"{APPLICATION_NAME} history",
-            # And it is to take no more than one core.
-            "options": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
-            " -c max_parallel_workers_per_gather=0 -c jit=off",
-        },
-    )
+    engine = make_history_engine(url)
     with engine.connect().execution_options(postgresql_readonly=True) as connection:
         if shared is not None:
             connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{shared}'")
@@ -52,9 +58,12 @@ def name_of(connection: Connection) -> str:
     return str(connection.execute(text("SELECT pg_export_snapshot()")).scalar_one())
 
 
+_COUNT_ACTIONS = select(func.coalesce(func.sum(User.last_seq), 0))
+
+
 def count_actions(connection: Connection) -> int:
     """How many actions all users have."""
-    return int(connection.execute(text("SELECT coalesce(sum(last_seq), 0) FROM users")).scalar_one())
+    return int(connection.execute(_COUNT_ACTIONS).scalar_one())
 
 
 class Users(NamedTuple):
@@ -65,15 +74,14 @@ class Users(NamedTuple):
     actions: int
 
 
+_USERS = select(User.user_id, User.last_seq).order_by(User.user_id)
+
+
 def stretches(connection: Connection, actions: int) -> Iterator[Users]:
     """All users in the order of their ids, cut where so many actions or users are reached; one user is never cut."""
-    rows = connection.execute(
-        text("SELECT user_id, last_seq FROM users ORDER BY user_id"),
-        execution_options={"yield_per": 10_000},
-    )
     first, count = None, 0
     last = users = 0
-    for user_id, own in rows:
+    for user_id, own in connection.execute(_USERS, execution_options={"yield_per": 10_000}):
         first = user_id if first is None else first
         last, count = user_id, count + own
         users += 1
@@ -84,72 +92,123 @@ def stretches(connection: Connection, actions: int) -> Iterator[Users]:
         yield Users(first, last, count)
 
 
-_ACTIONS = """
-COPY (
-    SELECT {columns} FROM user_actions
-    WHERE user_id BETWEEN {users.first} AND {users.last} AND time <= {until} ORDER BY user_id, time, seq
-) TO STDOUT
-"""
+# What is read of each action, in this order: `rules.hindsight` finds the fields of a line by their places.
+_STORED_HISTORY = (UserAction.user_id, UserAction.seq, UserAction.type, UserAction.amount, UserAction.time)
+_TO_BACKTEST = (*_STORED_HISTORY, UserAction.settings_version)
+_TO_VERIFY = (
+    *_TO_BACKTEST,
+    UserAction.rules_number,
+    UserAction.ordinal,
+    UserAction.running_total,
+    UserAction.alert_codes,
+    # The moment of its transaction, in which it was judged.
+    func.date_part("epoch", UserAction.created_at),
+)
 
 
-def actions(connection: Connection, users: Users, until: int, columns: Sequence[str]) -> str:
-    """`columns` of all actions of `users` with `time` up to `until`, by user in order: a line each, cut by tabs."""
+def actions_to_backtest(connection: Connection, users: Users, until: int) -> str:
+    """All actions of `users` with `time` up to `until`, by user in order of (time, seq): a line each, cut by tabs.
+
+    A line has user_id, seq, type, amount, time and settings_version, as COPY writes them.
+    """
+    return _copied(connection, users, select(*_TO_BACKTEST).where(UserAction.time <= until))
+
+
+def actions_to_verify(connection: Connection, users: Users) -> str:
+    """All actions of `users`, by user in order of (time, seq): a line each, cut by tabs.
+
+    A line has what `actions_to_backtest` gives, and then rules_number, ordinal, running_total, alert_codes (as in
+    `{30,123}`) and the moment of the transaction in seconds, as COPY writes them.
+    """
+    return _copied(connection, users, select(*_TO_VERIFY))
+
+
+def _copied(connection: Connection, users: Users, actions: Select[*tuple[Any, ...]]) -> str:
+    actions = actions.where(UserAction.user_id.between(users.first, users.last))
+    actions = actions.order_by(UserAction.user_id, UserAction.time, UserAction.seq)
+    # COPY takes no parameters.
+    statement = actions.compile(connection, compile_kwargs={"literal_binds": True})
     target = io.BytesIO()
     cursor: Any = connection.connection.cursor()
-    cursor.copy_expert(_ACTIONS.format(columns=", ".join(columns), users=users, until=until), target)
+    cursor.copy_expert(f"COPY ({statement}) TO STDOUT", target)
     cursor.close()
     return target.getvalue().decode()
 
 
-_STANDING = text("""
-SELECT user_id, seq, code, time FROM alerts
-WHERE user_id BETWEEN :first AND :last AND NOT superseded AND code = ANY (CAST(:codes AS integer[]))
-    AND time BETWEEN :start AND :end
-""")
+def _of_users(user_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    return user_id.between(bindparam("first", type_=BigInteger), bindparam("last", type_=BigInteger))
 
 
-def standing_alerts(connection: Connection, users: Users, codes: Sequence[int], start: int, end: int) -> Sequence[Any]:
-    """user_id, seq, code and time of the alerts of `users` with one of `codes` that hold, shadow alerts too.
+_STANDING = select(Alert.user_id, Alert.seq, Alert.code, Alert.time).where(
+    _of_users(Alert.user_id),
+    ~Alert.superseded,
+    Alert.code == any_(bindparam("codes", type_=ARRAY(Integer))),
+    Alert.time.between(bindparam("start", type_=BigInteger), bindparam("end", type_=BigInteger)),
+)
+
+
+def standing_alerts(
+    connection: Connection, users: Users, codes: Sequence[int], start: int, end: int
+) -> list[StandingAlert]:
+    """The alerts of `users` with one of `codes` that hold, shadow alerts too.
 
     `start` and `end` bound the time of the action in seconds, both included.
     """
     values = {"first": users.first, "last": users.last, "codes": list(codes), "start": start, "end": end}
-    return connection.execute(_STANDING, values).all()
+    return [
+        StandingAlert(user_id=user_id, seq=seq, code=code, time=time)
+        for user_id, seq, code, time in connection.execute(_STANDING, values)
+    ]
 
 
-_ALERTS = text("""
-SELECT user_id, seq, code, time, late, superseded, shadow, evidence FROM alerts
-WHERE user_id BETWEEN :first AND :last
-""")
+_ALERTS = select(
+    Alert.user_id, Alert.seq, Alert.code, Alert.time, Alert.late, Alert.superseded, Alert.shadow, Alert.evidence
+).where(_of_users(Alert.user_id))
 
 
-def alerts(connection: Connection, users: Users) -> Sequence[Any]:
+def alerts(connection: Connection, users: Users) -> list[StoredAlert]:
     """All alerts of `users`."""
-    return connection.execute(_ALERTS, {"first": users.first, "last": users.last}).all()
-
-
-_EVIDENCE = text("SELECT evidence FROM alerts WHERE user_id = :user_id AND seq = :seq AND code = :code")
+    rows = connection.execute(_ALERTS, {"first": users.first, "last": users.last})
+    return [
+        StoredAlert(
+            user_id=user_id,
+            seq=seq,
+            code=code,
+            time=time,
+            late=late,
+            superseded=superseded,
+            shadow=shadow,
+            evidence=evidence,
+        )
+        for user_id, seq, code, time, late, superseded, shadow, evidence in rows
+    ]
 
 
 def evidence(connection: Connection, user_id: int, seq: int, code: int) -> dict[str, Any]:
     """The evidence of a stored alert."""
-    found: dict[str, Any] = connection.execute(_EVIDENCE, {"user_id": user_id, "seq": seq, "code": code}).scalar_one()
+    one = select(Alert.evidence).where(Alert.user_id == user_id, Alert.seq == seq, Alert.code == code)
+    found: dict[str, Any] = connection.execute(one).scalar_one()
     return found
 
 
-_ACCOUNTS = text("SELECT user_id, last_seq, net FROM users WHERE user_id BETWEEN :first AND :last")
+_TOTALS = select(User.user_id, User.last_seq, User.net).where(_of_users(User.user_id))
 
 
-def accounts(connection: Connection, users: Users) -> Sequence[Any]:
-    """user_id, last_seq and net of `users`."""
-    return connection.execute(_ACCOUNTS, {"first": users.first, "last": users.last}).all()
+def totals(connection: Connection, users: Users) -> list[StoredTotals]:
+    """What the rows of `users` say of their actions."""
+    rows = connection.execute(_TOTALS, {"first": users.first, "last": users.last})
+    return [StoredTotals(user_id=user_id, last_seq=last_seq, net=net) for user_id, last_seq, net in rows]
 
 
-_SETTINGS = text("""
-SELECT user_id, version, risk, CAST(overrides AS text) FROM user_settings WHERE user_id BETWEEN :first AND :last
-""")
+_SETTINGS = select(
+    UserSettings.user_id, UserSettings.version, UserSettings.risk, cast(UserSettings.overrides, Text)
+).where(_of_users(UserSettings.user_id))
 
 
-def settings(connection: Connection, users: Users) -> Sequence[Any]:
-    """All ratings and overrides that `users` ever had: user_id, version, risk, overrides as JSON text."""
-    return connection.execute(_SETTINGS, {"first": users.first, "last": users.last}).all()
+def settings(connection: Connection, users: Users) -> list[StoredSettings]:
+    """All ratings and overrides that `users` ever had."""
+    rows = connection.execute(_SETTINGS, {"first": users.first, "last": users.last})
+    return [
+        StoredSettings(user_id=user_id, version=version, risk=risk, overrides=overrides)
+        for user_id, version, risk, overrides in rows
+    ]

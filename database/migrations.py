@@ -37,16 +37,28 @@ class MigrationError(Exception):
 def upgrade(url: str) -> None:
     """Bring the database at `url` to the newest revision; nothing happens where it is there already.
 
-    Raises MigrationError.
+    Raises MigrationError; the migrations before the one that failed stay applied.
     """
+    configuration = config(url)
     try:
-        command.upgrade(config(url), "head")
+        command.upgrade(configuration, "head")
     except (DBAPIError, CommandError) as error:
         # Only the place: passwords can stand in more than one part of a URL.
         place = make_url(url)
         reason = getattr(error, "orig", None) or error
         where = f"{place.database} on {place.host or 'the local socket'}"
-        raise MigrationError(f"The database {where} cannot be used: {str(reason).strip()}") from None
+        failed = _failed(configuration) if isinstance(error, DBAPIError) else ""
+        raise MigrationError(f"The database {where} cannot be used: {failed}{str(reason).strip()}") from None
+
+
+def _failed(configuration: Config) -> str:
+    """Which migration of an upgrade failed, to be put before the reason; empty where none had begun."""
+    if "at" not in configuration.attributes:
+        return ""
+    at = configuration.attributes["at"]
+    script = ScriptDirectory.from_config(configuration)
+    revision = script.get_revision(at) if at else None
+    return "".join(f"migration {name}: " for name in (revision.nextrev if revision else script.get_bases()))
 
 
 def migration_at(session: Session) -> str | None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Numeric,
+    Sequence,
     Text,
     UniqueConstraint,
     false,
@@ -39,6 +40,10 @@ NOW = func.now()
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+# The ids that the service gives out itself. No column has it as its default: callers may bring ids of their own.
+USER_IDS = Sequence("users_user_id_seq", data_type=BigInteger)
 
 
 class User(Base):

@@ -1,28 +1,37 @@
 """Statements on what rules are set to."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, text
+from sqlalchemy import Connection, Integer, Row, Text, bindparam, cast, func, insert, select, text
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.orm import Session
 
 from database.models import RuleVersion
+from database.records import RuleVersionRow
 
-# Rules
-
-_RULE_VERSIONS = text("""
-SELECT number, code, version, status, parameters, by_risk, author FROM rule_versions ORDER BY number
-""")
+_FIELDS = [field.name for field in fields(RuleVersionRow)]
+_CHANGES = select(*(getattr(RuleVersion, name) for name in _FIELDS))
+_RULE_VERSIONS = _CHANGES.order_by(RuleVersion.number)
 
 
-def rule_versions(session: Session | Connection) -> Sequence[Row[Any]]:
+def _record(row: Row[Any]) -> RuleVersionRow:
+    return RuleVersionRow(**dict(zip(_FIELDS, row, strict=True)))
+
+
+def rule_versions(session: Session | Connection) -> list[RuleVersionRow]:
     """All changes of all rules, oldest first."""
-    return session.execute(_RULE_VERSIONS).all()
+    return [_record(row) for row in session.execute(_RULE_VERSIONS)]
 
 
 def add_rule_versions(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Store changes of rules; each row has the columns of `rule_versions` by name."""
+    """Store changes of rules; each row has the attributes of RuleVersion by name."""
     session.execute(insert(RuleVersion), list(rows))
+
+
+_LOCK = text(f"LOCK TABLE {RuleVersion.__tablename__} IN EXCLUSIVE MODE")
+_LOCK_TIMEOUT = select(func.set_config("lock_timeout", bindparam("timeout", type_=Text), True))
 
 
 def lock_rules(session: Session, milliseconds: int | None = None) -> None:
@@ -31,28 +40,46 @@ def lock_rules(session: Session, milliseconds: int | None = None) -> None:
     Who begins to judge meanwhile waits too; with `milliseconds` no longer than that, and then the database raises.
     """
     if milliseconds is not None:
-        session.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": f"{milliseconds}ms"})
-    session.execute(text("LOCK TABLE rule_versions IN EXCLUSIVE MODE"))
+        session.execute(_LOCK_TIMEOUT, {"timeout": f"{milliseconds}ms"})
+    session.execute(_LOCK)
 
 
-_NEWEST_RULE_VERSIONS = text("""
-SELECT DISTINCT ON (code) number, code, version, status, parameters, by_risk, author, note, created_at
-FROM rule_versions ORDER BY code, version DESC
-""")
+_NEWEST_RULE_VERSIONS = _CHANGES.ext(distinct_on(RuleVersion.code)).order_by(
+    RuleVersion.code, RuleVersion.version.desc()
+)
 
 
-def newest_rule_versions(session: Session) -> Sequence[Row[Any]]:
+def newest_rule_versions(session: Session) -> list[RuleVersionRow]:
     """What every rule is set to, with who set it so, when and why."""
-    return session.execute(_NEWEST_RULE_VERSIONS).all()
+    return [_record(row) for row in session.execute(_NEWEST_RULE_VERSIONS)]
 
 
-# The moment of the change is that of getting the lock, not that of beginning to wait for it.
-_CHANGE_RULE = text("""
-INSERT INTO rule_versions (number, code, version, status, parameters, by_risk, author, note, created_at)
-SELECT max(number) + 1, :code, max(version) FILTER (WHERE code = :code) + 1, :status, CAST(:parameters AS jsonb),
-    CAST(:by_risk AS jsonb), :author, :note, clock_timestamp()
-FROM rule_versions
-""")
+_CODE = bindparam("given_code", type_=Integer)
+_CHANGE_RULE = insert(RuleVersion).from_select(
+    [
+        RuleVersion.number,
+        RuleVersion.code,
+        RuleVersion.version,
+        RuleVersion.status,
+        RuleVersion.parameters,
+        RuleVersion.by_risk,
+        RuleVersion.author,
+        RuleVersion.note,
+        RuleVersion.created_at,
+    ],
+    select(
+        func.max(RuleVersion.number) + 1,
+        _CODE,
+        func.max(RuleVersion.version).filter(RuleVersion.code == _CODE) + 1,
+        bindparam("given_status", type_=Text),
+        cast(bindparam("given_parameters", type_=Text), JSONB),
+        cast(bindparam("given_by_risk", type_=Text), JSONB),
+        bindparam("given_author", type_=Text),
+        bindparam("given_note", type_=Text),
+        # The moment of getting the lock, not that of beginning to wait for it.
+        func.clock_timestamp(),
+    ),
+)
 
 
 def change_rule(
@@ -62,8 +89,15 @@ def change_rule(
 
     Only within `lock_rules`.
     """
-    values = {"code": code, "status": status, "parameters": parameters, "by_risk": by_risk}
-    session.execute(_CHANGE_RULE, values | {"author": author, "note": note})
+    values = {
+        "given_code": code,
+        "given_status": status,
+        "given_parameters": parameters,
+        "given_by_risk": by_risk,
+        "given_author": author,
+        "given_note": note,
+    }
+    session.connection().execute(_CHANGE_RULE, values)  # a session takes parameters of an INSERT for rows
 
 
 def page_of_rule_versions(session: Session, code: int, limit: int, before: int | None) -> Sequence[RuleVersion]:

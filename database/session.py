@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
-from sqlalchemy import Engine, create_engine
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
@@ -13,7 +14,7 @@ from database import watchdog
 
 T = TypeVar("T")
 
-APPLICATION_NAME = "transaction-alerts"
+_APPLICATION_NAME = "transaction-alerts"
 
 # Serialization failure and deadlock: PostgreSQL has undone the transaction and asks to try it again.
 _TRY_AGAIN = {"40001", "40P01"}
@@ -36,16 +37,6 @@ def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
     It holds at most so many `connections`; whoever wants one more waits for it, no longer than `timeout` either.
     """
     milliseconds = int(timeout * 1000)
-    server_settings = {
-        "statement_timeout": milliseconds,
-        "lock_timeout": milliseconds,
-        # One plan for every number of events: they come as arrays.
-        "plan_cache_mode": "force_generic_plan",
-        # Compiling a statement that takes a fraction of a millisecond costs more than running it.
-        "jit": "off",
-        # A client that stalls within a transaction would hold its users' locks.
-        "idle_in_transaction_session_timeout": 2 * milliseconds,
-    }
     engine = create_engine(
         url,
         # A statement is its own transaction unless somebody says BEGIN: the engine does so in its statements,
@@ -55,15 +46,68 @@ def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
         max_overflow=0,
         pool_timeout=timeout,
         connect_args={
-            "application_name": APPLICATION_NAME,
+            "application_name": _APPLICATION_NAME,
             "connect_timeout": max(2, int(timeout)),  # libpq takes 2 seconds at least
             "tcp_user_timeout": milliseconds,
-            "options": " ".join(f"-c {name}={value}" for name, value in server_settings.items()),
+            "options": _options(
+                statement_timeout=milliseconds,
+                lock_timeout=milliseconds,
+                # One plan for every number of events: they come as arrays.
+                plan_cache_mode="force_generic_plan",
+                # Compiling a statement that takes a fraction of a millisecond costs more than running it.
+                jit="off",
+                # A client that stalls within a transaction would hold its users' locks.
+                idle_in_transaction_session_timeout=2 * milliseconds,
+            ),
         },
     )
     # The longest that a transaction can rightly take: a lock, and three statements.
     watchdog.watch(engine, 4 * timeout)
     return engine
+
+
+def make_history_engine(url: str) -> Engine:
+    """An engine on the PostgreSQL at `url` for reading all of history.
+
+    A transaction sees one state of the database, and takes as long as it takes.
+    """
+    return create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="REPEATABLE READ",
+        connect_args={
+            "application_name": f"{_APPLICATION_NAME} history",
+            # The process that gives its state to others waits for them.
+            "options": _options(
+                statement_timeout=0,
+                idle_in_transaction_session_timeout=0,
+                # It is to take no more than one core.
+                max_parallel_workers_per_gather=0,
+                jit="off",
+            ),
+        },
+    )
+
+
+def make_backtest_engine(url: str) -> Engine:
+    """An engine on the PostgreSQL at `url` for the row of one backtest, which waits for 5 seconds at most.
+
+    Each sign of life has a connection of its own: none is kept that could hang or be lost.
+    """
+    return create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "application_name": f"{_APPLICATION_NAME} backtest",
+            "connect_timeout": 5,
+            "options": _options(statement_timeout=5000, lock_timeout=5000),
+        },
+    )
+
+
+def _options(**settings: object) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
@@ -115,7 +159,10 @@ class Transaction:
         if self._is_committed:
             return
         try:
-            self.connection.exec_driver_sql("ROLLBACK")
+            driver = self.connection.connection.driver_connection
+            # What failed before its BEGIN leaves nothing to undo; PostgreSQL would warn.
+            if driver is not None and driver.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+                self.connection.exec_driver_sql("ROLLBACK")
             self._session.close()
         except SQLAlchemyError:  # whatever state it is in, nobody else must get this connection
             self._session.invalidate()

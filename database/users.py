@@ -2,12 +2,12 @@
 
 from decimal import Decimal
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import BigInteger, Integer, Text, bindparam, cast, exists, func, insert, select, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as insert_or
+from sqlalchemy.orm import Session, aliased
 
-from database.models import User
-
-# Users
+from database.models import USER_IDS, User, UserSettings
 
 
 def get_user(session: Session, user_id: int) -> User | None:
@@ -15,39 +15,82 @@ def get_user(session: Session, user_id: int) -> User | None:
     return session.get(User, user_id)
 
 
-_CREATE_USER = text("""
-WITH made AS (
-    INSERT INTO users (user_id, name, total, risk, settings_version)
-    VALUES (:user_id, :name, :total, :risk, CAST(:risk <> 'normal' AS integer))
-    ON CONFLICT (user_id) DO NOTHING RETURNING *
-), noted AS (
-    INSERT INTO user_settings (user_id, version, risk, overrides)
-    SELECT user_id, settings_version, risk, overrides FROM made WHERE settings_version > 0
+def lock_user(session: Session, user_id: int) -> User | None:
+    """The user, or None; nobody judges or changes that user until the transaction ends."""
+    return session.get(User, user_id, with_for_update={"key_share": True})
+
+
+# Parameters of the two statements below; None for the last two of `_CHANGE_USER` leaves what there is.
+_ID = bindparam("id", type_=BigInteger)
+_RISK = bindparam("given_risk", type_=Text)
+_OVERRIDES = bindparam("given_overrides", type_=Text)
+
+# A rating other than the usual one is the first of the user's settings, and is kept like every later one.
+_made = (
+    insert_or(User)
+    .values(
+        {
+            User.user_id: _ID,
+            User.name: bindparam("given_name", type_=Text),
+            User.total: bindparam("given_total", type_=User.total.type),
+            User.risk: _RISK,
+            User.settings_version: cast(_RISK != "normal", Integer),
+        }
+    )
+    .on_conflict_do_nothing(index_elements=[User.user_id])
+    .returning(User.user_id, User.settings_version, User.risk, User.overrides)
+    .cte("made")
 )
-SELECT user_id FROM made
-""")
+_noted = (
+    insert(UserSettings)
+    .from_select(
+        [UserSettings.user_id, UserSettings.version, UserSettings.risk, UserSettings.overrides],
+        select(_made.c.user_id, _made.c.settings_version, _made.c.risk, _made.c.overrides).where(
+            _made.c.settings_version > 0
+        ),
+    )
+    .cte("noted")
+)
+_CREATE_USER = select(_made.c.user_id).add_cte(_noted)
 
 
 def create_user(session: Session, user_id: int, name: str | None, total: Decimal, risk: str) -> bool:
     """Store a new user. Returns False, storing nothing, where the id is taken."""
-    values = {"user_id": user_id, "name": name, "total": total, "risk": risk}
+    values = {"id": user_id, "given_name": name, "given_total": total, "given_risk": risk}
     return session.execute(_CREATE_USER, values).scalar() is not None
 
 
-_CHANGE_USER = text("""
-WITH changed AS (
-    UPDATE users SET risk = coalesce(:risk, risk), overrides = coalesce(CAST(:overrides AS jsonb), overrides),
-        settings_version = settings_version + 1
-    WHERE user_id = :user_id RETURNING user_id, settings_version, risk, overrides
+_changed = (
+    update(User)
+    .where(User.user_id == _ID)
+    .values(
+        {
+            User.risk: func.coalesce(_RISK, User.risk),
+            User.overrides: func.coalesce(cast(_OVERRIDES, JSONB), User.overrides),
+            User.settings_version: User.settings_version + 1,
+        }
+    )
+    .returning(User.user_id, User.settings_version, User.risk, User.overrides)
+    .cte("changed")
 )
-INSERT INTO user_settings (user_id, version, risk, overrides, author, note)
-SELECT user_id, settings_version, risk, overrides, :author, :note FROM changed
-""")
-
-
-def lock_user(session: Session, user_id: int) -> User | None:
-    """The user, or None; nobody judges or changes that user until the transaction ends."""
-    return session.get(User, user_id, with_for_update={"key_share": True})
+_CHANGE_USER = insert(UserSettings).from_select(
+    [
+        UserSettings.user_id,
+        UserSettings.version,
+        UserSettings.risk,
+        UserSettings.overrides,
+        UserSettings.author,
+        UserSettings.note,
+    ],
+    select(
+        _changed.c.user_id,
+        _changed.c.settings_version,
+        _changed.c.risk,
+        _changed.c.overrides,
+        bindparam("given_author", type_=Text),
+        bindparam("given_note", type_=Text),
+    ),
+)
 
 
 def change_user(
@@ -57,27 +100,30 @@ def change_user(
 
     None leaves what there is.
     """
-    values = {"risk": risk, "overrides": overrides, "author": author, "note": note}
-    session.execute(_CHANGE_USER, values | {"user_id": user.user_id})
+    values = {
+        "id": user.user_id,
+        "given_risk": risk,
+        "given_overrides": overrides,
+        "given_author": author,
+        "given_note": note,
+    }
+    session.connection().execute(_CHANGE_USER, values)  # a session takes parameters of an INSERT for rows
     session.refresh(user)
-
-
-_NEXT_USER_ID = text("SELECT nextval('users_user_id_seq')")
 
 
 # Callers may bring ids of their own, so the sequence can point into a run of taken ids: step over all of it. The
 # largest id counts as its own successor: one more would be out of range.
-_SKIP_TAKEN_IDS = text("""
-SELECT setval('users_user_id_seq', min(u.user_id)) FROM users AS u
-WHERE u.user_id >= :taken AND NOT EXISTS (
-    SELECT FROM users AS n WHERE n.user_id = u.user_id + CAST(u.user_id < 9223372036854775807 AS integer)
+_next = aliased(User)
+_LARGEST_ID = 2**63 - 1
+_successor = User.user_id + cast(User.user_id < _LARGEST_ID, Integer)
+_SKIP_TAKEN_IDS = select(func.setval(USER_IDS.name, func.min(User.user_id))).where(
+    User.user_id >= bindparam("taken", type_=BigInteger), ~exists().where(_next.user_id == _successor)
 )
-""")
 
 
 def next_user_id(session: Session) -> int:
     """An id that the service gives out itself; a caller's own user may hold it already."""
-    return int(session.execute(_NEXT_USER_ID).scalar_one())
+    return session.execute(select(USER_IDS.next_value())).scalar_one()
 
 
 def skip_taken_ids(session: Session, taken: int) -> None:

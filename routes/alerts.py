@@ -1,24 +1,32 @@
 """Alerts: list them, read one."""
 
-from datetime import UTC, datetime
-
 from flask import Blueprint, Response
 
 from database import alerts
 from database.alerts import AlertFilter, AlertRow
 from routes.http.answers import json_answer
 from routes.http.hooks import service
-from routes.http.paging import cut, place, read_query
-from routes.http.problems import Problem
-from routes.openapi import Operation, describe
-from routes.schemas.events import AlertDetailAnswer, AlertsAnswer, AlertsQuery
+from routes.http.operation import Operation, describe
+from routes.http.paging import BAD_QUERY, cut, place, read_query
+from routes.http.problems import DATABASE_AWAY, Problem
+from routes.schemas.alerts import AlertDetailAnswer, AlertsAnswer, AlertsQuery
+from routes.schemas.fields import rfc3339
 from rules.registry import REGISTRY
 
 blueprint = Blueprint("alerts", __name__)
 
 
+def _id(user_id: int, seq: int, code: int) -> str:
+    return f"{user_id}-{seq}-{code}"
+
+
+def unknown_alert(user_id: int, seq: int, code: int) -> Problem:
+    """The answer where there is no such alert."""
+    return Problem(404, f"There is no alert {_id(user_id, seq, code)}.", kind="unknown-alert")
+
+
 @blueprint.get("/alerts")
-@describe(Operation(query=AlertsQuery, answers={200: AlertsAnswer}, problems=(400, 503)))
+@describe(Operation(query=AlertsQuery, answers={200: AlertsAnswer}, problems=(BAD_QUERY, DATABASE_AWAY)))
 def list_alerts() -> Response:
     """List alerts, newest first.
 
@@ -35,12 +43,12 @@ def list_alerts() -> Response:
 
 
 @blueprint.get("/alerts/<alert:alert_id>")
-@describe(Operation(answers={200: AlertDetailAnswer}, problems=(404, 503)))
+@describe(Operation(answers={200: AlertDetailAnswer}, problems=(unknown_alert(7, 3, 123), DATABASE_AWAY)))
 def get_alert(alert_id: tuple[int, int, int]) -> Response:
     """Read an alert with the changes of its status."""
     row = service().run(lambda session: alerts.get_alert(session, *alert_id))
     if row is None:
-        raise Problem(404, f"There is no alert {_id(*alert_id)}.", kind="unknown-alert")
+        raise unknown_alert(*alert_id)
     return json_answer(_alert(row) | {"history": []})
 
 
@@ -67,15 +75,6 @@ def _alert(row: AlertRow) -> dict[str, object]:
 def _place(row: AlertRow) -> tuple[int, int, int, int]:
     alert = row[0]
     return (alert.time, alert.user_id, alert.seq, alert.code)
-
-
-def _id(user_id: int, seq: int, code: int) -> str:
-    return f"{user_id}-{seq}-{code}"
-
-
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC, to the microsecond."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _title(code: int, parameters: dict[str, object]) -> str:

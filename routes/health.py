@@ -5,9 +5,9 @@ from flask import Blueprint, Response
 from database import migrations
 from routes.http.answers import json_answer
 from routes.http.hooks import service
-from routes.http.problems import Problem
-from routes.openapi import Operation, describe
-from routes.schemas.events import HealthAnswer
+from routes.http.operation import Operation, describe
+from routes.http.problems import DATABASE_AWAY, Problem
+from routes.schemas.health import HealthAnswer
 
 blueprint = Blueprint("health", __name__)
 
@@ -20,7 +20,7 @@ def healthz() -> Response:
 
 
 @blueprint.get("/readyz")
-@describe(Operation(answers={200: HealthAnswer}, problems=(503,)))
+@describe(Operation(answers={200: HealthAnswer}, problems=(DATABASE_AWAY,)))
 def readyz() -> Response:
     """Whether events can be taken: the database answers and its migrations are current."""
     if service().run(migrations.migration_at) != migrations.head():

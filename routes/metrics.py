@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 import metrics  # noqa: TID251
-from routes.openapi import Operation, Text, describe
+from routes.http.operation import Operation, Text, describe
 
 EXAMPLE = 'alerts_total{code="1100"} 1.0\n'
 

@@ -2,34 +2,21 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, render_template, request
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
-from werkzeug.routing import Rule
+from werkzeug.routing import BaseConverter, Rule
 
 from routes.http.answers import json_answer
-from routes.http.etags import CHANGED
-from routes.http.problems import DATABASE_AWAY, RETRY_AFTER, FieldProblem, Problem
-from routes.schemas.backtests import BacktestAnswer, BacktestDetailAnswer, BacktestRequest
-from routes.schemas.events import (
-    AlertDetailAnswer,
-    AlertId,
-    EventId,
-    EventRequest,
-    EventsRequest,
-    Id,
-    ProblemAnswer,
-    UserRequest,
-)
-from routes.schemas.rules import RuleAnswer, RuleRequest, RuleVersionsAnswer
-from rules.registry import REGISTRY
-
-ViewT = TypeVar("ViewT", bound=Callable[..., Response])
+from routes.http.operation import Operation, Text, describe
+from routes.http.problems import DEFECT, METHOD_NOT_ALLOWED, RETRY_AFTER
+from routes.schemas.fields import EventId
+from routes.schemas.problems import ProblemAnswer
 
 blueprint = Blueprint(
     "docs", __name__, static_folder="static", static_url_path="/docs/assets", template_folder="templates"
@@ -37,107 +24,11 @@ blueprint = Blueprint(
 
 VERSION = "1.0.0"
 _REF = "#/components/schemas/{model}"
-
-# Examples of each error by status, and of those that only one kind of body can meet.
-_PROBLEMS = {
-    400: (Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")]),),
-    405: (Problem(405, "The method is not allowed for the requested URL."),),
-    412: (Problem(412, CHANGED, kind="changed"),),
-    413: (Problem(413, "The data value transmitted exceeds the capacity limit."),),
-    415: (Problem(415, "The Content-Type must be application/json."),),
-    500: (Problem(500, "The service has a defect; the log has more under this request id."),),
-    503: (Problem(503, DATABASE_AWAY),),
-}
-_BAD_QUERY = Problem(400, "The query has bad parameters.", errors=[FieldProblem("/limit", "must be a whole number")])
-_BAD_PARAMETER = Problem(
-    400,
-    "The request has missing or bad fields.",
-    errors=[FieldProblem("/parameters/threshold", 'must be money such as "42.00", 0.00 to 999999999999.99')],
-)
-_UNKNOWN_USER = Problem(404, "There is no user 7.", kind="unknown-user")
-_UNKNOWN_RULE = Problem(404, "There is no rule 7.", kind="unknown-rule")
-_UNKNOWN_BACKTEST = Problem(404, "There is no backtest 7.", kind="unknown-backtest")
-_UNKNOWN: dict[object, Problem] = {
-    BacktestAnswer: _UNKNOWN_BACKTEST,
-    BacktestDetailAnswer: _UNKNOWN_BACKTEST,
-    AlertDetailAnswer: Problem(404, "There is no alert 7-3-123.", kind="unknown-alert"),
-    RuleAnswer: _UNKNOWN_RULE,
-    RuleVersionsAnswer: _UNKNOWN_RULE,
-}
-_CONFLICTS: dict[type[BaseModel] | None, tuple[Problem, ...]] = {
-    EventRequest: (
-        Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
-        Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
-        Problem(409, "The user's newest action is at time 10.", kind="out-of-order"),
-    ),
-    UserRequest: (Problem(409, "User 7 exists.", kind="user-exists"),),
-    BacktestRequest: (
-        Problem(409, "Backtest 1 is running: wait until it is done, or cancel it.", kind="backtest-running"),
-    ),
-}
-_OF_EVENTS = {
-    400: (
-        Problem(
-            400,
-            "Nothing was stored: some of the events are bad.",
-            more={
-                "accepted": 0,
-                "rejected": 2,
-                "results": [
-                    {"index": 0, "problem": Problem(424, "It was refused together with the bad ones.").document()},
-                    {"index": 1, "problem": _PROBLEMS[400][0].document()},
-                ],
-            },
-        ),
-    ),
-    413: (Problem(413, "The body has more than 10,000 events."),),
-    415: (Problem(415, "The Content-Type must be application/json or application/x-ndjson."),),
-}
-_PATH_PARAMETERS: dict[str, dict[str, Any]] = {
-    "user_id": {"schema": TypeAdapter(Id).json_schema(), "example": 7},
-    "code": {"schema": {"type": "integer", "enum": list(REGISTRY)}, "example": 1100},
-    "backtest_id": {"schema": TypeAdapter(Id).json_schema(), "example": 1},
-    "alert_id": {"schema": TypeAdapter(AlertId).json_schema(), "example": "7-3-123"},
-}
+_EVERYWHERE = (METHOD_NOT_ALLOWED, DEFECT)
+_PARAMETER = re.compile(r"<(?:([^:<>]+):)?([^<>]+)>")  # in the path of a route: its converter and its name
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
 _ETAG = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match and If-None-Match."}}
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}
-
-
-@dataclass(frozen=True)
-class Text:
-    """An answer that no model describes: its media type, what it is, and an example."""
-
-    media_type: str
-    description: str
-    example: str | dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What a view takes and answers: the models by status, and the statuses of its problems."""
-
-    answers: Mapping[int, type[BaseModel] | Text]
-    problems: tuple[int, ...] = ()
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    idempotent: bool = False
-    tagged: bool = False  # with an ETag, and If-None-Match or If-Match
-    lines: bool = False  # the body is an array, or its items one a line
-    refusal: type[BaseModel] = ProblemAnswer  # the model of 400
-
-
-def describe(operation: Operation) -> Callable[[ViewT], ViewT]:
-    """Tell the document what the decorated view takes and answers.
-
-    The first line of the view's docstring is the summary, the rest the description.
-    """
-
-    def decorate(view: ViewT) -> ViewT:
-        view.operation = operation  # type: ignore[attr-defined]
-        return view
-
-    return decorate
 
 
 def _described(app: Flask) -> Iterator[tuple[Rule, Any, Operation]]:
@@ -154,9 +45,9 @@ def build(app: Flask, url: str) -> dict[str, Any]:
     for rule, view, operation in _described(app):
         models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text)}
         models |= {operation.refusal, *([operation.body] if operation.body else [])}
-        path = re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
+        path = _PARAMETER.sub(r"{\2}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(path, {})[method.lower()] = _operation(rule, view, operation)
+            paths.setdefault(path, {})[method.lower()] = _operation(app, rule, view, operation)
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
         ref_template=_REF,
@@ -184,19 +75,23 @@ def _tag(rule: Rule) -> str:
     return str(rule.endpoint).partition(".")[0]
 
 
-def _operation(rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
+def _operation(app: Flask, rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
     summary, _, description = (view.__doc__ or "").partition("\n")
     described: dict[str, Any] = {
         "operationId": rule.endpoint.partition(".")[2],
         "tags": [_tag(rule)],
         "summary": summary.strip().rstrip("."),
         "parameters": [
-            *_path_parameters(rule),
+            *_path_parameters(app, rule, operation),
             *_query_parameters(operation),
             *_header_parameters(operation),
         ],
         "responses": {str(status): _answer(status, answer, operation) for status, answer in operation.answers.items()}
-        | {str(status): _problem(status, operation) for status in (*operation.problems, 405, 500)},
+        | {
+            # Each status once, in the order given.
+            str(status): _problem(status, operation)
+            for status in dict.fromkeys(problem.status for problem in (*operation.problems, *_EVERYWHERE))
+        },
     }
     if operation.tagged and not operation.body:
         described["responses"]["304"] = {
@@ -262,29 +157,32 @@ def _problem(status: int, operation: Operation) -> dict[str, Any]:
                 "schema": {"$ref": _REF.format(model=model.__name__)},
                 "examples": {
                     problem.kind or problem.document()["title"]: {"value": problem.document() | request_id}
-                    for problem in _problem_examples(status, operation)
+                    for problem in (*operation.problems, *_EVERYWHERE)
+                    if problem.status == status
                 },
             }
         },
     }
 
 
-def _problem_examples(status: int, operation: Operation) -> tuple[Problem, ...]:
-    if status == 409:
-        return _CONFLICTS[operation.body]
-    if operation.body is EventsRequest and status in _OF_EVENTS:
-        return _OF_EVENTS[status]
-    if status == 400 and operation.query:
-        return (_BAD_QUERY,)
-    if status == 400 and operation.body is RuleRequest:
-        return (_BAD_PARAMETER,)
-    if status == 404:
-        return (_UNKNOWN.get(next(iter(operation.answers.values())), _UNKNOWN_USER),)
-    return _PROBLEMS[status]
+def _path_parameters(app: Flask, rule: Rule, operation: Operation) -> list[dict[str, Any]]:
+    found = sorted(_PARAMETER.findall(rule.rule), key=itemgetter(1))
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            **_in_path(app.url_map.converters[kind or "default"]),
+            **operation.path.get(name, {}),
+        }
+        for kind, name in found
+    ]
 
 
-def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "path", "required": True} | _PATH_PARAMETERS[name] for name in sorted(rule.arguments)]
+def _in_path(converter: type[BaseConverter]) -> dict[str, Any]:
+    # Our own converters describe themselves (routes/http/converters.py); werkzeug's do not.
+    described: dict[str, Any] = getattr(converter, "described", {"schema": {"type": "string"}})
+    return described
 
 
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:

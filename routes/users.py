@@ -11,18 +11,25 @@ from database import actions, users
 from database.models import User, UserAction
 from database.session import begin, commit
 from routes.http.answers import json_answer
-from routes.http.etags import must_match, tagged
+from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
-from routes.http.json_body import parse_object, read_json, validate
-from routes.http.paging import cut, place, read_query
-from routes.http.problems import Problem
-from routes.openapi import Operation, describe
-from routes.rules import Present, present_rules
-from routes.schemas.events import ActionsAnswer, ActionsQuery, UserAnswer, UserChangedAnswer, UserRequest
-from routes.schemas.rules import UserChange, UserChangeRequest, UserRulesAnswer
-from rules.base import RuleInForce
+from routes.http.json_body import read_model
+from routes.http.operation import Operation, describe
+from routes.http.paging import BAD_QUERY, cut, place, read_query
+from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
+from routes.schemas.users import (
+    ActionsAnswer,
+    ActionsQuery,
+    UserAnswer,
+    UserChange,
+    UserChangedAnswer,
+    UserChangeRequest,
+    UserRequest,
+    UserRulesAnswer,
+)
+from rules.base import RuleInForce, RuleSetting
 from rules.model import Risk
-from rules.versions import read_values, written_values
+from rules.parameters import read_values, written_values
 
 blueprint = Blueprint("users", __name__)
 
@@ -30,21 +37,37 @@ blueprint = Blueprint("users", __name__)
 ID_ATTEMPTS = 20
 
 
+def unknown_user(user_id: int) -> Problem:
+    """The answer where there is no such user."""
+    return Problem(404, f"There is no user {user_id}.", kind="unknown-user")
+
+
+def user_exists(user_id: int) -> Problem:
+    """The answer to a new user with an id that is taken."""
+    return Problem(409, f"User {user_id} exists.", kind="user-exists")
+
+
 @blueprint.post("/users")
 @blueprint.post("/user", endpoint="create_user_alias")
-@describe(Operation(body=UserRequest, answers={201: UserAnswer}, problems=(400, 409, 413, 415, 503)))
+@describe(
+    Operation(
+        body=UserRequest,
+        answers={201: UserAnswer},
+        problems=(BAD_FIELDS, user_exists(7), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+    )
+)
 def create_user() -> Response:
     """Make a user.
 
     Every field is optional. The answer has the `Location` of the new user; an id that exists is a 409.
     """
-    wanted = validate(UserRequest, parse_object(read_json()))
+    wanted = read_model(UserRequest)
     user = service().run(lambda session: _create(session, wanted))
     return json_answer(_user(user), 201, {"Location": f"/users/{user.user_id}"})
 
 
 @blueprint.get("/users/<id:user_id>")
-@describe(Operation(answers={200: UserAnswer}, problems=(404, 503), tagged=True))
+@describe(Operation(answers={200: UserAnswer}, problems=(unknown_user(7), DATABASE_AWAY), tagged=True))
 def get_user(user_id: int) -> Response:
     """Read a user with the balance of this moment.
 
@@ -57,7 +80,10 @@ def get_user(user_id: int) -> Response:
 @blueprint.patch("/users/<id:user_id>")
 @describe(
     Operation(
-        body=UserChangeRequest, answers={200: UserChangedAnswer}, problems=(400, 404, 412, 413, 415, 503), tagged=True
+        body=UserChangeRequest,
+        answers={200: UserChangedAnswer},
+        problems=(BAD_FIELDS, unknown_user(7), changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        tagged=True,
     )
 )
 def patch_user(user_id: int) -> Response:
@@ -67,26 +93,28 @@ def patch_user(user_id: int) -> Response:
     it is; `overrides` replaces all that there were. It holds for every event that is judged after the answer. With
     `If-Match` it is a 412 where somebody else has changed the same meanwhile.
     """
-    wanted = validate(UserChangeRequest, parse_object(read_json()))
+    wanted = read_model(UserChangeRequest)
     user = service().run(lambda session: _change(session, user_id, wanted))
     return tagged(_user(user) | {"overrides": user.overrides}, user.settings_version)
 
 
 @blueprint.get("/users/<id:user_id>/rules")
-@describe(Operation(answers={200: UserRulesAnswer}, problems=(404, 503)))
+@describe(Operation(answers={200: UserRulesAnswer}, problems=(unknown_user(7), DATABASE_AWAY)))
 def list_user_rules(user_id: int) -> Response:
     """List all rules as they judge a user.
 
     Each parameter comes with its value in force and its origin: the user's override, else the value for the user's
     rating, else the default scaled by the rating (money only), else the default.
     """
-    rules, user = service().run(lambda session: (present_rules(session), _existing(session, user_id)))
-    in_force = [_in_force(present, user) for present in rules.values()]
+    rules, user = service().run(lambda session: (service().rules(session), _existing(session, user_id)))
+    in_force = [_in_force(change.setting, user) for change in rules.values()]
     return json_answer({"user_id": user.user_id, "risk": user.risk, "rules": in_force})
 
 
 @blueprint.get("/users/<id:user_id>/actions")
-@describe(Operation(query=ActionsQuery, answers={200: ActionsAnswer}, problems=(400, 404, 503)))
+@describe(
+    Operation(query=ActionsQuery, answers={200: ActionsAnswer}, problems=(BAD_QUERY, unknown_user(7), DATABASE_AWAY))
+)
 def list_actions(user_id: int) -> Response:
     """List a user's actions, newest first.
 
@@ -128,7 +156,7 @@ def _create(session: Session, wanted: UserRequest) -> User:
         if not wanted.user_id:
             users.skip_taken_ids(session, user_id)
     if wanted.user_id:
-        raise Problem(409, f"User {wanted.user_id} exists.", kind="user-exists")
+        raise user_exists(wanted.user_id)
     raise Problem(503, "No free user id was found; try again.")
 
 
@@ -136,10 +164,10 @@ def _change(session: Session, user_id: int, wanted: UserChange) -> User:
     begin(session)
     user = users.lock_user(session, user_id)
     if user is None:
-        raise _unknown(user_id)
+        raise unknown_user(user_id)
     must_match(user.settings_version)
     risk = wanted.risk if "risk" in wanted.model_fields_set else None
-    overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.given())
+    overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
     users.change_user(session, user, risk, overrides, wanted.author, wanted.note or None)
     commit(session)
     return user
@@ -148,12 +176,8 @@ def _change(session: Session, user_id: int, wanted: UserChange) -> User:
 def _existing(session: Session, user_id: int) -> User:
     user = users.get_user(session, user_id)
     if user is None:
-        raise _unknown(user_id)
+        raise unknown_user(user_id)
     return user
-
-
-def _unknown(user_id: int) -> Problem:
-    return Problem(404, f"There is no user {user_id}.", kind="unknown-user")
 
 
 def _user(user: User) -> dict[str, object]:
@@ -167,15 +191,15 @@ def _user(user: User) -> dict[str, object]:
     }
 
 
-def _in_force(present: Present, user: User) -> dict[str, object]:
-    version, code = present.version, present.version.rule.code
-    rule = RuleInForce(version, cast(Risk, user.risk), read_values(version.rule, user.overrides.get(str(code), {})))
+def _in_force(setting: RuleSetting, user: User) -> dict[str, object]:
+    overrides = read_values(setting.rule.declared, user.overrides.get(str(setting.code), {}))
+    rule = RuleInForce(setting, risk=cast(Risk, user.risk), overrides=overrides)
     values = written_values(rule.values)
     return {
-        "code": code,
-        "title": rule.rule.title.format_map(values),
-        "status": version.status,
-        "version": version.version,
+        "code": setting.code,
+        "title": setting.rule.title.format_map(values),
+        "status": setting.status,
+        "version": setting.version,
         "parameters": {name: {"value": value, "origin": rule.origin[name]} for name, value in values.items()},
     }
 

@@ -1,14 +1,19 @@
-"""How ids stand in paths."""
+"""How ids stand in paths, and how the document of the API describes that (`described`, an OpenAPI parameter)."""
 
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter
 from werkzeug.routing import BaseConverter, ValidationError
 
-from routes.schemas.events import MAX_CODE, MAX_ID
+from routes.schemas.fields import AlertId, Id
+from rules.values import ALERT_ID, ID, MAX_CODE, MAX_ID
 
 
 class IdConverter(BaseConverter):
     """An id in a path: 1 to 2^63-1 in plain digits without leading zeros; anything else is a 404."""
 
-    regex = "[1-9][0-9]{0,18}"
+    regex = ID
+    described: ClassVar[dict[str, Any]] = {"schema": TypeAdapter(Id).json_schema(), "example": 7}
 
     def to_python(self, value: str) -> int:
         """The id. Raises ValidationError (answered with 404) above 2^63-1."""
@@ -20,7 +25,8 @@ class IdConverter(BaseConverter):
 class AlertIdConverter(BaseConverter):
     """An alert's id in a path: user_id, seq and code, each as plain digits; anything else is a 404."""
 
-    regex = "[1-9][0-9]{0,18}-[1-9][0-9]{0,18}-[1-9][0-9]{0,9}"
+    regex = ALERT_ID
+    described: ClassVar[dict[str, Any]] = {"schema": TypeAdapter(AlertId).json_schema(), "example": "7-3-123"}
 
     def to_python(self, value: str) -> tuple[int, int, int]:
         """The three numbers. Raises ValidationError (answered with 404) where one is too large."""

@@ -16,7 +16,10 @@ from routes.http.problems import Problem
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 
-CHANGED = "It has changed since it was read: read it again. Nothing was stored."
+
+def changed() -> Problem:
+    """The answer to a change of what somebody else has changed meanwhile."""
+    return Problem(412, "It has changed since it was read: read it again. Nothing was stored.", kind="changed")
 
 
 def tagged(data: Mapping[str, Any], version: int) -> Response:
@@ -34,4 +37,4 @@ def must_match(version: int) -> None:
     # A weak tag never matches here (RFC 9110).
     strong = {tag.partition("-")[0] for weak, tag in _TAG.findall(given) if not weak}
     if given.strip() != "*" and str(version) not in strong:
-        raise Problem(412, CHANGED, kind="changed")
+        raise changed()

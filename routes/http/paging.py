@@ -6,12 +6,16 @@ from typing import TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from routes.http.json_body import field_problems
 from routes.http.problems import Problem
-from routes.schemas.events import MAX_ID, Page
+from routes.schemas.fields import Page
+from rules.payload import FieldProblem, field_problems
+from rules.values import MAX_ID
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 RowT = TypeVar("RowT")
+
+
+BAD_QUERY = Problem(400, "The query has bad parameters.", errors=[FieldProblem("/limit", "must be a whole number")])
 
 
 def read_query(model: type[QueryT]) -> QueryT:

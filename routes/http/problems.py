@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,17 +11,12 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from database.session import CommitUncertain, is_away
 from routes.http.answers import Answer
+from rules.judging.group_commit import QueueFull
+from rules.payload import BadPayload, FieldProblem
 
 RETRY_AFTER = 1  # seconds; the pool reconnects at once when the database is back
 
 log = structlog.get_logger()
-
-
-class FieldProblem(NamedTuple):
-    """One bad field: a JSON pointer (RFC 6901) to it and a sentence."""
-
-    pointer: str
-    detail: str
 
 
 class Problem(Exception):
@@ -62,26 +57,46 @@ class Problem(Exception):
         return Answer(self.status, headers, json.dumps(self.document() | {"request_id": request_id}).encode())
 
 
-DATABASE_AWAY = "The database is away or too slow; nothing was stored. Try again."
-UNCERTAIN = "The connection to the database broke; send the same event_id again to find out what was stored."
+def refused(bad: BadPayload) -> Problem:
+    """The problem of a payload that cannot be used."""
+    return Problem(400, bad.detail, errors=bad.errors)
+
+
+# What no single view has to itself. They answer errors, and are examples in the document of the API; nobody raises
+# them, since an exception that many raise would keep all their frames.
+BAD_FIELDS = Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")])
+METHOD_NOT_ALLOWED = Problem(405, "The method is not allowed for the requested URL.")
+TOO_LARGE = Problem(413, "The data value transmitted exceeds the capacity limit.")
+NOT_JSON = Problem(415, "The Content-Type must be application/json.")
+DEFECT = Problem(500, "The service has a defect; the log has more under this request id.")
+DATABASE_AWAY = Problem(503, "The database is away or too slow; nothing was stored. Try again.")
+UNCERTAIN = Problem(
+    503, "The connection to the database broke; send the same event_id again to find out what was stored."
+)
+QUEUE_FULL = Problem(503, "Too many events are waiting already; nothing was stored. Try again.", kind="queue-full")
 
 
 def answer_to(error: Exception, request_id: str) -> Answer:
     """The problem document that answers `error`; what is no fault of the caller is logged."""
     if isinstance(error, Problem):
         return error.answer(request_id)
+    if isinstance(error, BadPayload):
+        return refused(error).answer(request_id)
     if isinstance(error, HTTPException):
         return _http(error, request_id)
     if isinstance(error, CommitUncertain):
         log.warning("commit_uncertain", request_id=request_id, error=_kind(error.__cause__))
-        return Problem(503, UNCERTAIN).answer(request_id)
+        return UNCERTAIN.answer(request_id)
+    if isinstance(error, QueueFull):
+        log.warning("queue_full", request_id=request_id)
+        return QUEUE_FULL.answer(request_id)
     if isinstance(error, SQLAlchemyError) and is_away(error):
         log.warning("database_away", request_id=request_id, error=_kind(error))
-        return Problem(503, DATABASE_AWAY).answer(request_id)
+        return DATABASE_AWAY.answer(request_id)
     # The message of a database error carries the statement's values, amounts and names among them.
     trace = None if isinstance(error, SQLAlchemyError) else error
     log.error("defect", request_id=request_id, error=_kind(error), exc_info=trace)
-    return Problem(500, "The service has a defect; the log has more under this request id.").answer(request_id)
+    return DEFECT.answer(request_id)
 
 
 def _http(error: HTTPException, request_id: str) -> Answer:

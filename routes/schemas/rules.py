@@ -16,17 +16,13 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.http.json_body import Number
-from routes.schemas.events import Code, Id, MoneyText, Name, Page, Request, _cursor, _optional
-from rules.base import Origin, Rule, Status
+from routes.schemas.fields import DECIMAL_TEXT, Code, Id, MoneyText, Name, Page, cursor_of, optional
+from rules.base import Rule, Status
 from rules.model import RISKS, ActionType, Risk, Value
-from rules.parameters import Parameter, Unit
+from rules.parameters import Parameter, Unit, written_values
+from rules.payload import Payload, validator
 from rules.registry import REGISTRY
-from rules.versions import written_values
-
-Written = dict[str, str | int]  # values of parameters in their JSON form
-
-_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,2})?$"
+from rules.versions import WantedSetting
 
 Author = Annotated[Name | None, Field(description="Who wants it so.")]
 Note = Annotated[
@@ -37,37 +33,33 @@ Note = Annotated[
 # What is asked for
 
 
-class ParametersRequest(Request):
-    """Values of parameters; those that are left out are not told."""
+class ParametersRequest(Payload):
+    """Values of parameters; those that are left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> Written:
-        """The values that were told, in their JSON form."""
-        values: dict[str, Value] = {name: getattr(self, name) for name in self.model_fields_set}
-        return written_values(dict(sorted(values.items())))
+    def values(self) -> dict[str, Value]:
+        """The values that were sent."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
 
-class GroupsRequest(Request):
+class GroupsRequest(Payload):
     """Values of parameters under a name each, which is a rating or a rule's code."""
 
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> dict[str, Written]:
-        """The values that were told, by that name; what tells none is left out."""
+    def values(self) -> dict[str, dict[str, Value]]:
+        """The values that were sent, by that name; a name without any is left out."""
         groups = ((field.alias or name, getattr(self, name)) for name, field in type(self).model_fields.items())
-        return {name: told for name, group in groups if group is not None and (told := group.given())}
+        return {name: values for name, group in groups if group is not None and (values := group.values())}
+
+    def written(self) -> dict[str, dict[str, str | int]]:
+        """The same in their JSON form."""
+        return {name: written_values(values) for name, values in self.values().items()}
 
 
-def _read(parameter: Parameter) -> Any:
-    def read(raw: object) -> Value:
-        try:
-            # A number counts as it was written.
-            return parameter.read(raw.text if isinstance(raw, Number) and parameter.is_decimal else raw)
-        except ValueError as error:
-            raise PydanticCustomError("parameter", "{problem}", {"problem": str(error)}) from None
-
-    return BeforeValidator(read)
+def _reads(parameter: Parameter) -> BeforeValidator:
+    return BeforeValidator(validator(parameter.read))
 
 
 def _schema(parameter: Parameter) -> JsonDict:
@@ -76,24 +68,27 @@ def _schema(parameter: Parameter) -> JsonDict:
     described: JsonDict = {"description": f"{parameter.why} {least} to {most}; as declared {default}."}
     if parameter.is_decimal:
         number: JsonDict = {"type": "number", "minimum": float(least), "maximum": float(most), "multipleOf": 0.01}
-        return described | {"anyOf": [{"type": "string", "pattern": _PATTERN}, number]}
+        return described | {"anyOf": [DECIMAL_TEXT, number]}
     return described | {"type": "integer", "minimum": least, "maximum": most}
 
 
-def _object(value: object) -> object:
+def json_object(value: object) -> object:
     if not isinstance(value, dict):
         raise PydanticCustomError("object", "must be an object")
     return value
 
 
-def _left_out(model: type[BaseModel], alias: str | None = None) -> Any:
+def left_out(model: type[BaseModel], alias: str | None = None) -> Any:
     # None stands for "not told": it is no value that a caller may send, so it is kept from the schema.
-    return Annotated[model, BeforeValidator(_object), _optional()], Field(default=None, alias=alias)
+    return Annotated[model, BeforeValidator(json_object), optional()], Field(default=None, alias=alias)
 
 
 def _parameters(rule: Rule) -> type[ParametersRequest]:
     fields: dict[str, Any] = {
-        one.name: (Annotated[object, _read(one), WithJsonSchema(_schema(one)), _optional()], None)
+        one.name: (
+            Annotated[object, _reads(one), WithJsonSchema(_schema(one)), optional()],
+            None,
+        )
         for one in rule.declared
     }
     doc = f"Parameters of rule {rule.code}."
@@ -101,7 +96,7 @@ def _parameters(rule: Rule) -> type[ParametersRequest]:
 
 
 def _by_risk(rule: Rule) -> type[GroupsRequest]:
-    fields: dict[str, Any] = {risk: _left_out(PARAMETERS[rule.code]) for risk in RISKS}
+    fields: dict[str, Any] = {risk: left_out(PARAMETERS[rule.code]) for risk in RISKS}
     doc = f"Parameters of rule {rule.code} that differ for users of a rating."
     return create_model(f"ByRisk{rule.code}", __base__=GroupsRequest, __doc__=doc, **fields)
 
@@ -109,21 +104,31 @@ def _by_risk(rule: Rule) -> type[GroupsRequest]:
 PARAMETERS: Mapping[int, type[ParametersRequest]] = {code: _parameters(rule) for code, rule in REGISTRY.items()}
 
 
-class RuleSettingRequest(Request):
+class RuleSettingRequest(Payload):
     """What to set a rule to, whichever it is."""
 
     status: Annotated[
-        Status, _optional("active: alerts and is answered. shadow: alerts are stored apart. off: judges nothing.")
+        Status, optional("active: alerts and is answered. shadow: alerts are stored apart. off: judges nothing.")
     ] = "off"
     parameters: ParametersRequest | None = None
     by_risk: GroupsRequest | None = None
     note: Note = None
     author: Author = None
 
+    def setting(self) -> WantedSetting:
+        """What is wanted, in the domain's own terms."""
+        return WantedSetting(
+            status=self.status if "status" in self.model_fields_set else None,
+            parameters=self.parameters.values() if self.parameters else {},
+            by_risk=None if self.by_risk is None else self.by_risk.values(),
+            author=self.author,
+            note=self.note or None,
+        )
+
 
 def _change(rule: Rule) -> type[RuleSettingRequest]:
     shown = written_values(rule.defaults())
-    fields: dict[str, Any] = {"parameters": _left_out(PARAMETERS[rule.code]), "by_risk": _left_out(_by_risk(rule))}
+    fields: dict[str, Any] = {"parameters": left_out(PARAMETERS[rule.code]), "by_risk": left_out(_by_risk(rule))}
     return create_model(
         f"Rule{rule.code}Request",
         __base__=RuleSettingRequest,
@@ -144,40 +149,11 @@ RuleRequest: type[BaseModel] = create_model(
     root=(_ANY_CHANGE, Field(json_schema_extra={"examples": [_SET]})),
 )
 
-OverridesRequest: type[GroupsRequest] = create_model(
-    "OverridesRequest",
-    __base__=GroupsRequest,
-    __doc__="All parameters that differ for one user, by the code of their rule; there may be none.",
-    **{f"of_{code}": _left_out(model, alias=str(code)) for code, model in PARAMETERS.items()},
-)
-
-
-class UserChange(Request):
-    """What to change about how a user is judged. What is left out stays as it is."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "note": "Watched.", "author": "Ada"}
-            ]
-        }
-    )
-
-    risk: Annotated[Risk, _optional()] = "normal"
-    overrides: GroupsRequest | None = None
-    note: Note = None
-    author: Author = None
-
-
-UserChangeRequest: type[UserChange] = create_model(
-    "UserChangeRequest", __base__=UserChange, __doc__=UserChange.__doc__, overrides=_left_out(OverridesRequest)
-)
-
 
 class VersionsQuery(Page):
     """Which part of a rule's versions."""
 
-    cursor: Annotated[str, _cursor(1)] = ""
+    cursor: Annotated[str, cursor_of(1)] = ""
 
 
 # What is answered
@@ -274,48 +250,3 @@ class RulesAnswer(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"rules": [_RULE]}]})
 
     rules: list[RuleAnswer]
-
-
-class InForceAnswer(BaseModel):
-    """The value of a parameter for one user, and where it comes from."""
-
-    value: MoneyText | int
-    origin: Origin
-
-
-class UserRuleAnswer(BaseModel):
-    """A rule as it judges one user."""
-
-    code: Code
-    title: str
-    status: Status
-    version: Id
-    parameters: dict[str, InForceAnswer]
-
-
-class UserRulesAnswer(BaseModel):
-    """All rules as they judge one user."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "user_id": 7,
-                    "risk": "high",
-                    "rules": [
-                        {
-                            "code": 1100,
-                            "title": "Withdrawal over 50.00",
-                            "status": "active",
-                            "version": 1,
-                            "parameters": {"threshold": {"value": "50.00", "origin": "risk"}},
-                        }
-                    ],
-                }
-            ]
-        }
-    )
-
-    user_id: Id
-    risk: Risk
-    rules: list[UserRuleAnswer]

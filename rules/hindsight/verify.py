@@ -13,6 +13,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from database.records import StoredAlert, StoredTotals
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
 from rules.judging.batch import BatchUser
 from rules.judging.evidence import evidence_of, written_evidence
@@ -23,20 +24,6 @@ from rules.registry import REGISTRY
 from rules.timeline import Timeline
 from rules.versions import RuleSet, RuleVersions
 
-# What `verify` expects of each action. The last one is the moment of its transaction, in which it was judged.
-COLUMNS = (
-    "user_id",
-    "seq",
-    "type",
-    "amount",
-    "time",
-    "settings_version",
-    "rules_number",
-    "ordinal",
-    "running_total",
-    "alert_codes",
-    "date_part('epoch', created_at)",
-)
 LISTED = 1000  # differences that are listed; all are counted
 
 Key = tuple[int, int]  # seq, code
@@ -94,19 +81,6 @@ class VerifiedAction(NamedTuple):
     moment: str
 
 
-class StoredAlert(NamedTuple):
-    """An alert as it is stored."""
-
-    user_id: int
-    seq: int
-    code: int
-    time: int
-    late: bool
-    superseded: bool
-    shadow: bool
-    evidence: dict[str, Any]
-
-
 class ExpectedAlert(NamedTuple):
     """An alert as it follows from the actions."""
 
@@ -116,33 +90,29 @@ class ExpectedAlert(NamedTuple):
 
 
 class Verifier:
-    """Verifies users by the rule books of one database."""
+    """Verifies users by what the rules of one database were ever set to."""
 
-    def __init__(self, books: RuleVersions) -> None:
-        self._books = books
+    def __init__(self, versions: RuleVersions) -> None:
+        self._versions = versions
 
     def verify(
-        self, copied: str, settings: Settings, alerts: Iterable[Sequence[Any]], accounts: Iterable[Sequence[Any]]
+        self, copied: str, settings: Settings, alerts: Iterable[StoredAlert], totals: Iterable[StoredTotals]
     ) -> Report:
-        """Verify some users by lines with COLUMNS (by user in order of (time, seq)), and by all that is stored of them.
-
-        `alerts` have the fields of StoredAlert, `accounts` are user_id, last_seq and net.
-        """
+        """Verify some users by the lines of `database.history.actions_to_verify` and by all that is stored of them."""
         report = Report()
         stored: dict[int, dict[Key, StoredAlert]] = {}
-        for row in alerts:
-            alert = StoredAlert(*row)
+        for alert in alerts:
             stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert
-        totals = {user_id: (last_seq, net) for user_id, last_seq, net in accounts}
+        said = {one.user_id: (one.last_seq, one.net) for one in totals}
         for user_id, lines in by_user(copied):
             own = self._judged(report, user_id, lines, settings)
             report.users += 1
             report.actions += len(own)
             report.alerts += len(stored.get(user_id, {}))
-            _verify_numbers(report, user_id, own, totals.pop(user_id))
+            _verify_numbers(report, user_id, own, said.pop(user_id))
             _verify_alerts(report, user_id, own, stored.get(user_id, {}))
-        for user_id, (last_seq, net) in totals.items():  # those without any action
-            if (last_seq, net) != (0, 0):
+        for user_id, (last_seq, net) in said.items():  # those without any action
+            if (last_seq, net) != (0, Decimal(0)):
                 report.note(user_id, None, None, _NOT_THE_SUM)
         return report
 
@@ -154,7 +124,7 @@ class Verifier:
                 report.note(user_id, now.seq, None, "the user's settings that it was judged with are not there")
             own.append(
                 VerifiedAction(
-                    now, self._books.at(int(number)).judges(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment
+                    now, self._versions.at(int(number)).rule_set(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment
                 )
             )
         return own

@@ -4,7 +4,7 @@ A transaction costs much the same for one event as for a hundred, and most of it
 has an event to store lines up, threads and coroutines alike. Where nothing is being committed, a thread is sent to
 take all that wait (up to a maximum), run them as one transaction, and tell each its own outcome; it goes on with
 whoever lined up meanwhile, until the line is empty. A lone event is a batch of one and never waits for company: there
-is no timer.
+is no timer. The line has a bound: who finds it full is turned away at once.
 """
 
 import asyncio
@@ -27,12 +27,23 @@ class Broken(Exception):
     """A batch ended in something that ends threads, such as SystemExit; `__cause__` is that."""
 
 
-class EachAlone:
-    """Runs `process` for each event by itself; at most `threads` events of coroutines at once."""
+class QueueFull(Exception):
+    """As many events wait as may; the one that came was not stored."""
 
-    def __init__(self, process: Process, threads: int) -> None:
+
+class EachAlone:
+    """Runs `process` for each event by itself.
+
+    At most `threads` events of coroutines are under way at once, and at most `queue` more wait for a thread. An event
+    of a thread never waits.
+    """
+
+    def __init__(self, process: Process, *, threads: int, queue: int) -> None:
         self._process = process
         self._threads = ThreadPoolExecutor(threads, "alone")
+        self._most = threads + queue
+        self._lock = threading.Lock()
+        self.in_hand = 0  # events of coroutines, under way or waiting
 
     def submit(self, event: Event) -> Outcome:
         """The outcome of `event`. Raises what `process` raises."""
@@ -40,12 +51,28 @@ class EachAlone:
         return outcome
 
     async def submit_soon(self, event: Event) -> Outcome:
-        """The same for a coroutine: its event loop goes on meanwhile."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.submit, event)
+        """The same for a coroutine: its event loop goes on meanwhile. Raises QueueFull too."""
+        if self.in_hand >= self._most:
+            raise QueueFull
+        return await self.submit_again(event)
+
+    async def submit_again(self, event: Event) -> Outcome:
+        """The same for an event that has waited already: it is never turned away."""
+        self._add(1)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self.submit, event)
+        finally:
+            self._add(-1)
+
+    def _add(self, count: int) -> None:
+        with self._lock:
+            self.in_hand += count
 
 
 class GroupCommit:
     """Runs `process` for the events of many callers together, at most `maximum` events in one call.
+
+    At most `queue` events wait, those that coroutines try once more among them; further ones raise QueueFull.
 
     Where a batch fails, `may_try_alone` says of the error and an event whether that event can safely be tried once
     more by itself, so that one event's trouble (a user whose row somebody else holds, a defect) is not its
@@ -58,20 +85,26 @@ class GroupCommit:
         maximum: int,
         may_try_alone: Callable[[Exception, Event], bool],
         observer: Observer | None = None,
+        *,
         threads: int = 1,
+        queue: int = 10_000,
     ) -> None:
         self._process = process
         self._maximum = maximum
+        self._queue = queue
         self._may_try_alone = may_try_alone
         self._observer = observer or Observer()
         self._lock = threading.Lock()
         self._line: deque[_Ticket] = deque()
         self._led = False  # whether the leader's thread is at work, or on its way
         self._leader = _Parked("batches")
-        self._alone = EachAlone(process, threads)
+        self._alone = EachAlone(process, threads=threads, queue=queue)
 
     def submit(self, event: Event) -> Outcome:
-        """The outcome of `event`, once its batch is committed. Raises what `process` raises for it, or Broken."""
+        """The outcome of `event`, once its batch is committed.
+
+        Raises what `process` raises for it, Broken, or at once QueueFull.
+        """
         ticket = _Ticket(event)
         turn = threading.Lock()  # the cheapest way to wake one thread
         turn.acquire()
@@ -88,12 +121,14 @@ class GroupCommit:
         self._line_up(ticket)
         await ticket.turn
         if ticket.try_alone:
-            return await self._alone.submit_soon(event)
+            return await self._alone.submit_again(event)
         return ticket.result()
 
     def _line_up(self, ticket: "_Ticket") -> None:
-        self._observer.lined_up()
         with self._lock:
+            if len(self._line) + self._alone.in_hand >= self._queue:
+                raise QueueFull
+            self._observer.lined_up()  # before anybody can take it, so that the count is never below zero
             self._line.append(ticket)
             lead, self._led = not self._led, True
         if lead:

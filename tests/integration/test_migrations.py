@@ -1,20 +1,27 @@
 """Migrations: up and down, and that they make the tables that the code declares."""
 
 import multiprocessing
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pytest
 from alembic import command
-from sqlalchemy import create_engine, inspect, text
+from alembic.config import Config
+from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
 from database import migrations, users
+from database.session import make_sessions
 from rules.judging.engine import RuleEngine
 from rules.model import Verdict
 from rules.policy import Policy
 from rules.registry import REGISTRY
+from tests.migrations import add, config_with, documented
+from tests.postgres import engine_on
 from tests.unit.rules.timeline import events
 
 TABLES = ["alembic_version", "alerts", "backtests", "rule_versions", "user_actions", "user_settings", "users"]
@@ -22,10 +29,8 @@ TABLES = ["alembic_version", "alerts", "backtests", "rule_versions", "user_actio
 
 @contextmanager
 def session_on(url: str) -> Iterator[Session]:
-    engine = create_engine(url)
-    with Session(engine) as session:
+    with engine_on(url) as engine, make_sessions(engine)() as session:
         yield session
-    engine.dispose()
 
 
 def tables(url: str) -> list[str]:
@@ -114,8 +119,8 @@ def test_what_judged_old_actions_stays_known(empty_database_url: str) -> None:
     with session_on(empty_database_url) as session:
         rows = session.execute(text("SELECT * FROM user_actions ORDER BY user_id, seq")).all()
         assert [(row.ordinal, int(row.running_total)) for row in rows] == [(2, 3), (1, 2), (1, 4), (1, 8), (2, 24)]
-        books = RuleEngine(Policy((REGISTRY[1100],))).versions(session)
-        active = [[rule.code for rule in books.at(row.rules_number).judges("normal").all] for row in rows]
+        versions = RuleEngine(Policy((REGISTRY[1100],))).rules.versions(session)
+        active = [[rule.code for rule in versions.at(row.rules_number).rule_set("normal").all] for row in rows]
         assert active == [[1100], [1100], [1100, 500], [1100, 500], []]
         assert [row.settings_version for row in rows] == [0, 0, 0, 1, 1]
         assert session.scalars(text("SELECT risk FROM user_settings")).all() == ["high"]
@@ -142,3 +147,169 @@ def test_concurrent_upgrades(empty_database_url: str) -> None:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     assert_usable(empty_database_url)
+
+
+def rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    with session_on(url) as session:
+        return [tuple(row) for row in session.execute(text(query))]
+
+
+def columns(url: str, table: str) -> set[str]:
+    with session_on(url) as session:
+        return {column["name"] for column in inspect(session.connection()).get_columns(table)}
+
+
+def use(configuration: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `migrations.upgrade` go by `configuration`."""
+    monkeypatch.setattr(migrations, "config", lambda url: configuration)
+
+
+def test_a_migration_that_fails_leaves_those_before_it(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, nothing of it stays, none after it runs, and once it is mended the next upgrade goes on with it."""
+    add(tmp_path, 'op.add_column("users", sa.Column("country", sa.Text))')
+    failing = add(tmp_path, 'op.add_column("users", sa.Column("city", sa.Text)); op.execute("SELECT 1 / 0")')
+    add(tmp_path, 'op.add_column("users", sa.Column("street", sa.Text))')
+    use(config_with(tmp_path, database_url), monkeypatch)
+    with pytest.raises(migrations.MigrationError, match=r"cannot be used: migration 0006: division by zero$"):
+        migrations.upgrade(database_url)
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [("0005",)]
+    assert columns(database_url, "users") & {"country", "city", "street"} == {"country"}
+    (path,) = tmp_path.glob(f"{failing}_*")
+    path.write_text(path.read_text().replace("1 / 0", "1 / 1"))
+    migrations.upgrade(database_url)
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [("0007",)]
+    assert columns(database_url, "users") >= {"country", "city", "street"}
+
+
+def test_the_first_migration_is_named_too(empty_database_url: str) -> None:
+    """In a database where something of ours is in the way."""
+    with session_on(empty_database_url) as session:
+        session.execute(text("CREATE TABLE users ()"))
+        session.commit()
+    with pytest.raises(migrations.MigrationError, match='cannot be used: migration 0001: relation "users" already'):
+        migrations.upgrade(empty_database_url)
+    assert tables(empty_database_url) == ["users"]
+
+
+def test_what_a_migration_sets_for_itself_ends_with_it(database_url: str, tmp_path: Path) -> None:
+    """Every transaction begins with the timeouts, also after a block outside of one."""
+    seen = "SELECT current_setting('lock_timeout') AS lock, current_setting('statement_timeout') AS statement"
+    add(tmp_path, f'op.execute("CREATE TABLE seen AS {seen}")')
+    add(
+        tmp_path,
+        f"""
+with op.get_context().autocommit_block():
+    op.execute("SET lock_timeout = 0")
+    op.execute("SET statement_timeout = 0")
+    op.execute("INSERT INTO seen {seen}")
+op.execute("INSERT INTO seen {seen}")
+op.execute("SET lock_timeout = 0")
+""",
+    )
+    add(tmp_path, f'op.execute("INSERT INTO seen {seen}")')
+    command.upgrade(config_with(tmp_path, database_url), "head")
+    assert rows(database_url, "SELECT * FROM seen") == [("4s", "10min"), ("0", "0"), ("4s", "10min"), ("4s", "10min")]
+
+
+def _upgrade_with(folder: Path, url: str, barrier: Any = None) -> None:
+    if barrier is not None:
+        barrier.wait(60)
+    command.upgrade(config_with(folder, url), "head")
+
+
+def test_an_index_is_made_while_another_runner_waits(database_url: str, tmp_path: Path) -> None:
+    """CREATE INDEX CONCURRENTLY waits for all older snapshots; a runner in line has none. Each migration runs once."""
+    add(tmp_path, 'op.execute("CREATE TABLE ran (revision text)"); op.execute("INSERT INTO ran VALUES (5)")')
+    add(
+        tmp_path,
+        """
+op.execute("SELECT pg_sleep(1)")  # until the other waits
+op.execute("INSERT INTO ran VALUES (6)")
+with op.get_context().autocommit_block():
+    op.create_index("ix_users_name", "users", ["name"], postgresql_concurrently=True)
+""",
+    )
+    add(tmp_path, 'op.execute("INSERT INTO ran VALUES (7)")')
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(2)
+    arguments = (tmp_path, database_url, barrier)
+    processes = [spawn.Process(target=_upgrade_with, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert rows(database_url, "SELECT revision FROM ran ORDER BY 1") == [("5",), ("6",), ("7",)]
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [("0007",)]
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_users_name'::regclass"
+    assert rows(database_url, valid) == [(True,)]
+
+
+def test_a_runner_that_hangs_is_given_up_and_one_that_is_killed_is_followed(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start fails where another runner goes on for longer than the turn timeout; a killed one stops and lets go."""
+    hanging = add(tmp_path, 'op.execute("SELECT pg_sleep(300)")')
+    configuration = config_with(tmp_path, database_url)
+    use(configuration, monkeypatch)
+    configuration.attributes["turn_timeout"] = 0.3
+    process = multiprocessing.get_context("spawn").Process(target=_upgrade_with, args=(tmp_path, database_url))
+    process.start()
+    sleeping = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    try:
+        until = time.monotonic() + 30
+        while not rows(database_url, sleeping):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        begun = time.monotonic()
+        with pytest.raises(
+            migrations.MigrationError, match=r"cannot be used: another process has .* more than 0\.3 s$"
+        ):
+            migrations.upgrade(database_url)
+        assert 0.3 <= time.monotonic() - begun < 10
+    finally:
+        process.kill()
+        process.join(30)
+    (path,) = tmp_path.glob(f"{hanging}_*")
+    path.write_text(path.read_text().replace("300", "0"))
+    configuration.attributes["turn_timeout"] = 30
+    migrations.upgrade(database_url)
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [("0005",)]
+
+
+def test_the_lock_is_released(database_url: str) -> None:
+    """Nothing stays locked after an upgrade."""
+    migrations.upgrade(database_url)
+    query = """
+        SELECT 1 FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND d.datname = current_database()
+    """
+    assert rows(database_url, query) == []
+
+
+def test_the_table_of_versions_alone(empty_database_url: str) -> None:
+    """A command without migrations is committed too."""
+    command.ensure_version(migrations.config(empty_database_url))
+    assert tables(empty_database_url) == ["alembic_version"]
+
+
+def test_the_documented_examples_run(database_url: str, tmp_path: Path, notices: list[str]) -> None:
+    """A column comes, is filled in stretches and goes, as docs/operations.md shows, and the tables are as declared."""
+    with session_on(database_url) as session:
+        session.execute(text("INSERT INTO users (user_id) SELECT 7 * number FROM generate_series(1, 2500) AS number"))
+        session.commit()
+    revisions = [add(tmp_path, body) for body in documented()]
+    configuration = config_with(tmp_path, database_url)
+    command.upgrade(configuration, revisions[-2])
+    assert notices == ['NOTICE:  index "ix_users_country" does not exist, skipping']  # it drops what may be left over
+    notices.clear()
+    assert rows(database_url, "SELECT country, count(*) FROM users GROUP BY 1") == [("", 2500)]
+    nullable = "SELECT is_nullable FROM information_schema.columns WHERE column_name = 'country'"
+    assert rows(database_url, nullable) == [("NO",)]
+    command.upgrade(configuration, "head")
+    command.check(configuration)
+    # The example makes its index anew should an earlier try have left one behind.
+    assert notices == ['NOTICE:  index "ix_users_country" does not exist, skipping']
+    notices.clear()

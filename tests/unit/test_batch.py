@@ -8,12 +8,10 @@ from rules.base import RuleSetting
 from rules.judging.batch import Batch, BatchUser
 from rules.model import Action
 from rules.registry import REGISTRY
-from rules.versions import NO_OVERRIDES, RuleSet
+from rules.versions import RuleSet
 from tests.unit.rules.timeline import actions, events, numbered
 
-RULES = RuleSet(
-    [RuleSetting.initial(REGISTRY[1100]), RuleSetting.initial(REGISTRY[30], "shadow")], "normal", NO_OVERRIDES
-)
+RULES = RuleSet([RuleSetting.initial(REGISTRY[1100]), RuleSetting.initial(REGISTRY[30], "shadow")], risk="normal")
 
 
 def batch_of(stored: str, arriving: str, *, more: int = 0) -> Batch:

@@ -45,6 +45,7 @@ def test_defaults() -> None:
         "db_timeout": 5.0,
         "group_commit": "on",
         "group_commit_max": 256,
+        "group_commit_queue": 10_000,
         "global_test_flag": False,
         "rules": (1100, 30, 300, 123),
         "unknown_users": "create",
@@ -70,6 +71,7 @@ ENVIRONMENT = {
     "WORKERS": ("4", 4),
     "THREADS": ("1", 1),
     "DB_TIMEOUT": ("0.5", 0.5),
+    "GROUP_COMMIT_QUEUE": ("1", 1),
 }
 
 
@@ -235,6 +237,7 @@ BAD = {
     "WORKERS": ["0", "65", "many"],
     "THREADS": ["0", "257"],
     "DB_TIMEOUT": ["0", "-1", "61", "nan", "soon"],
+    "GROUP_COMMIT_QUEUE": ["0", "-1", "1000001", "all"],
     "GLOBAL_TEST_FLAG": ["maybe"],
     "UNKNOWN_USERS": ["allow", "CREATE"],
     "OVERDRAFT": ["accept"],

@@ -11,7 +11,8 @@ from decimal import Decimal
 
 import pytest
 
-from rules.judging.group_commit import Broken, EachAlone, GroupCommit
+from rules.judging.group_commit import Broken, EachAlone, GroupCommit, QueueFull
+from rules.judging.observer import Observer
 from rules.model import Event, Outcome, Refusal, Verdict
 
 PATIENCE = 30  # seconds
@@ -160,9 +161,16 @@ def test_many_threads_and_none_is_lost() -> None:
 class Soon:
     """Coroutines that submit one event each, so that the line forms behind a first batch that is held."""
 
-    def __init__(self, store: Store, maximum: int = 256, alone: bool = True) -> None:
+    def __init__(
+        self,
+        store: Store,
+        maximum: int = 256,
+        alone: bool = True,
+        queue: int = 10_000,
+        observer: Observer | None = None,
+    ) -> None:
         self.store = store
-        self.group = GroupCommit(store.process, maximum, lambda error, event: alone, threads=8)
+        self.group = GroupCommit(store.process, maximum, lambda error, event: alone, observer, threads=8, queue=queue)
 
     async def begin(self, users: Sequence[int]) -> list[asyncio.Task[Outcome]]:
         """Submit the first user's event, and the others' while that one's batch is under way, which is held."""
@@ -350,7 +358,7 @@ def test_the_thread_ends_with_the_line() -> None:
 def test_each_alone() -> None:
     """Without group commit each event is a batch of one, for threads and coroutines; the loop goes on meanwhile."""
     store = Store()
-    each = EachAlone(store.process, 2)
+    each = EachAlone(store.process, threads=2, queue=1)
 
     async def all_of() -> list[Outcome | BaseException]:
         store.open.clear()
@@ -377,3 +385,107 @@ def test_many_coroutines_and_none_is_lost() -> None:
     assert asyncio.run(storm()) == [Verdict(user, (user,)) for user in range(100, 3100)]
     assert sorted(user for batch in store.batches for user in batch) == list(range(100, 3100))
     assert max(map(len, store.batches)) <= 16
+
+
+# The bound of the line
+
+
+class Gauge(Observer):
+    """Keeps how many stand in line, as the metrics do."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.seen: list[int] = []
+
+    def lined_up(self) -> None:
+        self.value += 1
+        self.seen.append(self.value)
+
+    def taken(self, waits: Sequence[float]) -> None:
+        self.value -= len(waits)
+        self.seen.append(self.value)
+
+
+def test_a_full_line_refuses_at_once_and_takes_again_when_there_is_room() -> None:
+    """A thread or a coroutine that finds the line full is turned away while the batch is still under way."""
+    store, gauge = Store(), Gauge()
+    line = Soon(store, queue=2, observer=gauge)
+
+    async def all_of() -> list[Outcome | BaseException]:
+        tasks = await line.begin([1, 2, 3])
+        for turned_away in (line.group.submit_soon(event(4)), asyncio.to_thread(line.group.submit, event(5))):
+            with pytest.raises(QueueFull):
+                await asyncio.wait_for(turned_away, PATIENCE)
+        assert (gauge.value, len(line.group._line)) == (2, 2)
+        store.open.set()
+        return await settled([*tasks])
+
+    assert asyncio.run(all_of()) == [Verdict(user, (user,)) for user in (1, 2, 3)]
+    assert line.group.submit(event(6)) == Verdict(6, (6,))
+    assert store.batches == [[1], [2, 3], [6]]
+    assert (gauge.value, min(gauge.seen)) == (0, 0)
+
+
+def test_second_tries_fill_the_line_once_and_are_not_turned_away() -> None:
+    """An event that is tried once more takes one place until that is done, and no full line refuses it."""
+
+    def fail(users: list[int]) -> BaseException | None:
+        if users == [2, 3]:
+            store.open.clear()  # from here on each is held
+            return ValueError("together")
+        return None
+
+    store, gauge = Store(fail), Gauge()
+    line = Soon(store, queue=2, observer=gauge)
+
+    async def all_of() -> list[Outcome | BaseException]:
+        tasks = await line.begin([1, 2, 3])
+        store.open.set()
+        await reached(lambda: len(store.batches) == 4)
+        assert gauge.value == 0
+        with pytest.raises(QueueFull):
+            await line.group.submit_soon(event(4))
+        store.open.set()
+        found = await settled(tasks)
+        return [*found, await line.group.submit_soon(event(5))]
+
+    assert asyncio.run(all_of()) == [Verdict(user, (user,)) for user in (1, 2, 3, 5)]
+    assert sorted(store.batches) == [[1], [2], [2, 3], [3], [5]]
+
+
+def test_each_alone_has_the_same_bound() -> None:
+    """Without group commit a coroutine is turned away where too many wait for a thread, and not for ever."""
+    store = Store()
+    each = EachAlone(store.process, threads=1, queue=1)
+
+    async def all_of() -> list[Outcome | BaseException]:
+        store.open.clear()
+        tasks = [asyncio.create_task(each.submit_soon(event(user))) for user in (1, 2, 3)]
+        await reached(tasks[2].done)
+        assert [task.done() for task in tasks[:2]] == [False, False]
+        store.open.set()
+        found = await settled(tasks)
+        return [*found, await each.submit_soon(event(4))]
+
+    one, two, three, four = asyncio.run(all_of())
+    assert [one, two, four] == [Verdict(user, (user,)) for user in (1, 2, 4)]
+    assert isinstance(three, QueueFull)
+    assert store.batches == [[1], [2], [4]]
+
+
+def test_a_caller_who_has_gone_leaves_the_place() -> None:
+    """What was cancelled while it waited for a thread, or in one, is no longer counted."""
+
+    async def cancelled(each: EachAlone, store: Store) -> None:
+        store.open.clear()
+        tasks = [asyncio.create_task(each.submit_soon(event(user))) for user in (1, 2)]
+        await reached(store.busy.is_set)
+        for task in tasks:
+            task.cancel()
+        await settled(tasks)
+        store.open.set()
+
+    store = Store()
+    each = EachAlone(store.process, threads=1, queue=1)
+    asyncio.run(cancelled(each, store))
+    assert each.in_hand == 0

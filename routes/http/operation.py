@@ -1,0 +1,54 @@
+"""What a view takes and answers, written beside the view: the document of the API is made of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from flask import Response
+from pydantic import BaseModel
+
+from routes.http.problems import Problem
+from routes.schemas.problems import ProblemAnswer
+
+ViewT = TypeVar("ViewT", bound=Callable[..., Response])
+
+
+@dataclass(frozen=True)
+class Text:
+    """An answer that no model describes: its media type, what it is, and an example."""
+
+    media_type: str
+    description: str
+    example: str | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a view takes and answers.
+
+    `answers` are the models by status. `problems` are an example or more of each error that it answers, but for those
+    that every view does (405 and 500). `path` adds to what the converters say of the parameters in the path, by name.
+    """
+
+    answers: Mapping[int, type[BaseModel] | Text]
+    problems: tuple[Problem, ...] = ()
+    path: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    idempotent: bool = False
+    tagged: bool = False  # with an ETag, and If-None-Match or If-Match
+    lines: bool = False  # the body is an array, or its items one a line
+    refusal: type[BaseModel] = ProblemAnswer  # the model of 400
+
+
+def describe(operation: Operation) -> Callable[[ViewT], ViewT]:
+    """Tell the document what the decorated view takes and answers.
+
+    The first line of the view's docstring is the summary, the rest the description.
+    """
+
+    def decorate(view: ViewT) -> ViewT:
+        view.operation = operation  # type: ignore[attr-defined]
+        return view
+
+    return decorate

@@ -1,0 +1,117 @@
+"""What fields of requests, answers and queries have in common."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from rules.payload import validator
+from rules.values import (
+    ALERT_ID,
+    DECIMAL,
+    EVENT_ID,
+    LAST_TIME,
+    MAX_CODE,
+    MAX_ID,
+    MOST_MONEY,
+    WHOLE_NUMBER,
+    read_decimal,
+    read_whole_number,
+)
+
+# As the document of the API has it: text is exact, and a number is tolerated.
+DECIMAL_TEXT: JsonDict = {"type": "string", "pattern": f"^{DECIMAL}$"}
+_MONEY_NUMBER: JsonDict = {"type": "number", "maximum": float(MOST_MONEY), "multipleOf": 0.01}
+AMOUNT: JsonDict = {
+    "description": "Money over 0 with at most two decimals. Text is exact; a plain number is tolerated.",
+    "anyOf": [
+        {"type": "string", "pattern": f"^(?=.*[1-9]){DECIMAL}$"},
+        _MONEY_NUMBER | {"exclusiveMinimum": 0},
+    ],
+}
+_OPENING_BALANCE: JsonDict = {
+    "description": "Money, 0 or more, with at most two decimals. Text is exact; a plain number is tolerated.",
+    "anyOf": [DECIMAL_TEXT, _MONEY_NUMBER | {"minimum": 0}],
+    "default": "0.00",
+}
+
+
+OpeningBalance = Annotated[Decimal, BeforeValidator(validator(read_decimal)), WithJsonSchema(_OPENING_BALANCE)]
+
+
+EventId = Annotated[str, Field(pattern=f"^{EVENT_ID}$")]
+
+
+MoneyText = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2}$")]
+
+
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+
+Seconds = Annotated[int, Field(ge=0, le=LAST_TIME)]
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL stores no NUL
+
+
+def optional(description: str | None = None, pattern: str | None = None) -> Any:
+    # The default stands for "not given": it is no value that a caller may send, so it is kept from the schema.
+    return Field(description=description, pattern=pattern, json_schema_extra=lambda schema: schema.pop("default", None))
+
+
+def digits(value: object) -> object:
+    return _whole_number(value) if isinstance(value, str) else value
+
+
+_whole_number = validator(read_whole_number)
+
+
+def cursor_of(numbers: int) -> Any:
+    pattern = "-".join([WHOLE_NUMBER] * numbers)
+    return optional("The `next` of the page before.", pattern=f"^{pattern}$")
+
+
+class Page(BaseModel):
+    """Which part of a list: a page size, and where to go on."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(digits)] = 50
+    cursor: str = ""
+
+
+class PageQuery(Page):
+    """Which part of a list that goes by time, with bounds on `time` (seconds, both included)."""
+
+    start: Annotated[Seconds, BeforeValidator(digits), Field(alias="from")] = 0
+    end: Annotated[Seconds, BeforeValidator(digits), Field(alias="to")] = LAST_TIME
+
+
+Code = Annotated[int, Field(ge=1, le=MAX_CODE)]
+
+
+def flag(value: object) -> object:
+    # bool() of pydantic takes "yes", "on", "1" and "T" too.
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("flag", "must be true or false")
+    return value
+
+
+def query_filter(description: str) -> Any:
+    # None stands for "not given": it is no value that a caller may send, so it is kept from the schema.
+    def without_none(schema: dict[str, Any]) -> None:
+        del schema["default"]
+        schema |= schema.pop("anyOf")[0]
+
+    return Field(description=description, json_schema_extra=without_none)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC, to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+AlertId = Annotated[str, Field(pattern=f"^{ALERT_ID}$")]

@@ -1,0 +1,13 @@
+"""Answers about the state of the service."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class HealthAnswer(BaseModel):
+    """The state in one word."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
+
+    status: Literal["ok"]

@@ -1,0 +1,185 @@
+"""Requests and answers about users and their actions."""
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from routes.schemas.fields import (
+    Code,
+    Id,
+    MoneyText,
+    Name,
+    OpeningBalance,
+    PageQuery,
+    Seconds,
+    cursor_of,
+    optional,
+)
+from routes.schemas.rules import PARAMETERS, Author, GroupsRequest, Note, left_out
+from rules.base import Origin, Status
+from rules.model import ActionType, Risk
+from rules.payload import Payload
+
+
+class UserRequest(Payload):
+    """A new user. Every field is optional; without `user_id` the service gives a free one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Ada", "total": "100.00", "risk": "normal", "user_id": 7}]}
+    )
+
+    user_id: Annotated[Id, optional()] = 0
+    name: Annotated[Name, optional()] = ""
+    total: OpeningBalance = Decimal("0.00")
+    risk: Risk = "normal"
+
+
+class UserAnswer(BaseModel):
+    """A user. `total` is the opening balance; `balance` adds deposits and takes withdrawals off."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"id": 7, "name": "Ada", "total": "100.00", "balance": "142.00", "risk": "normal"}]
+        }
+    )
+
+    id: Id
+    name: str | None
+    total: MoneyText
+    balance: MoneyText
+    risk: Risk
+    overrides: Annotated[
+        dict[str, dict[str, MoneyText | int]],
+        optional("Parameters of rules that hold for this user alone, by code; left out where there are none."),
+    ] = {}
+
+
+class UserChangedAnswer(UserAnswer):
+    """A user after a change of rating or overrides."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 7,
+                    "name": "Ada",
+                    "total": "100.00",
+                    "balance": "142.00",
+                    "risk": "high",
+                    "overrides": {"1100": {"threshold": "50.00"}},
+                }
+            ]
+        }
+    )
+
+    overrides: Annotated[dict[str, dict[str, MoneyText | int]], Field(description="There may be none.")]
+
+
+class ActionAnswer(BaseModel):
+    """One stored action; `seq` counts its user's actions in their order of arrival, from 1."""
+
+    seq: Id
+    type: ActionType
+    amount: MoneyText
+    time: Seconds
+    event_id: str | None
+
+
+class ActionsAnswer(BaseModel):
+    """A page of actions, newest first, and the cursor of the next page (null on the last one)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "actions": [{"seq": 1, "type": "deposit", "amount": "42.00", "time": 10, "event_id": None}],
+                    "next": None,
+                }
+            ]
+        }
+    )
+
+    actions: list[ActionAnswer]
+    next: str | None
+
+
+class ActionsQuery(PageQuery):
+    """Which actions of a user."""
+
+    cursor: Annotated[str, cursor_of(2)] = ""
+
+
+OverridesRequest: type[GroupsRequest] = create_model(
+    "OverridesRequest",
+    __base__=GroupsRequest,
+    __doc__="All parameters that differ for one user, by the code of their rule; there may be none.",
+    **{f"of_{code}": left_out(model, alias=str(code)) for code, model in PARAMETERS.items()},
+)
+
+
+class UserChange(Payload):
+    """What to change about how a user is judged. What is left out stays as it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "note": "Watched.", "author": "Ada"}
+            ]
+        }
+    )
+
+    risk: Annotated[Risk, optional()] = "normal"
+    overrides: GroupsRequest | None = None
+    note: Note = None
+    author: Author = None
+
+
+UserChangeRequest: type[UserChange] = create_model(
+    "UserChangeRequest", __base__=UserChange, __doc__=UserChange.__doc__, overrides=left_out(OverridesRequest)
+)
+
+
+class InForceAnswer(BaseModel):
+    """The value of a parameter for one user, and where it comes from."""
+
+    value: MoneyText | int
+    origin: Origin
+
+
+class UserRuleAnswer(BaseModel):
+    """A rule as it judges one user."""
+
+    code: Code
+    title: str
+    status: Status
+    version: Id
+    parameters: dict[str, InForceAnswer]
+
+
+class UserRulesAnswer(BaseModel):
+    """All rules as they judge one user."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "user_id": 7,
+                    "risk": "high",
+                    "rules": [
+                        {
+                            "code": 1100,
+                            "title": "Withdrawal over 50.00",
+                            "status": "active",
+                            "version": 1,
+                            "parameters": {"threshold": {"value": "50.00", "origin": "risk"}},
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    user_id: Id
+    risk: Risk
+    rules: list[UserRuleAnswer]

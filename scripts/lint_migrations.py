@@ -1,0 +1,98 @@
+"""Check what migrations would do to a database in use: squawk on their SQL, and one subcommand an ALTER TABLE.
+
+Run by `make lint`. Prints what is wrong and ends with status 1, else with 0. No database is needed.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+from io import StringIO
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import Script, ScriptDirectory
+
+from database import migrations
+
+RELEASED = "released before migrations were checked"
+# By revision, with the reason.
+EXCLUDED = {
+    "0001": RELEASED,
+    "0002": RELEASED,
+    "0003": f"{RELEASED}; it reads what it migrates, so its SQL cannot be written out",
+    "0004": RELEASED,
+}
+# The oldest PostgreSQL that the service runs on.
+PG_VERSION = "15.0"
+SQUAWK = Path(sysconfig.get_path("scripts"), "squawk")
+
+IGNORED = re.compile(r"^\s*# squawk-ignore ([a-z-]+): \S", re.MULTILINE)
+# What may hold a comma or a semicolon that separates nothing: comments, text and names in quotes, brackets.
+QUOTED = re.compile(r"""--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|"[^"]*\"""", re.DOTALL)
+BRACKETS = re.compile(r"\([^()\[\]]*\)|\[[^()\[\]]*\]")
+ALTER_TABLE = re.compile(r"\s*ALTER\s+TABLE\b[^,]*,", re.IGNORECASE)
+
+
+def check(configuration: Config) -> list[str]:
+    """What is wrong with the migrations of `configuration` that are not excluded, from the oldest on."""
+    scripts = ScriptDirectory.from_config(configuration).walk_revisions()
+    wanted = [script for script in scripts if script.revision not in EXCLUDED]
+    return [fault for script in reversed(wanted) for fault in _check_one(configuration, script)]
+
+
+def _check_one(configuration: Config, script: Script) -> list[str]:
+    name = Path(script.path).name
+    try:
+        sql = render(configuration, script)
+    except Exception as error:  # whatever a migration may raise that reads a database where there is none
+        return [f"{name}: cannot be written as SQL without a database ({error!r}); see docs/operations.md"]
+    faults = [("one-subcommand", "One subcommand an ALTER TABLE.", statement) for statement in crowded(sql)]
+    faults += squawk(name, sql)
+    ignored = set(IGNORED.findall(Path(script.path).read_text()))
+    needless = sorted(ignored - {rule for rule, _, _ in faults})
+    return [f"{name}: {rule}: {what}\n    {line}" for rule, what, line in faults if rule not in ignored] + [
+        f"{name}: `# squawk-ignore {rule}` is not needed" for rule in needless
+    ]
+
+
+def render(configuration: Config, script: Script) -> str:
+    """The SQL that the migration runs, as `alembic upgrade --sql` prints it; raises whatever the migration raises."""
+    buffer = StringIO()
+    configuration.output_buffer = buffer
+    command.upgrade(configuration, f"{script.down_revision or 'base'}:{script.revision}", sql=True)
+    return buffer.getvalue()
+
+
+def crowded(sql: str) -> list[str]:
+    """Each ALTER TABLE in `sql` that has more than one subcommand, without comments, brackets and quotes."""
+    sql = QUOTED.sub(" ", sql)
+    before = ""
+    while sql != before:
+        before, sql = sql, BRACKETS.sub("", sql)
+    return [" ".join(statement.split()) for statement in sql.split(";") if ALTER_TABLE.match(statement)]
+
+
+def squawk(name: str, sql: str) -> list[tuple[str, str, str]]:
+    """squawk's findings in `sql`: the rule, what it says, and the line that it means."""
+    program = [str(SQUAWK), f"--pg-version={PG_VERSION}", "--reporter=json", f"--stdin-filepath={name}"]
+    ran = subprocess.run(program, cwd=migrations.ROOT, input=sql, capture_output=True, text=True)
+    if ran.returncode not in (0, 1):
+        sys.exit(f"squawk failed on {name}: {ran.stderr}")
+    lines = sql.splitlines()
+    return [
+        (found["rule_name"], " ".join(filter(None, (found["message"], found["help"]))), lines[found["line"]].strip())
+        for found in json.loads(ran.stdout)
+    ]
+
+
+def main() -> None:
+    faults = check(migrations.config())
+    print(*faults, sep="\n", end="\n" if faults else "")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The line of events that wait has a bound: who finds it full is refused at once, through both doors."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy import text
+
+from routes.http.problems import QUEUE_FULL
+from tests.conftest import ClientMaker
+from tests.contract.helpers import JSON, Sessions, an_event, problem, without
+from tests.contract.test_metrics import samples
+from tests.postgres import transaction
+from tests.service import Service
+
+PATIENCE = 30  # seconds
+EXPECTED = QUEUE_FULL.document()
+
+
+def reached(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds."""
+    end = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < end
+        sleep(0.01)
+
+
+@contextmanager
+def a_held_user(sessions: Sessions) -> Iterator[Any]:
+    """Whoever wants to store an event of user 1 waits for the length of the block; gives how many statements do."""
+
+    def waiting() -> Any:
+        with sessions() as session:
+            query = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return session.execute(text(query)).scalar_one()
+
+    with transaction(sessions) as session:
+        session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
+        yield waiting
+
+
+def stored(sessions: Sessions) -> Any:
+    """The ids of the events that are stored, in order."""
+    with sessions() as session:
+        return session.execute(text("SELECT event_id FROM user_actions ORDER BY event_id")).scalars().all()
+
+
+def test_flask_refuses_what_finds_the_line_full(make_client: ClientMaker, sessions: Sessions) -> None:
+    """One event is under way and one waits: the third is a 503 at once, of which nothing is stored."""
+    client = make_client(group_commit_queue=1)
+    before = samples(client.get("/metrics").text)
+
+    def post(event_id: Any) -> Any:
+        app = client.application.test_client()
+        return app.post("/event", json=an_event(event_id=event_id))
+
+    def line() -> Any:
+        return samples(client.get("/metrics").text)["line_events",]
+
+    with ThreadPoolExecutor(2) as threads:
+        with a_held_user(sessions) as waiting:
+            first = threads.submit(post, "a")
+            reached(lambda: waiting() == 1)
+            second = threads.submit(post, "b")
+            reached(lambda: line() == 1)
+            refused = post("c")
+            assert not first.done()
+            assert not second.done()
+            assert line() == 1
+        assert [answer.result(PATIENCE).status_code for answer in (first, second)] == [200, 200]
+    document = problem(refused, 503)
+    assert without(document, "request_id") == EXPECTED
+    assert refused.headers["Retry-After"] == "1"
+    assert line() == 0
+    key = ("http_requests_total", "POST", "/event", "503")
+    assert samples(client.get("/metrics").text)[key] == before.get(key, 0) + 1
+    assert post("c").status_code == 200
+    assert stored(sessions) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"GROUP_COMMIT": "off", "THREADS": "1"}],
+    ids=["group commit", "each alone"],
+)
+@pytest.mark.parametrize("path", ["/event", "/api/events"])
+def test_the_server_refuses_what_finds_the_line_full(
+    start_service: Callable[..., Service], sessions: Sessions, environment: Any, path: str
+) -> None:
+    """The same of the server's own door, with and without group commit; what waited is stored, and so is a retry."""
+    service = start_service(WORKERS="1", GROUP_COMMIT_QUEUE="1", **environment)
+
+    def post(event_id: str) -> requests.Response:
+        headers = {"Content-Type": JSON}
+        body = json.dumps(an_event(event_id=event_id))
+        return requests.post(service.url + path, data=body, headers=headers, timeout=PATIENCE)
+
+    with ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(8))
+        with a_held_user(sessions) as waiting:
+            first: Future[requests.Response] = threads.submit(post, "0")
+            reached(lambda: waiting() == 1)
+            others = [threads.submit(post, str(number)) for number in range(1, 5)]
+            reached(lambda: sum(other.done() for other in others) == 3)  # one of them waits
+            assert not first.done()
+        answers = [one.result(PATIENCE) for one in (first, *others)]
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503, 503]
+    for number, answer in enumerate(answers):
+        if answer.status_code == 503:
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.headers["Retry-After"] == "1"
+            assert without(answer.json(), "request_id") == EXPECTED
+            assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+            assert str(number) not in stored(sessions)
+    assert len(stored(sessions)) == 2
+    counted = samples(requests.get(f"{service.url}/metrics", timeout=PATIENCE).text)
+    assert counted["http_requests_total", "POST", path, "503"] == 3
+    assert counted.get(("line_events",), 0) == 0
+    assert [post(str(number)).status_code for number in range(5)] == [200] * 5
+    assert stored(sessions) == ["0", "1", "2", "3", "4"]

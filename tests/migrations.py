@@ -1,0 +1,46 @@
+"""Migrations that tests add to the project's own, in folders of their own."""
+
+import os
+import re
+from pathlib import Path
+from textwrap import indent
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from database import migrations
+from tests.service import ROOT
+
+TEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = "{before}"
+
+
+def upgrade() -> None:
+{body}
+"""
+
+
+def config_with(folder: Path, url: str | None = None) -> Config:
+    """The project's configuration with the migrations in `folder` besides."""
+    configuration = migrations.config(url)
+    configuration.set_main_option("version_locations", os.pathsep.join([str(ROOT / "alembic/versions"), str(folder)]))
+    return configuration
+
+
+def add(folder: Path, body: str) -> str:
+    """Write a migration with `body` as its upgrade, after those in `folder` and the project's; return its revision."""
+    before = ScriptDirectory.from_config(config_with(folder)).get_current_head()
+    revision = f"{int(str(before)) + 1:04}"
+    text = TEXT.format(revision=revision, before=before, body=indent(body.strip("\n"), "    "))
+    (folder / f"{revision}_of_a_test.py").write_text(text)
+    return revision
+
+
+def documented() -> list[str]:
+    """The examples in docs/operations.md, each the body of a migration, in their order."""
+    section = (ROOT / "docs/operations.md").read_text().split("\n## Writing a migration\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
