@@ -155,9 +155,9 @@ class Batch:
         self.stored: list[tuple[Event, Action, tuple[int, ...]]] = []
 
     @property
-    def late_users(self) -> dict[int, BatchUser]:
+    def late_users(self) -> list[BatchUser]:
         """Those to whom an event came late."""
-        return {user_id: user for user_id, user in self.users.items() if user.late}
+        return [user for user in self.users.values() if user.late]
 
     def load(self, history: Iterable[StoredAction]) -> None:
         """Take what was read into the timelines of its users."""

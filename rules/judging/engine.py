@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from database import judging
 from database.session import Transaction
 from rules.judging import store
-from rules.judging.batch import Batch, KnownEvent, signed
+from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
 from rules.judging.evidence import written_evidence
 from rules.judging.observer import Observer, Stage
 from rules.judging.reads import begin_and_read, read_what_late_events_reach
@@ -60,11 +60,14 @@ class RuleEngine:
             outcomes = [self._settle(batch, event) for event in events]
             if not batch.stored or (atomic and any(isinstance(outcome, Refusal) for outcome in outcomes)):
                 return outcomes  # nothing is stored: neither counts nor new users may stay
-            self._repair(connection, batch)
+            late_users = batch.late_users
+            if late_users:
+                self._repair(connection, batch, late_users)
             begun = self._done("judge", begun)
             store.give_back_unused(connection, batch)
             batch.check()
-            store.store_late(connection, batch)
+            if late_users:
+                store.store_late(connection, late_users)
             actions, alerts = store.new_rows(batch)
             with transaction.committing():
                 judging.store_and_commit(connection, actions=actions, alerts=alerts)
@@ -101,11 +104,8 @@ class RuleEngine:
             batch.known[event.user_id, event.event_id] = KnownEvent(action, codes)
         return Verdict(event.user_id, codes)
 
-    def _repair(self, connection: Connection, batch: Batch) -> None:
+    def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser]) -> None:
         """Judge again what events that came late can change."""
-        late_users = batch.late_users
-        if not late_users:
-            return
-        reaches = read_what_late_events_reach(connection, batch, self.rules.known)
-        for user_id, user in late_users.items():
-            repair(user, written_evidence, reaches[user_id])
+        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known)
+        for user in late_users:
+            repair(user, written_evidence, reaches[user.user_id])

@@ -117,12 +117,14 @@ def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], ex
 # Late ones
 
 
-def read_what_late_events_reach(connection: Connection, batch: Batch, versions: RuleVersions) -> dict[int, Reach]:
-    """Read the actions that the late events of a batch can change, what judged them, and what that read.
+def read_what_late_events_reach(
+    connection: Connection, batch: Batch, late_users: Iterable[BatchUser], versions: RuleVersions
+) -> dict[int, Reach]:
+    """Read the actions that the late events of a batch can change, what judged them, and what judging them again reads.
 
-    Returns how far ahead of a late event it can be, by user; only of those to whom events came late.
+    Returns for each of `late_users`, by id, how far ahead of a late event that can be.
     """
-    users = batch.late_users
+    users = {user.user_id: user for user in late_users}
     settings = _settings(connection, users.values())
     reaches = {user_id: _reach(versions, frozenset(each.values())) for user_id, each in settings.items()}
     wanted = requests_ahead({user_id: user.late for user_id, user in users.items()}, reaches)

@@ -1,11 +1,13 @@
 """Storing what a batch came to: what was counted in vain goes back, then all the rest in one message."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection
 
 from database import judging, late_events
 from database.prepared import array
 from database.records import Deltas, LateAction, NewAction, NewAlert, Standing
-from rules.judging.batch import Batch
+from rules.judging.batch import Batch, BatchUser
 
 
 def give_back_unused(connection: Connection, batch: Batch) -> None:
@@ -25,11 +27,11 @@ def give_back_unused(connection: Connection, batch: Batch) -> None:
         judging.forget_users(connection, gone)
 
 
-def store_late(connection: Connection, batch: Batch) -> None:
-    """Store what the late events of a batch changed in stored actions and alerts."""
+def store_late(connection: Connection, late_users: Iterable[BatchUser]) -> None:
+    """Store what late events changed in the stored actions and alerts of their users."""
     behind: list[LateAction] = []
     changed: list[Standing] = []
-    for user in batch.late_users.values():
+    for user in late_users:
         for late in user.late:
             behind.append(
                 LateAction(user_id=user.user_id, type=late.type, time=late.time, seq=late.seq, amount=late.amount)
