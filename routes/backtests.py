@@ -14,7 +14,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import backtests
-from routes.alerts import rfc3339
 from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.json_body import parse_object, read_json, validate
@@ -22,6 +21,7 @@ from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.rules import present_rules
+from routes.schemas.answer_fields import rfc3339
 from routes.schemas.backtests import (
     BacktestAnswer,
     BacktestDetailAnswer,

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from database import alerts, rule_versions
 from database.session import begin, commit, sqlstate
-from routes.alerts import rfc3339
 from routes.http.answers import json_answer
 from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
@@ -20,6 +19,7 @@ from routes.http.json_body import parse_object, read_json, validate
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, FieldProblem, Problem
+from routes.schemas.answer_fields import rfc3339
 from routes.schemas.rules import (
     CHANGES,
     RuleAnswer,
