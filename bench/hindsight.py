@@ -28,7 +28,7 @@ from rules.judging.evidence import evidence_of
 from rules.model import LAST_TIME
 from rules.registry import REGISTRY
 from rules.timeline import Timeline
-from rules.versions import NO_OVERRIDES, RuleChange, RuleSet, RuleVersions
+from rules.versions import RuleSet, RuleVersions
 
 CODES = (1100, 30, 300, 123, 500)  # the rules of the contract
 EACH = 100  # actions of a user
@@ -76,21 +76,21 @@ class Hindsight:
 def measure(server: URL, actions: int, rounds: int, say: Callable[[str], None]) -> Hindsight:
     """Backtest the five rules over `actions`, verify them, and ask PostgreSQL for the same alerts, in turn."""
     with database(server, "hindsight") as made:
-        books = _enter_rules(made)
-        versions = tuple(RuleSetting.initial(REGISTRY[code]) for code in CODES)
+        entered = _enter_rules(made)
+        settings = tuple(RuleSetting.initial(REGISTRY[code]) for code in CODES)
         users = max(1, actions // EACH)
-        for statement in _HISTORY.format(users=users, each=EACH, number=books.number).split(";"):
+        for statement in _HISTORY.format(users=users, each=EACH, number=entered.number).split(";"):
             made.do(statement)
         url = made.url.render_as_string(hide_password=False)
-        _store_alerts(made, url, versions)
+        _store_alerts(made, url, settings)
         made.do(_ANSWERS, "VACUUM ANALYZE", "CHECKPOINT")
         alerts, different = int(made.ask("SELECT count(*) FROM alerts")), int(made.ask(_DIFFERENT))
         problems = [f"hindsight: SQL and the rules differ in {different} alerts"] if different else []
 
         ways: dict[str, Callable[[], object]] = {
             "SQL": lambda: made.ask(f"SELECT count(*) FROM ({SQL}) AS a"),
-            "backtest": lambda: _run(url, BacktestWork(BacktestPlan(versions, (), 0, LAST_TIME)), BacktestResult()),
-            "verify": lambda: _run(url, VerifyWork(books.entries), Report()),
+            "backtest": lambda: _run(url, BacktestWork(BacktestPlan(settings, (), 0, LAST_TIME)), BacktestResult()),
+            "verify": lambda: _run(url, VerifyWork(entered), Report()),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for number in range(1, rounds + 1):
@@ -127,15 +127,15 @@ def _cores() -> int:
 
 
 def _enter_rules(made: Database) -> RuleVersions:
-    entries: list[RuleChange] = RuleVersions([]).changes_for(CODES)
+    changes = RuleVersions().changes_for(CODES)
     with made.engine.connect() as connection:
-        connection.execute(insert(models.RuleVersion), [entry._asdict() for entry in entries])
-    return RuleVersions(entries)
+        connection.execute(insert(models.RuleVersion), [change.columns() for change in changes])
+    return RuleVersions(changes)
 
 
-def _store_alerts(made: Database, url: str, versions: tuple[RuleSetting, ...]) -> None:
+def _store_alerts(made: Database, url: str, settings: tuple[RuleSetting, ...]) -> None:
     """Judge all actions and store what the rules find, with the evidence that verify will look at."""
-    judges = RuleSet(versions, "normal", NO_OVERRIDES)
+    rules = RuleSet(settings, risk="normal")
     with history.snapshot(url) as connection, closing(made.engine.raw_connection()) as target:
         cursor: Any = target.cursor()
         for users in history.stretches(connection, 100_000):
@@ -144,7 +144,7 @@ def _store_alerts(made: Database, url: str, versions: tuple[RuleSetting, ...]) -
                 timeline = Timeline()
                 for now in actions_of(lines):
                     timeline.add(now)
-                    for rule in judges.by_type[now.type]:
+                    for rule in rules.by_type[now.type]:
                         if finding := rule.check(timeline.at(now), rule.parameters):
                             evidence = json.dumps(evidence_of(rule, finding))
                             rows.write(f"{user_id}\t{now.seq}\t{rule.code}\t{now.time}\t{evidence}\n")

@@ -7,18 +7,15 @@ from typing import Any
 
 import click
 from flask.cli import with_appcontext
-from sqlalchemy.orm import Session
 
 from commands.endings import Stopped, check_migrations, service
 from commands.terminal import json_option, over_all, processes_option
-from database import rule_versions
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
 from rules.hindsight.question import Question, Sweep, parameter_of, read_step, steps, told, tried
 from rules.model import LAST_TIME, Value
-from rules.parameters import Parameter
+from rules.parameters import Parameter, written_values
 from rules.registry import REGISTRY
-from rules.versions import RuleChange, RuleVersions, written_values
 
 _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
 _TIME = click.IntRange(0, LAST_TIME)
@@ -64,22 +61,17 @@ def backtest(
         values = dict(_setting(rule, text) for text in settings)
         swept = _sweep(rule, sweep) if sweep else None
     check_migrations()
-    versions = service().run(_versions)
+    present = {code: change.setting for code, change in service().run(service().rules).items()}
     if rule is not None:
-        chosen = [tried(versions[rule], values)]
+        chosen = [tried(present[rule], values)]
     else:
-        chosen = [version for version in versions.values() if version.status == "active"]
+        chosen = [setting for setting in present.values() if setting.status == "active"]
         if not chosen:
             raise Stopped("No rule is active: name one with --rule.")
     question = Question(tuple(chosen), start, end, swept, at_most)
     outcome, seconds = over_all("Judging", BacktestWork(question.trial), question.nothing(), processes)
     data = told(question, outcome)
-    click.echo(json.dumps(data, indent=2) if as_json else _text(question, versions, data, seconds))
-
-
-def _versions(session: Session) -> Mapping[int, RuleSetting]:
-    service().rules(session)  # so that what the declarations and RULES say is stored
-    return RuleVersions(RuleChange(**row._asdict()) for row in rule_versions.rule_versions(session)).newest.versions
+    click.echo(json.dumps(data, indent=2) if as_json else _text(question, present, data, seconds))
 
 
 # What is asked
@@ -138,9 +130,9 @@ def _number(parameter: Parameter, text: str) -> str | int:
 # What is told
 
 
-def _text(question: Question, versions: Mapping[int, RuleSetting], data: Mapping[str, Any], seconds: float) -> str:
+def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[str, Any], seconds: float) -> str:
     then, now = data["then"], data["now"]
-    lines = [line for version in question.versions for line in _tried(version, versions[version.rule.code])]
+    lines = [line for setting in question.versions for line in _tried(setting, present[setting.code])]
     span = "" if data["from"] is None else f", {data['from']} to {data['to']}"
     lines += [
         "",

@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from database.history_records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
 from database.models import Alert, User, UserAction, UserSettings
+from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
 from database.session import make_history_engine
 
 
@@ -155,7 +155,10 @@ def standing_alerts(
     `start` and `end` bound the time of the action in seconds, both included.
     """
     values = {"first": users.first, "last": users.last, "codes": list(codes), "start": start, "end": end}
-    return [StandingAlert(*row) for row in connection.execute(_STANDING, values)]
+    return [
+        StandingAlert(user_id=user_id, seq=seq, code=code, time=time)
+        for user_id, seq, code, time in connection.execute(_STANDING, values)
+    ]
 
 
 _ALERTS = select(
@@ -165,7 +168,20 @@ _ALERTS = select(
 
 def alerts(connection: Connection, users: Users) -> list[StoredAlert]:
     """All alerts of `users`."""
-    return [StoredAlert(*row) for row in connection.execute(_ALERTS, {"first": users.first, "last": users.last})]
+    rows = connection.execute(_ALERTS, {"first": users.first, "last": users.last})
+    return [
+        StoredAlert(
+            user_id=user_id,
+            seq=seq,
+            code=code,
+            time=time,
+            late=late,
+            superseded=superseded,
+            shadow=shadow,
+            evidence=evidence,
+        )
+        for user_id, seq, code, time, late, superseded, shadow, evidence in rows
+    ]
 
 
 def evidence(connection: Connection, user_id: int, seq: int, code: int) -> dict[str, Any]:
@@ -180,7 +196,8 @@ _TOTALS = select(User.user_id, User.last_seq, User.net).where(_of_users(User.use
 
 def totals(connection: Connection, users: Users) -> list[StoredTotals]:
     """What the rows of `users` say of their actions."""
-    return [StoredTotals(*row) for row in connection.execute(_TOTALS, {"first": users.first, "last": users.last})]
+    rows = connection.execute(_TOTALS, {"first": users.first, "last": users.last})
+    return [StoredTotals(user_id=user_id, last_seq=last_seq, net=net) for user_id, last_seq, net in rows]
 
 
 _SETTINGS = select(
@@ -190,4 +207,8 @@ _SETTINGS = select(
 
 def settings(connection: Connection, users: Users) -> list[StoredSettings]:
     """All ratings and overrides that `users` ever had."""
-    return [StoredSettings(*row) for row in connection.execute(_SETTINGS, {"first": users.first, "last": users.last})]
+    rows = connection.execute(_SETTINGS, {"first": users.first, "last": users.last})
+    return [
+        StoredSettings(user_id=user_id, version=version, risk=risk, overrides=overrides)
+        for user_id, version, risk, overrides in rows
+    ]

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
-    FromClause,
     Integer,
     Numeric,
     Select,
@@ -83,7 +82,49 @@ def _count_and_lock() -> Any:
     )
 
 
-# Reading. Users and actions come in rows of one kind, so that one statement reads both: a user laid over the columns
+# Reading
+
+
+class Found:
+    """The `actions` that a query finds for each record asked for: their columns, and the FROM clause (`source`)."""
+
+    def __init__(self, asked: Records, query: Select[Any]) -> None:
+        lateral = query.lateral("a")  # once: called again, it would join the table to itself without a word
+        self.actions = lateral.c
+        self.source = asked.table.join(lateral, true())
+
+
+_x = aliased(UserAction, name="x")
+
+
+def _of_one_type(asked: Records) -> Select[Any]:
+    return select(_x).where(_x.user_id == asked.c.user_id, _x.type == asked.c.type)
+
+
+def _last() -> Found:
+    before = _of_one_type(LAST).where(_x.time > LAST.c.after, _x.time <= LAST.c.time)
+    return Found(LAST, before.order_by(_x.time.desc(), _x.seq.desc()).limit(LAST.c.limit))
+
+
+def _between() -> Found:
+    within = _of_one_type(BETWEEN).where(_x.time.between(BETWEEN.c.start, BETWEEN.c.end))
+    return Found(BETWEEN, within.order_by(_x.time, _x.seq))
+
+
+def _following() -> Found:
+    behind = _of_one_type(FOLLOWING).where(_x.time > FOLLOWING.c.time)
+    return Found(FOLLOWING, behind.order_by(_x.time, _x.seq).limit(FOLLOWING.c.limit))
+
+
+def _of_keys() -> Found:
+    same = select(_x).where(_x.user_id == KEYS.c.user_id, _x.event_id == KEYS.c.event_id)
+    return Found(KEYS, same.limit(literal_column("1")))
+
+
+BETWEEN_FOUND, FOLLOWING_FOUND = _between(), _following()
+
+
+# Users and actions come in rows of one kind, so that one statement reads both: a user laid over the columns
 # of an action. They are laid here and read in `_records`, nowhere else.
 
 
@@ -100,11 +141,11 @@ def _lay_users() -> Select[Any]:
         User.settings_version,
         select(cast(func.max(RuleVersion.number), Numeric)).scalar_subquery(),
     ]
-    return select(*columns).where(User.user_id == any_(array_of("delta_user_id", User.user_id.type)))
+    return select(*columns).where(User.user_id == any_(DELTAS.parameters["user_id"]))
 
 
-def _lay_actions(found: tuple[type[UserAction], FromClause], *, answers: bool = False) -> Select[*tuple[Any, ...]]:
-    action, source = found
+def _lay_actions(found: Found, *, answers: bool = False) -> Select[*tuple[Any, ...]]:
+    action = found.actions
     return select(
         false(),
         action.user_id,
@@ -116,7 +157,7 @@ def _lay_actions(found: tuple[type[UserAction], FromClause], *, answers: bool = 
         action.alert_codes if answers else null(),
         action.ordinal,
         action.running_total,
-    ).select_from(source)
+    ).select_from(found.source)
 
 
 def _records(laid: Iterable[tuple[Any, ...]]) -> tuple[list[LockedUser], list[StoredAction]]:
@@ -153,40 +194,6 @@ def _records(laid: Iterable[tuple[Any, ...]]) -> tuple[list[LockedUser], list[St
     return users, actions
 
 
-def of_each(asked: Records, found: Select[Any]) -> tuple[type[UserAction], FromClause]:
-    """The actions that `found` has for each record asked for, and the FROM clause that they come from."""
-    lateral = found.lateral("a")  # once: called again, it would join the table to itself without a word
-    return aliased(UserAction, lateral), asked.table.join(lateral, true())
-
-
-_x = aliased(UserAction, name="x")
-
-
-def _last() -> tuple[type[UserAction], FromClause]:
-    of_one = select(_x).where(_x.user_id == LAST.c.user_id, _x.type == LAST.c.type)
-    before = of_one.where(_x.time > LAST.c.after, _x.time <= LAST.c.time)
-    return of_each(LAST, before.order_by(_x.time.desc(), _x.seq.desc()).limit(LAST.c.limit))
-
-
-def between() -> tuple[type[UserAction], FromClause]:
-    """What `BETWEEN` asks for."""
-    of_one = select(_x).where(_x.user_id == BETWEEN.c.user_id, _x.type == BETWEEN.c.type)
-    within = of_one.where(_x.time.between(BETWEEN.c.start, BETWEEN.c.end))
-    return of_each(BETWEEN, within.order_by(_x.time, _x.seq))
-
-
-def following() -> tuple[type[UserAction], FromClause]:
-    """What `FOLLOWING` asks for."""
-    of_one = select(_x).where(_x.user_id == FOLLOWING.c.user_id, _x.type == FOLLOWING.c.type)
-    behind = of_one.where(_x.time > FOLLOWING.c.time)
-    return of_each(FOLLOWING, behind.order_by(_x.time, _x.seq).limit(FOLLOWING.c.limit))
-
-
-def _answered() -> tuple[type[UserAction], FromClause]:
-    known = select(_x).where(_x.user_id == KEYS.c.user_id, _x.event_id == KEYS.c.event_id)
-    return of_each(KEYS, known.limit(literal_column("1")))
-
-
 # Storing
 
 
@@ -201,10 +208,10 @@ def _insert(model: type[Any], new: Records) -> Any:
 _COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock())
 # What most events need; to start the other parts of `read_history` takes PostgreSQL a third as long again, also where
 # nothing is asked of them.
-_RECENT = [_lay_users(), _lay_actions(_last()), _lay_actions(between())]
+_RECENT = [_lay_users(), _lay_actions(_last()), _lay_actions(BETWEEN_FOUND)]
 _READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
 _READ_HISTORY = Prepared(
-    "read_history", union_all(*_RECENT, _lay_actions(following()), _lay_actions(_answered(), answers=True))
+    "read_history", union_all(*_RECENT, _lay_actions(FOLLOWING_FOUND), _lay_actions(_of_keys(), answers=True))
 )
 _INSERT_ACTIONS = Prepared("insert_actions", _insert(UserAction, ACTIONS))
 _INSERT_ALERTS = Prepared("insert_alerts", _insert(Alert, ALERTS))

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from database.judging import BETWEEN, FOLLOWING, between, following
+from database.judging import BETWEEN, BETWEEN_FOUND, FOLLOWING, FOLLOWING_FOUND
 from database.models import Alert, UserAction, UserSettings
 from database.prepared import Planned, Records, array, array_of
 from database.records import Between, LateAction, LaterAction, NextN, Standing, StoredSettings
@@ -45,14 +45,13 @@ STANDING = Records(Standing, "standing", Alert)
 _COLUMNS = [field.name for field in fields(LaterAction) if hasattr(UserAction, field.name)]
 
 
-def _until() -> tuple[type[UserAction], FromClause]:
+def _until() -> tuple[Any, FromClause]:
     x, action = aliased(UserAction, name="x"), aliased(UserAction, name="a")
     of_one = select(x.time).where(x.user_id == UNTIL.c.user_id, x.type == UNTIL.c.type, x.time > UNTIL.c.time)
     nth = of_one.order_by(x.time, x.seq).offset(UNTIL.c.limit - literal_column("1")).limit(literal_column("1"))
     found = nth.correlate(UNTIL.table).subquery("n")
-    end = select(func.coalesce(func.max(found.c.time), literal_column("9223372036854775807")).label("time")).lateral(
-        "e"
-    )
+    its_time = func.coalesce(func.max(found.c.time), literal_column("9223372036854775807"))
+    end = select(its_time.label("time")).lateral("e")
     both = literal_column("'{deposit,withdraw}'", ARRAY(Text))
     kinds = func.unnest(cast(both, ARRAY(Text))).table_valued(column("type", Text)).render_derived(name="k")
     stretch = (action.user_id == UNTIL.c.user_id) & (action.type == kinds.c.type)
@@ -61,17 +60,16 @@ def _until() -> tuple[type[UserAction], FromClause]:
 
 
 def _read_ahead() -> Select[Any]:
+    found = [(one.actions, one.source) for one in (FOLLOWING_FOUND, BETWEEN_FOUND)]
     ahead = union(
-        *[
-            select(*[getattr(action, name) for name in _COLUMNS]).select_from(source)
-            for action, source in (following(), between(), _until())
-        ]
+        *[select(*[getattr(a, name) for name in _COLUMNS]).select_from(source) for a, source in [*found, _until()]]
     )
-    action = aliased(UserAction, ahead.subquery("a"))
+    actions = ahead.subquery("a")
+    action = actions.c
 
     def codes(condition: ColumnElement[bool] | InstrumentedAttribute[bool]) -> ColumnElement[Any]:
         of_one = select(Alert.code).where(Alert.user_id == action.user_id, Alert.seq == action.seq, condition)
-        return func.array(of_one.correlate(action).scalar_subquery())
+        return func.array(of_one.correlate(actions).scalar_subquery())
 
     columns = {name: getattr(action, name) for name in _COLUMNS}
     columns |= {"standing": codes(~Alert.superseded), "superseded": codes(Alert.superseded)}

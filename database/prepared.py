@@ -37,7 +37,8 @@ class Records:
     """Records of one type as a statement takes them: an array for each field, whatever their number.
 
     A field is as the column of `model` with its name, unless `others` names another column or a type for it. Fields of
-    columns that hold JSON or arrays are text.
+    columns that hold JSON or arrays are text. `parameters` are the arrays by field; in a FROM clause the records are
+    `table`.
     """
 
     def __init__(self, record: type, table: str, model: type, **others: Any) -> None:
@@ -47,10 +48,10 @@ class Records:
         types = {field: _travels_as(getattr(of, "type", of)) for field, of in columns.items()}
         self._arguments = tuple(f"{table}_{field}" for field in types)
         self._values = attrgetter(*types)
-        arrays = [array_of(f"{table}_{field}", of) for field, of in types.items()]
+        self.parameters = {field: array_of(f"{table}_{field}", of) for field, of in types.items()}
         derived = [column(field, of) for field, of in types.items()]
-        # In a FROM clause the records are a table of this name.
-        self.table: TableValuedAlias = func.unnest(*arrays).table_valued(*derived).render_derived(name=table)
+        unnested = func.unnest(*self.parameters.values()).table_valued(*derived)
+        self.table: TableValuedAlias = unnested.render_derived(name=table)
 
     @property
     def c(self) -> Any:
@@ -109,7 +110,7 @@ def compiled_once(statement: Any, dialect: PGDialect_psycopg2) -> SQLCompiler:
         warnings.simplefilter("error", SAWarning)
         compiled = statement.compile(dialect=dialect, linting=FROM_LINTING)
     assert isinstance(compiled, SQLCompiler)
-    if literal := [bind.value for bind in compiled.binds.values() if not bind.required]:
+    if literal := [bind.value for bind in compiled.bind_names if not bind.required]:
         raise ValueError(f"literals that would become parameters: {literal}")
     return compiled
 

@@ -5,7 +5,9 @@ and stretches of time are in seconds.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 # What is read
 
@@ -74,6 +76,54 @@ class StoredSettings:
     version: int
     risk: str
     overrides: str
+
+
+@dataclass(slots=True, kw_only=True)
+class RuleVersionRow:
+    """A change of a rule: what it was set to, by whom, why and when. No `author`: it follows from what is declared."""
+
+    number: int
+    code: int
+    version: int
+    status: str
+    parameters: dict[str, Any]
+    by_risk: dict[str, Any]
+    author: str | None
+    note: str | None
+    created_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class StandingAlert:
+    """The key of an alert that holds, and the time of its action."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredAlert:
+    """An alert as it is stored."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+    late: bool
+    superseded: bool
+    shadow: bool
+    evidence: dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredTotals:
+    """How many actions a user is said to have, and what their deposits less their withdrawals are said to be."""
+
+    user_id: int
+    last_seq: int
+    net: Decimal
 
 
 # What is asked for

@@ -1,46 +1,28 @@
 """Statements on what rules are set to."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from dataclasses import fields
+from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, Text, bindparam, cast, func, insert, select, text
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.orm import Session
 
 from database.models import RuleVersion
+from database.records import RuleVersionRow
 
-
-class RuleVersionRow(NamedTuple):
-    """A change of a rule, as far as it decides what judges; an `author` of None: nobody has set the rule yet."""
-
-    number: int
-    code: int
-    version: int
-    status: str
-    parameters: dict[str, Any]
-    by_risk: dict[str, Any]
-    author: str | None
-
-
-# The same columns, and then note and created_at.
-NewestRuleVersion = Row[int, int, int, str, dict[str, Any], dict[str, Any], str | None, str | None, datetime]
-
-_CHANGES = select(
-    RuleVersion.number,
-    RuleVersion.code,
-    RuleVersion.version,
-    RuleVersion.status,
-    RuleVersion.parameters,
-    RuleVersion.by_risk,
-    RuleVersion.author,
-)
+_FIELDS = [field.name for field in fields(RuleVersionRow)]
+_CHANGES = select(*(getattr(RuleVersion, name) for name in _FIELDS))
 _RULE_VERSIONS = _CHANGES.order_by(RuleVersion.number)
+
+
+def _record(row: Row[Any]) -> RuleVersionRow:
+    return RuleVersionRow(**dict(zip(_FIELDS, row, strict=True)))
 
 
 def rule_versions(session: Session | Connection) -> list[RuleVersionRow]:
     """All changes of all rules, oldest first."""
-    return [RuleVersionRow(*row) for row in session.execute(_RULE_VERSIONS)]
+    return [_record(row) for row in session.execute(_RULE_VERSIONS)]
 
 
 def add_rule_versions(session: Session, rows: Sequence[dict[str, Any]]) -> None:
@@ -62,16 +44,14 @@ def lock_rules(session: Session, milliseconds: int | None = None) -> None:
     session.execute(_LOCK)
 
 
-_NEWEST_RULE_VERSIONS = (
-    _CHANGES.add_columns(RuleVersion.note, RuleVersion.created_at)
-    .ext(distinct_on(RuleVersion.code))
-    .order_by(RuleVersion.code, RuleVersion.version.desc())
+_NEWEST_RULE_VERSIONS = _CHANGES.ext(distinct_on(RuleVersion.code)).order_by(
+    RuleVersion.code, RuleVersion.version.desc()
 )
 
 
-def newest_rule_versions(session: Session) -> Sequence[NewestRuleVersion]:
+def newest_rule_versions(session: Session) -> list[RuleVersionRow]:
     """What every rule is set to, with who set it so, when and why."""
-    return session.execute(_NEWEST_RULE_VERSIONS).all()
+    return [_record(row) for row in session.execute(_NEWEST_RULE_VERSIONS)]
 
 
 _CODE = bindparam("given_code", type_=Integer)

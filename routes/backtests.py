@@ -20,21 +20,11 @@ from routes.http.json_body import parse_object, read_json, validate
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
-from routes.rules import present_rules
-from routes.schemas.answer_fields import rfc3339
-from routes.schemas.backtests import (
-    BacktestAnswer,
-    BacktestDetailAnswer,
-    BacktestRequest,
-    BacktestsAnswer,
-    BacktestsQuery,
-    BacktestWanted,
-    RuleTrial,
-)
+from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer, BacktestsAnswer
+from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted, RuleTrial
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, tried
 from rules.service import Service
-from rules.versions import read_values
 
 blueprint = Blueprint("backtests", __name__)
 
@@ -72,12 +62,12 @@ def create_backtest() -> Response:
     at a time: a 409 names the one that does.
     """
     wanted = validate(BacktestRequest, parse_object(read_json()))
-    present = service().run(present_rules)
-    question = _question(wanted, {code: one.version for code, one in present.items()})
+    present = service().run(service().rules)
+    question = _question(wanted, {code: change.setting for code, change in present.items()})
     backtest_id = service().run(lambda session: _enter(session, question))
     _start(backtest_id)
     row = service().run(lambda session: _existing(session, backtest_id))
-    return json_answer(_summary(row), 202, {"Location": f"/backtests/{backtest_id}"})
+    return json_answer(BacktestAnswer.of(row), 202, {"Location": f"/backtests/{backtest_id}"})
 
 
 @blueprint.get("/backtests")
@@ -92,7 +82,7 @@ def list_backtests() -> Response:
     # One more than the page shows whether there is a next one.
     found = service().run(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
     page, following = cut(found, query, lambda row: (row.backtest_id,))
-    return json_answer({"backtests": [_summary(row) for row in page], "next": following})
+    return json_answer(BacktestsAnswer(backtests=[BacktestAnswer.of(row) for row in page], next=following))
 
 
 @blueprint.get("/backtests/<id:backtest_id>")
@@ -100,7 +90,7 @@ def list_backtests() -> Response:
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
     row = service().run(lambda session: _existing(session, backtest_id))
-    return json_answer(_summary(row) | {"result": row.result})
+    return json_answer(BacktestDetailAnswer.of(row, result=row.result))
 
 
 @blueprint.delete("/backtests/<id:backtest_id>")
@@ -115,7 +105,7 @@ def cancel_backtest(backtest_id: int) -> Response:
         backtests.cancel(session, backtest_id)
         return _existing(session, backtest_id)
 
-    return json_answer(_summary(service().run(cancel)), 202)
+    return json_answer(BacktestAnswer.of(service().run(cancel)), 202)
 
 
 def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Question:
@@ -134,12 +124,8 @@ def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Que
 
 
 def _tried(present: RuleSetting, trial: RuleTrial) -> RuleSetting:
-    rule = present.rule
-    parameters = read_values(rule, trial.parameters.given()) if trial.parameters else {}
-    by_risk = None
-    if trial.by_risk is not None:
-        by_risk = {risk: read_values(rule, values) for risk, values in trial.by_risk.given().items()}
-    return tried(present, parameters, by_risk)
+    parameters = trial.parameters.values() if trial.parameters else {}
+    return tried(present, parameters, None if trial.by_risk is None else trial.by_risk.values())
 
 
 def _enter(session: Session, question: Question) -> int:
@@ -177,15 +163,3 @@ def _existing(session: Session, backtest_id: int) -> Any:
     if row is None:
         raise unknown_backtest(backtest_id)
     return row
-
-
-def _summary(row: Any) -> dict[str, object]:
-    return {
-        "id": row.backtest_id,
-        "status": row.status,
-        "progress": 1.0 if row.status == "done" else round(row.done / row.total, 4) if row.total else 0.0,
-        "request": row.request,
-        "error": row.error,
-        "created_at": rfc3339(row.created_at),
-        "finished_at": rfc3339(row.finished_at) if row.finished_at else None,
-    }

@@ -96,9 +96,9 @@ class Rule:
         return self.fires_on is None or self.fires_on == action_type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RuleSetting:
-    """What somebody has set a rule to: `version` counts the rule's own versions from 1.
+    """What a rule is set to: `version` counts the rule's own versions from 1.
 
     `parameters` has a value for each; `by_risk` only those that differ at a risk rating.
     """
@@ -112,7 +112,12 @@ class RuleSetting:
     @classmethod
     def initial(cls, rule: Rule, status: Status = "active") -> "RuleSetting":
         """The first version of a rule: as declared."""
-        return cls(rule, 1, status, rule.defaults(), {})
+        return cls(rule=rule, version=1, status=status, parameters=rule.defaults(), by_risk={})
+
+    @property
+    def code(self) -> int:
+        """The code of its rule."""
+        return self.rule.code
 
 
 class RuleInForce:
@@ -120,18 +125,18 @@ class RuleInForce:
 
     __slots__ = ("check", "code", "origin", "parameters", "rule", "shadow", "values", "version")
 
-    def __init__(self, version: RuleSetting, risk: Risk, overrides: Mapping[str, Value]) -> None:
-        self.rule = version.rule
-        self.code = version.rule.code
-        self.check = version.rule.check
-        self.version = version.version
-        self.shadow = version.status == "shadow"
+    def __init__(self, setting: RuleSetting, *, risk: Risk, overrides: Mapping[str, Value]) -> None:
+        self.rule = setting.rule
+        self.code = setting.rule.code
+        self.check = setting.rule.check
+        self.version = setting.version
+        self.shadow = setting.status == "shadow"
         self.values: dict[str, Value] = {}
         self.origin: dict[str, Origin] = {}
-        by_risk = version.by_risk.get(risk, {})
+        by_risk = setting.by_risk.get(risk, {})
         factor = RISK_FACTORS[risk]
-        for parameter in version.rule.declared:
-            name, value = parameter.name, version.parameters[parameter.name]
+        for parameter in setting.rule.declared:
+            name, value = parameter.name, setting.parameters[parameter.name]
             origin: Origin = "default"
             if name in overrides:
                 value, origin = overrides[name], "override"
@@ -141,7 +146,7 @@ class RuleInForce:
                 # Rounded down: half a cent can only make a rule stricter.
                 value, origin = (value * factor).quantize(CENT, ROUND_DOWN), "risk"
             self.values[name], self.origin[name] = value, origin
-        self.parameters = version.rule.parameters(**self.values)
+        self.parameters = setting.rule.parameters(**self.values)
 
     def number(self, name: str) -> int:
         """The count or the seconds that a look-back names."""

@@ -1,7 +1,7 @@
 """What a rule can be set to: parameters with a unit, a default, bounds and the reason for the default."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import Decimal
 from typing import Any, Literal
@@ -56,6 +56,19 @@ class Parameter:
         if value is None or not self.least <= value <= self.most:
             raise ValueError(f"must be {_EXPECTED[self.unit]}, {self.least} to {self.most}")
         return value
+
+
+def read_values(declared: Iterable[Parameter], written: Mapping[str, Any]) -> dict[str, Value]:
+    """Values of declared parameters from the JSON form in which they are stored.
+
+    What is not declared any more is left out; a value that the bounds do not allow any more still holds.
+    """
+    return {one.name: one.value(written[one.name]) for one in declared if one.name in written}
+
+
+def written_values(values: Mapping[str, Value]) -> dict[str, str | int]:
+    """Values of parameters in their JSON form: money and factors as text, so that nobody reads them as floats."""
+    return {name: value if isinstance(value, int) else str(value) for name, value in values.items()}
 
 
 # What a rule's class of parameters is made of. The defaults of Any let a field be declared with its own type.

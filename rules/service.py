@@ -6,13 +6,16 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
 
+from database import rule_versions  # noqa: TID251
+from database.models import RuleVersion  # noqa: TID251
 from database.session import CommitUncertain, is_settled, make_sessions, run  # noqa: TID251
 from rules.judging.engine import RuleEngine
 from rules.judging.group_commit import EachAlone, GroupCommit
 from rules.judging.observer import Observer
 from rules.model import Event, Outcome
 from rules.policy import Policy
-from rules.versions import RuleVersions
+from rules.rule_settings import patiently, set_rule
+from rules.versions import RuleChange, WantedSetting
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ class Service:
         self.database = database
         self._sessions = make_sessions(database)
         self._engine = RuleEngine(policy, observer)
+        self._rules = self._engine.rules
         self._line: GroupCommit | EachAlone
         if group_commit_max is None:
             self._line = EachAlone(self.judge_many, threads=threads, queue=group_commit_queue)
@@ -67,9 +71,27 @@ class Service:
         """
         return self.run(lambda session: self._engine.process(session, events, atomic))
 
-    def rules(self, session: Session) -> RuleVersions:
-        """All versions of all rules; makes sure that what the declarations and the policy say is stored."""
-        return self._engine.versions(session)
+    def rules(self, session: Session) -> dict[int, RuleChange]:
+        """What each rule is set to now, by whom, why and when, by code in the registry's order.
+
+        Makes sure that what the declarations and the policy say is stored. Not within a transaction.
+        """
+        return self._rules.now(session)
+
+    def page_of_rule_versions(
+        self, session: Session, code: int, limit: int, before: int | None
+    ) -> Sequence[RuleVersion]:
+        """Up to `limit` versions of a rule, newest first, those older than version `before` unless that is None."""
+        self._rules.versions(session)
+        return rule_versions.page_of_rule_versions(session, code, limit, before)
+
+    def set_rule(self, code: int, wanted: WantedSetting, must_match: Callable[[int], None]) -> RuleChange:
+        """Set a rule to something else, for all events that are judged from now on; returns the change.
+
+        `must_match` is called with the version that there is; what it raises keeps the rule as it is.
+        """
+        self.run(self._rules.versions)  # so that there is something to change
+        return patiently(lambda: self.run(lambda session: set_rule(session, code, wanted, must_match)))
 
     def enter_rules(self) -> None:
         """Store what the declarations and the policy say, where that has changed and nobody has set the rule.
@@ -77,7 +99,7 @@ class Service:
         It holds for all who use the database, so it is for the one who starts the service: a worker or a command with
         other settings must not change the rules.
         """
-        self.run(self._engine.enter_declared)
+        self.run(self._rules.enter_declared)
 
     def run(self, work: Callable[[Session], T]) -> T:
         """What `work` returns; it is done anew where the database asks for that or was lost before the commit."""

@@ -1,11 +1,15 @@
-"""The rule book: what every rule is set to, now and at any moment before, and what follows for one user."""
+"""What every rule is set to, now and at any moment before, and what follows from that for one user."""
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, cast
 
-from rules.base import Reading, Rule, RuleInForce, RuleSetting, Status, reading
+from database.records import RuleVersionRow  # noqa: TID251
+from rules.base import Reading, RuleInForce, RuleSetting, Status, reading
 from rules.model import ACTION_TYPES, RISKS, ActionType, Risk, Value
+from rules.parameters import read_values, written_values
 from rules.registry import REGISTRY
 
 NO_OVERRIDES = "{}"
@@ -15,14 +19,19 @@ _REMEMBERED = 4096
 
 
 class RuleSet:
-    """The rules in force for users of one risk rating with the same overrides, by the type of action they judge."""
+    """The rules in force for users of one risk rating with the same overrides, by the type of action they judge.
 
-    def __init__(self, versions: Iterable[RuleSetting], risk: Risk, overrides: str) -> None:
+    `overrides` are JSON text by code and parameter, as stored.
+    """
+
+    def __init__(self, settings: Iterable[RuleSetting], *, risk: Risk, overrides: str = NO_OVERRIDES) -> None:
         own = json.loads(overrides)
         in_force = [
-            RuleInForce(version, risk, read_values(version.rule, own.get(str(version.rule.code), {})))
-            for version in versions
-            if version.status != "off"
+            RuleInForce(
+                setting, risk=risk, overrides=read_values(setting.rule.declared, own.get(str(setting.code), {}))
+            )
+            for setting in settings
+            if setting.status != "off"
         ]
         self.all = tuple(in_force)
         self.by_type: dict[ActionType, tuple[RuleInForce, ...]] = {
@@ -32,105 +41,147 @@ class RuleSet:
 
 
 class RulesSnapshot:
-    """What all rules are set to. `number` counts the changes of any rule from 1; `versions` are by code."""
+    """What all rules are set to. `number` counts the changes of any rule from 1; `settings` are by code."""
 
-    def __init__(self, number: int, versions: Mapping[int, RuleSetting]) -> None:
+    def __init__(self, *, number: int, settings: Mapping[int, RuleSetting]) -> None:
         self.number = number
-        self.versions = versions
-        self._judges: dict[tuple[Risk, str], RuleSet] = {}
+        self.settings = settings
+        self._rule_sets: dict[tuple[Risk, str], RuleSet] = {}
         # Which user has which rating is known only under the lock, so what is read serves them all.
         self.reading: dict[ActionType, Reading] = {}
         for kind in ACTION_TYPES:
             found = Reading({})
             for risk in RISKS:
-                found = found.with_all_of(self.judges(risk).reading[kind])
+                found = found.with_all_of(self.rule_set(risk).reading[kind])
             self.reading[kind] = found
 
-    def judges(self, risk: Risk, overrides: str = NO_OVERRIDES) -> RuleSet:
-        """What judges users of this rating with these overrides: JSON text by code and parameter, as stored."""
+    def rule_set(self, risk: Risk, overrides: str = NO_OVERRIDES) -> RuleSet:
+        """The rules in force for users of this rating with these overrides: JSON text by code and parameter."""
         key = (risk, overrides)
-        found = self._judges.get(key)
+        found = self._rule_sets.get(key)
         if found is None:
-            if len(self._judges) >= _REMEMBERED:
-                self._judges.clear()
-            found = self._judges[key] = RuleSet(self.versions.values(), risk, overrides)
+            if len(self._rule_sets) >= _REMEMBERED:
+                self._rule_sets.clear()
+            found = self._rule_sets[key] = RuleSet(self.settings.values(), risk=risk, overrides=overrides)
         return found
 
 
-class RuleChange(NamedTuple):
-    """A change of a rule as it is stored: `number` counts all changes, `version` those of this rule.
+@dataclass(frozen=True, kw_only=True)
+class RuleChange:
+    """What a rule was set to at one moment, by whom, why and when. `number` counts the changes of all rules from 1.
 
-    `author` is None where it follows from the declarations and the setting RULES.
+    `written` are the parameters as they are stored: the rule may have had others then. `author` is None where the
+    setting follows from the declarations and the setting RULES; `created_at` is None until the change is stored.
     """
 
     number: int
-    code: int
-    version: int
-    status: Status
-    parameters: dict[str, Any]
-    by_risk: dict[str, dict[str, Any]]
-    author: str | None
+    setting: RuleSetting
+    written: Mapping[str, Any]
+    author: str | None = None
+    note: str | None = None
+    created_at: datetime | None = None
+
+    @classmethod
+    def stored(cls, row: RuleVersionRow) -> "RuleChange":
+        """The change that `row` is. The rule must be in the registry.
+
+        Parameters that the rule does not have any more are left out; those that are new have their defaults.
+        """
+        rule = REGISTRY[row.code]
+        setting = RuleSetting(
+            rule=rule,
+            version=row.version,
+            status=cast(Status, row.status),
+            parameters=rule.defaults() | read_values(rule.declared, row.parameters),
+            by_risk={risk: read_values(rule.declared, values) for risk, values in row.by_risk.items()},
+        )
+        return cls(
+            number=row.number,
+            setting=setting,
+            written=row.parameters,
+            author=row.author,
+            note=row.note,
+            created_at=row.created_at,
+        )
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of the table by name, but for `note` and `created_at`."""
+        setting = self.setting
+        return {
+            "number": self.number,
+            "code": setting.code,
+            "version": setting.version,
+            "status": setting.status,
+            "parameters": self.written,
+            "by_risk": {risk: written_values(values) for risk, values in setting.by_risk.items()},
+            "author": self.author,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedSetting:
+    """What somebody wants a rule to be set to, and why.
+
+    None leaves what there is; `parameters` are those that change, `by_risk` replaces all that there was.
+    """
+
+    status: Status | None = None
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    by_risk: Mapping[str, Mapping[str, Value]] | None = None
+    author: str | None = None
+    note: str | None = None
 
 
 class RuleVersions:
-    """All changes of all rules, and so the rule book of every moment."""
+    """All changes of all rules so far, oldest first, and so what the rules were set to at every moment.
 
-    def __init__(self, entries: Iterable[RuleChange]) -> None:
-        stored = tuple(entries)
-        self.number = max((entry.number for entry in stored), default=0)
-        self.entries = tuple(entry for entry in stored if entry.code in REGISTRY)  # a rule may be gone from the code
-        self._books: dict[int, RulesSnapshot] = {}
+    `number` is that of the newest change; it may be one of a rule that is gone from the code.
+    """
+
+    def __init__(self, changes: Iterable[RuleChange] = (), *, number: int = 0) -> None:
+        self.changes = tuple(changes)
+        self.number = max([number, *(change.number for change in self.changes)])
+        self._snapshots: dict[int, RulesSnapshot] = {}
+
+    @classmethod
+    def stored(cls, rows: Iterable[RuleVersionRow]) -> "RuleVersions":
+        """What all rows of the table say. A rule may be gone from the code: its changes count, and nothing else."""
+        rows = tuple(rows)
+        known = (RuleChange.stored(row) for row in rows if row.code in REGISTRY)
+        return cls(known, number=max((row.number for row in rows), default=0))
 
     def at(self, number: int) -> RulesSnapshot:
-        """The book after the change `number`. A rule that was not there yet is not in it."""
-        book = self._books.get(number)
-        if book is None:
-            latest = {entry.code: entry for entry in self.entries if entry.number <= number}
-            versions = {code: _version(latest[code]) for code in REGISTRY if code in latest}
-            book = self._books[number] = RulesSnapshot(number, versions)
-        return book
+        """What all rules were set to after the change `number`. A rule that was not there yet is not in it."""
+        snapshot = self._snapshots.get(number)
+        if snapshot is None:
+            latest = {change.setting.code: change.setting for change in self.changes if change.number <= number}
+            settings = {code: latest[code] for code in REGISTRY if code in latest}
+            snapshot = self._snapshots[number] = RulesSnapshot(number=number, settings=settings)
+        return snapshot
 
     @property
     def newest(self) -> RulesSnapshot:
-        """The book that holds now."""
+        """What all rules are set to now."""
         return self.at(self.number)
 
     def ever(self, risk: Risk, overrides: str = NO_OVERRIDES) -> list[RuleInForce]:
         """Every rule as it was ever in force, for users of this rating with these overrides."""
-        return [one for entry in self.entries for one in RuleSet([_version(entry)], risk, overrides).all]
+        return [one for change in self.changes for one in RuleSet([change.setting], risk=risk, overrides=overrides).all]
 
     def changes_for(self, active: Iterable[int]) -> list[RuleChange]:
-        """What has to be entered so that the book says what the declarations and the codes of RULES say.
+        """What has to be entered so that the rules are set to what the declarations and the codes of RULES say.
 
         A rule that somebody has set is left alone.
         """
-        active, latest, number = set(active), {entry.code: entry for entry in self.entries}, self.number
+        active, latest, number = set(active), {change.setting.code: change for change in self.changes}, self.number
         changes = []
         for code, rule in REGISTRY.items():
-            status: Status = "active" if code in active else "off"
-            before = latest.get(code)
-            wanted = (status, written_values(rule.defaults()))
-            if before is None or (before.author is None and (before.status, before.parameters) != wanted):
-                number += 1
-                changes.append(RuleChange(number, code, before.version + 1 if before else 1, *wanted, {}, None))
+            wanted = RuleSetting.initial(rule, "active" if code in active else "off")
+            written = written_values(wanted.parameters)
+            if (before := latest.get(code)) is not None:
+                if before.author is not None or (before.setting.status, before.written) == (wanted.status, written):
+                    continue
+                wanted = replace(wanted, version=before.setting.version + 1)
+            number += 1
+            changes.append(RuleChange(number=number, setting=wanted, written=written))
         return changes
-
-
-def read_values(rule: Rule, written: Mapping[str, Any]) -> dict[str, Value]:
-    """Values of parameters from the JSON form in which they are stored.
-
-    Those that the rule does not know any more are left out; one that its bounds do not allow any more still holds.
-    """
-    return {p.name: p.value(written[p.name]) for p in rule.declared if p.name in written}
-
-
-def written_values(values: Mapping[str, Value]) -> dict[str, str | int]:
-    """Values of parameters in their JSON form: money and factors as text, so that nobody reads them as floats."""
-    return {name: value if isinstance(value, int) else str(value) for name, value in values.items()}
-
-
-def _version(entry: RuleChange) -> RuleSetting:
-    rule = REGISTRY[entry.code]
-    by_risk = {risk: read_values(rule, values) for risk, values in entry.by_risk.items()}
-    parameters = rule.defaults() | read_values(rule, entry.parameters)
-    return RuleSetting(rule, entry.version, entry.status, parameters, by_risk)

@@ -23,9 +23,8 @@ from rules.base import (
 )
 from rules.judging.late import Reach, ahead
 from rules.model import ActionType, Value
-from rules.parameters import CENT, Parameter
+from rules.parameters import CENT, Parameter, written_values
 from rules.registry import DEFAULT_CODES, REGISTRY
-from rules.versions import written_values
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs/rules"
 INDEX = "README.md"
@@ -141,8 +140,8 @@ def _parameters(rule: Rule) -> Iterator[str]:
         yield "They are the same at every risk rating."
         return
     yield "As shipped the values for users of each risk rating are"
-    version = RuleSetting.initial(rule)
-    in_force = {risk: written_values(RuleInForce(version, risk, {}).values) for risk in RISK_FACTORS}
+    setting = RuleSetting.initial(rule)
+    in_force = {risk: written_values(RuleInForce(setting, risk=risk, overrides={}).values) for risk in RISK_FACTORS}
     names = [one.name for one in rule.declared]
     yield _table(
         ("risk", *(f"`{name}`" for name in names)),
@@ -155,7 +154,7 @@ def _look_back(rule: Rule) -> Iterator[str]:
         yield "It looks at the judged action alone, and reads nothing for that."
     else:
         yield "\n".join(_wrapped(f"- {_looks(rule, one)}", "  ") for one in rule.look_back)
-    found = list(_again(rule, ahead([RuleInForce(RuleSetting.initial(rule), "normal", {})])))
+    found = list(_again(rule, ahead([RuleInForce(RuleSetting.initial(rule), risk="normal", overrides={})])))
     if found:
         yield f"An event that arrives late makes the service judge again: {'; '.join(found)}."
     else:

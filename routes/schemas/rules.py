@@ -1,10 +1,9 @@
 """Requests and answers about what rules are set to. What a rule's parameters take follows from its declaration."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Self, Union, cast
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,15 +15,15 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from database.models import RuleVersion
 from routes.http.json_body import Number
+from routes.schemas.answer_fields import AsStored, Moment
 from routes.schemas.fields import Code, Id, MoneyText, Name, Page, Request, cursor_of, optional
 from rules.base import Rule, Status
 from rules.model import RISKS, ActionType, Risk, Value
-from rules.parameters import Parameter, Unit
+from rules.parameters import Parameter, Unit, written_values
 from rules.registry import REGISTRY
-from rules.versions import written_values
-
-Written = dict[str, str | int]  # values of parameters in their JSON form
+from rules.versions import RuleChange, WantedSetting
 
 _PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,2})?$"
 
@@ -38,14 +37,13 @@ Note = Annotated[
 
 
 class ParametersRequest(Request):
-    """Values of parameters; those that are left out are not told."""
+    """Values of parameters; those that are left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> Written:
-        """The values that were told, in their JSON form."""
-        values: dict[str, Value] = {name: getattr(self, name) for name in self.model_fields_set}
-        return written_values(dict(sorted(values.items())))
+    def values(self) -> dict[str, Value]:
+        """The values that were sent."""
+        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
 
 class GroupsRequest(Request):
@@ -53,10 +51,14 @@ class GroupsRequest(Request):
 
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> dict[str, Written]:
-        """The values that were told, by that name; what tells none is left out."""
+    def values(self) -> dict[str, dict[str, Value]]:
+        """The values that were sent, by that name; a name without any is left out."""
         groups = ((field.alias or name, getattr(self, name)) for name, field in type(self).model_fields.items())
-        return {name: told for name, group in groups if group is not None and (told := group.given())}
+        return {name: values for name, group in groups if group is not None and (values := group.values())}
+
+    def written(self) -> dict[str, dict[str, str | int]]:
+        """The same in their JSON form."""
+        return {name: written_values(values) for name, values in self.values().items()}
 
 
 def _read(parameter: Parameter) -> Any:
@@ -119,6 +121,16 @@ class RuleSettingRequest(Request):
     by_risk: GroupsRequest | None = None
     note: Note = None
     author: Author = None
+
+    def setting(self) -> WantedSetting:
+        """What is wanted, in the domain's own terms."""
+        return WantedSetting(
+            status=self.status if "status" in self.model_fields_set else None,
+            parameters=self.parameters.values() if self.parameters else {},
+            by_risk=None if self.by_risk is None else self.by_risk.values(),
+            author=self.author,
+            note=self.note or None,
+        )
 
 
 def _change(rule: Rule) -> type[RuleSettingRequest]:
@@ -191,11 +203,26 @@ class RuleVersionAnswer(BaseModel):
 
     status: Status
     version: Annotated[Id, Field(description="Counts what the rule was set to, from 1.")]
-    parameters: WrittenAnswer
-    by_risk: Annotated[dict[Risk, WrittenAnswer], Field(description="What differs for users of a rating.")]
+    parameters: Annotated[dict[str, Any], AsStored(WrittenAnswer)]
+    by_risk: Annotated[
+        dict[str, Any], AsStored(dict[Risk, WrittenAnswer]), Field(description="What differs for users of a rating.")
+    ]
     author: str | None
     note: str | None
-    created_at: AwareDatetime
+    created_at: Moment
+
+    @classmethod
+    def of(cls, row: RuleVersion) -> Self:
+        """The answer about a stored version."""
+        return cls(
+            status=cast(Status, row.status),
+            version=row.version,
+            parameters=row.parameters,
+            by_risk=row.by_risk,
+            author=row.author,
+            note=row.note,
+            created_at=row.created_at,
+        )
 
 
 class RuleVersionsAnswer(BaseModel):
@@ -218,6 +245,18 @@ class ParameterAnswer(BaseModel):
     scaled: Annotated[bool, Field(description="Whether a user's rating scales the value.")]
     why: str
 
+    @classmethod
+    def of(cls, parameter: Parameter) -> Self:
+        """The answer about a parameter that a rule declares."""
+        bounds = {"default": parameter.default, "least": parameter.least, "most": parameter.most}
+        return cls(
+            name=parameter.name,
+            unit=parameter.unit,
+            scaled=parameter.scaled,
+            why=parameter.why,
+            **written_values(bounds),
+        )
+
 
 class FiguresAnswer(BaseModel):
     """How many of the newest `among` alerts of all rules are this rule's and stand."""
@@ -227,16 +266,43 @@ class FiguresAnswer(BaseModel):
     among: int
 
 
-class RuleAnswer(RuleVersionAnswer):
+class TitledAnswer(BaseModel):
+    """A rule's code and its title."""
+
+    code: Code
+    title: str
+
+
+# Pydantic takes the members of the last base first.
+class RuleAnswer(RuleVersionAnswer, TitledAnswer):
     """A rule as it is set now."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_RULE]})
 
-    code: Code
-    title: str
     fires_on: Annotated[ActionType | None, Field(description="The type of action that it judges; null: any.")]
     declared: list[ParameterAnswer]
     figures: FiguresAnswer
+
+    @classmethod
+    def now(cls, change: RuleChange, figures: FiguresAnswer) -> Self:
+        """The answer about a rule whose newest change is `change`."""
+        setting = change.setting
+        parameters = written_values(setting.parameters)
+        assert change.created_at is not None
+        return cls(
+            code=setting.code,
+            title=setting.rule.title.format_map(parameters),
+            status=setting.status,
+            version=setting.version,
+            parameters=parameters,
+            by_risk={risk: written_values(values) for risk, values in setting.by_risk.items()},
+            author=change.author,
+            note=change.note,
+            created_at=change.created_at,
+            fires_on=setting.rule.fires_on,
+            declared=[ParameterAnswer.of(parameter) for parameter in setting.rule.declared],
+            figures=figures,
+        )
 
 
 class RulesAnswer(BaseModel):

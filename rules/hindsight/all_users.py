@@ -16,13 +16,14 @@ from typing import Any, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from database import history, rule_versions
+from database import history
 from database.history import Users
 from rules.hindsight.backtest import Backtest, BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import Settings
 from rules.hindsight.verify import Report, Verifier
 from rules.model import Risk
-from rules.versions import RuleChange, RuleVersions
+from rules.rule_settings import read_versions
+from rules.versions import RuleVersions
 
 # Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is told
 # often. A user is never cut, so one with more of them is a part of his own.
@@ -93,7 +94,7 @@ class BacktestWork:
 class VerifyWork:
     """A verification by all changes of the rules so far."""
 
-    entries: tuple[RuleChange, ...] = ()
+    versions: RuleVersions = RuleVersions()  # noqa: RUF009
 
     @property
     def size(self) -> int:
@@ -102,7 +103,7 @@ class VerifyWork:
 
     def prepared(self, connection: Connection) -> "VerifyWork":
         """With the changes that had been made when the actions were."""
-        return VerifyWork(tuple(RuleChange(**row._asdict()) for row in rule_versions.rule_versions(connection)))
+        return VerifyWork(read_versions(connection))
 
     def part(self, connection: Connection, users: Users) -> Report:
         """What does not follow for `users`."""
@@ -118,7 +119,7 @@ class VerifyWork:
 
     @cached_property
     def _verifier(self) -> Verifier:
-        return Verifier(RuleVersions(self.entries))
+        return Verifier(self.versions)
 
 
 class Cancelled(Exception):

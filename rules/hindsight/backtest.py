@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Any, NamedTuple
 
-from database.history_records import StandingAlert
+from database.records import StandingAlert
 from rules.base import RuleInForce, RuleSetting
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
 from rules.judging.evidence import evidence_of
@@ -195,7 +195,7 @@ class Backtest:
         if rules is None:
             if len(self._judges) >= REMEMBERED:
                 self._judges.clear()
-            judges = [RuleSet(versions, risk, overrides) for versions in self._steps]
+            judges = [RuleSet(versions, risk=risk, overrides=overrides) for versions in self._steps]
             rules = self._judges[risk, overrides] = {
                 kind: tuple(
                     (step, rule.check, rule.parameters, rule)

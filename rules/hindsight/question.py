@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 from rules.base import RuleSetting
 from rules.hindsight.backtest import DAY, AlertFigures, AlertSample, BacktestPlan, BacktestResult
 from rules.model import Value
-from rules.parameters import CENT, Parameter
+from rules.parameters import CENT, Parameter, read_values, written_values
 from rules.registry import REGISTRY
-from rules.versions import read_values, written_values
 
 MOST_STEPS = 200  # of a sweep: each of them judges all there is once more
 
@@ -78,9 +77,12 @@ class Question:
         versions = []
         for one in written["rules"]:
             rule = REGISTRY[one["code"]]
-            by_risk = {risk: read_values(rule, values) for risk, values in one["by_risk"].items()}
-            parameters = read_values(rule, one["parameters"])
-            versions.append(RuleSetting(rule, one["version"], "active", parameters, by_risk))
+            by_risk = {risk: read_values(rule.declared, values) for risk, values in one["by_risk"].items()}
+            parameters = read_values(rule.declared, one["parameters"])
+            setting = RuleSetting(
+                rule=rule, version=one["version"], status="active", parameters=parameters, by_risk=by_risk
+            )
+            versions.append(setting)
         sweep = None
         if swept := written.get("sweep"):
             parameter = parameter_of(swept["rule"], swept["parameter"])

@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from database.history_records import StoredAlert, StoredTotals
+from database.records import StoredAlert, StoredTotals
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
 from rules.judging.batch import BatchUser
 from rules.judging.evidence import evidence_of, written_evidence
@@ -90,10 +90,10 @@ class ExpectedAlert(NamedTuple):
 
 
 class Verifier:
-    """Verifies users by the rule books of one database."""
+    """Verifies users by what the rules of one database were ever set to."""
 
-    def __init__(self, books: RuleVersions) -> None:
-        self._books = books
+    def __init__(self, versions: RuleVersions) -> None:
+        self._versions = versions
 
     def verify(
         self, copied: str, settings: Settings, alerts: Iterable[StoredAlert], totals: Iterable[StoredTotals]
@@ -124,7 +124,7 @@ class Verifier:
                 report.note(user_id, now.seq, None, "the user's settings that it was judged with are not there")
             own.append(
                 VerifiedAction(
-                    now, self._books.at(int(number)).judges(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment
+                    now, self._versions.at(int(number)).rule_set(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment
                 )
             )
         return own

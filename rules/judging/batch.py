@@ -174,4 +174,5 @@ class Batch:
         """Assert that what is about to be stored follows from what was locked and read."""
         for user in self.users.values():
             user.check()
-        assert len(self.stored) == sum(user.last_seq - user.first_new + 1 for user in self.users.values())
+        new = sum(user.last_seq - user.first_new + 1 for user in self.users.values())
+        assert len(self.stored) == new, "other actions are stored than those that arrived"

@@ -12,8 +12,8 @@ from time import perf_counter
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from database import judging, rule_versions
-from database.session import Transaction, begin, commit
+from database import judging
+from database.session import Transaction
 from rules.judging import store
 from rules.judging.batch import Batch, KnownEvent, signed
 from rules.judging.evidence import written_evidence
@@ -22,49 +22,20 @@ from rules.judging.reads import begin_and_read, read_what_late_events_reach
 from rules.judging.repair import repair
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
-from rules.versions import RuleChange, RulesSnapshot, RuleVersions
+from rules.rule_settings import StoredRules
 
 
 class RuleEngine:
     """Judges events under one policy. Any number of threads may share it.
 
-    `observer` is told how each transaction goes. All that is kept between calls are the versions of the rules read so
-    far: every transaction asks which ones hold.
+    `observer` is told how each transaction goes. All that is kept between calls is what the rules are set to, as far as
+    it has been read (`rules`): every transaction asks what holds.
     """
 
     def __init__(self, policy: Policy, observer: Observer | None = None) -> None:
         self._policy = policy
         self._observer = observer or Observer()
-        self._versions: RuleVersions | None = None
-
-    def versions(self, session: Session) -> RuleVersions:
-        """All changes of the rules so far. Where there is none at all, what is declared is entered before."""
-        if self._versions is None:
-            versions = _stored_versions(session)
-            self._versions = versions if versions.number else self.enter_declared(session)
-        return self._versions
-
-    def enter_declared(self, session: Session) -> RuleVersions:
-        """Enter what the declarations and the policy's rules say, where that has changed and nobody has set the rule.
-
-        It holds for all who use the database, so it is for the one who starts the service, once.
-        """
-        codes = [rule.code for rule in self._policy.rules]
-        versions = _stored_versions(session)
-        if not versions.changes_for(codes):
-            self._versions = versions
-            return versions
-        session.close()
-        begin(session)
-        rule_versions.lock_rules(session)  # several may start at once: the first one enters it, the others find it
-        versions = _stored_versions(session)
-        if changes := versions.changes_for(codes):
-            rule_versions.add_rule_versions(session, [change._asdict() for change in changes])
-            versions = RuleVersions((*versions.entries, *changes))
-        commit(session)
-        session.close()
-        self._versions = versions
-        return versions
+        self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
     def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
@@ -75,7 +46,7 @@ class RuleEngine:
         """
         begun = perf_counter()
         self._observer.begun(len(events))
-        expected = self.versions(session).newest
+        expected = self.rules.versions(session).newest
         with Transaction(session) as transaction:
             connection = transaction.connection
             batch = begin_and_read(
@@ -83,7 +54,7 @@ class RuleEngine:
                 events,
                 create_users=self._policy.create_users,
                 expected=expected,
-                snapshot=lambda number: self._snapshot(connection, number),
+                snapshot=lambda number: self.rules.at(connection, number),
             )
             begun = self._done("lock_and_read", begun)
             outcomes = [self._settle(batch, event) for event in events]
@@ -105,13 +76,6 @@ class RuleEngine:
         now = perf_counter()
         self._observer.done(stage, now - begun)
         return now
-
-    def _snapshot(self, connection: Connection, number: int) -> RulesSnapshot:
-        # Somebody has changed a rule since the last transaction here.
-        versions = self._versions
-        if versions is None or versions.number < number:
-            self._versions = versions = _stored_versions(connection)
-        return versions.at(number)
 
     def _settle(self, batch: Batch, event: Event) -> Outcome:
         """Judge one event and make it a part of the batch, or say why it is refused."""
@@ -142,12 +106,6 @@ class RuleEngine:
         late_users = batch.late_users
         if not late_users:
             return
-        versions = self._versions
-        assert versions is not None
-        reaches = read_what_late_events_reach(connection, batch, versions)
+        reaches = read_what_late_events_reach(connection, batch, self.rules.known)
         for user_id, user in late_users.items():
             repair(user, written_evidence, reaches[user_id])
-
-
-def _stored_versions(session: Session | Connection) -> RuleVersions:
-    return RuleVersions(RuleChange._make(row) for row in rule_versions.rule_versions(session))

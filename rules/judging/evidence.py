@@ -6,7 +6,7 @@ from typing import Any
 
 from rules.base import RuleInForce
 from rules.model import Finding
-from rules.versions import written_values
+from rules.parameters import written_values
 
 
 def evidence_of(rule: RuleInForce, finding: Finding) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def begin_and_read(
         added = deltas[user.user_id]
         batch.users[user.user_id] = BatchUser(
             user_id=user.user_id,
-            rule_set=rules.judges(cast(Risk, user.risk), user.overrides),
+            rule_set=rules.rule_set(cast(Risk, user.risk), user.overrides),
             settings_version=user.settings_version,
             is_new=user.is_new,
             last_seq=user.last_seq - added.actions,
@@ -134,7 +134,7 @@ def read_what_late_events_reach(connection: Connection, batch: Batch, versions: 
         user, seq = users[one.user_id], one.seq
         action = Action(seq, cast(ActionType, one.type), one.amount, one.time)
         stored[one.user_id].append(NumberedAction(action, one.ordinal, one.running_total))
-        rule_set = versions.at(one.rules_number).judges(*settings[one.user_id][one.settings_version])
+        rule_set = versions.at(one.rules_number).rule_set(*settings[one.user_id][one.settings_version])
         user.rule_sets[seq] = rule_set
         points.append(Point(user_id=one.user_id, time=one.time, reading=rule_set.reading[action.type]))
         user.alerts |= {(seq, code): AlertState(stands=True) for code in one.standing}

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from app import make_service
 from config_loader import load_settings
 from routes import rules as views
+from rules import rule_settings
 from rules.catalogue import deposit_velocity
 from rules.registry import DEFAULT_CODES, REGISTRY
 from tests.contract.helpers import JSON, an_event, codes, pointers, problem, without
@@ -651,7 +652,7 @@ def judging(client, sessions):
 
 def test_a_change_that_cannot_wait(client, judging, monkeypatch):
     """Where somebody judges without an end a change is a 503 that stores nothing, and events are served meanwhile."""
-    monkeypatch.setattr(views, "LOCK_MILLISECONDS", 100)
+    monkeypatch.setattr(rule_settings, "LOCK_MILLISECONDS", 100)
     changed = []
     change = Thread(target=lambda: changed.append(client.application.test_client().put("/rules/123", json={})))
     change.start()
@@ -669,7 +670,7 @@ def test_a_change_that_cannot_wait(client, judging, monkeypatch):
 
 def test_a_change_waits_for_who_judges(client, judging, monkeypatch):
     """A change tries more than once to get its turn."""
-    monkeypatch.setattr(views, "LOCK_MILLISECONDS", 100)
+    monkeypatch.setattr(rule_settings, "LOCK_MILLISECONDS", 100)
     with ThreadPoolExecutor(1) as threads:
         changing = threads.submit(lambda: client.application.test_client().put("/rules/123", json={}))
         with pytest.raises(TimeoutError):

@@ -29,7 +29,7 @@ def process(sessions: Sessions, posted: Sequence[Event], rules: Any = DEFAULT_RU
     """The outcomes of one batch under the default policy, or what `policy` changes of it."""
     with sessions() as session:
         engine = RuleEngine(Policy(rules, **policy))
-        engine.enter_declared(session)
+        engine.rules.enter_declared(session)
         return engine.process(session, posted)
 
 

@@ -24,10 +24,10 @@ from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.verify import Report
 from rules.judging.engine import RuleEngine
 from rules.model import LAST_TIME, RISKS, Event, Value
-from rules.parameters import Parameter
+from rules.parameters import Parameter, written_values
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
-from rules.versions import RuleChange, RuleVersions, written_values
+from rules.rule_settings import read_versions
 from tests.conftest import _database, _url
 from tests.integration.test_engine import rows
 from tests.unit.rules.timeline import events
@@ -158,17 +158,17 @@ class Live:
 
     def set_rules(self, changes: Iterable[RuleSet]) -> None:
         with self.sessions() as session:
-            self.engine.versions(session)
+            self.engine.rules.versions(session)
             session.close()
             begin(session)
             rule_versions.lock_rules(session)
-            entries = RuleVersions(RuleChange(**row._asdict()) for row in rule_versions.rule_versions(session)).entries
-            latest = {entry.code: entry.version for entry in entries}
+            before = read_versions(session)
+            latest = {code: setting.version for code, setting in before.newest.settings.items()}
             rule_versions.add_rule_versions(
                 session,
                 [
                     {
-                        "number": len(entries) + number,
+                        "number": before.number + number,
                         "code": code,
                         "version": latest[code] + 1,
                         "status": status,
@@ -203,8 +203,7 @@ class Live:
     def versions(self) -> list[RuleSetting]:
         """All rules as they are set now."""
         with self.sessions() as session:
-            entries = [RuleChange(**row._asdict()) for row in rule_versions.rule_versions(session)]
-        return list(RuleVersions(entries).newest.versions.values())
+            return list(read_versions(session).newest.settings.values())
 
     def standing(self) -> set[tuple[int, int, int]]:
         """The alerts that hold: the user, the place of the action in the user's order, the code."""

@@ -119,8 +119,8 @@ def test_what_judged_old_actions_stays_known(empty_database_url: str) -> None:
     with session_on(empty_database_url) as session:
         rows = session.execute(text("SELECT * FROM user_actions ORDER BY user_id, seq")).all()
         assert [(row.ordinal, int(row.running_total)) for row in rows] == [(2, 3), (1, 2), (1, 4), (1, 8), (2, 24)]
-        books = RuleEngine(Policy((REGISTRY[1100],))).versions(session)
-        active = [[rule.code for rule in books.at(row.rules_number).judges("normal").all] for row in rows]
+        versions = RuleEngine(Policy((REGISTRY[1100],))).rules.versions(session)
+        active = [[rule.code for rule in versions.at(row.rules_number).rule_set("normal").all] for row in rows]
         assert active == [[1100], [1100], [1100, 500], [1100, 500], []]
         assert [row.settings_version for row in rows] == [0, 0, 0, 1, 1]
         assert session.scalars(text("SELECT risk FROM user_settings")).all() == ["high"]

@@ -71,7 +71,7 @@ def active_now(sessions: sessionmaker[Session], policy: Policy) -> RuleEngine:
     """An engine, and its policy's rules active in the database from here on."""
     engine = RuleEngine(policy)
     with sessions() as session:
-        engine.enter_declared(session)
+        engine.rules.enter_declared(session)
     return engine
 
 

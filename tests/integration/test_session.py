@@ -1,7 +1,7 @@
 """What a failing database means for the caller: tried again, away, uncertain, or a defect."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 from threading import Barrier, Thread
 from typing import Any
@@ -12,7 +12,17 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import users
-from database.session import ATTEMPTS, CommitUncertain, commit, is_away, make_engine, make_sessions, run, sqlstate
+from database.session import (
+    ATTEMPTS,
+    CommitUncertain,
+    Transaction,
+    commit,
+    is_away,
+    make_engine,
+    make_sessions,
+    run,
+    sqlstate,
+)
 from rules.judging.engine import RuleEngine
 from rules.model import Event, Verdict
 from rules.policy import Policy
@@ -214,6 +224,55 @@ def test_refused_commit_is_not_uncertain(sessions: Sessions) -> None:
     assert (sqlstate(caught.value), is_away(caught.value), names(sessions)) == ("23505", False, [])
 
 
+# Undone unless committed
+
+
+@contextmanager
+def ways_to_leave(session: Session, how: str) -> Iterator[None]:
+    """A transaction that begins and adds the user 3 by statements of its own, and ends so."""
+    with Transaction(session) as transaction:
+        transaction.connection.exec_driver_sql("BEGIN; INSERT INTO users (user_id) VALUES (3)")
+        yield
+        if how == "fails":
+            raise KeyError(how)
+        if how == "commits":
+            with transaction.committing():
+                transaction.connection.exec_driver_sql("COMMIT")
+        if how == "fails to commit":
+            with transaction.committing():
+                transaction.connection.exec_driver_sql("SELECT 1 / 0; COMMIT")
+        if how == "is lost":
+            transaction.connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+        if how == "is lost at the commit":
+            with transaction.committing():
+                transaction.connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid()); COMMIT")
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "is_stored"),
+    [
+        ("commits", None, True),
+        ("returns", None, False),
+        ("fails", KeyError, False),
+        ("fails to commit", DBAPIError, False),
+        ("is lost", DBAPIError, False),
+        ("is lost at the commit", CommitUncertain, False),
+    ],
+)
+def test_undone_unless_committed(how: str, error: type[Exception] | None, is_stored: bool, database_url: str) -> None:
+    """However a transaction ends, it is stored only if it was committed, and its connection serves the next one."""
+    with engine_on(database_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=0) as engine:
+        sessions = make_sessions(engine)
+        with sessions() as session, pytest.raises(error) if error else nullcontext(), ways_to_leave(session, how):
+            pass
+        for _ in range(2):
+            with sessions() as session:
+                assert list(session.scalars(text("SELECT user_id FROM users"))) == [3] * is_stored
+                state = text("SELECT now() = statement_timestamp()")  # outside of any transaction
+                session.execute(text("SELECT 1"))
+                assert session.execute(state).scalar_one()
+
+
 # Away
 
 
@@ -362,7 +421,7 @@ def test_a_connection_that_broke_off_while_preparing(database_url: str, two_user
     sessions, judge = make_sessions(engine), RuleEngine(Policy(()))
     event = Event(1, "deposit", Decimal("1.00"), 10)
     with sessions() as session:
-        judge.versions(session)
+        judge.rules.versions(session)
     with two_users() as holder:
         holder.execute(text("LOCK TABLE user_actions IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(SQLAlchemyError) as caught:

@@ -1,5 +1,6 @@
 """What a rule declares, what of it holds for one user, and how far back judging reads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,6 +15,7 @@ from rules.base import (
     Rule,
     RuleInForce,
     RuleSetting,
+    Status,
     SumsSoFar,
     SumsWithin,
     Within,
@@ -44,8 +46,14 @@ def rule(*looks: LookBack, fires_on: ActionType | None = None) -> Rule:
     return Rule(1, "title", fires_on, Parameters, looks, check)
 
 
+def setting(
+    version: int, status: Status, parameters: Mapping[str, Value], by_risk: Mapping[str, Mapping[str, Value]]
+) -> RuleSetting:
+    return RuleSetting(rule=rule(), version=version, status=status, parameters=parameters, by_risk=by_risk)
+
+
 def in_force(*looks: LookBack, **overrides: Value) -> RuleInForce:
-    return RuleInForce(RuleSetting.initial(rule(*looks)), "normal", overrides)
+    return RuleInForce(RuleSetting.initial(rule(*looks)), risk="normal", overrides=overrides)
 
 
 DECLARED = {parameter.name: parameter for parameter in rule().declared}
@@ -69,7 +77,7 @@ def test_a_rule_without_parameters() -> None:
     """Nothing is declared, and nothing holds."""
     none = Rule(1, "title", None, NoParameters, (), check)
     assert (none.declared, none.defaults()) == ((), {})
-    assert RuleInForce(RuleSetting.initial(none), "high", {}).parameters == NoParameters()
+    assert RuleInForce(RuleSetting.initial(none), risk="high", overrides={}).parameters == NoParameters()
 
 
 @pytest.mark.parametrize("least", ["100.01", "600"])
@@ -178,7 +186,7 @@ def test_read_says_what_is_expected(name: str, sentence: str) -> None:
 )
 def test_risk_scales_money_only(risk: Risk, threshold: str, origin: str) -> None:
     """Money doubles at low and halves at high risk; all else stays, and each value tells its origin."""
-    found = RuleInForce(RuleSetting.initial(rule()), risk, {})
+    found = RuleInForce(RuleSetting.initial(rule()), risk=risk, overrides={})
     assert found.parameters == Parameters(threshold=Decimal(threshold))
     assert found.values == rule().defaults() | {"threshold": Decimal(threshold)}
     others = dict.fromkeys(("law", "times", "count", "window"), "default")
@@ -191,7 +199,11 @@ def test_risk_scales_money_only(risk: Risk, threshold: str, origin: str) -> None
 def test_half_a_cent_is_rounded_down(default: str, scaled: str) -> None:
     """A scaled threshold has two decimals, and half a cent only makes it stricter."""
     parameters = rule().defaults() | {"threshold": Decimal(default)}
-    found = RuleInForce(RuleSetting(rule(), 1, "active", parameters, {}), "high", {})
+    found = RuleInForce(
+        setting(1, "active", parameters, {}),
+        risk="high",
+        overrides={},
+    )
     assert str(found.parameters.threshold) == scaled
 
 
@@ -214,19 +226,23 @@ ORIGINS: dict[str, tuple[Risk, dict[str, str], dict[str, str], str, str]] = {
 def test_origin(risk: Risk, by_risk: dict[str, str], own: dict[str, str], value: str, origin: str) -> None:
     """The override holds, else the value for the risk rating, else the default scaled, else the default."""
     parameters = rule().defaults() | {"threshold": Decimal("80.00")}
-    version = RuleSetting(
-        rule(), 4, "active", parameters, {name: {"threshold": Decimal(raw)} for name, raw in by_risk.items()}
-    )
+    version = setting(4, "active", parameters, {name: {"threshold": Decimal(raw)} for name, raw in by_risk.items()})
     overrides = {name: DECLARED[name].read(raw) for name, raw in own.items()}
-    found = RuleInForce(version, risk, overrides)
+    found = RuleInForce(version, risk=risk, overrides=overrides)
     assert (str(found.parameters.threshold), found.origin["threshold"]) == (value, origin)
     assert found.values["threshold"] == found.parameters.threshold
 
 
 def test_overrides_of_what_is_not_money() -> None:
     """Every parameter can be a user's own, and a rating may have its own count."""
-    version = RuleSetting(rule(), 1, "active", rule().defaults(), {"high": {"count": 9, "window": 9}})
-    found = RuleInForce(version, "high", {"window": 7, "times": Decimal("2.00")})
+    version = RuleSetting(
+        rule=rule(),
+        version=1,
+        status="active",
+        parameters=rule().defaults(),
+        by_risk={"high": {"count": 9, "window": 9}},
+    )
+    found = RuleInForce(version, risk="high", overrides={"window": 7, "times": Decimal("2.00")})
     assert found.parameters == Parameters(threshold=Decimal(50), count=9, window=7, times=Decimal(2))
     assert found.origin == {
         "threshold": "risk",
@@ -241,14 +257,16 @@ def test_overrides_of_what_is_not_money() -> None:
 @pytest.mark.parametrize(("status", "shadow"), [("active", False), ("shadow", True), ("off", False)])
 def test_what_the_version_says(status: str, shadow: bool) -> None:
     """A rule in force knows its code, its check, its version and whether it is in the shadow."""
-    version = RuleSetting(rule(), 7, status, rule().defaults(), {})
-    found = RuleInForce(version, "normal", {})
+    version = setting(7, status, rule().defaults(), {})
+    found = RuleInForce(version, risk="normal", overrides={})
     assert (found.code, found.check, found.version, found.shadow, found.rule) == (1, check, 7, shadow, version.rule)
 
 
 def test_the_first_version() -> None:
     """It is what the rule declares."""
-    assert RuleSetting.initial(rule()) == RuleSetting(rule(), 1, "active", rule().defaults(), {})
+    assert RuleSetting.initial(rule()) == RuleSetting(
+        rule=rule(), version=1, status="active", parameters=rule().defaults(), by_risk={}
+    )
     assert RuleSetting.initial(rule(), "off").status == "off"
 
 

@@ -12,15 +12,15 @@ from rules.model import LAST_TIME, ActionType, Finding
 from rules.parameters import actions as a_number_of_actions
 from rules.registry import REGISTRY
 from rules.timeline import History
-from rules.versions import NO_OVERRIDES, RuleSet
+from rules.versions import RuleSet
 from tests.unit.rules.timeline import actions, events, numbered
 
 EVERYTHING = Reach(endless=True)
-NOBODY = RuleSet([], "normal", NO_OVERRIDES)
+NOBODY = RuleSet([], risk="normal")
 
 
 def judges(rule: Rule) -> RuleSet:
-    return RuleSet([RuleSetting.initial(rule)], "normal", NO_OVERRIDES)
+    return RuleSet([RuleSetting.initial(rule)], risk="normal")
 
 
 def account(stored: str, arriving: str, by: RuleSet) -> BatchUser:
@@ -168,8 +168,8 @@ def test_only_what_judged_it_first() -> None:
 
 def repaired(arriving: str, before: dict[int, AlertState], shadow: bool = False) -> dict[int, AlertState]:
     """The alerts 300 by `seq` after repair of two deposits of 1.00 and 3.00."""
-    version = RuleSetting.initial(REGISTRY[300], "shadow" if shadow else "active")
-    made = account("d 1 @10, d 3 @20", arriving, RuleSet([version], "normal", NO_OVERRIDES))
+    setting = RuleSetting.initial(REGISTRY[300], "shadow" if shadow else "active")
+    made = account("d 1 @10, d 3 @20", arriving, RuleSet([setting], risk="normal"))
     made.alerts = {(seq, 300): state for seq, state in before.items()}
     repair(made, lambda in_force, finding: finding.sentence, EVERYTHING)
     return {seq: state for (seq, _), state in made.alerts.items()}
@@ -192,8 +192,8 @@ def test_how_far_ahead() -> None:
     """Of several rules the longest reach counts: one action less than a count, all seconds, and what has no end."""
 
     def reach(*looks: LookBack) -> Reach:
-        versions = [RuleSetting.initial(a_rule(look, "deposit", n, [])) for n, look in enumerate(looks, start=3)]
-        return ahead(RuleInForce(version, "normal", {}) for version in versions)
+        settings = [RuleSetting.initial(a_rule(look, "deposit", n, [])) for n, look in enumerate(looks, start=3)]
+        return ahead(RuleInForce(setting, risk="normal", overrides={}) for setting in settings)
 
     assert reach() == Reach()
     assert reach(Last("n"), Last("n", "deposit")) == Reach(count=3)

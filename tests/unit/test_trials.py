@@ -50,7 +50,9 @@ def test_a_step_is_more_than_nothing() -> None:
 
 
 def a_question() -> Question:
-    present = RuleSetting(REGISTRY[123], 4, "off", REGISTRY[123].defaults(), {"high": {"window": 9}, "low": {}})
+    rule = REGISTRY[123]
+    by_risk: dict[str, dict[str, Value]] = {"high": {"window": 9}, "low": {}}
+    present = RuleSetting(rule=rule, version=4, status="off", parameters=rule.defaults(), by_risk=by_risk)
     version = tried(present, {"threshold": Decimal("150.00")})
     sweep = Sweep(123, "threshold", money("100.00", "200.00"))
     return Question((version, RuleSetting.initial(REGISTRY[30])), 5, LAST_TIME, sweep, 1)

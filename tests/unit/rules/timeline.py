@@ -73,4 +73,4 @@ def ruled(rule: Rule, risk: Risk = "normal", **overrides: str | int) -> RuleInFo
     """The rule as declared, in force for a user of this rating with these overrides."""
     declared = {parameter.name: parameter for parameter in rule.declared}
     own = {name: declared[name].read(raw) for name, raw in overrides.items()}
-    return RuleInForce(RuleSetting.initial(rule), risk, own)
+    return RuleInForce(RuleSetting.initial(rule), risk=risk, overrides=own)

@@ -1,0 +1,128 @@
+"""What the rules are set to, as the database has it: reading it, entering what is declared, setting one."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sqlalchemy import Connection  # noqa: TID251
+from sqlalchemy.exc import OperationalError  # noqa: TID251
+from sqlalchemy.orm import Session  # noqa: TID251
+
+from database import rule_versions  # noqa: TID251
+from database.session import begin, commit, sqlstate  # noqa: TID251
+from rules.parameters import written_values
+from rules.registry import REGISTRY
+from rules.versions import RuleChange, RulesSnapshot, RuleVersions, WantedSetting
+
+T = TypeVar("T")
+
+# Whoever wants to judge waits behind a change that waits for those who judge already. So it does not wait for long,
+# and lets all of them pass before it tries again.
+LOCK_MILLISECONDS, PAUSES = 1000, (0.1, 0.2, 0.4)
+LOCK_NOT_AVAILABLE = "55P03"
+# No author would mean that nobody has set the rule.
+UNKNOWN_AUTHOR = "unknown"
+
+
+class StoredRules:
+    """What all rules of one database are and were set to. Any number of threads may share it.
+
+    `active` are the codes of the rules that are active until somebody sets them. What has been read is kept: what holds
+    for an event is asked anew by whoever judges it, see `at`.
+    """
+
+    def __init__(self, *, active: Iterable[int]) -> None:
+        self._active = frozenset(active)
+        self._known: RuleVersions | None = None
+
+    @property
+    def known(self) -> RuleVersions:
+        """All changes as far as they have been read. Not before `versions` or `enter_declared`."""
+        assert self._known is not None
+        return self._known
+
+    def versions(self, session: Session) -> RuleVersions:
+        """All changes as far as they have been read. Where there is none at all, what is declared is entered before."""
+        if self._known is None:
+            found = read_versions(session)
+            self._known = found if found.number else self.enter_declared(session)
+        return self._known
+
+    def at(self, connection: Connection, number: int) -> RulesSnapshot:
+        """What all rules are set to after the stored change `number`, which somebody may have made a moment ago."""
+        known = self._known
+        if known is None or known.number < number:
+            self._known = known = read_versions(connection)
+        return known.at(number)
+
+    def now(self, session: Session) -> dict[int, RuleChange]:
+        """What each rule is set to at this moment, by code in the registry's order. Not within a transaction."""
+        self.versions(session)  # so that what is declared is stored
+        return _now(session)
+
+    def enter_declared(self, session: Session) -> RuleVersions:
+        """Enter what the declarations and the active codes say, where that has changed and nobody has set the rule.
+
+        It holds for all who use the database, so it is for the one who starts the service, once. Returns all changes.
+        """
+        found = read_versions(session)
+        if found.changes_for(self._active):
+            session.close()
+            begin(session)
+            rule_versions.lock_rules(session)  # several may start at once: the first one enters it, the others find it
+            found = read_versions(session)
+            if changes := found.changes_for(self._active):
+                rule_versions.add_rule_versions(session, [change.columns() for change in changes])
+                found = RuleVersions((*found.changes, *changes))
+            commit(session)
+            session.close()
+        self._known = found
+        return found
+
+
+def read_versions(session: Session | Connection) -> RuleVersions:
+    """All changes of all rules that are stored."""
+    return RuleVersions.stored(rule_versions.rule_versions(session))
+
+
+def set_rule(session: Session, code: int, wanted: WantedSetting, must_match: Callable[[int], None]) -> RuleChange:
+    """Set a rule for which something is stored to something else, in a transaction; returns the change.
+
+    `must_match` is called under the lock with the version that there is; what it raises keeps the rule as it is. Raises
+    OperationalError where others judge for so long that the lock is not to be had.
+    """
+    begin(session)
+    rule_versions.lock_rules(session, LOCK_MILLISECONDS)
+    before = _now(session)[code].setting
+    must_match(before.version)
+    by_risk = before.by_risk if wanted.by_risk is None else wanted.by_risk
+    rule_versions.change_rule(
+        session,
+        code,
+        wanted.status or before.status,
+        json.dumps(written_values({**before.parameters, **wanted.parameters})),
+        json.dumps({risk: written_values(values) for risk, values in by_risk.items()}),
+        wanted.author or UNKNOWN_AUTHOR,
+        wanted.note,
+    )
+    changed = _now(session)[code]
+    commit(session)
+    return changed
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """What `work` returns; it is done anew, after a pause, where it could not have the lock of the rules in time."""
+    for pause in PAUSES:
+        try:
+            return work()
+        except OperationalError as error:
+            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+                raise
+        time.sleep(pause)
+    return work()
+
+
+def _now(session: Session) -> dict[int, RuleChange]:
+    rows = {row.code: row for row in rule_versions.newest_rule_versions(session)}
+    return {code: RuleChange.stored(rows[code]) for code in REGISTRY if code in rows}

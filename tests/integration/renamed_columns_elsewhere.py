@@ -1,0 +1,200 @@
+"""Uses every statement that does not judge, with columns that have other names in the models and in the database.
+
+For test_column_names_elsewhere.py, as a program: it is given the URL of a migrated database, and renames everything.
+"""
+
+# ruff: noqa: E402 (the models are changed before the rest is imported)
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import astuple
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+
+from database.models import Base
+
+# Before any statement is built, since that happens when the modules are imported.
+RENAME = []
+for table in Base.metadata.sorted_tables:
+    for column in table.columns:
+        RENAME.append(f'ALTER TABLE {table.name} RENAME COLUMN "{column.name}" TO "the {column.name}"')
+        column.name = f"the {column.name}"
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import Session
+
+from database import actions, alerts, backtests, history, rule_versions, users
+from database.alerts import AlertCounts, AlertFilter
+from database.history import Users
+from database.models import Alert, User, UserAction
+from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
+from database.session import begin, commit, make_engine, make_sessions
+
+MODULES = (actions, alerts, backtests, history, rule_versions, users)
+USED = set()
+EVIDENCE = {"parameters": {"count": 3}}
+
+
+def watched(module: ModuleType) -> set[str]:
+    """Have each public function of `module` enter its name in USED when it is called; returns all these names."""
+    names = set()
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        if function.__module__ != module.__name__ or name.startswith("_"):
+            continue
+        full = f"{module.__name__}.{name}"
+        names.add(full)
+
+        def watch(*values: Any, full: str = full, function: Callable[..., Any] = function, **named: Any) -> Any:
+            USED.add(full)
+            return function(*values, **named)
+
+        setattr(module, name, watch)
+    return names
+
+
+def use_users(session: Session) -> None:
+    begin(session)
+    assert users.create_user(session, 1, "Ada", Decimal(5), "high")
+    assert not users.create_user(session, 1, None, Decimal(0), "normal")
+    assert users.create_user(session, 2, None, Decimal(0), "normal")
+    assert users.next_user_id(session) == 1
+    users.skip_taken_ids(session, 1)
+    assert users.next_user_id(session) == 3
+    user = users.lock_user(session, 1)
+    assert user is not None
+    users.change_user(session, user, None, '{"30": {"count": 4}}', "me", "why")
+    commit(session)
+    user = users.get_user(session, 1)
+    assert user is not None
+    found = (user.name, user.total, user.balance, user.risk, user.overrides, user.settings_version)
+    assert found == ("Ada", 5, 5, "high", {"30": {"count": 4}}, 2)
+
+
+def store(session: Session) -> None:
+    """Two actions of user 1, one of user 2, and an alert on each: that of user 2 in shadow."""
+    begin(session)
+    for user_id, seq, kind in ((1, 1, "deposit"), (1, 2, "withdraw"), (2, 1, "withdraw")):
+        action = UserAction(user_id=user_id, seq=seq, type=kind, amount=Decimal(seq), time=10 * seq)
+        action.alert_codes, action.rules_number, action.settings_version = [30], 1, 0
+        action.ordinal, action.running_total = 1, Decimal(seq)
+        session.add(action)
+        user = session.get(User, user_id)
+        assert user is not None
+        user.last_seq, user.net = seq, Decimal(-1)
+    session.flush()
+    for user_id, seq in ((1, 1), (1, 2), (2, 1)):
+        shadow = user_id == 2
+        session.add(Alert(user_id=user_id, seq=seq, code=30, time=10 * seq, shadow=shadow, evidence=EVIDENCE))
+    commit(session)
+
+
+def use_lists(session: Session) -> None:
+    assert [one.seq for one in actions.page_of_actions(session, 1, 9, 5, 25, (20, 3))] == [2, 1]
+    every = AlertFilter(1, 30, "open", "high", False, False, 5, 25)
+    found = alerts.page_of_alerts(session, every, 9, (20, 1, 3, 0))
+    assert [(row.Alert.seq, row.type, row.amount) for row in found] == [(2, "withdraw", 2), (1, "deposit", 1)]
+    assert len(alerts.page_of_alerts(session, AlertFilter(), 9, None)) == 2
+    assert len(alerts.page_of_alerts(session, AlertFilter(shadow=True), 9, (10, 3, 1, 30))) == 1
+    one = alerts.get_alert(session, 1, 1, 30)
+    assert one is not None
+    assert (one.Alert.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
+    assert alerts.count_alerts(session, 9) == [AlertCounts(code=30, alerts=2, shadow_alerts=1)]
+
+
+def use_rule_versions(session: Session) -> None:
+    first = {"version": 1, "status": "off", "parameters": {"count": 3}, "by_risk": {}, "author": None}
+    rule_versions.add_rule_versions(session, [{"number": n, "code": code, **first} for n, code in ((1, 30), (2, 300))])
+    session.commit()
+    begin(session)
+    rule_versions.lock_rules(session, 500)
+    rule_versions.change_rule(session, 30, "active", '{"count": 5}', '{"high": {"count": 2}}', "me", "why")
+    commit(session)
+    stored = rule_versions.rule_versions(session)
+    assert [(one.number, one.code, one.version) for one in stored] == [(1, 30, 1), (2, 300, 1), (3, 30, 2)]
+    assert stored == rule_versions.rule_versions(session.connection())
+    assert rule_versions.newest_rule_versions(session) == [stored[2], stored[1]]
+    *changed, created_at = astuple(stored[2])
+    assert changed == [3, 30, 2, "active", {"count": 5}, {"high": {"count": 2}}, "me", "why"]
+    assert created_at >= stored[0].created_at
+    assert [one.version for one in rule_versions.page_of_rule_versions(session, 30, 9, 2)] == [1]
+
+
+def use_backtests(session: Session) -> None:
+    connection = session.connection()
+    asked = {"from": 0, "to": 9}
+    first = backtests.start(session, json.dumps(asked))
+    assert first is not None
+    assert backtests.start(session, "{}") is None
+    assert backtests.running(session) == first
+    assert backtests.request(connection, first) == asked
+    assert backtests.beat(connection, first, 3, 7)
+    backtests.end(connection, first, "done", '{"now": 1}')
+    assert not backtests.beat(connection, first, 3, 7)
+    found = backtests.get(session, first)
+    assert found is not None
+    assert (found.backtest_id, found.status, found.request, found.done, found.total) == (first, "done", asked, 7, 7)
+    assert (found.result, found.error) == ({"now": 1}, None)
+    assert found.finished_at is not None
+    assert found.finished_at > found.created_at
+    second = backtests.start(session, "{}")
+    assert second is not None
+    backtests.cancel(session, second)
+    assert [(row.backtest_id, row.status) for row in backtests.page(session, 9, None)] == [
+        (second, "cancelled"),
+        (first, "done"),
+    ]
+    assert [row.backtest_id for row in backtests.page(session, 9, second)] == [first]
+
+
+def use_history(connection: Connection) -> None:
+    assert history.take_turn(connection)
+    assert history.name_of(connection)
+    both = Users(1, 2, 3)
+    assert history.count_actions(connection) == 3
+    assert list(history.stretches(connection, 100)) == [both]
+    lines = history.actions_to_backtest(connection, both, 10)
+    assert lines == "1\t1\tdeposit\t1.00\t10\t0\n2\t1\twithdraw\t1.00\t10\t0\n"
+    *_, last = history.actions_to_verify(connection, Users(1, 1, 2)).splitlines()
+    assert last.split("\t")[:-1] == ["1", "2", "withdraw", "2.00", "20", "0", "1", "1", "2.00", "{30}"]
+    found = history.standing_alerts(connection, both, [30, 300], 5, 15)
+    assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10) for user_id in (1, 2)]
+    (alert,) = history.alerts(connection, Users(2, 2, 1))
+    flags = {"late": False, "superseded": False, "shadow": True}
+    assert alert == StoredAlert(user_id=2, seq=1, code=30, time=10, evidence=EVIDENCE, **flags)
+    assert history.evidence(connection, 1, 2, 30) == EVIDENCE
+    assert history.totals(connection, both) == [
+        StoredTotals(user_id=1, last_seq=2, net=Decimal(-1)),
+        StoredTotals(user_id=2, last_seq=1, net=Decimal(-1)),
+    ]
+    assert history.settings(connection, both) == [
+        StoredSettings(user_id=1, version=1, risk="high", overrides="{}"),
+        StoredSettings(user_id=1, version=2, risk="high", overrides='{"30": {"count": 4}}'),
+    ]
+
+
+def main(url: str) -> None:
+    engine = make_engine(url, timeout=10, connections=1)
+    with engine.connect() as connection:
+        for statement in RENAME:
+            connection.execute(text(statement))
+        with pytest.raises(ProgrammingError):  # else nothing is shown here
+            connection.execute(text("SELECT user_id FROM users"))
+    public = set.union(*map(watched, MODULES))
+    with make_sessions(engine)() as session:
+        use_users(session)
+        store(session)
+        use_lists(session)
+        use_rule_versions(session)
+        use_backtests(session)
+    with history.snapshot(url) as connection:
+        use_history(connection)
+    assert sorted(public - USED) == []
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

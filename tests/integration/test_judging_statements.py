@@ -1,0 +1,201 @@
+"""The statements of a batch as the models make them: that PostgreSQL takes them, and what they bring."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import SAWarning
+from sqlalchemy.orm import Session, sessionmaker
+
+from database import judging, late_events, prepared
+from database.models import Alert, User, UserAction
+from database.prepared import Planned, Prepared, Records, prepare
+from database.records import Deltas, EventKey, LastN, LockedUser, NewAlert, StoredAction
+from tests.integration.test_engine import post
+
+Sessions = sessionmaker[Session]
+
+PLANNED = {
+    f"{module.__name__}.{name}": value
+    for module in (judging, late_events)
+    for name, value in vars(module).items()
+    if isinstance(value, Planned)
+}
+
+
+def columns(connection: Connection, table: str) -> dict[str, str]:
+    """The types of a table's columns, as PostgreSQL writes them without lengths."""
+    found = connection.execute(
+        text("""
+        SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+        WHERE attrelid = to_regclass(:name) AND attnum > 0
+        """),
+        {"name": table},
+    )
+    return dict(found.all())
+
+
+def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
+    """PostgreSQL prepares every statement, with the types of the columns; JSON and arrays travel as text."""
+    with sessions() as session:
+        connection = session.connection()
+        prepare(connection, judging.PREPARED)
+        found = connection.execute(text("SELECT name, CAST(parameter_types AS text[]) FROM pg_prepared_statements"))
+        types: dict[str, list[str]] = dict(found.all())
+        users, actions, alerts = (columns(connection, name) for name in ("users", "user_actions", "alerts"))
+
+    def arrays(of: dict[str, str], *names: str) -> list[str]:
+        return [f"{'text' if of[name] in ('jsonb', 'integer[]') else of[name]}[]" for name in names]
+
+    one_user = arrays(users, "user_id")
+    last = [*arrays(actions, "user_id", "type", "time", "time"), "bigint[]"]
+    between = arrays(actions, "user_id", "type", "time", "time")
+    following = [*arrays(actions, "user_id", "type", "time"), "bigint[]"]
+    assert types == {
+        "count_and_lock": [*arrays(users, "user_id", "last_seq", "net"), "boolean"],
+        "read_recent": one_user + last + between,
+        "read_history": one_user + last + between + following + arrays(actions, "user_id", "event_id"),
+        "insert_actions": arrays(
+            actions,
+            *("user_id", "seq", "type", "amount", "time", "event_id", "alert_codes"),
+            *("rules_number", "settings_version", "ordinal", "running_total"),
+        ),
+        "insert_alerts": arrays(alerts, "user_id", "seq", "code", "time", "evidence", "late", "superseded", "shadow"),
+    }
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_what_is_not_prepared_runs(name: str, sessions: Sessions) -> None:
+    """PostgreSQL takes every other statement too, with nothing asked of it."""
+    statement = PLANNED[name]
+    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}")
+    with sessions() as session:
+        assert statement.run(session.connection(), nothing) == []
+        session.rollback()
+
+
+def test_a_connection_prepares_once(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is prepared stays with the connection, and is not sent again."""
+    sent: list[str] = []
+    directly = prepared.run_directly
+
+    def run(connection: Connection, statement: str, values: Any) -> Any:
+        sent.append(statement)
+        return directly(connection, statement, values)
+
+    monkeypatch.setattr(prepared, "run_directly", run)
+    for _ in range(2):
+        with sessions() as session:
+            prepare(session.connection(), judging.PREPARED)
+    assert len(sent) == 1
+
+
+def test_a_literal_is_refused() -> None:
+    """A value in a statement would become a parameter that nobody fills in."""
+    with pytest.raises(ValueError, match=r"literals that would become parameters: \[5\]"):
+        Prepared("wrong", select(User.net).where(User.user_id == 5))
+    with pytest.raises(ValueError, match="literals"):
+        Planned(select(User.net).limit(1))
+
+
+def test_tables_that_are_not_joined_are_refused() -> None:
+    """A condition that is forgotten would pair every row with every other."""
+    with pytest.raises(SAWarning, match="cartesian product"):
+        Prepared("wrong", select(User.net, Alert.code))
+
+
+def test_a_record_must_be_of_its_model() -> None:
+    """A field that no column has, or a column for no field, is found when the module is imported."""
+    with pytest.raises(AttributeError, match="after"):
+        Records(LastN, "last", UserAction, limit=UserAction.seq)
+    with pytest.raises(AssertionError, match="LastN does not have"):
+        Records(LastN, "last", UserAction, after=UserAction.time, limit=UserAction.seq, other=UserAction.seq)
+
+
+def test_records_as_arrays() -> None:
+    """Each field becomes an array, as long as there are records."""
+    records = Records(NewAlert, "new", Alert)
+    values: dict[str, Any] = {"user_id": 1, "code": 30, "late": False, "superseded": True, "shadow": False}
+    first = NewAlert(seq=1, time=10, evidence='{"a": 1}', **values)
+    second = NewAlert(seq=2, time=20, evidence="{}", **values)
+    assert records.arrays([first, second]) == {
+        "new_user_id": "{1,1}",
+        "new_seq": "{1,2}",
+        "new_code": "{30,30}",
+        "new_time": "{10,20}",
+        "new_evidence": r'{"{\"a\": 1}","{}"}',
+        "new_late": "{False,False}",
+        "new_superseded": "{True,True}",
+        "new_shadow": "{False,False}",
+    }
+    assert set(records.arrays([]).values()) == {"{}"}
+
+
+def test_rows_come_back_as_records(sessions: Sessions) -> None:
+    """Users and actions, which share the rows of one statement, are told apart and named."""
+    post(sessions, 7, "d 42.50 @10, w 150 @20 #mine")
+    with sessions() as session:
+        number = session.execute(text("SELECT max(number) FROM rule_versions")).scalar_one()
+        session.execute(text("""UPDATE users SET risk = 'high', overrides = '{"1100": {"threshold": "5.00"}}'"""))
+        session.commit()
+        users, actions = judging.begin_lock_and_read(
+            session.connection(),
+            deltas=[
+                Deltas(user_id=7, actions=2, net=Decimal("1.50")),
+                Deltas(user_id=8, actions=1, net=Decimal("-3.00")),
+            ],
+            create=True,
+            last=[LastN(user_id=7, type="deposit", after=-1, time=15, limit=3)],
+            following=[],
+            between=[],
+            keys=[EventKey(user_id=7, event_id="mine"), EventKey(user_id=7, event_id="other")],
+        )
+        session.rollback()
+    assert sorted(users, key=lambda user: user.user_id) == [
+        LockedUser(
+            user_id=7,
+            last_seq=4,
+            risk="high",
+            balance=Decimal("-106.00"),
+            is_new=False,
+            overrides='{"1100": {"threshold": "5.00"}}',
+            settings_version=0,
+            rules_number=number,
+        ),
+        LockedUser(
+            user_id=8,
+            last_seq=1,
+            risk="normal",
+            balance=Decimal("-3.00"),
+            is_new=True,
+            overrides="{}",
+            settings_version=0,
+            rules_number=number,
+        ),
+    ]
+    assert sorted(actions, key=lambda action: action.seq) == [
+        StoredAction(
+            user_id=7,
+            seq=1,
+            type="deposit",
+            amount=Decimal("42.50"),
+            time=10,
+            event_id=None,
+            alert_codes=None,
+            ordinal=1,
+            running_total=Decimal("42.50"),
+        ),
+        StoredAction(
+            user_id=7,
+            seq=2,
+            type="withdraw",
+            amount=Decimal("150.00"),
+            time=20,
+            event_id="mine",
+            alert_codes=[1100],
+            ordinal=1,
+            running_total=Decimal("150.00"),
+        ),
+    ]
