@@ -11,16 +11,8 @@ from routes.http.json_body import parse_object, read_json, validate
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, FieldProblem, Problem
-from routes.schemas.rules import (
-    CHANGES,
-    FiguresAnswer,
-    RuleAnswer,
-    RuleRequest,
-    RulesAnswer,
-    RuleVersionAnswer,
-    RuleVersionsAnswer,
-    VersionsQuery,
-)
+from routes.schemas.rule_answers import FiguresAnswer, RuleAnswer, RulesAnswer, RuleVersionAnswer, RuleVersionsAnswer
+from routes.schemas.rules import CHANGES, RuleRequest, VersionsQuery
 from rules.registry import REGISTRY
 
 blueprint = Blueprint("rules", __name__)

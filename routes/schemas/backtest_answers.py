@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from routes.schemas.alerts import EvidenceAnswer
 from routes.schemas.answer_fields import AsStored, Moment, may_be_absent
 from routes.schemas.fields import MAX_ID, AlertId, Code, Id, MoneyText, Seconds, optional
-from routes.schemas.rules import WrittenAnswer
+from routes.schemas.rule_answers import WrittenAnswer
 from rules.model import Risk
 
 BacktestStatus = Literal["running", "done", "cancelled", "failed", "interrupted"]
