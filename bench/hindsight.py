@@ -25,9 +25,9 @@ from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import actions_of, by_user
 from rules.hindsight.verify import Report
 from rules.judging.evidence import evidence_of
-from rules.model import LAST_TIME
 from rules.registry import REGISTRY
 from rules.timeline import Timeline
+from rules.values import LAST_TIME
 from rules.versions import RuleSet, RuleVersions
 
 CODES = (1100, 30, 300, 123, 500)  # the rules of the contract
@@ -87,9 +87,10 @@ def measure(server: URL, actions: int, rounds: int, say: Callable[[str], None]) 
         alerts, different = int(made.ask("SELECT count(*) FROM alerts")), int(made.ask(_DIFFERENT))
         problems = [f"hindsight: SQL and the rules differ in {different} alerts"] if different else []
 
+        plan = BacktestPlan(candidates=settings, sweep=(), start=0, end=LAST_TIME)
         ways: dict[str, Callable[[], object]] = {
             "SQL": lambda: made.ask(f"SELECT count(*) FROM ({SQL}) AS a"),
-            "backtest": lambda: _run(url, BacktestWork(BacktestPlan(settings, (), 0, LAST_TIME)), BacktestResult()),
+            "backtest": lambda: _run(url, BacktestWork(plan), BacktestResult()),
             "verify": lambda: _run(url, VerifyWork(entered), Report()),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}

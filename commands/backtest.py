@@ -12,10 +12,11 @@ from commands.endings import Stopped, check_migrations, service
 from commands.terminal import json_option, over_all, processes_option
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
-from rules.hindsight.question import Question, Sweep, parameter_of, read_step, steps, told, tried
-from rules.model import LAST_TIME, Value
+from rules.hindsight.question import Question, Sweep, candidate, parameter_of, read_step, report, steps
+from rules.model import Value
 from rules.parameters import Parameter, written_values
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME, read_whole_number
 
 _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
 _TIME = click.IntRange(0, LAST_TIME)
@@ -63,14 +64,14 @@ def backtest(
     check_migrations()
     present = {code: change.setting for code, change in service().run(service().rules).items()}
     if rule is not None:
-        chosen = [tried(present[rule], values)]
+        chosen = [candidate(present[rule], values)]
     else:
         chosen = [setting for setting in present.values() if setting.status == "active"]
         if not chosen:
             raise Stopped("No rule is active: name one with --rule.")
-    question = Question(tuple(chosen), start, end, swept, at_most)
-    outcome, seconds = over_all("Judging", BacktestWork(question.trial), question.nothing(), processes)
-    data = told(question, outcome)
+    question = Question(candidates=tuple(chosen), start=start, end=end, sweep=swept, at_most=at_most)
+    result, seconds = over_all("Judging", BacktestWork(question.plan), question.empty_result(), processes)
+    data = report(question, result)
     click.echo(json.dumps(data, indent=2) if as_json else _text(question, present, data, seconds))
 
 
@@ -96,7 +97,7 @@ def _sweep(rule: int, text: str) -> Sweep:
     except ValueError as error:
         raise click.BadParameter(f"the step of {name} {error}", param_hint="--sweep") from None
     try:
-        return Sweep(rule, name, steps(first, last, step))
+        return Sweep(code=rule, parameter=name, values=steps(first, last, step))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--sweep") from None
 
@@ -124,15 +125,20 @@ def _value(parameter: Parameter, text: str, option: str) -> Value:
 
 def _number(parameter: Parameter, text: str) -> str | int:
     # Only money and factors are text where they are read.
-    return int(text) if not parameter.is_decimal and re.fullmatch("[0-9]{1,12}", text) else text
+    if parameter.is_decimal:
+        return text
+    try:
+        return read_whole_number(text)
+    except ValueError:
+        return text  # which is refused with the bounds
 
 
-# What is told
+# What is reported
 
 
 def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[str, Any], seconds: float) -> str:
     then, now = data["then"], data["now"]
-    lines = [line for setting in question.versions for line in _tried(setting, present[setting.code])]
+    lines = [line for setting in question.candidates for line in _candidate(setting, present[setting.code])]
     span = "" if data["from"] is None else f", {data['from']} to {data['to']}"
     lines += [
         "",
@@ -161,12 +167,12 @@ def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[
     return "\n".join(lines)
 
 
-def _tried(version: RuleSetting, present: RuleSetting) -> list[str]:
-    values, before = written_values(version.parameters), written_values(present.parameters)
-    lines = [f"rule {version.rule.code}: {version.rule.title.format_map(values)}"]
+def _candidate(setting: RuleSetting, present: RuleSetting) -> list[str]:
+    values, before = written_values(setting.parameters), written_values(present.parameters)
+    lines = [f"rule {setting.rule.code}: {setting.rule.title.format_map(values)}"]
     for name, value in values.items():
         lines.append(f"  {name} {value}" + (f", which is {before[name]} now" if before[name] != value else ""))
-    for risk, differs in version.by_risk.items():
+    for risk, differs in setting.by_risk.items():
         lines += [f"  {name} {value} for users at {risk} risk" for name, value in written_values(differs).items()]
     return lines
 

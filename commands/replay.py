@@ -25,10 +25,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from commands.endings import Interrupted, Stopped, check_migrations, first_line, service
 from database.session import CommitUncertain, is_away
-from routes.http.json_body import parse_object, validate
-from routes.http.problems import Problem
-from routes.schemas.events import EventRequest, named_twice
 from rules.model import Event, Outcome, Refusal, Verdict
+from rules.payload import BadPayload, event_of, read_event
+from rules.values import read_whole_number
 
 T = TypeVar("T")
 
@@ -234,7 +233,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes | None]]:
 
 def _ndjson_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
     for number, line in lines:
-        yield number, _event(line, parse_object, f"{source}:{number}")
+        yield number, _event(line, read_event, f"{source}:{number}")
 
 
 def _csv_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
@@ -250,7 +249,7 @@ def _csv_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iter
             "event_id, each once and separated by commas."
         )
     for number, line in lines:
-        yield number, _event(line, lambda raw: _row(columns, raw), f"{source}:{number}")
+        yield number, _event(line, lambda raw: event_of(_row(columns, raw)), f"{source}:{number}")
 
 
 def _row(columns: Sequence[str], raw: bytes) -> dict[str, Any]:
@@ -259,10 +258,17 @@ def _row(columns: Sequence[str], raw: bytes) -> dict[str, Any]:
     if len(cells) > len(columns):
         raise Rejected([f"The line has {len(cells)} cells, more than the {len(columns)} of the header."])
     return {
-        column: int(cell) if column in ("user_id", "time", "t") and re.fullmatch(r"[0-9]{1,19}", cell) else cell
+        column: _whole_number(cell) if column in ("user_id", "time", "t") else cell
         for column, cell in zip(columns, cells, strict=False)
         if cell
     }
+
+
+def _whole_number(cell: str) -> int | str:
+    try:
+        return read_whole_number(cell)
+    except ValueError:
+        return cell  # it is named among all that is bad
 
 
 def _cells(raw: bytes) -> list[str]:
@@ -275,17 +281,16 @@ def _cells(raw: bytes) -> list[str]:
         raise Rejected([f"The line is not CSV: {error}."]) from None
 
 
-def _event(line: bytes | None, parse: Callable[[bytes], dict[str, Any]], place: str) -> Event | Rejected:
+def _event(line: bytes | None, read: Callable[[bytes], Event], place: str) -> Event | Rejected:
     """The event in `line`, validated as if it were posted."""
     if line is None:
         return Rejected([f"The line is longer than {LONGEST_LINE} bytes."])
     try:
-        data = parse(line)
-        event = validate(EventRequest, data, named_twice(data)).event()
+        event = read(line)
     except Rejected as rejected:
-        return rejected
-    except Problem as problem:
-        return Rejected([f"{pointer}: {detail}" for pointer, detail in problem.errors] or [str(problem)])
+        return Rejected(rejected.reasons)  # another one, which holds nothing of what was going on
+    except BadPayload as bad:
+        return Rejected([f"{pointer}: {detail}" for pointer, detail in bad.errors] or [bad.detail])
     if event.event_id is None:
         # The same for every run, and another for every line; see docs/decisions/replay.md.
         event = event._replace(event_id=f"{place}:{event.type}:{event.amount}:{event.time}")

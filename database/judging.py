@@ -6,7 +6,7 @@ together goes to the server in one message, since a round trip costs about as mu
 each statement in it still sees what was committed when it began. Late events take some more: `late_events.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -125,7 +125,7 @@ BETWEEN_FOUND, FOLLOWING_FOUND = _between(), _following()
 
 
 # Users and actions come in rows of one kind, so that one statement reads both: a user laid over the columns
-# of an action. They are laid here and read in `_records`, nowhere else.
+# of an action. They are laid and read here, nowhere else.
 
 
 def _lay_users() -> Select[Any]:
@@ -160,38 +160,38 @@ def _lay_actions(found: Found, *, answers: bool = False) -> Select[*tuple[Any, .
     ).select_from(found.source)
 
 
-def _records(laid: Iterable[tuple[Any, ...]]) -> tuple[list[LockedUser], list[StoredAction]]:
-    users: list[LockedUser] = []
-    actions: list[StoredAction] = []
-    for is_user, user_id, seq, kind, amount, time, event_id, codes, ordinal, total in laid:
-        if is_user:
-            users.append(
-                LockedUser(
-                    user_id=user_id,
-                    last_seq=seq,
-                    risk=kind,
-                    balance=amount,
-                    is_new=bool(time),
-                    overrides=event_id,
-                    settings_version=ordinal,
-                    rules_number=int(total or 0),
-                )
+def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
+    return [
+        LockedUser(
+            user_id=user_id,
+            last_seq=last_seq,
+            risk=risk,
+            balance=balance,
+            is_new=bool(is_new),
+            overrides=overrides,
+            settings_version=settings_version,
+            rules_number=int(rules_number or 0),
+        )
+        for is_user, user_id, last_seq, risk, balance, is_new, overrides, _, settings_version, rules_number in laid
+        if is_user
+    ]
+
+
+def _read_actions(laid: Iterable[tuple[Any, ...]]) -> Iterator[StoredAction]:
+    # One after the other: there may be a hundred thousand, each of which is needed for a moment.
+    for is_user, user_id, seq, kind, amount, time, event_id, alert_codes, ordinal, running_total in laid:
+        if not is_user:
+            yield StoredAction(
+                user_id=user_id,
+                seq=seq,
+                type=kind,
+                amount=amount,
+                time=time,
+                event_id=event_id,
+                alert_codes=alert_codes,
+                ordinal=ordinal,
+                running_total=running_total,
             )
-        else:
-            actions.append(
-                StoredAction(
-                    user_id=user_id,
-                    seq=seq,
-                    type=kind,
-                    amount=amount,
-                    time=time,
-                    event_id=event_id,
-                    alert_codes=codes,
-                    ordinal=ordinal,
-                    running_total=total,
-                )
-            )
-    return users, actions
 
 
 # Storing
@@ -235,7 +235,7 @@ def begin_lock_and_read(
     following: Sequence[NextN],
     between: Sequence[Between],
     keys: Sequence[EventKey],
-) -> tuple[list[LockedUser], list[StoredAction]]:
+) -> tuple[list[LockedUser], Iterator[StoredAction]]:
     """Begin a transaction, add `deltas` (sorted by user) to their users, lock them, and read their history.
 
     With `create` unknown users are made; without it they are left out of the answer. The history is every stored
@@ -246,18 +246,19 @@ def begin_lock_and_read(
     values = DELTAS.arrays(deltas) | LAST.arrays(last) | BETWEEN.arrays(between) | {"create": create}
     if following or keys:
         values |= FOLLOWING.arrays(following) | KEYS.arrays(keys)
-        return _records(run_directly(connection, _BEGIN_LOCK_AND_READ_HISTORY, values))
-    return _records(run_directly(connection, _BEGIN_LOCK_AND_READ_RECENT, values))
+        laid = run_directly(connection, _BEGIN_LOCK_AND_READ_HISTORY, values)
+    else:
+        laid = run_directly(connection, _BEGIN_LOCK_AND_READ_RECENT, values)
+    return _read_users(laid), _read_actions(laid)
 
 
 def read_history(
     connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
-) -> list[StoredAction]:
+) -> Iterator[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
     values = LAST.arrays(last) | FOLLOWING.arrays(following) | BETWEEN.arrays(between)
     values |= DELTAS.arrays([]) | KEYS.arrays([])
-    _, actions = _records(run_directly(connection, _READ_HISTORY.execute, values))
-    return actions
+    return _read_actions(run_directly(connection, _READ_HISTORY.execute, values))
 
 
 def store_and_commit(connection: Connection, *, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:

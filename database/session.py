@@ -119,21 +119,14 @@ def begin(session: Session) -> None:
     session.connection(execution_options={"isolation_level": "READ COMMITTED"})
 
 
-@contextmanager
-def committing() -> Iterator[None]:
-    """Around a COMMIT: a connection that breaks there raises CommitUncertain."""
+def commit(session: Session) -> None:
+    """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
     try:
-        yield
+        session.commit()
     except DBAPIError as error:
         if error.connection_invalidated:
             raise CommitUncertain from error
         raise
-
-
-def commit(session: Session) -> None:
-    """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
-    with committing():
-        session.commit()
 
 
 class Transaction:
@@ -152,9 +145,13 @@ class Transaction:
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Around the message that commits. Raises CommitUncertain when the connection broke there."""
-        with committing():
+        """Around the message that commits: a connection that breaks there raises CommitUncertain."""
+        try:
             yield
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise CommitUncertain from error
+            raise
         self._is_committed = True
 
     def __exit__(self, *_: object) -> None:

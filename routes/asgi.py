@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 
 from flask import Flask
 
-from routes.events import PATHS, answer_with, read_event
+from routes.events import PATHS, answer_with  # noqa: TID251
 from routes.flask_threads import FlaskInThreads, Receive, Scope, Send
 from routes.http.answers import Answer
 from routes.http.bodies import MAX_BODY, whole
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.problems import answer_to
+from rules.payload import read_event
 from rules.service import Service
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]

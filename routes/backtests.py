@@ -1,38 +1,27 @@
 """Backtests: what other rules would have raised, over the stored history; each in processes of its own."""
 
-import json
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from flask import Blueprint, Response
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import backtests
 from routes.http.answers import json_answer
 from routes.http.hooks import service
-from routes.http.json_body import parse_object, read_json, validate
+from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer, BacktestsAnswer
-from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted, RuleTrial
+from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted
 from rules.base import RuleSetting
-from rules.hindsight.question import Question, Sweep, tried
-from rules.service import Service
+from rules.hindsight.question import Question, Sweep, candidate
+from rules.hindsight.start import AnotherRuns, start
 
 blueprint = Blueprint("backtests", __name__)
 
 ID = {"backtest_id": {"example": 1}}
-ROOT = Path(__file__).resolve().parent.parent
-# A run that is cancelled leaves it to Python's resource tracker to tidy up, which would complain about that. The module
-# is named and not imported: only app knows the commands.
-RUN = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-m", "rules.hindsight.run")
 
 
 def unknown_backtest(backtest_id: int) -> Problem:
@@ -61,11 +50,13 @@ def create_backtest() -> Response:
     and compared with the alerts that are stored. Read the `Location` until the status is no longer `running`. One runs
     at a time: a 409 names the one that does.
     """
-    wanted = validate(BacktestRequest, parse_object(read_json()))
+    wanted = read_model(BacktestRequest)
     present = service().run(service().rules)
     question = _question(wanted, {code: change.setting for code, change in present.items()})
-    backtest_id = service().run(lambda session: _enter(session, question))
-    _start(backtest_id)
+    try:
+        backtest_id = start(service(), question)
+    except AnotherRuns as other:
+        raise backtest_running(other.backtest_id) from None
     row = service().run(lambda session: _existing(session, backtest_id))
     return json_answer(BacktestAnswer.of(row), 202, {"Location": f"/backtests/{backtest_id}"})
 
@@ -110,52 +101,17 @@ def cancel_backtest(backtest_id: int) -> Response:
 
 def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Question:
     asked = wanted.sweep
-    sweep = Sweep(asked.rule, asked.parameter, asked.given()) if asked else None
+    sweep = Sweep(code=asked.rule, parameter=asked.parameter, values=asked.in_turn()) if asked else None
     if wanted.rules is not None:
-        versions = [_tried(present[code], trial) for code, trial in wanted.rules.given().items()]
+        candidates = [one.setting(present[code]) for code, one in wanted.rules.by_code().items()]
     elif sweep:
-        versions = [tried(present[sweep.code], {})]
+        candidates = [candidate(present[sweep.code], {})]
     else:
-        versions = [version for version in present.values() if version.status == "active"]
-        if not versions:
+        candidates = [setting for setting in present.values() if setting.status == "active"]
+        if not candidates:
             raise Problem(400, "No rule is active: name those to try in rules.")
     at_most = wanted.at_most_per_day if "at_most_per_day" in wanted.model_fields_set else None
-    return Question(tuple(versions), wanted.start, wanted.end, sweep, at_most)
-
-
-def _tried(present: RuleSetting, trial: RuleTrial) -> RuleSetting:
-    parameters = trial.parameters.values() if trial.parameters else {}
-    return tried(present, parameters, None if trial.by_risk is None else trial.by_risk.values())
-
-
-def _enter(session: Session, question: Question) -> int:
-    request = json.dumps(question.written())
-    while (backtest_id := backtests.start(session, request)) is None:
-        # It may have ended between the two statements.
-        if (other := backtests.running(session)) is not None:
-            raise backtest_running(other)
-    return backtest_id
-
-
-def _start(backtest_id: int) -> None:
-    """Start the run. It lives as long as its standard input is open, so it ends with this process at the latest."""
-    used = service()
-    asked = json.dumps({"backtest_id": backtest_id, "url": used.url}).encode() + b"\n"
-    process = None
-    with suppress(OSError):  # what did not start has ended
-        process = subprocess.Popen(RUN, cwd=ROOT, stdin=subprocess.PIPE, bufsize=0)
-        cast(IO[bytes], process.stdin).write(asked)
-    args = (used, backtest_id, process)
-    threading.Thread(target=_attend, args=args, daemon=True, name="backtest").start()
-
-
-def _attend(used: Service, backtest_id: int, process: "subprocess.Popen[bytes] | None") -> None:
-    """Wait for the run's end, and say so where it could not do that itself."""
-    if process is not None:
-        process.wait()
-        cast(IO[bytes], process.stdin).close()
-    with suppress(SQLAlchemyError):  # then its silence tells
-        used.run(lambda session: backtests.end(session.connection(), backtest_id, "interrupted"))
+    return Question(candidates=tuple(candidates), start=wanted.start, end=wanted.end, sweep=sweep, at_most=at_most)
 
 
 def _existing(session: Session, backtest_id: int) -> Any:

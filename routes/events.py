@@ -7,10 +7,10 @@ from flask import Blueprint, Response, request
 
 from routes.http.answers import Answer, json_answer, json_bytes
 from routes.http.hooks import service
-from routes.http.json_body import parse_object, read_items, read_json, validate
+from routes.http.json_body import json_body, read_items
 from routes.http.operation import Operation, describe
 from routes.http.paging import read_query
-from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, QUEUE_FULL, TOO_LARGE, FieldProblem, Problem
+from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, QUEUE_FULL, TOO_LARGE, Problem, refused
 from routes.schemas.events import (
     MAX_EVENTS,
     Decision,
@@ -19,9 +19,9 @@ from routes.schemas.events import (
     EventsProblemAnswer,
     EventsQuery,
     EventsRequest,
-    named_twice,
 )
 from rules.model import Event, Outcome, Refusal, Verdict
+from rules.payload import BadPayload, event_of, read_event
 
 blueprint = Blueprint("events", __name__)
 
@@ -61,7 +61,7 @@ def post_event() -> Response:
     `Idempotency-Key`, which means the same) a repeated post answers the first answer again, with the header
     `Idempotent-Replayed: true`, and stores nothing.
     """
-    event = read_event(read_json(), request.headers.get("Idempotency-Key"))
+    event = read_event(json_body(), request.headers.get("Idempotency-Key"))
     return answer_with(service().judge(event)).response()
 
 
@@ -112,13 +112,6 @@ def post_events() -> Response:
     return json_answer(answer)
 
 
-def read_event(body: bytes, key: str | None) -> Event:
-    """The event in the body of a `POST /event`; `key` is its header Idempotency-Key. Raises Problem 400."""
-    data = parse_object(body)
-    problems = named_twice(data) + (_take_key(data, key) if key is not None else [])
-    return validate(EventRequest, data, problems).event()
-
-
 def answer_with(outcome: Outcome) -> Answer:
     """The answer to a `POST /event` with that outcome. Raises Problem where the event was refused."""
     if isinstance(outcome, Refusal):
@@ -129,12 +122,10 @@ def answer_with(outcome: Outcome) -> Answer:
 def _event(item: Any) -> Event | Problem:
     if isinstance(item, Problem):  # a line that is no JSON
         return item
-    if not isinstance(item, dict):
-        return Problem(400, "The event must be a JSON object.")
     try:
-        return validate(EventRequest, item, named_twice(item)).event()
-    except Problem as problem:
-        return problem
+        return event_of(item)
+    except BadPayload as bad:
+        return refused(bad)
 
 
 def _judged(items: Sequence[Event | Problem], atomic: bool) -> Sequence[Verdict | Problem]:
@@ -167,10 +158,3 @@ def _problem(refusal: Refusal) -> Problem:
 
 def _decision(verdict: Verdict) -> dict[str, Any]:
     return {"alert": bool(verdict.codes), "alert_codes": verdict.codes, "user_id": verdict.user_id}
-
-
-def _take_key(data: dict[str, object], key: str) -> list[FieldProblem]:
-    # The header is the field under another name: both may be given where they agree.
-    if data.setdefault("event_id", key) == key:
-        return []
-    return [FieldProblem("/event_id", "differs from the header Idempotency-Key")]

@@ -7,12 +7,13 @@ from database import alerts
 from routes.http.answers import json_answer
 from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
-from routes.http.json_body import parse_object, read_json, validate
+from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, FieldProblem, Problem
+from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.rule_answers import FiguresAnswer, RuleAnswer, RulesAnswer, RuleVersionAnswer, RuleVersionsAnswer
 from routes.schemas.rules import CHANGES, RuleRequest, VersionsQuery
+from rules.payload import FieldProblem
 from rules.registry import REGISTRY
 
 blueprint = Blueprint("rules", __name__)
@@ -98,7 +99,7 @@ def put_rule(code: int) -> Response:
     rule meanwhile; without it the later one wins, and the versions show both.
     """
     _must_exist(code)
-    wanted = validate(CHANGES[code], parse_object(read_json()))
+    wanted = read_model(CHANGES[code])
     figures = service().run(_figures)
     new = service().set_rule(code, wanted.setting(), must_match)
     return tagged(RuleAnswer.now(new, figures[code]), new.setting.version)

@@ -11,7 +11,7 @@ from database.session import begin, commit
 from routes.http.answers import json_answer
 from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
-from routes.http.json_body import parse_object, read_json, validate
+from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
@@ -57,7 +57,7 @@ def create_user() -> Response:
 
     Every field is optional. The answer has the `Location` of the new user; an id that exists is a 409.
     """
-    wanted = validate(UserRequest, parse_object(read_json()))
+    wanted = read_model(UserRequest)
     user = service().run(lambda session: _create(session, wanted))
     return json_answer(UserAnswer.of(user), 201, {"Location": f"/users/{user.user_id}"})
 
@@ -89,7 +89,7 @@ def patch_user(user_id: int) -> Response:
     it is; `overrides` replaces all that there were. It holds for every event that is judged after the answer. With
     `If-Match` it is a 412 where somebody else has changed the same meanwhile.
     """
-    wanted = validate(UserChangeRequest, parse_object(read_json()))
+    wanted = read_model(UserChangeRequest)
     user = service().run(lambda session: _change(session, user_id, wanted))
     return tagged(UserChangedAnswer.of(user), user.settings_version)
 

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from rules.model import ACTION_TYPES, ActionType, Finding, Risk, Value
-from rules.parameters import CENT, Parameter, declared_in
+from rules.parameters import Parameter, declared_in
 from rules.timeline import History
+from rules.values import CENT
 
 # Money thresholds scale by these; a riskier user alerts earlier. Source: the service's contract, "Users".
 RISK_FACTORS: Mapping[Risk, Decimal] = {"low": Decimal(2), "normal": Decimal(1), "high": Decimal("0.5")}

@@ -16,8 +16,6 @@ Value = Decimal | int  # money and factors have two decimals; counts and seconds
 # does not store ten thousand lists of ten thousand numbers.
 LISTED_ACTIONS = 100
 
-LAST_TIME = 2**63 - 1  # the newest time that can be told, in seconds
-
 
 class Event(NamedTuple):
     """A deposit or withdrawal as posted, before it is judged. `time` is in seconds, `amount` is money."""

@@ -1,18 +1,16 @@
 """What a rule can be set to: parameters with a unit, a default, bounds and the reason for the default."""
 
-import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import Decimal
 from typing import Any, Literal
 
 from rules.model import Value
-
-CENT = Decimal("0.01")
+from rules.values import CENT, MOST_MONEY, read_decimal
 
 Unit = Literal["money", "factor", "actions", "seconds"]
 
-_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
 _EXPECTED: Mapping[Unit, str] = {
     "money": 'money such as "42.00"',
     "factor": 'a number with at most 2 decimals such as "1.50"',
@@ -46,11 +44,14 @@ class Parameter:
         return Decimal(stored).quantize(CENT) if self.is_decimal else int(stored)
 
     def read(self, raw: object) -> Value:
-        """The value that `raw` (text, or a whole number) means. Raises ValueError with a sentence."""
+        """The value that `raw` means: for money and factors text or a number as it was written, else a whole number.
+
+        Raises ValueError with a sentence.
+        """
         value: Value | None = None
         if self.is_decimal:
-            if isinstance(raw, str | int) and not isinstance(raw, bool) and _DECIMAL.fullmatch(str(raw)):
-                value = Decimal(str(raw)).quantize(CENT)
+            with suppress(ValueError):
+                value = read_decimal(raw)
         elif isinstance(raw, int) and not isinstance(raw, bool):
             value = raw
         if value is None or not self.least <= value <= self.most:
@@ -74,7 +75,7 @@ def written_values(values: Mapping[str, Value]) -> dict[str, str | int]:
 # What a rule's class of parameters is made of. The defaults of Any let a field be declared with its own type.
 
 
-def money(default: str, why: str, least: str = "0.00", most: str = "999999999999.99", scaled: bool = True) -> Any:
+def money(default: str, why: str, least: str = "0.00", most: str = str(MOST_MONEY), scaled: bool = True) -> Any:
     """An amount of money with two decimals; it is scaled by the user's risk rating, unless less is not stricter."""
     return _declared("money", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why, scaled)
 

@@ -23,8 +23,9 @@ from rules.base import (
 )
 from rules.judging.late import Reach, ahead
 from rules.model import ActionType, Value
-from rules.parameters import CENT, Parameter, written_values
+from rules.parameters import Parameter, written_values
 from rules.registry import DEFAULT_CODES, REGISTRY
+from rules.values import CENT
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs/rules"
 INDEX = "README.md"

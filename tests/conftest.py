@@ -1,19 +1,22 @@
 """What all tests share: a real PostgreSQL, a database of its own for each test, and ways to the service."""
 
+import logging
 import os
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Pool, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from config_loader import Settings, load_settings
 from database import embedded, migrations
+from database.session import make_sessions
+from tests.postgres import Databases, engine_on
 from tests.service import Service
 
 # What the developer has configured decides which server is used, and nothing else: every other setting of a
@@ -43,33 +46,74 @@ def server_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template(server_url: str) -> Iterator[str]:
+def databases(server_url: str) -> Iterator[Databases]:
+    """The databases of this process of tests."""
+    databases = Databases(server_url)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
+def template(databases: Databases) -> Iterator[str]:
     """The name of a migrated database, to be copied."""
-    with _database(server_url, "") as name:
-        migrations.upgrade(_url(server_url, name))
+    with databases.new() as name:
+        migrations.upgrade(databases.url(name))
         yield name
 
 
 @pytest.fixture
-def empty_database_url(server_url: str) -> Iterator[str]:
+def empty_database_url(databases: Databases) -> Iterator[str]:
     """The URL of a database without any tables."""
-    with _database(server_url, "") as name:
-        yield _url(server_url, name)
+    with databases.new() as name:
+        yield databases.url(name)
 
 
 @pytest.fixture
-def database_url(server_url: str, template: str) -> Iterator[str]:
+def database_url(databases: Databases, template: str) -> Iterator[str]:
     """The URL of a migrated, empty database that only this test uses."""
-    with _database(server_url, f"TEMPLATE {template}") as name:
-        yield _url(server_url, name)
+    with databases.copy(template) as name:
+        yield databases.url(name)
 
 
 @pytest.fixture
 def sessions(database_url: str) -> Iterator[sessionmaker[Session]]:
-    """Sessions on the test's database."""
-    engine = create_engine(database_url)
-    yield sessionmaker(engine, expire_on_commit=False)
-    engine.dispose()
+    """Sessions on the test's database, as the service makes them: what shall be one transaction says so."""
+    with engine_on(database_url) as engine:
+        yield make_sessions(engine)
+
+
+_noticed: list[str] = []
+
+
+# After what SQLAlchemy executes, it logs the notices that came and forgets them; those of statements that go to the
+# driver directly stay on the connection.
+def _collect_logged(record: logging.LogRecord) -> bool:
+    _noticed.append(record.getMessage())
+    return False
+
+
+_logger = logging.getLogger("sqlalchemy.dialects.postgresql")
+_logger.setLevel(logging.INFO)
+_logger.addFilter(_collect_logged)
+
+
+@event.listens_for(Pool, "checkin")
+@event.listens_for(Pool, "close")
+def _collect_notices(connection: Any, _: object) -> None:
+    if connection is not None:  # it is None where it was lost
+        _noticed.extend(notice.rstrip() for notice in connection.notices)
+        connection.notices.clear()
+
+
+@pytest.fixture(autouse=True)
+def notices() -> Iterator[list[str]]:
+    """What PostgreSQL had to say besides answers, in this process: no notice and no warning, ever.
+
+    A test that provokes some takes them out of the list.
+    """
+    _noticed.clear()
+    yield _noticed
+    assert _noticed == []
 
 
 ClientMaker = Callable[..., FlaskClient]
@@ -106,28 +150,3 @@ def start_service(database_url: str) -> Iterator[Callable[..., Service]]:
             return stack.enter_context(Service({"DATABASE_URL": database_url} | environment))
 
         yield start
-
-
-class _database:
-    """A database that exists for the length of a `with` block."""
-
-    def __init__(self, server_url: str, options: str) -> None:
-        self.admin: Engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
-        self.name = f"alerts_test_{uuid.uuid4().hex}"
-        self.options = options
-
-    def __enter__(self) -> str:
-        self._do(f"CREATE DATABASE {self.name} {self.options}")
-        return self.name
-
-    def __exit__(self, *_: object) -> None:
-        self._do(f"DROP DATABASE {self.name} WITH (FORCE)")
-        self.admin.dispose()
-
-    def _do(self, statement: str) -> None:
-        with self.admin.connect() as connection:
-            connection.execute(text(statement))
-
-
-def _url(server_url: str, name: str) -> str:
-    return make_url(server_url).set(database=name).render_as_string(hide_password=False)

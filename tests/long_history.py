@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.postgres import transaction
+
 # Every value is a further time that everything is judged.
 LONG_SWEEP = {"rule": 123, "parameter": "threshold", "from": "1.00", "to": "200.00", "step": "1.00"}
 
@@ -23,7 +25,7 @@ FROM generate_series(1, :users) AS u CROSS JOIN generate_series(1, :each) AS s
 
 def make(sessions: sessionmaker[Session], users: int = 300, each: int = 100) -> None:
     """Store so many users with so many deposits of 10.00, and no alerts. The service must have been started once."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         for statement in _MAKE.split(";"):
             session.execute(text(statement), {"users": users, "each": each})
 

@@ -5,13 +5,14 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 from werkzeug.routing import BaseConverter, ValidationError
 
-from routes.schemas.fields import MAX_CODE, MAX_ID, AlertId, Id
+from routes.schemas.fields import AlertId, Id
+from rules.values import ALERT_ID, ID, MAX_CODE, MAX_ID
 
 
 class IdConverter(BaseConverter):
     """An id in a path: 1 to 2^63-1 in plain digits without leading zeros; anything else is a 404."""
 
-    regex = "[1-9][0-9]{0,18}"
+    regex = ID
     described: ClassVar[dict[str, Any]] = {"schema": TypeAdapter(Id).json_schema(), "example": 7}
 
     def to_python(self, value: str) -> int:
@@ -24,7 +25,7 @@ class IdConverter(BaseConverter):
 class AlertIdConverter(BaseConverter):
     """An alert's id in a path: user_id, seq and code, each as plain digits; anything else is a 404."""
 
-    regex = "[1-9][0-9]{0,18}-[1-9][0-9]{0,18}-[1-9][0-9]{0,9}"
+    regex = ALERT_ID
     described: ClassVar[dict[str, Any]] = {"schema": TypeAdapter(AlertId).json_schema(), "example": "7-3-123"}
 
     def to_python(self, value: str) -> tuple[int, int, int]:

@@ -6,9 +6,10 @@ from typing import TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from routes.http.json_body import field_problems
-from routes.http.problems import FieldProblem, Problem
-from routes.schemas.fields import MAX_ID, Page
+from routes.http.problems import Problem
+from routes.schemas.fields import Page
+from rules.payload import FieldProblem, field_problems
+from rules.values import MAX_ID
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 RowT = TypeVar("RowT")

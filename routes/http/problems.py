@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,17 +12,11 @@ from werkzeug.http import HTTP_STATUS_CODES
 from database.session import CommitUncertain, is_away
 from routes.http.answers import Answer
 from rules.judging.group_commit import QueueFull
+from rules.payload import BadPayload, FieldProblem
 
 RETRY_AFTER = 1  # seconds; the pool reconnects at once when the database is back
 
 log = structlog.get_logger()
-
-
-class FieldProblem(NamedTuple):
-    """One bad field: a JSON pointer (RFC 6901) to it and a sentence."""
-
-    pointer: str
-    detail: str
 
 
 class Problem(Exception):
@@ -63,6 +57,11 @@ class Problem(Exception):
         return Answer(self.status, headers, json.dumps(self.document() | {"request_id": request_id}).encode())
 
 
+def refused(bad: BadPayload) -> Problem:
+    """The problem of a payload that cannot be used."""
+    return Problem(400, bad.detail, errors=bad.errors)
+
+
 # What no single view has to itself. They answer errors, and are examples in the document of the API; nobody raises
 # them, since an exception that many raise would keep all their frames.
 BAD_FIELDS = Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")])
@@ -81,6 +80,8 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     """The problem document that answers `error`; what is no fault of the caller is logged."""
     if isinstance(error, Problem):
         return error.answer(request_id)
+    if isinstance(error, BadPayload):
+        return refused(error).answer(request_id)
     if isinstance(error, HTTPException):
         return _http(error, request_id)
     if isinstance(error, CommitUncertain):

@@ -8,9 +8,10 @@ from sqlalchemy import Row
 
 from routes.schemas.alerts import EvidenceAnswer
 from routes.schemas.answer_fields import AsStored, Moment, may_be_absent
-from routes.schemas.fields import MAX_ID, AlertId, Code, Id, MoneyText, Seconds, optional
+from routes.schemas.fields import AlertId, Code, Id, MoneyText, Seconds, optional
 from routes.schemas.rule_answers import WrittenAnswer
 from rules.model import Risk
+from rules.values import LAST_TIME
 
 BacktestStatus = Literal["running", "done", "cancelled", "failed", "interrupted"]
 Progress = Annotated[float, Field(ge=0, le=1, description="The share of all actions that are judged.")]
@@ -120,7 +121,7 @@ _SUMMARY: JsonDict = {
     "request": {
         "rules": [{"code": 123, "version": 1, "parameters": {"threshold": "150.00", "window": 30}, "by_risk": {}}],
         "from": 0,
-        "to": MAX_ID,
+        "to": LAST_TIME,
         "sweep": {"rule": 123, "parameter": "threshold", "values": ["100.00", "200.00", "300.00", "400.00"]},
         "at_most_per_day": 20,
     },

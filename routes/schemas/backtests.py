@@ -15,8 +15,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.http.json_body import Number
-from routes.schemas.fields import Page, Request, Seconds, cursor_of, optional
+from routes.schemas.fields import DECIMAL_TEXT, Page, Seconds, cursor_of, optional
 from routes.schemas.rules import (
     CHANGES,
     PARAMETERS,
@@ -25,61 +24,68 @@ from routes.schemas.rules import (
     json_object,
     left_out,
 )
-from rules.base import Rule
-from rules.hindsight.question import MOST_STEPS, parameter_of, read_step, steps
-from rules.model import LAST_TIME, Value
+from rules.base import Rule, RuleSetting
+from rules.hindsight.question import MOST_STEPS, candidate, parameter_of, read_step, steps
+from rules.model import Value
 from rules.parameters import Parameter
+from rules.payload import Payload
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME, MOST_MONEY
 
 _VALUE_SCHEMA: JsonDict = {
     "anyOf": [
-        {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,2})?$"},
-        {"type": "number", "minimum": 0, "maximum": 999999999999.99, "multipleOf": 0.01},
+        DECIMAL_TEXT,
+        {"type": "number", "minimum": 0, "maximum": float(MOST_MONEY), "multipleOf": 0.01},
     ]
 }
 
 
-class RuleTrial(Request):
+class CandidateRequest(Payload):
     """How to try a rule, whichever it is."""
 
     parameters: ParametersRequest | None = None
     by_risk: GroupsRequest | None = None
 
+    def setting(self, present: RuleSetting) -> RuleSetting:
+        """What the rule is to be judged by, where it is set to `present` now."""
+        parameters = self.parameters.values() if self.parameters else {}
+        return candidate(present, parameters, None if self.by_risk is None else self.by_risk.values())
 
-def _trial(rule: Rule) -> type[RuleTrial]:
+
+def _candidate(rule: Rule) -> type[CandidateRequest]:
     fields: dict[str, Any] = {
         "parameters": left_out(PARAMETERS[rule.code]),
         "by_risk": left_out(CHANGES[rule.code].model_fields["by_risk"].annotation),  # type: ignore[arg-type]
     }
     doc = f"How to try rule {rule.code}. What is left out is as it is set now; `by_risk` replaces all that there is."
-    return create_model(f"Trial{rule.code}", __base__=RuleTrial, __doc__=doc, **fields)
+    return create_model(f"Candidate{rule.code}", __base__=CandidateRequest, __doc__=doc, **fields)
 
 
-TRIALS = {code: _trial(rule) for code, rule in REGISTRY.items()}
+CANDIDATES = {code: _candidate(rule) for code, rule in REGISTRY.items()}
 
 
-class Trials(Request):
+class Candidates(Payload):
     """The rules to try, by code; each is judged as if it were active."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
-    def given(self) -> dict[int, RuleTrial]:
-        """Those that were told, by code."""
-        trials = {int(field.alias or 0): getattr(self, name) for name, field in type(self).model_fields.items()}
-        return {code: trial for code, trial in trials.items() if trial is not None}
+    def by_code(self) -> dict[int, CandidateRequest]:
+        """Those that were named, by code."""
+        named = {int(field.alias or 0): getattr(self, name) for name, field in type(self).model_fields.items()}
+        return {code: one for code, one in named.items() if one is not None}
 
     @model_validator(mode="after")
-    def _some(self) -> "Trials":
+    def _some(self) -> "Candidates":
         if not self.model_fields_set:
             raise PydanticCustomError("rules", "must name a rule")
         return self
 
 
-TrialsRequest: type[Trials] = create_model(
-    "TrialsRequest",
-    __base__=Trials,
-    __doc__=Trials.__doc__,
-    **{f"of_{code}": left_out(model, alias=str(code)) for code, model in TRIALS.items()},
+CandidatesRequest: type[Candidates] = create_model(
+    "CandidatesRequest",
+    __base__=Candidates,
+    __doc__=Candidates.__doc__,
+    **{f"of_{code}": left_out(model, alias=str(code)) for code, model in CANDIDATES.items()},
 )
 
 
@@ -89,10 +95,6 @@ def _swept(info: ValidationInfo) -> Parameter | None:
         return parameter_of(info.data["rule"], info.data["parameter"])
     except KeyError:
         return None
-
-
-def _plain(raw: object) -> object:
-    return raw.text if isinstance(raw, Number) else raw  # a number counts as it was written
 
 
 def _value(raw: object, info: ValidationInfo) -> object:
@@ -106,7 +108,7 @@ def _step(raw: object, info: ValidationInfo) -> object:
 def _read(raw: object, info: ValidationInfo, how: Any) -> object:
     parameter = _swept(info)
     try:
-        return None if parameter is None else how(parameter, _plain(raw))
+        return None if parameter is None else how(parameter, raw)
     except ValueError as error:
         raise PydanticCustomError("parameter", "{problem}", {"problem": str(error)}) from None
 
@@ -130,7 +132,7 @@ _Value = Annotated[object, BeforeValidator(_value), WithJsonSchema(_VALUE_SCHEMA
 _Step = Annotated[object, BeforeValidator(_step), WithJsonSchema(_VALUE_SCHEMA)]
 
 
-class SweepRequest(Request):
+class SweepRequest(Payload):
     """A parameter and the values that it is to have in turn: all of `values`, or from `from` to `to` by `step`."""
 
     model_config = ConfigDict(
@@ -148,7 +150,7 @@ class SweepRequest(Request):
     step: Annotated[_Step, optional("How far the values are apart.")] = None
     values: Annotated[tuple[_Value, ...], Field(min_length=1, max_length=MOST_STEPS, strict=False), optional()] = ()
 
-    def given(self) -> tuple[Value, ...]:
+    def in_turn(self) -> tuple[Value, ...]:
         """The values in turn. Raises ValueError where they are too many."""
         if self.first is None:
             return cast(tuple[Value, ...], self.values)
@@ -160,7 +162,7 @@ class SweepRequest(Request):
         if len(bounds) not in (0, 3) or bool(bounds) == ("values" in self.model_fields_set):
             raise PydanticCustomError("sweep", "must have either values, or from, to and step")
         try:
-            self.given()
+            self.in_turn()
         except ValueError as error:
             raise PydanticCustomError("sweep", "{problem}", {"problem": str(error)}) from None
         return self
@@ -179,9 +181,9 @@ def _not_before(end: int, info: ValidationInfo) -> int:
     return end
 
 
-def _tried(sweep: SweepRequest, info: ValidationInfo) -> SweepRequest:
+def _one_of_the_rules(sweep: SweepRequest, info: ValidationInfo) -> SweepRequest:
     rules = info.data.get("rules")
-    if rules is not None and sweep.rule not in rules.given():
+    if rules is not None and sweep.rule not in rules.by_code():
         raise PydanticCustomError("sweep", "must sweep one of the rules")
     return sweep
 
@@ -192,12 +194,12 @@ def _of_a_sweep(at_most: int, info: ValidationInfo) -> int:
     return at_most
 
 
-class BacktestWanted(Request):
+class BacktestWanted(Payload):
     """Which rules to try over which period. Without `rules` the one of the sweep, or else all that are active."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_REQUEST]})
 
-    rules: Trials | None = None
+    rules: Candidates | None = None
     start: Annotated[Seconds, optional("The first time whose alerts count.")] = Field(0, alias="from")
     end: Annotated[Seconds, AfterValidator(_not_before), optional("The last time that counts.")] = Field(
         LAST_TIME, alias="to"
@@ -214,8 +216,8 @@ BacktestRequest: type[BacktestWanted] = create_model(
     "BacktestRequest",
     __base__=BacktestWanted,
     __doc__=BacktestWanted.__doc__,
-    rules=left_out(TrialsRequest),
-    sweep=(Annotated[SweepRequest, BeforeValidator(json_object), AfterValidator(_tried), optional()], None),
+    rules=left_out(CandidatesRequest),
+    sweep=(Annotated[SweepRequest, BeforeValidator(json_object), AfterValidator(_one_of_the_rules), optional()], None),
 )
 
 

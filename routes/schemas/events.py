@@ -2,14 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from pydantic.config import JsonDict
 
-from routes.http.problems import FieldProblem
 from routes.schemas.answer_fields import may_be_absent
-from routes.schemas.fields import Amount, EventId, Id, Request, Seconds, flag, optional
+from routes.schemas.fields import AMOUNT, Id, flag
 from routes.schemas.problems import FieldProblemAnswer, ProblemAnswer
-from rules.model import ActionType, Event
+from rules.payload import EventPayload
 
 MAX_EVENTS = 10_000  # in one request, which is one transaction of about a second
 
@@ -17,7 +16,10 @@ MAX_EVENTS = 10_000  # in one request, which is one transaction of about a secon
 def _event_schema(schema: dict[str, Any]) -> None:
     # Either name of the time, never both. Two whole objects, as readers of the document choose one and fill it in.
     properties, required = schema.pop("properties"), schema.pop("required")
-    time = properties.pop("time")
+    properties["amount"] = AMOUNT | {"title": "Amount"}
+    del properties["event_id"]["default"]  # it stands for "none": no value that a caller may send
+    properties["event_id"]["description"] = "Your own id of this event: posted again, it is not stored again."
+    time = properties.pop("time") | {"description": "Seconds."}
     required.remove("time")
     del schema["type"]
 
@@ -34,25 +36,10 @@ def _event_schema(schema: dict[str, Any]) -> None:
     schema["examples"] = [{"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}]
 
 
-class EventRequest(Request):
+class EventRequest(EventPayload):
     """One deposit or withdrawal of one user."""
 
     model_config = ConfigDict(json_schema_extra=_event_schema)
-
-    type: ActionType
-    amount: Amount
-    user_id: Id
-    time: Annotated[Seconds, Field(validation_alias=AliasChoices("time", "t"), description="Seconds.")]
-    event_id: Annotated[EventId, optional("Your own id of this event: posted again, it is not stored again.")] = ""
-
-    def event(self) -> Event:
-        """The event in the domain's own terms."""
-        return Event(self.user_id, self.type, self.amount, self.time, self.event_id or None)
-
-
-def named_twice(data: dict[str, Any]) -> list[FieldProblem]:
-    """The time of an event may be called `time` or `t`, but not both at once."""
-    return [FieldProblem("/t", "must not stand beside time: it means the same")] if data.keys() >= {"time", "t"} else []
 
 
 class Decision(BaseModel):

@@ -1,74 +1,47 @@
 """What fields of requests, answers and queries have in common."""
 
-import re
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.http.json_body import Number
+from rules.payload import validator
+from rules.values import (
+    ALERT_ID,
+    DECIMAL,
+    EVENT_ID,
+    LAST_TIME,
+    MAX_CODE,
+    MAX_ID,
+    MOST_MONEY,
+    WHOLE_NUMBER,
+    read_decimal,
+    read_whole_number,
+)
 
-MAX_ID = 2**63 - 1
-
-
-MAX_CODE = 2**31 - 1
-
-
-CENT = Decimal("0.01")
-
-
-_MONEY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
-
-
-_NUMBER_SCHEMA = {"type": "number", "maximum": 999999999999.99, "multipleOf": 0.01}
-
-
-def _money(value: object) -> Decimal:
-    # Decimal itself takes "1e3", " 42 ", "4_2" and other scripts' digits, so the text is checked first; a
-    # number counts as it was written.
-    text = value.text if isinstance(value, Number) else str(value)
-    if isinstance(value, bool) or not isinstance(value, (str, int, Number)) or not _MONEY.fullmatch(text):
-        raise PydanticCustomError("money", 'must be 1 to 12 digits with at most 2 decimals, such as "42.00"')
-    return Decimal(text).quantize(CENT)
-
-
-def _positive(value: Decimal) -> Decimal:
-    if value <= 0:
-        raise PydanticCustomError("money", "must be greater than 0")
-    return value
-
-
-Amount = Annotated[
-    Decimal,
-    BeforeValidator(_money),
-    AfterValidator(_positive),
-    WithJsonSchema(
-        {
-            "description": "Money over 0 with at most two decimals. Text is exact; a plain number is tolerated.",
-            "anyOf": [
-                {"type": "string", "pattern": r"^(?=.*[1-9])[0-9]{1,12}(\.[0-9]{1,2})?$"},
-                _NUMBER_SCHEMA | {"exclusiveMinimum": 0},
-            ],
-        }
-    ),
-]
+# As the document of the API has it: text is exact, and a number is tolerated.
+DECIMAL_TEXT: JsonDict = {"type": "string", "pattern": f"^{DECIMAL}$"}
+_MONEY_NUMBER: JsonDict = {"type": "number", "maximum": float(MOST_MONEY), "multipleOf": 0.01}
+AMOUNT: JsonDict = {
+    "description": "Money over 0 with at most two decimals. Text is exact; a plain number is tolerated.",
+    "anyOf": [
+        {"type": "string", "pattern": f"^(?=.*[1-9]){DECIMAL}$"},
+        _MONEY_NUMBER | {"exclusiveMinimum": 0},
+    ],
+}
+_OPENING_BALANCE: JsonDict = {
+    "description": "Money, 0 or more, with at most two decimals. Text is exact; a plain number is tolerated.",
+    "anyOf": [DECIMAL_TEXT, _MONEY_NUMBER | {"minimum": 0}],
+    "default": "0.00",
+}
 
 
-OpeningBalance = Annotated[
-    Decimal,
-    BeforeValidator(_money),
-    WithJsonSchema(
-        {
-            "description": "Money, 0 or more, with at most two decimals. Text is exact; a plain number is tolerated.",
-            "anyOf": [
-                {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,2})?$"},
-                _NUMBER_SCHEMA | {"minimum": 0},
-            ],
-            "default": "0.00",
-        }
-    ),
-]
+OpeningBalance = Annotated[Decimal, BeforeValidator(validator(read_decimal)), WithJsonSchema(_OPENING_BALANCE)]
+
+
+EventId = Annotated[str, Field(pattern=f"^{EVENT_ID}$")]
 
 
 MoneyText = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2}$")]
@@ -77,10 +50,7 @@ MoneyText = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2}$")]
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 
 
-Seconds = Annotated[int, Field(ge=0, le=MAX_ID)]
-
-
-EventId = Annotated[str, Field(pattern=r"^[ -~]{1,128}$")]
+Seconds = Annotated[int, Field(ge=0, le=LAST_TIME)]
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL stores no NUL
@@ -91,21 +61,15 @@ def optional(description: str | None = None, pattern: str | None = None) -> Any:
     return Field(description=description, pattern=pattern, json_schema_extra=lambda schema: schema.pop("default", None))
 
 
-class Request(BaseModel):
-    """A payload from outside: types are taken as they are, unknown fields are ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
 def digits(value: object) -> object:
-    # int() takes " 5 ", "5.0" and "1_0" too.
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,19}", value):
-        raise PydanticCustomError("digits", "must be a whole number")
-    return value
+    return _whole_number(value) if isinstance(value, str) else value
+
+
+_whole_number = validator(read_whole_number)
 
 
 def cursor_of(numbers: int) -> Any:
-    pattern = "-".join(["[0-9]{1,19}"] * numbers)
+    pattern = "-".join([WHOLE_NUMBER] * numbers)
     return optional("The `next` of the page before.", pattern=f"^{pattern}$")
 
 
@@ -122,7 +86,7 @@ class PageQuery(Page):
     """Which part of a list that goes by time, with bounds on `time` (seconds, both included)."""
 
     start: Annotated[Seconds, BeforeValidator(digits), Field(alias="from")] = 0
-    end: Annotated[Seconds, BeforeValidator(digits), Field(alias="to")] = MAX_ID
+    end: Annotated[Seconds, BeforeValidator(digits), Field(alias="to")] = LAST_TIME
 
 
 Code = Annotated[int, Field(ge=1, le=MAX_CODE)]
@@ -144,4 +108,4 @@ def query_filter(description: str) -> Any:
     return Field(description=description, json_schema_extra=without_none)
 
 
-AlertId = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,18}-[1-9][0-9]{0,18}-[1-9][0-9]{0,9}$")]
+AlertId = Annotated[str, Field(pattern=f"^{ALERT_ID}$")]

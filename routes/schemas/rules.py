@@ -15,15 +15,13 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.http.json_body import Number
-from routes.schemas.fields import Name, Page, Request, cursor_of, optional
+from routes.schemas.fields import DECIMAL_TEXT, Name, Page, cursor_of, optional
 from rules.base import Rule, Status
 from rules.model import RISKS, Value
 from rules.parameters import Parameter, written_values
+from rules.payload import Payload, validator
 from rules.registry import REGISTRY
 from rules.versions import WantedSetting
-
-_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,2})?$"
 
 Author = Annotated[Name | None, Field(description="Who wants it so.")]
 Note = Annotated[
@@ -31,7 +29,7 @@ Note = Annotated[
 ]
 
 
-class ParametersRequest(Request):
+class ParametersRequest(Payload):
     """Values of parameters; those that are left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
@@ -41,7 +39,7 @@ class ParametersRequest(Request):
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
 
 
-class GroupsRequest(Request):
+class GroupsRequest(Payload):
     """Values of parameters under a name each, which is a rating or a rule's code."""
 
     model_config = ConfigDict(extra="forbid")
@@ -56,15 +54,8 @@ class GroupsRequest(Request):
         return {name: written_values(values) for name, values in self.values().items()}
 
 
-def _read(parameter: Parameter) -> Any:
-    def read(raw: object) -> Value:
-        try:
-            # A number counts as it was written.
-            return parameter.read(raw.text if isinstance(raw, Number) and parameter.is_decimal else raw)
-        except ValueError as error:
-            raise PydanticCustomError("parameter", "{problem}", {"problem": str(error)}) from None
-
-    return BeforeValidator(read)
+def _reads(parameter: Parameter) -> BeforeValidator:
+    return BeforeValidator(validator(parameter.read))
 
 
 def _schema(parameter: Parameter) -> JsonDict:
@@ -73,7 +64,7 @@ def _schema(parameter: Parameter) -> JsonDict:
     described: JsonDict = {"description": f"{parameter.why} {least} to {most}; as declared {default}."}
     if parameter.is_decimal:
         number: JsonDict = {"type": "number", "minimum": float(least), "maximum": float(most), "multipleOf": 0.01}
-        return described | {"anyOf": [{"type": "string", "pattern": _PATTERN}, number]}
+        return described | {"anyOf": [DECIMAL_TEXT, number]}
     return described | {"type": "integer", "minimum": least, "maximum": most}
 
 
@@ -90,7 +81,10 @@ def left_out(model: type[BaseModel], alias: str | None = None) -> Any:
 
 def _parameters(rule: Rule) -> type[ParametersRequest]:
     fields: dict[str, Any] = {
-        one.name: (Annotated[object, _read(one), WithJsonSchema(_schema(one)), optional()], None)
+        one.name: (
+            Annotated[object, _reads(one), WithJsonSchema(_schema(one)), optional()],
+            None,
+        )
         for one in rule.declared
     }
     doc = f"Parameters of rule {rule.code}."
@@ -106,7 +100,7 @@ def _by_risk(rule: Rule) -> type[GroupsRequest]:
 PARAMETERS: Mapping[int, type[ParametersRequest]] = {code: _parameters(rule) for code, rule in REGISTRY.items()}
 
 
-class RuleSettingRequest(Request):
+class RuleSettingRequest(Payload):
     """What to set a rule to, whichever it is."""
 
     status: Annotated[

@@ -15,7 +15,6 @@ from routes.schemas.fields import (
     Name,
     OpeningBalance,
     PageQuery,
-    Request,
     Seconds,
     cursor_of,
     optional,
@@ -24,9 +23,10 @@ from routes.schemas.rules import PARAMETERS, Author, GroupsRequest, Note, left_o
 from rules.base import Origin, RuleInForce, RuleSetting, Status
 from rules.model import ActionType, Risk
 from rules.parameters import read_values, written_values
+from rules.payload import Payload
 
 
-class UserRequest(Request):
+class UserRequest(Payload):
     """A new user. Every field is optional; without `user_id` the service gives a free one."""
 
     model_config = ConfigDict(
@@ -155,7 +155,7 @@ OverridesRequest: type[GroupsRequest] = create_model(
 )
 
 
-class UserChange(Request):
+class UserChange(Payload):
     """What to change about how a user is judged. What is left out stays as it is."""
 
     model_config = ConfigDict(

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, Protocol, TypeVar, cast
@@ -19,13 +19,13 @@ from sqlalchemy import Connection
 from database import history
 from database.history import Users
 from rules.hindsight.backtest import Backtest, BacktestPlan, BacktestResult
-from rules.hindsight.stored_history import Settings
+from rules.hindsight.stored_history import Settings, UserSettings
 from rules.hindsight.verify import Report, Verifier
 from rules.model import Risk
 from rules.rule_settings import read_versions
 from rules.versions import RuleVersions
 
-# Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is told
+# Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is shown
 # often. A user is never cut, so one with more of them is a part of his own.
 PART = 20_000
 LOWEST_PRIORITY = 19  # of Unix
@@ -59,26 +59,26 @@ class Work(Protocol[ResultT]):
 
 @dataclass(frozen=True)
 class BacktestWork:
-    """A backtest of `trial`."""
+    """A backtest."""
 
-    trial: BacktestPlan
+    plan: BacktestPlan
 
     @property
     def size(self) -> int:
-        """Smaller with a sweep, since all of its values are tried in one go."""
-        return max(PART // (1 + len(self.trial.sweep)), 500)
+        """Smaller with a sweep, since all of its values are judged in one go."""
+        return max(PART // (1 + len(self.plan.sweep)), 500)
 
     def prepared(self, connection: Connection) -> "BacktestWork":  # noqa: ARG002
-        """As it is: the trial says everything."""
+        """As it is: the plan says everything."""
         return self
 
     def part(self, connection: Connection, users: Users) -> BacktestResult:
-        """What the trial finds for `users`."""
-        start, end = self.trial.start, self.trial.end
+        """What the candidates find for `users`."""
+        start, end = self.plan.start, self.plan.end
         return self._backtest.judge(
             history.actions_to_backtest(connection, users, end),
             _settings(connection, users),
-            history.standing_alerts(connection, users, self.trial.codes, start, end),
+            history.standing_alerts(connection, users, self.plan.codes, start, end),
         )
 
     def complete(self, connection: Connection, result: BacktestResult) -> None:
@@ -87,14 +87,14 @@ class BacktestWork:
 
     @cached_property
     def _backtest(self) -> Backtest:
-        return Backtest(self.trial)
+        return Backtest(self.plan)
 
 
 @dataclass(frozen=True)
 class VerifyWork:
     """A verification by all changes of the rules so far."""
 
-    versions: RuleVersions = RuleVersions()  # noqa: RUF009
+    versions: RuleVersions = field(default_factory=RuleVersions)
 
     @property
     def size(self) -> int:
@@ -140,7 +140,7 @@ def over_all_users(
 ) -> ResultT:
     """Do `work` for all users of the database at `url`, all of them in one state of it, and add it up in `result`.
 
-    `progress` is told of the actions done so far and of all there are, at the beginning and after each part. It may
+    `progress` is called with the actions done so far and all there are, at the beginning and after each part. It may
     raise Cancelled, or anything else, and no process is left. Raises Busy.
     """
     with ExitStack() as stack:
@@ -169,7 +169,7 @@ def over_all_users(
 def _processes(
     count: int, url: str, snapshot: str, work: Work[ResultT]
 ) -> Iterator[Callable[[Users], "Future[ResultT]"]]:
-    """As many processes, which are given users to work on. With an exception they end in the middle of their work."""
+    """As many processes, for users to be handed to. With an exception they end in the middle of their work."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     pool = ProcessPoolExecutor(count, spawn, _begin, (url, snapshot, work, theirs))
@@ -241,7 +241,7 @@ def _part(users: Users) -> Any:
 
 
 def _settings(connection: Connection, users: Users) -> Settings:
-    found: dict[int, dict[int, tuple[Risk, str]]] = defaultdict(dict)
+    found: dict[int, dict[int, UserSettings]] = defaultdict(dict)
     for one in history.settings(connection, users):
-        found[one.user_id][one.version] = (cast(Risk, one.risk), one.overrides)
+        found[one.user_id][one.version] = UserSettings(cast(Risk, one.risk), one.overrides)
     return found

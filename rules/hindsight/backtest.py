@@ -2,7 +2,7 @@
 
 Everything is judged in the order of time, so it is compared with the alerts that stand, whatever the order of arrival
 was. Each action is judged with the rating and the overrides that its user had then; an override of the user goes before
-what is tried, as it does live.
+the candidate's value, as it does live.
 """
 
 from collections import Counter
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from database.records import StandingAlert
 from rules.base import RuleInForce, RuleSetting
-from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
+from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, UserSettings, actions_of, by_user, settings_at
 from rules.judging.evidence import evidence_of
-from rules.model import Action, ActionType, Finding, Risk
+from rules.model import ACTION_TYPES, Action, ActionType, Finding
 from rules.timeline import History, Timeline
 from rules.versions import RuleSet
 
@@ -24,33 +24,35 @@ DAY = 86_400  # seconds
 REMEMBERED = 1024  # ratings with overrides; should there be more, what was worked out for them is forgotten at times
 
 Key = tuple[int, int, int]  # user_id, seq, code
-# By the type of the judged action: the step (0: the trial itself, then the sweep), the rule's check and what it takes.
+# By the type of the judged action: the step (0: the candidates themselves, then the sweep), the rule's check and what
+# it takes.
 _Checks = dict[ActionType, tuple[tuple[int, Callable[[History, Any], Finding | None], Any, RuleInForce], ...]]
 
 
-class BacktestPlan(NamedTuple):
-    """What is tried: the rules as they would be, and in a sweep the same with each of `sweep` in its rule's place.
+@dataclass(frozen=True, kw_only=True)
+class BacktestPlan:
+    """The rules as they would be, and in a sweep the same with each of `sweep` in its rule's place.
 
     Alerts count where the action's time is from `start` to `end` (seconds, both included); all that is before is read
     too, since rules look back.
     """
 
-    versions: tuple[RuleSetting, ...]
+    candidates: tuple[RuleSetting, ...]
     sweep: tuple[RuleSetting, ...]
     start: int
     end: int
 
     @property
     def codes(self) -> list[int]:
-        """The codes of the rules that are tried."""
-        return [version.rule.code for version in self.versions]
+        """The codes of the candidates."""
+        return [candidate.code for candidate in self.candidates]
 
 
 @dataclass
 class AlertFigures:
     """Alerts of one kind: how many, of how many users, and on which days (the time divided by 86,400).
 
-    The days are counted for what is stored and for the trial itself, not for the steps of a sweep.
+    The days are counted for what is stored and for the candidates themselves, not for the steps of a sweep.
     """
 
     alerts: int = 0
@@ -78,7 +80,7 @@ class AlertSample(NamedTuple):
 
 @dataclass
 class BacktestResult:
-    """What a trial finds over some users.
+    """What a backtest finds over some users.
 
     `then` is what is stored; `now` is what would be, followed by each step of the sweep. `first` and `last` are the
     times of the oldest and the newest action in the period, `actions` and `users` those that were read.
@@ -119,43 +121,43 @@ class BacktestResult:
 
 
 class Backtest:
-    """A trial under way in one process."""
+    """A backtest under way in one process."""
 
-    def __init__(self, trial: BacktestPlan) -> None:
-        self._trial = trial
+    def __init__(self, plan: BacktestPlan) -> None:
+        self._plan = plan
         # Of a sweep only the rule that changes is judged at each step.
-        self._steps = (trial.versions, *((version,) for version in trial.sweep))
-        self._swept = {version.rule.code for version in trial.sweep}
-        self._judges: dict[tuple[Risk, str], _Checks] = {}
+        self._steps = (plan.candidates, *((candidate,) for candidate in plan.sweep))
+        self._swept = {candidate.code for candidate in plan.sweep}
+        self._checks: dict[UserSettings, _Checks] = {}
 
     def judge(self, copied: str, settings: Settings, standing: Iterable[StandingAlert]) -> BacktestResult:
         """Judge all actions of some users: the lines of `database.history.actions_to_backtest`.
 
         `settings` are all that these users ever had; `standing` are their alerts in the period.
         """
-        outcome = BacktestResult(now=[AlertFigures() for _ in self._steps])
+        result = BacktestResult(now=[AlertFigures() for _ in self._steps])
         stored: dict[int, dict[tuple[int, int], int]] = {}
         for alert in standing:
             stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert.time
         for user_id, lines in by_user(copied):
-            self._judge_user(outcome, user_id, lines, settings, stored.get(user_id, {}))
-        return outcome
+            self._judge_user(result, user_id, lines, settings, stored.get(user_id, {}))
+        return result
 
     def _judge_user(
         self,
-        outcome: BacktestResult,
+        result: BacktestResult,
         user_id: int,
         lines: list[list[str]],
         settings: Settings,
         then: Mapping[tuple[int, int], int],
     ) -> None:
-        outcome.users += 1
-        outcome.actions += len(lines)
-        start = self._trial.start
+        result.users += 1
+        result.actions += len(lines)
+        start = self._plan.start
         timeline = Timeline()
         found: list[dict[tuple[int, int], int]] = [{} for _ in self._steps]
         fresh: list[tuple[Action, RuleInForce, Finding]] = []
-        version, rules = "0", self._rules_for(*FIRST_SETTINGS)
+        version, rules = "0", self._checks_for(FIRST_SETTINGS)
         actions, add = actions_of(lines), timeline.add
         history = History(timeline, actions[0])  # one for all, since a check keeps nothing of it
         for now, line in zip(actions, lines, strict=True):
@@ -163,7 +165,7 @@ class Backtest:
             history.now = now
             if line[5] != version:
                 version = line[5]
-                rules = self._rules_for(*(settings_at(settings, user_id, int(version)) or FIRST_SETTINGS))
+                rules = self._checks_for(settings_at(settings, user_id, int(version)) or FIRST_SETTINGS)
             if now.time < start:
                 continue
             for step, check, parameters, rule in rules[now.type]:
@@ -173,38 +175,38 @@ class Backtest:
                     if step == 0 and key not in then and len(fresh) < SAMPLES:
                         fresh.append((now, rule, finding))
         if (newest := int(lines[-1][4])) >= start:
-            outcome.span(next(at for line in lines if (at := int(line[4])) >= start), newest)
+            result.span(next(at for line in lines if (at := int(line[4])) >= start), newest)
         if self._swept:
             others = {key: time for key, time in found[0].items() if key[1] not in self._swept}
             for swept in found[1:]:
                 swept.update(others)
-        _count(outcome.then, then, then)
-        for figures, alerts in zip(outcome.now, found, strict=True):
+        _count(result.then, then, then)
+        for figures, alerts in zip(result.now, found, strict=True):
             _count(figures, alerts, then)
-        for figures, dated in ((outcome.then, then), (outcome.now[0], found[0])):
+        for figures, dated in ((result.then, then), (result.now[0], found[0])):
             figures.days.update(time // DAY for time in dated.values())
-        if len(outcome.added) < SAMPLES:
+        if len(result.added) < SAMPLES:
             for now, rule, finding in fresh:
-                outcome.added.append(AlertSample((user_id, now.seq, rule.code), now.time, evidence_of(rule, finding)))
-        if len(outcome.removed) < SAMPLES:
+                result.added.append(AlertSample((user_id, now.seq, rule.code), now.time, evidence_of(rule, finding)))
+        if len(result.removed) < SAMPLES:
             gone = sorted(then.keys() - found[0].keys())
-            outcome.removed += [AlertSample((user_id, *key), then[key], None) for key in gone[:SAMPLES]]
+            result.removed += [AlertSample((user_id, *key), then[key], None) for key in gone[:SAMPLES]]
 
-    def _rules_for(self, risk: Risk, overrides: str) -> "_Checks":
-        rules = self._judges.get((risk, overrides))
-        if rules is None:
-            if len(self._judges) >= REMEMBERED:
-                self._judges.clear()
-            judges = [RuleSet(versions, risk=risk, overrides=overrides) for versions in self._steps]
-            rules = self._judges[risk, overrides] = {
+    def _checks_for(self, settings: UserSettings) -> "_Checks":
+        found = self._checks.get(settings)
+        if found is None:
+            if len(self._checks) >= REMEMBERED:
+                self._checks.clear()
+            rule_sets = [RuleSet(step, risk=settings.risk, overrides=settings.overrides) for step in self._steps]
+            found = self._checks[settings] = {
                 kind: tuple(
                     (step, rule.check, rule.parameters, rule)
-                    for step, one in enumerate(judges)
-                    for rule in one.by_type[kind]
+                    for step, rule_set in enumerate(rule_sets)
+                    for rule in rule_set.by_type[kind]
                 )
-                for kind in judges[0].by_type
+                for kind in ACTION_TYPES
             }
-        return rules
+        return found
 
 
 def _count(figures: AlertFigures, alerts: Mapping[tuple[int, int], int], then: Mapping[tuple[int, int], int]) -> None:

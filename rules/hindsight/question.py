@@ -1,21 +1,23 @@
-"""What a backtest is asked and what it tells, as plain JSON data: the same for the command and the API."""
+"""What a backtest is asked and what it answers, as plain JSON data: the same for the command and the API."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from rules.base import RuleSetting
 from rules.hindsight.backtest import DAY, AlertFigures, AlertSample, BacktestPlan, BacktestResult
 from rules.model import Value
-from rules.parameters import CENT, Parameter, read_values, written_values
+from rules.parameters import Parameter, read_values, written_values
 from rules.registry import REGISTRY
+from rules.values import CENT
 
 MOST_STEPS = 200  # of a sweep: each of them judges all there is once more
 
 
-class Sweep(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
     """The values that a parameter of one of the rules is to have in turn."""
 
     code: int
@@ -23,30 +25,31 @@ class Sweep(NamedTuple):
     values: tuple[Value, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """What a backtest is asked: what if these had been the rules from `start` to `end` (seconds, both included)?
 
     With a sweep also which of its values would have raised at most so many alerts a day.
     """
 
-    versions: tuple[RuleSetting, ...]
+    candidates: tuple[RuleSetting, ...]
     start: int
     end: int
     sweep: Sweep | None = None
     at_most: int | None = None
 
     @property
-    def trial(self) -> BacktestPlan:
+    def plan(self) -> BacktestPlan:
         """What has to be judged for the answer."""
-        return BacktestPlan(self.versions, self._steps(self.sweep) if self.sweep else (), self.start, self.end)
+        sweep = self._steps(self.sweep) if self.sweep else ()
+        return BacktestPlan(candidates=self.candidates, sweep=sweep, start=self.start, end=self.end)
 
-    def nothing(self) -> BacktestResult:
+    def empty_result(self) -> BacktestResult:
         """What is found where there are no actions."""
-        return BacktestResult(now=[AlertFigures() for _ in range(1 + len(self.trial.sweep))])
+        return BacktestResult(now=[AlertFigures() for _ in range(1 + len(self.plan.sweep))])
 
     def _steps(self, sweep: Sweep) -> tuple[RuleSetting, ...]:
-        (swept,) = (version for version in self.versions if version.rule.code == sweep.code)
+        (swept,) = (candidate for candidate in self.candidates if candidate.code == sweep.code)
         return tuple(replace(swept, parameters={**swept.parameters, sweep.parameter: value}) for value in sweep.values)
 
     def written(self) -> dict[str, Any]:
@@ -54,12 +57,12 @@ class Question:
         written: dict[str, Any] = {
             "rules": [
                 {
-                    "code": version.rule.code,
-                    "version": version.version,
-                    "parameters": written_values(version.parameters),
-                    "by_risk": {risk: written_values(values) for risk, values in version.by_risk.items() if values},
+                    "code": candidate.code,
+                    "version": candidate.version,
+                    "parameters": written_values(candidate.parameters),
+                    "by_risk": {risk: written_values(values) for risk, values in candidate.by_risk.items() if values},
                 }
-                for version in self.versions
+                for candidate in self.candidates
             ],
             "from": self.start,
             "to": self.end,
@@ -73,8 +76,8 @@ class Question:
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> "Question":
-        """The question that `written` gave."""
-        versions = []
+        """The question that was written so."""
+        candidates = []
         for one in written["rules"]:
             rule = REGISTRY[one["code"]]
             by_risk = {risk: read_values(rule.declared, values) for risk, values in one["by_risk"].items()}
@@ -82,16 +85,22 @@ class Question:
             setting = RuleSetting(
                 rule=rule, version=one["version"], status="active", parameters=parameters, by_risk=by_risk
             )
-            versions.append(setting)
+            candidates.append(setting)
         sweep = None
         if swept := written.get("sweep"):
             parameter = parameter_of(swept["rule"], swept["parameter"])
             values = tuple(parameter.read(value) for value in swept["values"])
-            sweep = Sweep(swept["rule"], parameter.name, values)
-        return cls(tuple(versions), written["from"], written["to"], sweep, written.get("at_most_per_day"))
+            sweep = Sweep(code=swept["rule"], parameter=parameter.name, values=values)
+        return cls(
+            candidates=tuple(candidates),
+            start=written["from"],
+            end=written["to"],
+            sweep=sweep,
+            at_most=written.get("at_most_per_day"),
+        )
 
 
-def tried(
+def candidate(
     present: RuleSetting, parameters: Mapping[str, Value], by_risk: Mapping[str, Mapping[str, Value]] | None = None
 ) -> RuleSetting:
     """A rule as it is set, with other values for some parameters, judged as if it were active.
@@ -134,30 +143,30 @@ def steps(first: Value, last: Value, step: Value) -> tuple[Value, ...]:
 # What comes out
 
 
-def told(question: Question, outcome: BacktestResult) -> dict[str, Any]:
+def report(question: Question, result: BacktestResult) -> dict[str, Any]:
     """What a backtest has found, as JSON data."""
-    now, *swept = outcome.now
-    days = outcome.days
-    told: dict[str, Any] = {
-        "actions": outcome.actions,
-        "users": outcome.users,
-        "from": outcome.first,
-        "to": outcome.last,
+    now, *swept = result.now
+    days = result.days
+    written: dict[str, Any] = {
+        "actions": result.actions,
+        "users": result.users,
+        "from": result.first,
+        "to": result.last,
         "days": days,
-        "then": _figures(outcome.then, days) | {"busiest_day": _busiest(outcome.then.days)},
+        "then": _figures(result.then, days) | {"busiest_day": _busiest(result.then.days)},
         "now": _figures(now, days) | {"busiest_day": _busiest(now.days)},
         "added": now.added,
         "removed": now.removed,
-        "added_alerts": _samples(outcome.added),
-        "removed_alerts": _samples(outcome.removed),
+        "added_alerts": _samples(result.added),
+        "removed_alerts": _samples(result.removed),
     }
     if question.sweep:
-        told["sweep"] = [
+        written["sweep"] = [
             {"value": _written(value), **_figures(figures, days), "added": figures.added, "removed": figures.removed}
             for value, figures in zip(question.sweep.values, swept, strict=True)
         ]
         if question.at_most is not None:
-            told["quiet_enough"] = next(
+            written["quiet_enough"] = next(
                 (
                     _written(value)
                     for value, figures in zip(question.sweep.values, swept, strict=True)
@@ -165,7 +174,7 @@ def told(question: Question, outcome: BacktestResult) -> dict[str, Any]:
                 ),
                 None,
             )
-    return told
+    return written
 
 
 def _figures(figures: AlertFigures, days: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """`python -m rules.hindsight.run`: a backtest that was asked for over the API, as a process of its own.
 
-The service starts it, and tells on its standard input which one it is and where the database is. It ends when that is
-closed: with the process that started it, however that ends. All that it finds out goes into the table of backtests.
+The service starts it (`start.py`), and says on its standard input which one it is and where the database is. It ends
+when that is closed: with the process that started it, however that ends. All that it finds out goes into the table of
+backtests.
 """
 
 import json
@@ -19,7 +20,7 @@ from database import backtests
 from database.session import make_backtest_engine
 from rules.hindsight.all_users import BacktestWork, Busy, cores, over_all_users
 from rules.hindsight.backtest import BacktestResult
-from rules.hindsight.question import Question, told
+from rules.hindsight.question import Question, report
 
 BEAT = 0.5  # seconds between two signs of life, and at most until a cancel is heeded
 # A run that was cancelled a moment ago may still be on its way out; somebody at a terminal may be busy for longer.
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Run:
-    """A run of one backtest, told by its row."""
+    """A run of one backtest, whose row says what is asked."""
 
     def __init__(self, backtest_id: int, url: str) -> None:
         self._id, self._url = backtest_id, url
@@ -46,7 +47,7 @@ class Run:
         try:
             with self._engine.connect() as connection:
                 question = Question.read(backtests.request(connection, self._id))
-            result = json.dumps(told(question, self._judge(question)))
+            result = json.dumps(report(question, self._judge(question)))
         except Busy as error:
             self._end("failed", error=str(error))
         except SQLAlchemyError as error:
@@ -61,10 +62,10 @@ class Run:
 
     def _judge(self, question: Question) -> BacktestResult:
         processes = max(1, cores() - 1)  # one core is for what is being posted
-        work, patience = BacktestWork(question.trial), time.monotonic() + PATIENCE
+        work, patience = BacktestWork(question.plan), time.monotonic() + PATIENCE
         while True:
             try:
-                return over_all_users(self._url, work, question.nothing(), processes, self._progress)
+                return over_all_users(self._url, work, question.empty_result(), processes, self._progress)
             except Busy:
                 if time.monotonic() > patience:
                     raise
@@ -108,11 +109,16 @@ def _kind(error: Exception) -> str:
     return type(getattr(error, "orig", None) or error).__name__
 
 
+def order(backtest_id: int, url: str) -> bytes:
+    """The line of standard input that says which backtest to run on the database at `url`."""
+    return json.dumps({"backtest_id": backtest_id, "url": url}).encode() + b"\n"
+
+
 def main() -> None:
     """Run the backtest that standard input names."""
-    if told_by_service := sys.stdin.buffer.readline():
+    if line := sys.stdin.buffer.readline():
         logs.configure(readable=False)
-        Run(**json.loads(told_by_service)).run()
+        Run(**json.loads(line)).run()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from rules.judging import late
 from rules.judging.batch import AlertState, Batch, BatchUser, signed
 from rules.judging.late import Reach
 from rules.judging.requests import Point, requests, requests_ahead
-from rules.model import ACTION_TYPES, LAST_TIME, Action, ActionType, Event, NumberedAction, Risk
+from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
+from rules.values import LAST_TIME
 from rules.versions import NO_OVERRIDES, RulesSnapshot, RuleVersions
 
 # All events

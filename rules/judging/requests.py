@@ -7,7 +7,8 @@ from itertools import pairwise
 from database.records import Between, LastN, NextN
 from rules.base import Reading
 from rules.judging.late import Reach
-from rules.model import ACTION_TYPES, LAST_TIME, Action, ActionType
+from rules.model import ACTION_TYPES, Action, ActionType
+from rules.values import LAST_TIME
 
 
 @dataclass(slots=True, kw_only=True)

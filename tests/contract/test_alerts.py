@@ -12,6 +12,7 @@ from sqlalchemy import text
 from routes.schemas import alerts as schemas
 from rules.registry import REGISTRY
 from tests.contract.helpers import an_event, codes, pointers, problem
+from tests.postgres import transaction
 
 LARGEST = 2**63 - 1
 
@@ -185,7 +186,7 @@ def busy(client, sessions):
     for time in (1, 2, 3):
         codes(client, user_id=3, type="withdraw", amount="1.00", time=time)
     codes(client, user_id=3, amount="1.00", time=2)  # late: no longer three in a row
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("UPDATE alerts SET status = 'acknowledged' WHERE (user_id, seq, code) = (2, 5, 30)"))
         session.execute(text("UPDATE alerts SET status = 'closed' WHERE (user_id, seq, code) = (1, 3, 1100)"))
     return client
@@ -265,7 +266,7 @@ def test_filters(busy, subtests):
 
 def test_the_rating_is_that_of_now(busy, sessions):
     """`risk` goes by the rating that the user has now, not by the one that judged."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("UPDATE users SET risk = 'high' WHERE user_id = 1"))
     assert ids(busy, "?risk=high") == ["1-3-1100", "1-1-123", "3-3-30"]
     assert ids(busy, "?risk=low") == []
@@ -446,7 +447,7 @@ def test_a_rule_of_the_past(client, sessions, monkeypatch, change):
     if change == "the rule is gone":
         monkeypatch.setattr(schemas, "REGISTRY", {code: rule for code, rule in REGISTRY.items() if code != 1100})
     else:
-        with sessions.begin() as session:
+        with transaction(sessions) as session:
             session.execute(text("""UPDATE alerts SET evidence = jsonb_set(evidence, '{parameters}', '{"old": 1}')"""))
     assert [alert["title"] for alert in alerts(client)["alerts"]] == ["Rule 1100"]
     assert client.get("/alerts/1-1-1100").get_json()["title"] == "Rule 1100"

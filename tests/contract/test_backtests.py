@@ -10,9 +10,10 @@ from sqlalchemy import text
 
 from app import create_app
 from config_loader import load_settings
-from rules.model import LAST_TIME
+from rules.values import LAST_TIME
 from tests.contract.helpers import an_event, pointers, post_raw, problem
 from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
+from tests.postgres import transaction
 from tests.service import STOP_SECONDS
 
 TRIAL = {"rules": {"123": {"parameters": {"threshold": "100.00"}}}}
@@ -42,7 +43,7 @@ def enter(sessions, silent=0):
             clock_timestamp() - make_interval(secs => :silent))
         RETURNING backtest_id
     """)
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         return session.execute(row, {"silent": silent}).scalar_one()
 
 
@@ -198,7 +199,7 @@ def test_one_runs_at_a_time(client, sessions, run_is):
     first = enter(sessions)
     refused = problem(client.post("/backtests", json=TRIAL), 409)
     assert (refused["type"], f"Backtest {first} " in refused["detail"]) == ("urn:problem:backtest-running", True)
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("UPDATE backtests SET heartbeat_at = heartbeat_at - interval '16 seconds'"))
     assert client.get(f"/backtests/{first}").get_json()["status"] == "interrupted"
     assert client.get("/backtests").get_json()["backtests"][0]["status"] == "interrupted"

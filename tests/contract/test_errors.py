@@ -6,13 +6,14 @@ import re
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import create_app
 from config_loader import load_settings
 from rules.judging.engine import RuleEngine
 from tests.contract.helpers import JSON, NOTHING, an_event, counts, post_raw, problem
+from tests.postgres import engine_on, transaction
 from tests.service import free_port
 
 GOOD = json.dumps(an_event()).encode()
@@ -361,10 +362,8 @@ def test_a_database_that_does_not_exist(make_away, database_url):
 def test_a_database_without_tables(make_away, empty_database_url):
     """A database that was never migrated is a 503, and nothing is made in it."""
     check_away(make_away(empty_database_url))
-    engine = create_engine(empty_database_url)
-    with engine.connect() as connection:
+    with engine_on(empty_database_url) as engine, engine.connect() as connection:
         tables = connection.execute(text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")).scalar_one()
-    engine.dispose()
     assert tables == 0
 
 
@@ -374,7 +373,7 @@ def test_a_database_without_tables(make_away, empty_database_url):
 def test_migrations_that_are_not_current(client, sessions, statement):
     """With the tables at another migration than the code's the service is not ready, and says how to help it."""
     assert client.get("/readyz").get_json() == {"status": "ok"}
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text(statement))
     assert "alembic upgrade head" in problem(client.get("/readyz"), 503)["detail"]
     assert client.get("/healthz").status_code == 200
@@ -392,7 +391,7 @@ def test_a_full_disk(client, sessions, subtests, table):
     """A full disk, wherever PostgreSQL meets it, is a 503 and stores nothing; with room again the service heals."""
     event = an_event(type="withdraw", amount="150.00")
     client.post("/event", json=an_event(user_id=9))  # from here on the rules are known
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text(FULL_DISK.format(table=table)))
     before = counts(sessions)
     for path, body in (("/event", event), ("/events", [event, event])):
@@ -401,7 +400,7 @@ def test_a_full_disk(client, sessions, subtests, table):
             problem(answer, 503)
             assert answer.headers["Retry-After"] == "1"
     assert counts(sessions) == before
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text(f"DROP TRIGGER no_room ON {table}"))
     assert client.post("/event", json=event).get_json()["alert_codes"] == [1100]
 
@@ -410,7 +409,7 @@ def test_a_lock_that_is_held_too_long(make_away, sessions, database_url):
     """An event that waits too long for its user is a 503, stores nothing, and goes through when posted again."""
     client = make_away(database_url)
     client.post("/event", json=an_event())
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("SELECT * FROM users WHERE user_id = 1 FOR UPDATE"))
         answer = client.post("/event", json=an_event())
         problem(answer, 503)

@@ -13,6 +13,7 @@ from config_loader import load_settings
 from routes.http import exchange, problems
 from rules.judging.engine import RuleEngine
 from tests.contract.helpers import an_event, post_raw
+from tests.postgres import transaction
 from tests.service import free_port
 
 NAME = "Zebulon-Quux"
@@ -152,7 +153,7 @@ def test_a_defect_in_making_a_user_does_not_log_the_user(client, lines, monkeypa
 
 def test_a_database_error_does_not_log_its_values(client, lines, sessions):
     """An error of the database, whose message quotes the row, is logged by its kind and the request id alone."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("ALTER TABLE user_actions ADD CHECK (amount < 1), ADD CHECK (event_id IS NULL)"))
         session.execute(text("ALTER TABLE users ADD CHECK (name IS NULL)"))
     headers = {"X-Request-ID": "find-me"}

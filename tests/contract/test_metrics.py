@@ -13,6 +13,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.helpers import an_event
+from tests.postgres import transaction
 from tests.service import ROOT
 
 
@@ -172,7 +173,7 @@ def test_a_killed_worker_leaves_no_gauge(start_service, sessions):
     """What a worker had in use and in line when it was killed is not counted any more."""
     service = start_service(WORKERS="1")
     (worker,) = workers(service)
-    with sessions.begin() as session, ThreadPoolExecutor(4) as threads:
+    with transaction(sessions) as session, ThreadPoolExecutor(4) as threads:
         session.connection().exec_driver_sql("INSERT INTO users (user_id) VALUES (1)")
 
         def blocked(_):

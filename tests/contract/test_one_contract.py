@@ -13,12 +13,13 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from database import migrations
 from tests.contract.helpers import JSON, NOTHING, an_event, counts, with_raw, without
 from tests.contract.test_errors import GOOD, LIMIT, MALFORMED, NO_OBJECTS, OTHER_TYPES
 from tests.contract.test_event import ACCEPTED, ALL_BAD, REFUSED
+from tests.postgres import engine_on, transaction
 
 KEY = "Idempotency-Key"
 SHOWN = ("Content-Type", "Allow", "Retry-After", "Idempotent-Replayed", "Content-Length")
@@ -180,14 +181,11 @@ def got(sent: Sent, status: int, headers: Any, body: bytes) -> Got:
 
 def stored(url: str) -> list[Any]:
     """All rows of all tables, but for the time of the clock."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        rows = [
+    with engine_on(url) as engine, engine.connect() as connection:
+        return [
             connection.execute(text(f"SELECT to_jsonb(t) - 'created_at' FROM {table} t ORDER BY 1")).scalars().all()
             for table in ("users", "user_actions", "alerts")
         ]
-    engine.dispose()
-    return rows
 
 
 @pytest.fixture
@@ -232,7 +230,7 @@ def test_one_contract_of_what_a_policy_refuses(make_client, start_service, servi
 def test_one_contract_while_the_database_is_away(client, start_service, sessions):
     """A database that cannot be used is answered alike both ways."""
     service = start_service()
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("ALTER TABLE users RENAME TO gone"))
     expected = to_flask(client, Sent())
     assert (expected.status, expected.headers["Retry-After"]) == (503, "1")
@@ -242,7 +240,7 @@ def test_one_contract_while_the_database_is_away(client, start_service, sessions
 def test_one_contract_of_a_defect(client, start_service, sessions):
     """A defect is answered alike both ways."""
     service = start_service()
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("ALTER TABLE user_actions ADD CHECK (amount < 1)"))
     expected = to_flask(client, Sent())
     assert expected.status == 500

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app import make_service
 from config_loader import load_settings
+from database.session import begin
 from routes import rules as views
 from rules import rule_settings
 from rules.catalogue import deposit_velocity
@@ -646,6 +647,7 @@ def judging(client, sessions):
     """A transaction that judges by the rules as they are and does not end."""
     rule(client, 123)  # once the rules are entered
     with sessions() as session:
+        begin(session)
         session.execute(text("LOCK TABLE rule_versions IN ROW SHARE MODE"))
         yield session
 

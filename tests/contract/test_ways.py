@@ -5,6 +5,7 @@ from sqlalchemy import make_url, text
 
 from config_loader import load_settings
 from tests.contract.helpers import an_event, codes, counts, problem, without
+from tests.postgres import transaction
 
 
 class TestEventsAPI:
@@ -43,7 +44,7 @@ class TestEventsAPI:
 
     def test_a_user_inserted_by_hand(self, make_client, sessions):
         """A user made by SQL with nothing but an id can be read and can act, also where unknown users cannot."""
-        with sessions.begin() as session:
+        with transaction(sessions) as session:
             session.execute(text("INSERT INTO users (user_id) VALUES (1);"))
         client = make_client(unknown_users="reject")
         made = {"id": 1, "name": None, "total": "0.00", "balance": "0.00", "risk": "normal"}

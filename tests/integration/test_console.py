@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url, text
 
+from tests.postgres import engine_on
 from tests.service import ROOT
 
 
@@ -24,8 +25,7 @@ def console(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_configured_database_with_its_password(database_url: str, tmp_path: Path) -> None:
     """It logs in with the configured password, and keeps it out of the arguments that others can read."""
-    engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with engine_on(database_url) as engine, engine.connect() as connection:
         connection.execute(text("CREATE ROLE ada_console LOGIN PASSWORD 'p@ss w/rd%'"))
         connection.execute(text("GRANT SELECT ON users TO ada_console"))
         try:
@@ -34,7 +34,6 @@ def test_the_configured_database_with_its_password(database_url: str, tmp_path: 
         finally:
             connection.execute(text("DROP OWNED BY ada_console"))
             connection.execute(text("DROP ROLE ada_console"))
-    engine.dispose()
     assert (shown.stdout, shown.stderr, shown.returncode) == ("ada_console|0\n", "", 0)
 
 

@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import judging, prepared
 from database import users as database_users
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME, Event, Outcome, Refusal, Verdict
+from rules.model import Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
+from rules.values import LAST_TIME
+from tests.postgres import transaction
 from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]
@@ -64,7 +66,7 @@ def alerts(sessions: Sessions) -> list[tuple[int, int, int]]:
 
 
 def create_user(sessions: Sessions, user_id: int, total: str = "0.00", risk: str = "normal") -> None:
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         assert database_users.create_user(session, user_id, None, Decimal(total), risk)
 
 
@@ -411,7 +413,7 @@ def test_empty_batch(sessions: Sessions) -> None:
 
 def test_a_failed_batch_stores_nothing(sessions: Sessions) -> None:
     """When a statement fails, no event of the batch is stored and the next batch is judged as if it never came."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("ALTER TABLE alerts ADD CONSTRAINT refuse_30 CHECK (code <> 30)"))
     with pytest.raises(Exception, match="refuse_30"):
         post(sessions, 1, "w 1 @0, w 1 @0, w 1 @0")
@@ -458,7 +460,7 @@ def test_risks_side_by_side(sessions: Sessions) -> None:
 
 def test_user_of_plain_sql(sessions: Sessions) -> None:
     """A user inserted with an id alone is a usable user of normal risk."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
     assert post(sessions, 1, "w 100 @0, w 101 @0", create_users=False) == [[], [1100]]
     assert users(sessions) == {1: (2, Decimal("-201.00"))}

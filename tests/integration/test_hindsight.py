@@ -11,25 +11,26 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import rule_versions, users
 from database.history import Users
-from database.session import begin, commit
+from database.session import begin, commit, make_sessions
 from rules.base import Rule, RuleSetting
 from rules.hindsight import backtest
 from rules.hindsight.all_users import BacktestWork, VerifyWork
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.verify import Report
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME, RISKS, Event, Value
+from rules.model import RISKS, Event, Value
 from rules.parameters import Parameter, written_values
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.rule_settings import read_versions
-from tests.conftest import _database, _url
+from rules.values import LAST_TIME
 from tests.integration.test_engine import rows
+from tests.postgres import Databases, engine_on, transaction
 from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]
@@ -198,7 +199,8 @@ class Live:
 
     def backtest(self, versions: Iterable[RuleSetting], start: int = 0, end: int = LAST_TIME) -> BacktestResult:
         with self.sessions() as session:
-            return BacktestWork(BacktestPlan(tuple(versions), (), start, end)).part(session.connection(), self.users)
+            plan = BacktestPlan(candidates=tuple(versions), sweep=(), start=start, end=end)
+            return BacktestWork(plan).part(session.connection(), self.users)
 
     def versions(self) -> list[RuleSetting]:
         """All rules as they are set now."""
@@ -233,7 +235,7 @@ class Live:
 
 def forget_rules(sessions: Sessions) -> None:
     """What other examples have set: reading all of that would take longer each time."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("DELETE FROM rule_versions"))
 
 
@@ -292,7 +294,7 @@ def test_a_backtest_is_what_judging_live_would_have_been(
     other: list[RuleSet],
     origin: int,
 ) -> None:
-    """The alerts of a trial are those that stand where the same actions are judged by the tried rules as they come."""
+    """The alerts of a backtest are those that stand where the same actions are judged by its rules as they come."""
     monkeypatch.setattr(backtest, "SAMPLES", 1_000_000)
     forget_rules(sessions)
     first = Live(sessions)
@@ -318,11 +320,10 @@ def test_a_backtest_is_what_judging_live_would_have_been(
 
 
 @pytest.fixture(scope="module")
-def told(server_url: str, template: str) -> Iterator[tuple[Connection, Users]]:
+def told(databases: Databases, template: str) -> Iterator[tuple[Connection, Users]]:
     """A connection that sees a history with alerts of every kind, and never commits; and its users."""
-    with _database(server_url, f"TEMPLATE {template}") as name:
-        engine = create_engine(_url(server_url, name))
-        live = Live(sessionmaker(engine), DEFAULT_CODES)
+    with databases.new(template) as name, engine_on(databases.url(name)) as engine:
+        live = Live(make_sessions(engine), DEFAULT_CODES)
         live.set_rules([RuleSet(123, "shadow", {"threshold": Decimal("200.00"), "window": 30}, {})])
         # User 1 loses alerts that were answered and one that was late; that of 2 is a shadow; 3 has all in order; what
         # 4 has is late; 5 has overrides; 6 has nothing.
@@ -341,8 +342,7 @@ def told(server_url: str, template: str) -> Iterator[tuple[Connection, Users]]:
         live.post(events(live.first + 5, "w 5.01 @0"))
         live.set_user(UserSet(6, "low", {}))
         with engine.connect() as connection:
-            yield connection, live.users
-        engine.dispose()
+            yield connection.execution_options(isolation_level="READ COMMITTED"), live.users
 
 
 def differences(told: tuple[Connection, Users]) -> list[tuple[int, int | None, int | None, str]]:

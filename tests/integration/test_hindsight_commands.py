@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from tests.contract.helpers import an_event
 from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
+from tests.postgres import transaction
 from tests.service import ROOT
 
 # Two alerts of 123 by default; the second deposit is over 100, too.
@@ -197,7 +198,7 @@ def test_verify_finds_no_difference(run):
 
 def test_verify_lists_each_difference(run, sessions):
     """What was altered by SQL is listed, and the exit status is 1."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("DELETE FROM alerts WHERE user_id = 1"))
         session.execute(text("UPDATE users SET net = 0 WHERE user_id = 2"))
     result = run("verify")
@@ -238,7 +239,7 @@ def test_progress_on_a_terminal(client, database_url, command):
 @pytest.mark.parametrize("command", ["backtest", "verify"])
 def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions, command):
     """Nothing is tried on tables of another version."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
     result = make_client().application.test_cli_runner().invoke(args=[command])
     assert result.exit_code == 2
@@ -248,7 +249,7 @@ def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions,
 @pytest.mark.parametrize("command", ["backtest", "verify"])
 def test_one_reads_all_of_history_at_a_time(run, sessions, command):
     """A second one would leave too little for the live events."""
-    with sessions() as session:
+    with transaction(sessions) as session:
         session.execute(text("SELECT pg_advisory_xact_lock(7310043)"))
         result = run(command)
     assert result.exit_code == 2
@@ -257,7 +258,7 @@ def test_one_reads_all_of_history_at_a_time(run, sessions, command):
 
 def test_an_error_of_the_database_is_told(run, sessions):
     """What a process meets is told by the command, without a traceback."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("ALTER TABLE alerts RENAME superseded TO gone"))
     for command in ("backtest", "verify"):
         result = run(command)

@@ -9,9 +9,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import judging, late_events
-from rules.model import LAST_TIME, Verdict
+from rules.model import Verdict
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME
 from tests.integration.test_engine import ALL_RULES, DEFAULT_RULES, create_user, post, process, rows, statements
+from tests.postgres import transaction
 from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]
@@ -41,7 +43,7 @@ def post_singly(sessions: Sessions, user_id: int, notation: str, rules: Sequence
 
 def forget_alerts(sessions: Sessions) -> None:
     """Remove all alerts: those that come back show which actions were judged again."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("DELETE FROM alerts"))
 
 
@@ -319,7 +321,7 @@ def test_rules_that_were_on_stay_on(sessions: Sessions) -> None:
 
 def set_risk(sessions: Sessions, risk: str) -> None:
     """Give user 1 another rating."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("UPDATE users SET risk = :risk WHERE user_id = 1"), {"risk": risk})
 
 
@@ -443,7 +445,7 @@ def test_a_late_event_reads_no_more_than_it_needs(sessions: Sessions, monkeypatc
         original = getattr(module, name)
 
         def call(*asked: Any, **more: Any) -> Any:
-            found = original(*asked, **more)
+            found = list(original(*asked, **more))
             read[name] = {one.time for one in found}
             return found
 

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
 from database import migrations, users
+from database.session import make_sessions
 from rules.judging.engine import RuleEngine
 from rules.model import Verdict
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from tests.migrations import add, config_with, documented
+from tests.postgres import engine_on
 from tests.unit.rules.timeline import events
 
 TABLES = ["alembic_version", "alerts", "backtests", "rule_versions", "user_actions", "user_settings", "users"]
@@ -27,10 +29,8 @@ TABLES = ["alembic_version", "alerts", "backtests", "rule_versions", "user_actio
 
 @contextmanager
 def session_on(url: str) -> Iterator[Session]:
-    engine = create_engine(url)
-    with Session(engine) as session:
+    with engine_on(url) as engine, make_sessions(engine)() as session:
         yield session
-    engine.dispose()
 
 
 def tables(url: str) -> list[str]:

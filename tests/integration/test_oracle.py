@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import users
 from rules.base import Rule
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME, Event, Outcome, Refusal
+from rules.model import Event, Outcome, Refusal
 from rules.policy import Policy
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME
 from tests.integration.oracle import ANSWER_ORDER, Account, Oracle, Posted
+from tests.postgres import transaction
 
 # Three users of different risk and one that the first event makes; user ids are theirs times a fresh offset.
 USERS = {1: Account("low", 500_00), 2: Account("normal", 100_00), 3: Account("high")}
@@ -60,7 +62,7 @@ def rules(active: frozenset[int]) -> tuple[Rule, ...]:
 def prepare(sessions: sessionmaker[Session], oracle: Oracle) -> int:
     """Make the users anew, in the database and in the oracle; returns what their ids there begin at."""
     offset = next(offsets) * 10
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         for user, account in USERS.items():
             users.create_user(session, offset + user, None, Decimal(account.opening) / 100, account.risk)
             oracle.accounts[user] = Account(account.risk, account.opening)

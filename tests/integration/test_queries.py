@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import actions, alerts, users
 from database.alerts import AlertFilter
 from rules.judging.engine import RuleEngine
-from rules.model import LAST_TIME
 from rules.policy import Policy
+from rules.values import LAST_TIME
+from tests.postgres import transaction
 from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]
@@ -171,7 +172,7 @@ def test_a_page_of_alerts_begins_at_its_place(
     wanted: AlertFilter, before: tuple[int, ...] | None, condition: str | None, sessions: Sessions
 ) -> None:
     """A page is a stretch of an index with one upper bound: it is neither sorted nor walked to from the top."""
-    with sessions() as session:
+    with transaction(sessions) as session:
         asked: list[Any] = []
         listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
         alerts.page_of_alerts(session, wanted, 51, before)

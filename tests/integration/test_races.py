@@ -9,15 +9,16 @@ from threading import Barrier
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import users
-from database.session import run
+from database.session import make_sessions, run
 from rules.judging.engine import RuleEngine
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
+from tests.postgres import engine_on, transaction
 from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]
@@ -30,9 +31,8 @@ RULES = tuple(REGISTRY[code] for code in DEFAULT_CODES)
 @pytest.fixture
 def many_sessions(database_url: str) -> Iterator[Sessions]:
     """Sessions on the test's database with a connection for each thread."""
-    engine = create_engine(database_url, pool_size=THREADS, max_overflow=0)
-    yield sessionmaker(engine, expire_on_commit=False)
-    engine.dispose()
+    with engine_on(database_url, connections=THREADS) as engine:
+        yield make_sessions(engine)
 
 
 def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
@@ -109,12 +109,10 @@ def _meet_at(barrier: Any) -> None:
 
 
 def _post_in_process(url: str, times: int) -> list[tuple[int, ...]]:
-    engine = create_engine(url)
-    sessions = sessionmaker(engine, expire_on_commit=False)
-    job = poster(sessions, [events(1, "d 10.00 @5")] * times)
-    _start.wait(60)
-    outcomes = job()
-    engine.dispose()
+    with engine_on(url) as engine:
+        job = poster(make_sessions(engine), [events(1, "d 10.00 @5")] * times)
+        _start.wait(60)
+        outcomes = job()
     return [outcome.codes for outcome in outcomes if isinstance(outcome, Verdict)]
 
 
@@ -131,7 +129,7 @@ def test_processes_see_each_others_deposits(database_url: str, sessions: Session
 
 def test_overdraft(many_sessions: Sessions) -> None:
     """Of 48 withdrawals of 10.00 at once from a balance of 100.00, ten are accepted."""
-    with many_sessions.begin() as session:
+    with transaction(many_sessions) as session:
         assert users.create_user(session, 1, None, Decimal("100.00"), "normal")
     outcomes = race(many_sessions, THREADS, "w 10.00 @5", times=3, allow_overdraft=False)
     refusals = [o.reason for o in outcomes if isinstance(o, Refusal)]

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.contract.helpers import an_event, without
+from tests.postgres import transaction
 from tests.service import ROOT
 
 CSV_HEADER = "type,amount,user_id,time,event_id\n"
@@ -270,7 +271,7 @@ def test_bad_options_are_errors(replay, stored, tmp_path, options):
 def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions, tmp_path):
     """Nothing is tried on tables of another version."""
     (tmp_path / "history").write_text("")
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
     result = make_client().application.test_cli_runner().invoke(args=["replay", str(tmp_path / "history")])
     assert result.exit_code == 2

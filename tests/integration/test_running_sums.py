@@ -5,13 +5,14 @@ import re
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from rules.judging.engine import RuleEngine
 from rules.model import Event
 from rules.policy import Policy
 from rules.registry import REGISTRY
+from tests.postgres import engine_on
 from tests.service import ROOT
 from tests.unit.test_registry import stream
 
@@ -28,10 +29,8 @@ def sql_of_the_page() -> str:
 
 def run(url: str, statements: str) -> None:
     """Run statements as psql would."""
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with engine_on(url) as engine, engine.connect() as connection:
         connection.exec_driver_sql(statements)
-    engine.dispose()
 
 
 def stored(sessions: sessionmaker[Session]) -> list[Any]:

@@ -13,6 +13,7 @@ import requests
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.postgres import transaction
 from tests.service import STOP_SECONDS, Service
 
 StartService = Callable[..., Service]
@@ -133,7 +134,7 @@ def test_a_caller_that_hangs_up_before_the_answer(start_service: StartService, s
     """An event whose caller has gone while it waited is stored and logged; those beside it are answered."""
     service = start_service(WORKERS="1")
     with ThreadPoolExecutor(2) as threads:
-        with sessions.begin() as session:
+        with transaction(sessions) as session:
             session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
             first = threads.submit(post, service)
             reached(lambda: waiting(sessions) == 1)
@@ -153,7 +154,7 @@ def test_requests_under_way_are_finished(start_service: StartService, sessions: 
     service = start_service(WORKERS="1")
     assert service.process is not None
     with ThreadPoolExecutor(1) as threads:
-        with sessions.begin() as session:
+        with transaction(sessions) as session:
             session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
             answer: Future[requests.Response] = threads.submit(post, service, path=path)
             reached(lambda: waiting(sessions) == 1)
@@ -192,7 +193,7 @@ def test_without_group_commit_nobody_waits_for_another(start_service: StartServi
     """With GROUP_COMMIT=off an event that waits for its user's row leaves those of others alone."""
     service = start_service(GROUP_COMMIT="off", WORKERS="1")
     with ThreadPoolExecutor(1) as threads:
-        with sessions.begin() as session:
+        with transaction(sessions) as session:
             session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
             held = threads.submit(post, service)
             reached(lambda: waiting(sessions) == 1)
@@ -206,7 +207,7 @@ def test_an_event_that_cannot_be_stored_is_not_its_neighbours_trouble(
 ) -> None:
     """Where a batch fails for one user's sake, the others of the batch are stored, each by itself."""
     service = start_service(WORKERS="1", DB_TIMEOUT="1")
-    with ThreadPoolExecutor(8) as threads, sessions.begin() as session:
+    with ThreadPoolExecutor(8) as threads, transaction(sessions) as session:
         session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
         answers = [threads.submit(post, service, user_id) for user_id in (1, 1, 2, 3, 4)]
         statuses = sorted(answer.result(PATIENCE).status_code for answer in answers)

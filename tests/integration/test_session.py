@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from decimal import Decimal
 from threading import Barrier, Thread
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -16,9 +15,9 @@ from database.session import (
     ATTEMPTS,
     CommitUncertain,
     Transaction,
+    begin,
     commit,
     is_away,
-    make_engine,
     make_sessions,
     run,
     sqlstate,
@@ -26,6 +25,7 @@ from database.session import (
 from rules.judging.engine import RuleEngine
 from rules.model import Event, Verdict
 from rules.policy import Policy
+from tests.postgres import engine_on, transaction
 from tests.service import free_port
 
 Sessions = sessionmaker[Session]
@@ -54,7 +54,7 @@ def names(sessions: Sessions) -> list[str | None]:
 @pytest.fixture
 def two_users(sessions: Sessions) -> Sessions:
     """Sessions on a database with the users 1 and 2."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         add_user(session, 1)
         add_user(session, 2)
     return sessions
@@ -64,8 +64,14 @@ def two_users(sessions: Sessions) -> Sessions:
 
 
 def test_result(sessions: Sessions) -> None:
-    """What the work returns is what the caller gets, and without a commit nothing is stored."""
-    assert run(sessions, lambda session: add_user(session, 1) or "done") == "done"
+    """What the work returns is what the caller gets, and of a transaction without a commit nothing is stored."""
+
+    def work(session: Session) -> str:
+        begin(session)
+        add_user(session, 1)
+        return "done"
+
+    assert run(sessions, work) == "done"
     assert names(sessions) == []
 
 
@@ -77,7 +83,7 @@ def test_serialization_failure(two_users: Sessions) -> None:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         seen.append(session.execute(text("SELECT name FROM users WHERE user_id = 1")).scalar())
         if len(seen) == 1:
-            with two_users.begin() as other:
+            with transaction(two_users) as other:
                 rename(other, 1, "first")
         rename(session, 1, "second")
         commit(session)
@@ -93,6 +99,7 @@ def test_deadlock(two_users: Sessions) -> None:
 
     def job(name: str, first: int, second: int) -> Callable[[], None]:
         def work(session: Session) -> None:
+            begin(session)
             rename(session, first, name)
             if name not in tries:
                 tries.append(name)
@@ -119,6 +126,7 @@ def test_connection_lost_before_the_commit(sessions: Sessions) -> None:
 
     def work(session: Session) -> str:
         tries.append(1)
+        begin(session)
         add_user(session, 1)
         if len(tries) == 1:
             kill_connection(sessions, session)
@@ -174,6 +182,7 @@ def test_connection_lost_at_the_commit(sessions: Sessions) -> None:
 
     def work(session: Session) -> None:
         tries.append(1)
+        begin(session)
         add_user(session, 1)
         kill_connection(sessions, session)
         commit(session)
@@ -185,7 +194,7 @@ def test_connection_lost_at_the_commit(sessions: Sessions) -> None:
 
 def test_connection_lost_during_the_commit(sessions: Sessions) -> None:
     """The same holds when the database dies while it is committing."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(
             text("""
             CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS
@@ -200,6 +209,7 @@ def test_connection_lost_during_the_commit(sessions: Sessions) -> None:
         )
 
     def work(session: Session) -> None:
+        begin(session)
         add_user(session, 1)
         commit(session)
 
@@ -209,10 +219,11 @@ def test_connection_lost_during_the_commit(sessions: Sessions) -> None:
 
 def test_refused_commit_is_not_uncertain(sessions: Sessions) -> None:
     """A COMMIT that the database answers with an error has stored nothing: that error is raised as it is."""
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("ALTER TABLE users ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED"))
 
     def work(session: Session) -> None:
+        begin(session)
         add_user(session, 1)
         add_user(session, 2)
         rename(session, 1, "same")
@@ -261,7 +272,7 @@ def ways_to_leave(session: Session, how: str) -> Iterator[None]:
 )
 def test_undone_unless_committed(how: str, error: type[Exception] | None, is_stored: bool, database_url: str) -> None:
     """However a transaction ends, it is stored only if it was committed, and its connection serves the next one."""
-    with engine_on(database_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=0) as engine:
+    with engine_on(database_url, connections=1) as engine:
         sessions = make_sessions(engine)
         with sessions() as session, pytest.raises(error) if error else nullcontext(), ways_to_leave(session, how):
             pass
@@ -274,13 +285,6 @@ def test_undone_unless_committed(how: str, error: type[Exception] | None, is_sto
 
 
 # Away
-
-
-@contextmanager
-def engine_on(url: str, **options: Any) -> Iterator[Engine]:
-    engine = create_engine(url, **options)
-    yield engine
-    engine.dispose()
 
 
 def failure(engine: Engine, *statements: str) -> SQLAlchemyError:
@@ -296,7 +300,7 @@ def failure(engine: Engine, *statements: str) -> SQLAlchemyError:
 
 def test_lock_timeout_is_away(database_url: str, two_users: Sessions) -> None:
     """A row that stays locked for longer than a request may wait is a database too slow."""
-    with engine_on(database_url) as engine, two_users() as holder:
+    with engine_on(database_url) as engine, transaction(two_users) as holder:
         rename(holder, 1, "held")
         error = failure(engine, "SET lock_timeout = '20ms'", "UPDATE users SET name = 'x' WHERE user_id = 1")
     assert (sqlstate(error), is_away(error)) == ("55P03", True)
@@ -312,7 +316,7 @@ def test_statement_timeout_is_away(database_url: str) -> None:
 def test_pool_timeout_is_away(database_url: str) -> None:
     """No free connection in the pool is a service too busy."""
     with (
-        engine_on(database_url, pool_size=1, max_overflow=0, pool_timeout=0.01) as engine,
+        engine_on(database_url, timeout=0.1, connections=1) as engine,
         engine.connect(),
         pytest.raises(SQLAlchemyError) as caught,
     ):
@@ -330,7 +334,7 @@ def test_unreachable_server_is_away() -> None:
 
 def test_missing_database_is_away(database_url: str) -> None:
     """A server without the database is not ready yet."""
-    url = make_url(database_url).set(database="no_such_database")
+    url = make_url(database_url).set(database="no_such_database").render_as_string(hide_password=False)
     with engine_on(url) as engine, pytest.raises(SQLAlchemyError) as caught:
         engine.connect()
     assert is_away(caught.value)
@@ -345,8 +349,8 @@ def test_killed_connection_is_away(database_url: str) -> None:
 
 def test_read_only_database_is_away(database_url: str) -> None:
     """A database that takes no writes, as a standby does, is away for now."""
-    with engine_on(database_url, connect_args={"options": "-c default_transaction_read_only=on"}) as engine:
-        error = failure(engine, "INSERT INTO users (user_id) VALUES (1)")
+    with engine_on(database_url) as engine:
+        error = failure(engine, "SET default_transaction_read_only = on", "INSERT INTO users (user_id) VALUES (1)")
     assert (sqlstate(error), is_away(error)) == ("25006", True)
 
 
@@ -380,16 +384,15 @@ def test_defects_are_not_away(statement: str, code: str, database_url: str) -> N
 @pytest.fixture
 def impatient(database_url: str) -> Iterator[Sessions]:
     """Sessions as the service makes them, with two connections and a tenth of a second for every wait."""
-    engine = make_engine(database_url, timeout=0.1, connections=2)
-    yield make_sessions(engine)
-    engine.dispose()
+    with engine_on(database_url, timeout=0.1, connections=2) as engine:
+        yield make_sessions(engine)
 
 
 def test_every_wait_is_bounded(impatient: Sessions, two_users: Sessions) -> None:
     """A slow statement, a held lock and a busy pool all end in an error that means away."""
     engine = impatient.kw["bind"]
     slow = failure(engine, "SELECT pg_sleep(60)")
-    with two_users() as holder:
+    with transaction(two_users) as holder:
         rename(holder, 1, "held")
         locked = failure(engine, "UPDATE users SET name = 'x' WHERE user_id = 1")
     with engine.connect(), engine.connect(), pytest.raises(SQLAlchemyError) as caught:
@@ -415,18 +418,21 @@ def test_objects_stay_readable_after_a_commit(impatient: Sessions) -> None:
         assert not session.in_transaction()
 
 
-def test_a_connection_that_broke_off_while_preparing(database_url: str, two_users: Sessions) -> None:
+def test_a_connection_that_broke_off_while_preparing(
+    impatient: Sessions, two_users: Sessions, notices: list[str]
+) -> None:
     """A connection on which only some statements could be prepared is as good as new once the rest can be."""
-    engine = make_engine(database_url, timeout=0.2, connections=2)
-    sessions, judge = make_sessions(engine), RuleEngine(Policy(()))
+    sessions, judge = impatient, RuleEngine(Policy(()))
     event = Event(1, "deposit", Decimal("1.00"), 10)
     with sessions() as session:
         judge.rules.versions(session)
-    with two_users() as holder:
+    with transaction(two_users) as holder:
         holder.execute(text("LOCK TABLE user_actions IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(SQLAlchemyError) as caught:
             run(sessions, lambda session: judge.process(session, [event]))
     assert is_away(caught.value)
     for _ in range(2):
         assert run(sessions, lambda session: judge.process(session, [event])) == [Verdict(1, ())]
-    engine.dispose()
+    # It broke off before its BEGIN, and whoever fails rolls back.
+    assert notices == ["WARNING:  there is no transaction in progress"]
+    notices.clear()

@@ -8,10 +8,11 @@ from rules.base import First, Last, LookBack, Rule, RuleInForce, RuleSetting, Su
 from rules.judging.batch import AlertState, BatchUser
 from rules.judging.late import Reach, ahead
 from rules.judging.repair import repair
-from rules.model import LAST_TIME, ActionType, Finding
+from rules.model import ActionType, Finding
 from rules.parameters import actions as a_number_of_actions
 from rules.registry import REGISTRY
 from rules.timeline import History
+from rules.values import LAST_TIME
 from rules.versions import RuleSet
 from tests.unit.rules.timeline import actions, events, numbered
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from routes.http.json_body import validate
 from routes.schemas.rules import CHANGES
+from rules.payload import validate
 from rules.registry import DEFAULT_CODES, REGISTRY
 from scripts.rules_docs import BY_HAND, FOLDER, INDEX, pages, present
 from tests.service import ROOT

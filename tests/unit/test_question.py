@@ -1,4 +1,4 @@
-"""What a backtest is asked and tells: the values of a sweep, and questions and answers as JSON."""
+"""What a backtest is asked and answers: the values of a sweep, and questions and answers as JSON."""
 
 import json
 from collections import Counter
@@ -8,9 +8,10 @@ import pytest
 
 from rules.base import RuleSetting
 from rules.hindsight.backtest import AlertFigures, AlertSample, BacktestResult
-from rules.hindsight.question import MOST_STEPS, Question, Sweep, parameter_of, read_step, steps, told, tried
-from rules.model import LAST_TIME, Value
+from rules.hindsight.question import MOST_STEPS, Question, Sweep, candidate, parameter_of, read_step, report, steps
+from rules.model import Value
 from rules.registry import REGISTRY
+from rules.values import LAST_TIME
 
 
 def money(*texts: str) -> tuple[Value, ...]:
@@ -53,9 +54,10 @@ def a_question() -> Question:
     rule = REGISTRY[123]
     by_risk: dict[str, dict[str, Value]] = {"high": {"window": 9}, "low": {}}
     present = RuleSetting(rule=rule, version=4, status="off", parameters=rule.defaults(), by_risk=by_risk)
-    version = tried(present, {"threshold": Decimal("150.00")})
-    sweep = Sweep(123, "threshold", money("100.00", "200.00"))
-    return Question((version, RuleSetting.initial(REGISTRY[30])), 5, LAST_TIME, sweep, 1)
+    one = candidate(present, {"threshold": Decimal("150.00")})
+    sweep = Sweep(code=123, parameter="threshold", values=money("100.00", "200.00"))
+    candidates = (one, RuleSetting.initial(REGISTRY[30]))
+    return Question(candidates=candidates, start=5, end=LAST_TIME, sweep=sweep, at_most=1)
 
 
 def test_a_question_survives_being_written() -> None:
@@ -77,23 +79,23 @@ def test_a_question_survives_being_written() -> None:
         "sweep": {"rule": 123, "parameter": "threshold", "values": ["100.00", "200.00"]},
         "at_most_per_day": 1,
     }
-    assert Question.read(written).trial == Question.read(Question.read(written).written()).trial
+    assert Question.read(written).plan == Question.read(Question.read(written).written()).plan
     assert Question.read(written).written() == written
 
 
-def test_a_trial_is_active_and_sweeps_one_rule() -> None:
-    """A rule is tried as if it were active; each step differs in the swept parameter alone."""
-    trial = a_question().trial
-    assert [version.status for version in (*trial.versions, *trial.sweep)] == ["active"] * 4
-    assert [version.parameters for version in trial.sweep] == [
+def test_a_candidate_is_active_and_one_rule_is_swept() -> None:
+    """A rule is judged as if it were active; each step differs in the swept parameter alone."""
+    plan = a_question().plan
+    assert [setting.status for setting in (*plan.candidates, *plan.sweep)] == ["active"] * 4
+    assert [setting.parameters for setting in plan.sweep] == [
         {"threshold": Decimal("100.00"), "window": 30},
         {"threshold": Decimal("200.00"), "window": 30},
     ]
 
 
-def test_what_is_told() -> None:
-    """Alerts a day count whole days; of equally busy days the first is told, and the first value that is quiet."""
-    outcome = BacktestResult(
+def test_what_is_reported() -> None:
+    """Alerts a day count whole days; of equally busy days the first is named, and the first value that is quiet."""
+    result = BacktestResult(
         actions=9,
         users=3,
         first=86_399,
@@ -102,7 +104,7 @@ def test_what_is_told() -> None:
         now=[AlertFigures(3, 2, 2, 1, Counter({1: 1, 3: 2})), AlertFigures(5, 2), AlertFigures(4, 2)],
         removed=[AlertSample((7, 1, 123), 10, {})],
     )
-    assert told(a_question(), outcome) == {
+    assert report(a_question(), result) == {
         "actions": 9,
         "users": 3,
         "from": 86_399,

@@ -1,0 +1,67 @@
+"""Starting a backtest that was asked for, in a process of its own (`rules/hindsight/run.py`), and seeing to its end."""
+
+import json
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, cast
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from database import backtests
+from rules.hindsight import run
+from rules.hindsight.question import Question
+from rules.service import Service
+
+ROOT = Path(__file__).resolve().parents[2]
+# A run that is cancelled leaves it to Python's resource tracker to tidy up, which would complain about that.
+COMMAND = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-m", run.__name__)
+
+
+class AnotherRuns(Exception):
+    """A backtest is running already, and there can be only one."""
+
+    def __init__(self, backtest_id: int) -> None:
+        super().__init__(backtest_id)
+        self.backtest_id = backtest_id
+
+
+def start(service: Service, question: Question) -> int:
+    """Enter a backtest and start its run, which ends with this process at the latest. Returns its id.
+
+    Raises AnotherRuns.
+    """
+    backtest_id = service.run(lambda session: _enter(session, question))
+    process = None
+    with suppress(OSError):  # what did not start has ended
+        process = subprocess.Popen(COMMAND, cwd=ROOT, stdin=subprocess.PIPE, bufsize=0)
+        _input(process).write(run.order(backtest_id, service.url))
+    args = (service, backtest_id, process)
+    threading.Thread(target=_attend, args=args, daemon=True, name="backtest").start()
+    return backtest_id
+
+
+def _enter(session: Session, question: Question) -> int:
+    request = json.dumps(question.written())
+    while (backtest_id := backtests.start(session, request)) is None:
+        # It may have ended between the two statements.
+        if (other := backtests.running(session)) is not None:
+            raise AnotherRuns(other)
+    return backtest_id
+
+
+def _attend(service: Service, backtest_id: int, process: "subprocess.Popen[bytes] | None") -> None:
+    """Wait for the run's end, and say so where it could not do that itself."""
+    if process is not None:
+        process.wait()
+        _input(process).close()
+    with suppress(SQLAlchemyError):  # then its silence tells
+        service.run(lambda session: backtests.end(session.connection(), backtest_id, "interrupted"))
+
+
+def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    # The run lives as long as this is open.
+    return cast(IO[bytes], process.stdin)

@@ -1,0 +1,126 @@
+"""From what somebody has sent to an event, with every fault named.
+
+Both doors, `POST /events` and `flask replay` read events here.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from rules import json_text
+from rules.model import ActionType, Event
+from rules.values import EVENT_ID, LAST_TIME, MAX_ID, read_amount
+
+T = TypeVar("T")
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class FieldProblem(NamedTuple):
+    """One bad field: a JSON pointer (RFC 6901) to it and a sentence."""
+
+    pointer: str
+    detail: str
+
+
+class BadPayload(Exception):
+    """What was sent cannot be used: a sentence, and the bad fields if it is for their sake.
+
+    It holds nothing of the payload and no other exception, so that ten thousand of them are small.
+    """
+
+    def __init__(self, detail: str, errors: Sequence[FieldProblem] = ()) -> None:
+        super().__init__(detail)
+        self.detail, self.errors = detail, tuple(errors)
+
+
+def validator(read: Callable[[Any], T]) -> Callable[[Any], T]:
+    """`read` as pydantic wants it: the sentence of its ValueError is the fault."""
+
+    def validate_one(raw: Any) -> T:
+        try:
+            return read(raw)
+        except ValueError as error:
+            raise PydanticCustomError("value", "{sentence}", {"sentence": str(error)}) from None
+
+    return validate_one
+
+
+class Payload(BaseModel):
+    """A payload from outside: types are taken as they are, unknown fields are ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class EventPayload(Payload):
+    """One deposit or withdrawal of one user."""
+
+    type: ActionType
+    amount: Annotated[Decimal, BeforeValidator(validator(read_amount))]
+    user_id: Annotated[int, Field(ge=1, le=MAX_ID)]
+    time: Annotated[int, Field(ge=0, le=LAST_TIME, validation_alias=AliasChoices("time", "t"))]
+    event_id: Annotated[str, Field(pattern=f"^{EVENT_ID}$")] = ""
+
+
+def read_event(body: bytes, key: str | None = None) -> Event:
+    """The event in the body of a request; `key` is its header Idempotency-Key. Raises BadPayload."""
+    return event_of(read_object(body), key)
+
+
+def event_of(item: object, key: str | None = None) -> Event:
+    """The event that a parsed item is. Raises BadPayload."""
+    if not isinstance(item, dict):
+        raise BadPayload("The event must be a JSON object.")
+    also = []
+    if "t" in item and "time" in item:
+        also.append(FieldProblem("/t", "must not stand beside time: it means the same"))
+    # The header is the field under another name: both may be there where they agree.
+    if key is not None and item.setdefault("event_id", key) != key:
+        also.append(FieldProblem("/event_id", "differs from the header Idempotency-Key"))
+    found = validate(EventPayload, item, also)
+    return Event(found.user_id, found.type, found.amount, found.time, found.event_id or None)
+
+
+def read_json(raw: bytes, what: str = "body") -> Any:
+    """The JSON value in `raw`; numbers that are not short integers come as `Number`.
+
+    Raises BadPayload, which calls `raw` by the name `what`, where it is no JSON in UTF-8.
+    """
+    try:
+        return json_text.parse(raw)
+    except json_text.BadJson as error:
+        why = str(error)
+    raise BadPayload(f"The {what} is not JSON in UTF-8: {why}.")
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The same where it must be a JSON object. Raises BadPayload."""
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise BadPayload("The body must be a JSON object.")
+    return value
+
+
+def validate(model: type[ModelT], data: dict[str, Any], also: Sequence[FieldProblem] = ()) -> ModelT:
+    """`data` as an instance of `model`. Raises BadPayload naming every bad field, those in `also` too."""
+    problems = list(also)
+    try:
+        valid = model.model_validate(data)
+    except ValidationError as error:
+        problems += field_problems(error)
+    if problems:
+        raise BadPayload("The request has missing or bad fields.", problems)
+    return valid
+
+
+def field_problems(error: ValidationError) -> list[FieldProblem]:
+    """What pydantic found, as JSON pointers with a sentence each."""
+    return [
+        FieldProblem(
+            "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in detail["loc"]),
+            detail["msg"],
+        )
+        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+    ]

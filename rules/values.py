@@ -1,0 +1,64 @@
+"""How values are written: money, factors, whole numbers, ids and times. One pattern, one reader and the bounds of each.
+
+Patterns describe the whole text, without anchors.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+CENT = Decimal("0.01")
+MOST_MONEY = Decimal("999999999999.99")
+LAST_TIME = 2**63 - 1  # the newest time there is, in seconds
+MAX_ID = 2**63 - 1
+MAX_CODE = 2**31 - 1
+
+DECIMAL = r"[0-9]{1,12}(\.[0-9]{1,2})?"  # money and factors
+WHOLE_NUMBER = "[0-9]{1,19}"
+ID = "[1-9][0-9]{0,18}"
+CODE = "[1-9][0-9]{0,9}"
+ALERT_ID = f"{ID}-{ID}-{CODE}"  # user_id, seq and code
+EVENT_ID = "[ -~]{1,128}"
+
+_DECIMAL = re.compile(DECIMAL)
+_WHOLE_NUMBER = re.compile(WHOLE_NUMBER)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A JSON number as it was written, kept as text where a float would lose that."""
+
+    text: str
+
+
+def read_decimal(raw: object) -> Decimal:
+    """Money, 0 or more, or a factor, which is written alike: text, or a number as it was written. It has two decimals.
+
+    Raises ValueError with a sentence.
+    """
+    # Decimal itself takes "1e3", " 42 ", "4_2" and other scripts' digits, so the text is checked first.
+    if isinstance(raw, str):
+        text = raw
+    elif isinstance(raw, Number):
+        text = raw.text
+    else:
+        text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else ""
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError('must be 1 to 12 digits with at most 2 decimals, such as "42.00"')
+    return Decimal(text).quantize(CENT)
+
+
+def read_amount(raw: object) -> Decimal:
+    """The same for money over 0. Raises ValueError with a sentence."""
+    amount = read_decimal(raw)
+    if amount <= 0:
+        raise ValueError("must be greater than 0")
+    return amount
+
+
+def read_whole_number(text: str) -> int:
+    """The whole number in plain digits that `text` is. Raises ValueError with a sentence."""
+    # int() takes " 5 ", "+5" and "1_0" too.
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise ValueError("must be a whole number")
+    return int(text)

@@ -1,0 +1,128 @@
+"""The floors of the house: app | routes, commands | rules | database. What each loads, and who may import whom."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service import ROOT
+
+# What each module must not load, not even by way of others: the beginnings of names of modules.
+WEB = ("flask", "werkzeug", "click", "granian", "app", "routes", "commands", "metrics", "prometheus_client")
+SETTINGS = ("pydantic_settings", "config_loader")
+LIBRARIES = ("sqlalchemy", "psycopg2", "flask", "werkzeug", "pydantic", "pydantic_core", "structlog")
+
+FLOORS = {
+    "database.session": ("rules", *WEB, *SETTINGS),
+    "database.judging": ("rules", *WEB, *SETTINGS),
+    "database.history": ("rules", *WEB, *SETTINGS),
+    "rules.service": (*WEB, *SETTINGS),
+    "rules.hindsight.run": (*WEB, *SETTINGS),
+    "rules.payload": ("sqlalchemy", "psycopg2", *WEB, *SETTINGS),
+    "routes.asgi": ("app", "commands", *SETTINGS),
+    "routes.openapi": ("app", "commands", *SETTINGS),
+}
+
+# These run wherever there is Python, also where there is no database.
+PURE = (
+    *sorted(f"rules.catalogue.{path.stem}" for path in Path(ROOT, "rules/catalogue").glob("[a-z]*.py")),
+    "rules.base",
+    "rules.values",
+    "rules.json_text",
+    "rules.parameters",
+    "rules.model",
+    "rules.timeline",
+    "rules.registry",
+    "rules.versions",
+    "rules.policy",
+    "rules.judging.late",
+    "rules.hindsight.backtest",
+    "rules.hindsight.question",
+    "rules.hindsight.stored_history",
+    "rules.hindsight.verify",
+    "database.records",
+)
+
+LOADED = """
+import importlib, sys
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+    banned = sys.argv[1].split()
+    print(name, *sorted({loaded.split(".")[0] for loaded in sys.modules} & set(banned)))
+"""
+
+
+def loads(banned: tuple[str, ...], *modules: str) -> dict[str, list[str]]:
+    """What is loaded of `banned` once each of `modules` was imported, one after the other in one process."""
+    run = [sys.executable, "-c", LOADED, " ".join(banned), *modules]
+    found = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {name: words for name, *words in map(str.split, found)}
+
+
+@pytest.mark.parametrize("module", FLOORS)
+def test_a_floor_knows_nothing_of_those_above(module: str) -> None:
+    """Importing a module loads nothing of a floor above it, and no settings."""
+    assert loads(FLOORS[module], module) == {module: []}
+
+
+def test_what_is_pure_loads_no_library() -> None:
+    """The rules, what they see, and what judges stored history need nothing but the standard library."""
+    assert loads(LIBRARIES, *PURE) == {module: [] for module in PURE}
+
+
+# Who imports whom, by the text of the sources
+
+
+def sources() -> Iterator[Path]:
+    """All of the project's modules but the tests."""
+    yield from ROOT.glob("*.py")
+    for folder in ("alembic", "bench", "commands", "database", "routes", "rules", "scripts"):
+        yield from Path(ROOT, folder).rglob("*.py")
+
+
+def imported(path: Path) -> set[str]:
+    """The full names of what a module imports anywhere in its text, modules and things in them alike."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+IMPORTED = {str(path.relative_to(ROOT)): imported(path) for path in sources()}
+
+
+def views() -> set[str]:
+    """The modules with a blueprint."""
+    return {f"routes.{path.stem}" for path in Path(ROOT, "routes").glob("*.py") if "Blueprint(" in path.read_text()}
+
+
+def test_who_reads_the_settings() -> None:
+    """Everybody else is handed what holds; the developer's own tools read them too."""
+    readers = {name for name, names in IMPORTED.items() if "config_loader" in names}
+    allowed = {"app.py", "commands/serve.py", "alembic/env.py"}
+    assert {name for name in readers - allowed if not name.startswith(("scripts/", "bench/"))} == set()
+    assert readers >= allowed
+
+
+def test_views_stand_alone() -> None:
+    """No view imports a view, and no command imports one: what they share lies below."""
+    found = views()
+    assert found >= {f"routes.{name}" for name in ("events", "alerts", "rules", "users", "backtests", "health")}
+    importing = {
+        name: names & found
+        for name, names in IMPORTED.items()
+        if name.startswith("commands/") or name.removesuffix(".py").replace("/", ".") in found
+    }
+    assert {name: names for name, names in importing.items() if names} == {}
+
+
+def test_nobody_imports_the_application() -> None:
+    """It wires all others."""
+    assert [name for name, names in IMPORTED.items() if "app" in names] == []

@@ -1,0 +1,82 @@
+"""From bytes to an event: what is read, and how every fault is named. What doors make of it is in tests/contract."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from rules.model import Event
+from rules.payload import BadPayload, event_of, read_event
+
+GOOD = {"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}
+
+
+def faults(body: bytes, key: str | None = None) -> tuple[str, list[tuple[str, str]]]:
+    """The sentence and the bad fields."""
+    with pytest.raises(BadPayload) as caught:
+        read_event(body, key)
+    # Kept by the thousand, it must keep nothing else alive.
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert str(caught.value) == caught.value.detail
+    return caught.value.detail, [tuple(one) for one in caught.value.errors]
+
+
+def test_an_event() -> None:
+    """All fields arrive; an amount may be a number as well, and the time may be called t."""
+    wanted = Event(1, "deposit", Decimal("42.00"), 10)
+    assert read_event(json.dumps(GOOD).encode()) == wanted
+    assert read_event(b'{"type": "deposit", "amount": 42, "user_id": 1, "t": 10, "more": null}') == wanted
+    assert read_event(b'{"type": "deposit", "amount": 42.0, "user_id": 1, "time": 10}') == wanted
+
+
+def test_its_key() -> None:
+    """The key in the header is the event's id, beside the same id too, and not beside another one."""
+    body = json.dumps(GOOD).encode()
+    assert read_event(body, "k").event_id == "k"
+    with_id = json.dumps(GOOD | {"event_id": "k"}).encode()
+    assert (read_event(with_id).event_id, read_event(with_id, "k").event_id) == ("k", "k")
+    assert faults(with_id, "other")[1] == [("/event_id", "differs from the header Idempotency-Key")]
+    assert faults(body, "")[1] == [("/event_id", "String should match pattern '^[ -~]{1,128}$'")]
+
+
+def test_every_fault_is_named() -> None:
+    """All bad fields come at once, each with a sentence."""
+    bad = {"type": "loan", "amount": "0", "time": 1, "t": 2, "event_id": ""}
+    assert faults(json.dumps(bad).encode()) == (
+        "The request has missing or bad fields.",
+        [
+            ("/t", "must not stand beside time: it means the same"),
+            ("/type", "Input should be 'deposit' or 'withdraw'"),
+            ("/amount", "must be greater than 0"),
+            ("/user_id", "Field required"),
+            ("/event_id", "String should match pattern '^[ -~]{1,128}$'"),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "The body is not JSON in UTF-8: Expecting value at column 1."),
+        (
+            b"{\n1}",
+            "The body is not JSON in UTF-8: Expecting property name enclosed in double quotes at line 2, column 1.",
+        ),
+        (b"\xff", "The body is not JSON in UTF-8: byte 0 is not UTF-8."),
+        (b"NaN", "The body is not JSON in UTF-8: NaN is not a JSON number."),
+        (b"[" * 100_000, "The body is not JSON in UTF-8: it is nested too deeply."),
+        (b"[]", "The body must be a JSON object."),
+        (b'"text"', "The body must be a JSON object."),
+    ],
+)
+def test_what_is_no_object(body: bytes, detail: str) -> None:
+    """It is said in one sentence, without fields."""
+    assert faults(body) == (detail, [])
+
+
+@pytest.mark.parametrize("item", [None, 1, "text", [GOOD]])
+def test_an_item_that_is_no_object(item: Any) -> None:
+    """Among many events it is called by another name."""
+    with pytest.raises(BadPayload, match=r"^The event must be a JSON object\.$"):
+        event_of(item)
