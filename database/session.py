@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -158,7 +159,10 @@ class Transaction:
         if self._is_committed:
             return
         try:
-            self.connection.exec_driver_sql("ROLLBACK")
+            driver = self.connection.connection.driver_connection
+            # What failed before its BEGIN leaves nothing to undo; PostgreSQL would warn.
+            if driver is not None and driver.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+                self.connection.exec_driver_sql("ROLLBACK")
             self._session.close()
         except SQLAlchemyError:  # whatever state it is in, nobody else must get this connection
             self._session.invalidate()

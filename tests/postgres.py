@@ -39,6 +39,8 @@ _TRUNCATE = f"TRUNCATE {', '.join(_TABLES)}"
 # as if it had ten, so what they have grown by makes no difference to the next test.
 FEW_PAGES = 8
 
+Sessions = sessionmaker[Session]
+
 _CONNECTED = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND backend_type = 'client backend'")
 
 PATIENCE = 30.0  # seconds: longer than anything takes on a slow machine

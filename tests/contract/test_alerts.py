@@ -4,32 +4,35 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
 from routes.schemas import alerts as schemas
 from rules.registry import REGISTRY
-from tests.contract.helpers import an_event, codes, pointers, problem
+from tests.conftest import ClientMaker
+from tests.contract.helpers import Sessions, an_event, codes, pointers, problem
 from tests.postgres import transaction
 
 LARGEST = 2**63 - 1
 
 
-def alerts(client, query=""):
+def alerts(client: FlaskClient, query: Any = "") -> Any:
     """One page of alerts."""
     answer = client.get(f"/alerts{query}")
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
-def ids(client, query=""):
+def ids(client: FlaskClient, query: Any = "") -> list[Any]:
     """The id of each alert on one page."""
     return [alert["id"] for alert in alerts(client, query)["alerts"]]
 
 
-def pages(client, query):
+def pages(client: FlaskClient, query: Any) -> Any:
     """The id of each alert on all pages, and the length of each page."""
     found, lengths, cursor = [], [], ""
     while cursor is not None:
@@ -44,7 +47,7 @@ def pages(client, query):
 
 
 @pytest.fixture
-def example(client):
+def example(client: FlaskClient) -> Any:
     """A client whose user 7 withdrew, deposited 100.00 at 10 and 120.00 at 25."""
     codes(client, user_id=7, type="withdraw", amount="1.00", time=0)
     assert codes(client, user_id=7, amount="100.00", time=10) == []
@@ -75,7 +78,7 @@ EXAMPLE = {
 }
 
 
-def test_an_alert(example):
+def test_an_alert(example: Any) -> None:
     """An alert is listed and read with all that the contract names; read alone it has its history too."""
     (listed,) = alerts(example)["alerts"]
     created_at = listed["created_at"]
@@ -83,13 +86,13 @@ def test_an_alert(example):
     assert example.get("/alerts/7-3-123").get_json() == EXAMPLE | {"created_at": created_at, "history": []}
 
 
-def test_fields_stand_in_the_order_of_the_contract(example):
+def test_fields_stand_in_the_order_of_the_contract(example: Any) -> None:
     """The fields come in the order in which the contract shows them."""
     fields = re.findall(r'"(\w+)":', example.get("/alerts/7-3-123").text.partition('"evidence"')[0])
     assert fields == [*list(EXAMPLE)[:-1], "created_at"]
 
 
-def test_created_at(example):
+def test_created_at(example: Any) -> None:
     """The moment of storing is told in UTC as RFC 3339 has it, whatever the time zone of the database."""
     found = example.get("/alerts/7-3-123").get_json()["created_at"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found)
@@ -106,7 +109,7 @@ TITLES = {
 
 
 @pytest.mark.parametrize("code", TITLES)
-def test_titles(make_client, code):
+def test_titles(make_client: ClientMaker, code: Any) -> None:
     """The title tells the rule with the parameters that were in force."""
     title, posted = TITLES[code]
     client = make_client(rules=str(code))
@@ -115,7 +118,7 @@ def test_titles(make_client, code):
     assert client.get(f"/alerts/1-{len(posted)}-{code}").get_json()["title"] == title
 
 
-def test_the_title_of_a_scaled_threshold(client):
+def test_the_title_of_a_scaled_threshold(client: FlaskClient) -> None:
     """Where a rating scales the threshold, title and evidence tell the scaled one and its origin."""
     client.post("/users", json={"user_id": 1, "risk": "high"})
     codes(client, type="withdraw", amount="50.01")
@@ -124,7 +127,7 @@ def test_the_title_of_a_scaled_threshold(client):
     assert found["evidence"]["origin"] == {"threshold": "risk"}
 
 
-def test_the_largest_numbers(client):
+def test_the_largest_numbers(client: FlaskClient) -> None:
     """An alert of the largest user, time and amount can be listed, found by cursor and read."""
     for _ in range(2):
         codes(client, user_id=LARGEST, time=LARGEST, amount="999999999999.99")
@@ -145,21 +148,21 @@ ODD = [
 
 
 @pytest.mark.parametrize("alert_id", UNKNOWN)
-def test_an_unknown_alert(example, alert_id):
+def test_an_unknown_alert(example: Any, alert_id: Any) -> None:
     """An id of the right shape that names no alert is a 404 of its own type."""
     document = problem(example.get(f"/alerts/{alert_id}"), 404)
     assert document["type"] == "urn:problem:unknown-alert"
     assert document["detail"] == f"There is no alert {alert_id}."
 
 
-def test_an_id_of_another_shape(example):
+def test_an_id_of_another_shape(example: Any) -> None:
     """An id of another shape, or with a number that cannot be, is a 404 like any unknown path."""
     for alert_id in ODD:
         assert (alert_id, problem(example.get(f"/alerts/{alert_id}"), 404)["type"]) == (alert_id, "about:blank")
 
 
 @pytest.mark.parametrize("path", ["/alerts", "/alerts/7-3-123"])
-def test_other_methods(example, path):
+def test_other_methods(example: Any, path: str) -> None:
     """Alerts cannot be posted or deleted."""
     for method in ("POST", "PUT", "DELETE"):
         answer = example.open(path, method=method)
@@ -171,7 +174,7 @@ def test_other_methods(example, path):
 
 
 @pytest.fixture
-def busy(client, sessions):
+def busy(client: FlaskClient, sessions: Sessions) -> Any:
     """A client with alerts of three users of different ratings; user 2 has two codes on one action, three at time 20.
 
     One of user 1's is late, one of user 3's superseded; two are being worked on.
@@ -195,13 +198,13 @@ def busy(client, sessions):
 NEWEST_FIRST = ["1-3-1100", "2-5-30", "2-4-30", "2-3-1100", "2-3-30", "1-1-123", "3-3-30"]
 
 
-def test_no_alerts(client):
+def test_no_alerts(client: FlaskClient) -> None:
     """Without alerts the list is empty."""
     codes(client)
     assert alerts(client) == {"alerts": [], "next": None}
 
 
-def test_newest_first(busy):
+def test_newest_first(busy: FlaskClient) -> None:
     """Alerts of all users stand newest first by the time of the action, then by user, arrival and code."""
     assert alerts(busy)["next"] is None
     assert ids(busy) == NEWEST_FIRST
@@ -257,14 +260,14 @@ FILTERS = {
 }
 
 
-def test_filters(busy, subtests):
+def test_filters(busy: FlaskClient, subtests: pytest.Subtests) -> None:
     """Each filter, alone and beside others, gives the alerts that fit all of them, in order."""
     for query, expected in FILTERS.items():
         with subtests.test(query=query):
             assert ids(busy, f"?{query}") == expected
 
 
-def test_the_rating_is_that_of_now(busy, sessions):
+def test_the_rating_is_that_of_now(busy: FlaskClient, sessions: Sessions) -> None:
     """`risk` goes by the rating that the user has now, not by the one that judged."""
     with transaction(sessions) as session:
         session.execute(text("UPDATE users SET risk = 'high' WHERE user_id = 1"))
@@ -291,13 +294,13 @@ BAD_QUERIES = {
 
 
 @pytest.mark.parametrize("name", BAD_QUERIES)
-def test_a_bad_filter(client, name):
+def test_a_bad_filter(client: FlaskClient, name: Any) -> None:
     """A filter that cannot be read, or is out of bounds, is a 400 that names it."""
     for value in BAD_QUERIES[name]:
         assert (value, pointers(client.get(f"/alerts?{name}={value}"))) == (value, [f"/{name}"])
 
 
-def test_every_bad_filter_is_named_at_once(client):
+def test_every_bad_filter_is_named_at_once(client: FlaskClient) -> None:
     """One answer names all that is wrong with a query."""
     query = "&".join(f"{name}=x" for name in BAD_QUERIES)
     assert pointers(client.get(f"/alerts?{query}")) == sorted(f"/{name}" for name in BAD_QUERIES)
@@ -307,7 +310,7 @@ def test_every_bad_filter_is_named_at_once(client):
 
 
 @pytest.fixture
-def crowded(client):
+def crowded(client: FlaskClient) -> Any:
     """A client with 36 alerts at two moments, of three users with four actions at each, some with two codes."""
     for time in (10, 20):
         for user_id in (1, 2, 3):
@@ -317,7 +320,7 @@ def crowded(client):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 35, 36, 37, 500])
-def test_pages_have_no_gaps_and_no_doubles(crowded, limit):
+def test_pages_have_no_gaps_and_no_doubles(crowded: Any, limit: int) -> None:
     """Following `next` gives every alert once, in order, however long the page and however many share a moment."""
     everything = alerts(crowded)["alerts"]
     places = [(alert["time"], alert["user_id"], alert["seq"], alert["code"]) for alert in everything]
@@ -332,7 +335,7 @@ def test_pages_have_no_gaps_and_no_doubles(crowded, limit):
 @pytest.mark.parametrize(
     "query", ["user_id=2", "code=30", "risk=normal", "from=20", "to=10", "from=10&to=10&user_id=3"]
 )
-def test_pages_of_a_filter(crowded, query):
+def test_pages_of_a_filter(crowded: Any, query: str) -> None:
     """A filter and pages go together."""
     expected = ids(crowded, f"?{query}")
     assert len(expected) >= 4
@@ -340,14 +343,14 @@ def test_pages_of_a_filter(crowded, query):
         assert pages(crowded, f"{query}&limit={limit}")[0] == expected
 
 
-def test_pages_stay_in_place(busy):
+def test_pages_stay_in_place(busy: FlaskClient) -> None:
     """Alerts that come between two pages do not shift the second one."""
     first = alerts(busy, "?limit=3")
     codes(busy, user_id=9, amount="500.00", time=99)
     assert ids(busy, f"?cursor={first['next']}") == NEWEST_FIRST[3:]
 
 
-def test_fifty_a_page(client):
+def test_fifty_a_page(client: FlaskClient) -> None:
     """A page is fifty alerts long where no limit is asked."""
     for user_id in range(1, 52):
         codes(client, user_id=user_id, amount="500.00")
@@ -358,7 +361,7 @@ def test_fifty_a_page(client):
 
 
 @pytest.mark.parametrize("path", ["/alerts", "/alerts?risk=low&limit=1", "/alerts/1-1-123"])
-def test_one_statement(busy, sessions, path):
+def test_one_statement(busy: FlaskClient, sessions: Sessions, path: str) -> None:
     """A page, and one alert, take one statement, however many alerts there are."""
     executed = []
     engine = busy.application.extensions["transaction-alerts"].database
@@ -370,7 +373,7 @@ def test_one_statement(busy, sessions, path):
 # Late events
 
 
-def test_a_late_alert(client):
+def test_a_late_alert(client: FlaskClient) -> None:
     """A code that fires because of a late event is listed as late; the answer to the action had been without it."""
     assert codes(client, amount="150.00", time=20) == []
     assert codes(client, amount="100.00", time=10) == []
@@ -381,7 +384,7 @@ def test_a_late_alert(client):
     assert ids(client, "?late=false") == []
 
 
-def test_a_superseded_alert(client):
+def test_a_superseded_alert(client: FlaskClient) -> None:
     """An alert that a late event proves wrong stays, with its evidence, and is marked superseded."""
     answers = [codes(client, type="withdraw", amount="1.00", time=time) for time in (10, 20, 30)]
     before = client.get("/alerts/1-3-30").get_json()
@@ -391,7 +394,7 @@ def test_a_superseded_alert(client):
     assert ids(client, "?superseded=false") == []
 
 
-def test_an_alert_that_stands_again(client):
+def test_an_alert_that_stands_again(client: FlaskClient) -> None:
     """An alert that was superseded and holds again after another late event is the same alert."""
     for time, amount in ((10, "1.00"), (30, "2.00"), (40, "3.00")):
         codes(client, amount=amount, time=time)
@@ -403,7 +406,7 @@ def test_an_alert_that_stands_again(client):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_standing_alerts_do_not_depend_on_the_order_of_arrival(client, seed):
+def test_standing_alerts_do_not_depend_on_the_order_of_arrival(client: FlaskClient, seed: Any) -> None:
     """Events posted in any order end with the standing alerts that they have in the order of time."""
     random = Random(seed)
     events = [
@@ -416,7 +419,7 @@ def test_standing_alerts_do_not_depend_on_the_order_of_arrival(client, seed):
         for time in random.sample(range(150), 25)
     ]
 
-    def standing(user_id, posted):
+    def standing(user_id: int, posted: Any) -> Any:
         for event in posted:
             codes(client, **event | {"user_id": user_id})
         actions = client.get(f"/users/{user_id}/actions").get_json()["actions"]
@@ -433,7 +436,7 @@ def test_standing_alerts_do_not_depend_on_the_order_of_arrival(client, seed):
 # Rules that change
 
 
-def test_the_title_keeps_its_parameters(client):
+def test_the_title_keeps_its_parameters(client: FlaskClient) -> None:
     """The title tells the parameters that were in force, whatever the rule is set to since."""
     codes(client, type="withdraw", amount="150.00")
     client.put("/rules/1100", json={"parameters": {"threshold": "999.00"}})
@@ -441,7 +444,9 @@ def test_the_title_keeps_its_parameters(client):
 
 
 @pytest.mark.parametrize("change", ["the rule is gone", "the rule has other parameters"])
-def test_a_rule_of_the_past(client, sessions, monkeypatch, change):
+def test_a_rule_of_the_past(
+    client: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     """An alert of a rule that the service does not know any more, or not so, can be listed and read."""
     codes(client, type="withdraw", amount="150.00")
     if change == "the rule is gone":
@@ -456,7 +461,7 @@ def test_a_rule_of_the_past(client, sessions, monkeypatch, change):
 @pytest.mark.parametrize(
     "old", [{}, {"parameters": {"threshold": None}, "origin": {"threshold": "luck"}, "score": 0.5, "actions": "none"}]
 )
-def test_evidence_of_any_age(client, sessions, old):
+def test_evidence_of_any_age(client: FlaskClient, sessions: Sessions, old: dict[str, Any]) -> None:
     """Evidence that is stored in another form than today's is answered as it is."""
     codes(client, type="withdraw", amount="150.00")
     with sessions.begin() as session:
@@ -466,7 +471,7 @@ def test_evidence_of_any_age(client, sessions, old):
     assert client.get("/alerts/1-1-1100").get_json() == listed | {"history": []}
 
 
-def test_an_answer_to_the_byte(client, sessions):
+def test_an_answer_to_the_byte(client: FlaskClient, sessions: Sessions) -> None:
     """The members of an alert in their order, without a space, everything but printable ASCII escaped, on one line."""
     codes(client, type="withdraw", amount="150.00", user_id=7)
     with sessions.begin() as session:
@@ -482,7 +487,7 @@ def test_an_answer_to_the_byte(client, sessions):
     assert client.get("/alerts/7-1-1100").data == alert + b',"history":[]}\n'
 
 
-def test_an_alert_in_shadow(client):
+def test_an_alert_in_shadow(client: FlaskClient) -> None:
     """An alert of a rule in shadow says so, right behind whether it is superseded, and stands only in its own list."""
     client.put("/rules/1100", json={"status": "shadow"})
     codes(client, type="withdraw", amount="150.00", user_id=7)
@@ -493,7 +498,7 @@ def test_an_alert_in_shadow(client):
     assert client.get("/alerts/7-1-1100").get_json() == found | {"history": []}
 
 
-def test_pages_of_alerts_in_shadow(client):
+def test_pages_of_alerts_in_shadow(client: FlaskClient) -> None:
     """Alerts of rules in shadow and others are paged apart."""
     client.put("/rules/30", json={"status": "shadow"})
     for time in range(6):

@@ -3,40 +3,44 @@
 import json
 import os
 import signal
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import requests
+from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from app import create_app
 from config_loader import load_settings
 from rules.values import LAST_TIME
-from tests.contract.helpers import an_event, pointers, post_raw, problem
+from tests.conftest import ClientMaker
+from tests.contract.helpers import Sessions, an_event, pointers, post_raw, problem
 from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
 from tests.postgres import transaction
-from tests.service import STOP_SECONDS
+from tests.service import STOP_SECONDS, Service
 
 TRIAL = {"rules": {"123": {"parameters": {"threshold": "100.00"}}}}
 
 
 @pytest.fixture
-def run_is(monkeypatch):
+def run_is(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the process of a run something else."""
     return lambda *command: monkeypatch.setattr("routes.backtests.RUN", command)
 
 
-def done(client, location):
+def done(client: FlaskClient, location: Any) -> Any:
     """The backtest when it has ended."""
     return wait_for(lambda: (found := client.get(location).get_json())["status"] != "running" and found)
 
 
-def runs():
+def runs() -> Any:
     """The processes of runs that this process has started, and theirs."""
     found = descendants(os.getpid())
     return {pid for pid, command in found.items() if "hindsight.run" in command or "spawn" in command}
 
 
-def enter(sessions, silent=0):
+def enter(sessions: Sessions, silent: Any = 0) -> Any:
     """A row of a backtest that runs, and has given no sign for so many seconds."""
     row = text("""
         INSERT INTO backtests (request, heartbeat_at) VALUES ('{"rules": [], "from": 0, "to": 1}',
@@ -50,7 +54,7 @@ def enter(sessions, silent=0):
 # What comes out
 
 
-def test_a_backtest_from_beginning_to_end(client):
+def test_a_backtest_from_beginning_to_end(client: FlaskClient) -> None:
     """It is answered at once, runs in the background, and tells what the command tells."""
     for time, amount in ((10, "80.00"), (20, "80.00"), (30, "60.00")):
         assert client.post("/event", json=an_event(user_id=7, amount=amount, time=time)).status_code == 200
@@ -94,16 +98,16 @@ def test_a_backtest_from_beginning_to_end(client):
     assert list(json.loads(command.stdout).items()) == list(result.items())
 
 
-def test_what_is_left_out_is_as_it_is_set(client, run_is):
+def test_what_is_left_out_is_as_it_is_set(client: FlaskClient, run_is: Any) -> None:
     """Parameters and by_risk that are not told are those of now, and without rules all that are active are tried."""
     run_is("true")
     client.put("/rules/123", json={"parameters": {"threshold": "300.00"}, "by_risk": {"low": {"window": 9}}})
     client.put("/rules/30", json={"status": "shadow"})
 
-    def asked(**body):
+    def asked(**body: Any) -> Any:
         return client.post("/backtests", json=body).get_json()["request"]["rules"]
 
-    def one_after_the_other(**body):
+    def one_after_the_other(**body: Any) -> Any:
         found = asked(**body)
         wait_for(lambda: client.get("/backtests").get_json()["backtests"][0]["status"] != "running")
         return found
@@ -124,7 +128,7 @@ def test_what_is_left_out_is_as_it_is_set(client, run_is):
     ]
 
 
-def test_there_may_be_nothing_to_try(make_client):
+def test_there_may_be_nothing_to_try(make_client: ClientMaker) -> None:
     """Where no rule is active, one has to be named."""
     client = make_client(rules=())
     assert "No rule is active" in problem(client.post("/backtests", json={}), 400)["detail"]
@@ -176,13 +180,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("body", "named"), BAD)
-def test_bad_bodies_name_each_field(client, sessions, body, named):
+def test_bad_bodies_name_each_field(client: FlaskClient, sessions: Sessions, body: Any, named: Any) -> None:
     """What cannot be tried is a 400 that names every bad field, and nothing is started."""
     assert pointers(client.post("/backtests", json=body)) == named
     assert client.get("/backtests").get_json() == {"backtests": [], "next": None}
 
 
-def test_numbers_count_as_written(client, run_is):
+def test_numbers_count_as_written(client: FlaskClient, run_is: Any) -> None:
     """Money may be a number, and keeps its digits."""
     run_is("true")
     body = b'{"sweep": {"rule": 123, "parameter": "threshold", "from": 0.10, "to": 0.3, "step": 0.1}}'
@@ -193,7 +197,7 @@ def test_numbers_count_as_written(client, run_is):
 # One at a time
 
 
-def test_one_runs_at_a_time(client, sessions, run_is):
+def test_one_runs_at_a_time(client: FlaskClient, sessions: Sessions, run_is: Any) -> None:
     """A second one is refused with the name of the one that runs, until that gives no sign for 15 seconds."""
     run_is("true")
     first = enter(sessions)
@@ -207,7 +211,7 @@ def test_one_runs_at_a_time(client, sessions, run_is):
     assert client.get(f"/backtests/{first}").get_json()["finished_at"] is not None
 
 
-def test_a_process_that_does_not_start(client, run_is):
+def test_a_process_that_does_not_start(client: FlaskClient, run_is: Any) -> None:
     """The backtest reads as interrupted, and the next one may come."""
     run_is("/nowhere/python")
     location = client.post("/backtests", json=TRIAL).headers["Location"]
@@ -215,7 +219,7 @@ def test_a_process_that_does_not_start(client, run_is):
     assert client.post("/backtests", json=TRIAL).status_code == 202
 
 
-def test_pages(client, sessions):
+def test_pages(client: FlaskClient, sessions: Sessions) -> None:
     """The list goes from the newest to the oldest, page by page, without results."""
     ids = [enter(sessions, silent=100 * number) for number in (1,)]
     for _ in range(2):
@@ -229,13 +233,13 @@ def test_pages(client, sessions):
     assert pointers(client.get("/backtests?limit=0&cursor=x")) == ["/cursor", "/limit"]
 
 
-def test_unknown_ones(client):
+def test_unknown_ones(client: FlaskClient) -> None:
     """Without such a backtest reading and cancelling are a 404."""
     for answer in (client.get("/backtests/7"), client.delete("/backtests/7")):
         assert problem(answer, 404)["type"] == "urn:problem:unknown-backtest"
 
 
-def test_without_the_database():
+def test_without_the_database() -> None:
     """All of it is a 503 then."""
     client = create_app(load_settings(None, database_url="postgresql://nobody@127.0.0.1:1/none")).test_client()
     calls = [client.post("/backtests", json=TRIAL), client.delete("/backtests/1")]
@@ -247,7 +251,7 @@ def test_without_the_database():
 
 
 @pytest.fixture
-def started(client, sessions):
+def started(client: FlaskClient, sessions: Sessions) -> Iterator[Any]:
     """A backtest under way that would take long: its place, and its processes, the first one first."""
     client.get("/rules")
     make(sessions)
@@ -258,7 +262,7 @@ def started(client, sessions):
     wait_for(lambda: not alive(pids))
 
 
-def test_cancelling(client, started):
+def test_cancelling(client: FlaskClient, started: Any) -> None:
     """A backtest that is cancelled says so at once, as often as that is asked, and its processes end."""
     location, pids = started
     for _ in range(2):
@@ -271,7 +275,7 @@ def test_cancelling(client, started):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_that_is_killed(client, started, how):
+def test_a_run_that_is_killed(client: FlaskClient, started: Any, how: Any) -> None:
     """It reads as interrupted, its own processes end too, and the next one may come."""
     location, pids = started
     os.kill(pids[0], how)
@@ -279,7 +283,7 @@ def test_a_run_that_is_killed(client, started, how):
     wait_for(lambda: not alive(pids), 2)
 
 
-def test_the_service_takes_its_run_along(start_service, sessions):
+def test_the_service_takes_its_run_along(start_service: Callable[..., Service], sessions: Sessions) -> None:
     """Events are answered and both workers tell of the run meanwhile; with the service, all of its processes end."""
     service = start_service()
     assert requests.get(f"{service.url}/rules", timeout=30).status_code == 200

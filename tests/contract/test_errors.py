@@ -2,8 +2,11 @@
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -12,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from app import create_app
 from config_loader import load_settings
 from rules.judging.engine import RuleEngine
-from tests.contract.helpers import JSON, NOTHING, an_event, counts, post_raw, problem
+from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, post_raw, problem
 from tests.postgres import engine_on, transaction
 from tests.service import free_port
 
@@ -69,7 +72,7 @@ POSTS = ("/event", "/api/events", "/users", "/user")
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_malformed_json(client, sessions, subtests, path):
+def test_malformed_json(client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, path: Any) -> None:
     """A body that is no JSON in UTF-8 is a 400 that says so, and stores nothing."""
     for name, body in MALFORMED.items():
         with subtests.test(name):
@@ -80,7 +83,7 @@ def test_malformed_json(client, sessions, subtests, path):
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_json_that_is_no_object(client, sessions, subtests, path):
+def test_json_that_is_no_object(client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, path: Any) -> None:
     """A JSON value other than an object is a 400 that says so, and stores nothing."""
     for name, body in NO_OBJECTS.items():
         with subtests.test(name):
@@ -89,7 +92,7 @@ def test_json_that_is_no_object(client, sessions, subtests, path):
             assert counts(sessions) == NOTHING
 
 
-def test_a_problem_document(client):
+def test_a_problem_document(client: FlaskClient) -> None:
     """A refused payload is answered with the members of RFC 9457, the bad fields and the request id."""
     answer = client.post("/event", json=an_event(amount="0"), headers={"X-Request-ID": "abc"})
     assert answer.status_code == 400
@@ -115,7 +118,7 @@ OTHER_TYPES = [
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_another_content_type(client, sessions, subtests, path):
+def test_another_content_type(client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, path: Any) -> None:
     """A missing Content-Type, or another one than application/json, is a 415 and stores nothing."""
     for content_type in OTHER_TYPES:
         with subtests.test(content_type=content_type):
@@ -128,7 +131,7 @@ def test_another_content_type(client, sessions, subtests, path):
     "content_type",
     ["application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8", "Application/JSON ; x=y"],
 )
-def test_the_content_type_may_have_parameters(client, content_type):
+def test_the_content_type_may_have_parameters(client: FlaskClient, content_type: str) -> None:
     """application/json is taken in any case and with any parameters."""
     assert client.post("/event", data=GOOD, content_type=content_type).status_code == 200
 
@@ -137,7 +140,7 @@ def test_the_content_type_may_have_parameters(client, content_type):
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_the_largest_body(client, path):
+def test_the_largest_body(client: FlaskClient, path: Any) -> None:
     """A body of exactly 64 KiB is read."""
     body = json.dumps(an_event(padding="")).encode()
     body = body.replace(b'"padding": "', b'"padding": "' + b"x" * (LIMIT - len(body)))
@@ -146,7 +149,7 @@ def test_the_largest_body(client, path):
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_a_body_over_the_limit(client, sessions, path):
+def test_a_body_over_the_limit(client: FlaskClient, sessions: Sessions, path: Any) -> None:
     """A body of one byte over 64 KiB is a 413 and stores nothing."""
     problem(post_raw(client, GOOD + b" " * (LIMIT + 1 - len(GOOD)), path), 413)
     assert counts(sessions) == NOTHING
@@ -163,7 +166,7 @@ UNKNOWN_PATHS = [
 ]
 
 
-def test_an_unknown_path(client, subtests):
+def test_an_unknown_path(client: FlaskClient, subtests: pytest.Subtests) -> None:
     """A path that the service does not have is a 404, never a redirect."""
     for path in UNKNOWN_PATHS:
         with subtests.test(path=path[:40]):
@@ -177,7 +180,7 @@ NO_USERS = [
 ]
 
 
-def test_an_unknown_user(client, subtests):
+def test_an_unknown_user(client: FlaskClient, subtests: pytest.Subtests) -> None:
     """A user that does not exist, under an id that can or cannot exist, is a 404."""
     for user_id in NO_USERS:
         with subtests.test(user_id=user_id[:40]):
@@ -186,7 +189,7 @@ def test_an_unknown_user(client, subtests):
 
 
 @pytest.mark.parametrize("user_id", ["0", "-1", "007", "01", "9223372036854775808", "١", "１", "1%00", "1%20", "1.0"])
-def test_an_odd_id_never_means_another(client, user_id):
+def test_an_odd_id_never_means_another(client: FlaskClient, user_id: str) -> None:
     """An id that only looks like another one does not find that one's user."""
     client.post("/users", json={"user_id": 1})
     client.post("/users", json={"user_id": 7})
@@ -204,7 +207,7 @@ WRITES, READS = ["GET", "PUT", "PATCH", "DELETE", "TRACE"], ["POST", "PUT", "DEL
         ("/openapi.json", "GET", READS),
     ],
 )
-def test_a_wrong_method(client, sessions, path, allowed, wrong):
+def test_a_wrong_method(client: FlaskClient, sessions: Sessions, path: Any, allowed: Any, wrong: Any) -> None:
     """A method that a path does not have is a 405 whose Allow header names those that it has."""
     for method in wrong:
         answer = client.open(path, method=method, json=an_event())
@@ -218,7 +221,7 @@ def test_a_wrong_method(client, sessions, path, allowed, wrong):
 
 
 @pytest.mark.parametrize("given_id", ["abc", "7", "A-Z_a.z:0/9+=", "x" * 128])
-def test_a_request_id_comes_back(client, given_id):
+def test_a_request_id_comes_back(client: FlaskClient, given_id: str) -> None:
     """A harmless X-Request-ID stands on the answer, on a good one as on a bad one, and in the problem document."""
     headers = {"X-Request-ID": given_id}
     assert client.post("/event", json=an_event(), headers=headers).headers["X-Request-ID"] == given_id
@@ -234,7 +237,7 @@ def test_a_request_id_comes_back(client, given_id):
 BAD_IDS = [None, "", " ", "x" * 129, "a b", "a\tb", "é", "<b>", '"', "a;b", "a,b", "{}"]
 
 
-def test_a_bad_request_id_is_replaced(client, subtests):
+def test_a_bad_request_id_is_replaced(client: FlaskClient, subtests: pytest.Subtests) -> None:
     """Without a harmless X-Request-ID the service makes one of its own."""
     for given_id in BAD_IDS:
         with subtests.test(given_id=given_id):
@@ -245,7 +248,7 @@ def test_a_bad_request_id_is_replaced(client, subtests):
             assert problem(answer, 400)["request_id"] == made
 
 
-def test_every_request_has_an_id_of_its_own(client):
+def test_every_request_has_an_id_of_its_own(client: FlaskClient) -> None:
     """Two requests without an id get two ids."""
     one, other = (client.get("/healthz").headers["X-Request-ID"] for _ in range(2))
     assert one != other
@@ -280,7 +283,7 @@ payloads = in_json | cut | st.binary(max_size=200) | st.text().map(lambda value:
 @example(body=GOOD, key=None)
 @example(body=json.dumps(an_event(event_id="\ud800")).encode(), key=None)
 @example(body=json.dumps(an_event(event_id="a")).encode(), key="\xff")
-def test_no_input_answers_500(client, sessions, body, key):
+def test_no_input_answers_500(client: FlaskClient, sessions: Sessions, body: Any, key: Any) -> None:
     """Whatever is posted is answered 200 and stored, or refused with a problem document and not stored."""
     before = counts(sessions)
     answer = post_raw(client, body, **({} if key is None else {"Idempotency-Key": key}))
@@ -304,7 +307,7 @@ def test_no_input_answers_500(client, sessions, body, key):
 @given(body=st.dictionaries(st.sampled_from(["user_id", "name", "total", "risk"]), anything, max_size=3))
 @example(body={"name": "\x00"})
 @example(body={"name": "\ud800"})
-def test_no_input_for_a_user_answers_500(client, sessions, body):
+def test_no_input_for_a_user_answers_500(client: FlaskClient, sessions: Sessions, body: Any) -> None:
     """Whatever is posted as a user is answered 201 and stored, or refused with a problem document and not stored."""
     before = counts(sessions)
     answer = post_raw(client, json.dumps(body).encode(), "/users")
@@ -320,11 +323,11 @@ def test_no_input_for_a_user_answers_500(client, sessions, body):
 
 
 @pytest.fixture
-def make_away():
+def make_away() -> Iterator[Any]:
     """Makes a client of an application whose database is at the given URL and cannot be used."""
     apps = []
 
-    def make(url, **overrides):
+    def make(url: str, **overrides: Any) -> FlaskClient:
         apps.append(create_app(load_settings(None, database_url=url, db_timeout=0.5, **overrides)))
         return apps[-1].test_client()
 
@@ -333,7 +336,7 @@ def make_away():
         app.extensions["transaction-alerts"].database.dispose()
 
 
-def check_away(client):
+def check_away(client: FlaskClient) -> None:
     """All that a client is told while the database is away."""
     for answer in (
         client.post("/event", json=an_event()),
@@ -349,17 +352,17 @@ def check_away(client):
     problem(client.post("/event", json={}), 400)
 
 
-def test_a_closed_port(make_away):
+def test_a_closed_port(make_away: Any) -> None:
     """With nobody listening at the database's address all that needs it is a 503, and the process is alive."""
     check_away(make_away(f"postgresql://nobody@127.0.0.1:{free_port()}/none"))
 
 
-def test_a_database_that_does_not_exist(make_away, database_url):
+def test_a_database_that_does_not_exist(make_away: Any, database_url: str) -> None:
     """A database that the server does not have is a 503."""
     check_away(make_away(database_url.replace("alerts_test_", "alerts_gone_")))
 
 
-def test_a_database_without_tables(make_away, empty_database_url):
+def test_a_database_without_tables(make_away: Any, empty_database_url: str) -> None:
     """A database that was never migrated is a 503, and nothing is made in it."""
     check_away(make_away(empty_database_url))
     with engine_on(empty_database_url) as engine, engine.connect() as connection:
@@ -370,7 +373,7 @@ def test_a_database_without_tables(make_away, empty_database_url):
 @pytest.mark.parametrize(
     "statement", ["UPDATE alembic_version SET version_num = '0000'", "DELETE FROM alembic_version"]
 )
-def test_migrations_that_are_not_current(client, sessions, statement):
+def test_migrations_that_are_not_current(client: FlaskClient, sessions: Sessions, statement: str) -> None:
     """With the tables at another migration than the code's the service is not ready, and says how to help it."""
     assert client.get("/readyz").get_json() == {"status": "ok"}
     with transaction(sessions) as session:
@@ -387,7 +390,7 @@ FULL_DISK = """
 
 
 @pytest.mark.parametrize("table", ["users", "user_actions", "alerts"])
-def test_a_full_disk(client, sessions, subtests, table):
+def test_a_full_disk(client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, table: str) -> None:
     """A full disk, wherever PostgreSQL meets it, is a 503 and stores nothing; with room again the service heals."""
     event = an_event(type="withdraw", amount="150.00")
     client.post("/event", json=an_event(user_id=9))  # from here on the rules are known
@@ -405,7 +408,7 @@ def test_a_full_disk(client, sessions, subtests, table):
     assert client.post("/event", json=event).get_json()["alert_codes"] == [1100]
 
 
-def test_a_lock_that_is_held_too_long(make_away, sessions, database_url):
+def test_a_lock_that_is_held_too_long(make_away: Any, sessions: Sessions, database_url: str) -> None:
     """An event that waits too long for its user is a 503, stores nothing, and goes through when posted again."""
     client = make_away(database_url)
     client.post("/event", json=an_event())
@@ -434,10 +437,10 @@ SECRET = "S3CRET-1234.56"
     ],
     ids=lambda defect: type(defect).__name__,
 )
-def test_a_defect(client, sessions, monkeypatch, defect):
+def test_a_defect(client: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, defect: Any) -> None:
     """A defect is a 500 that carries the request id and nothing of the internals."""
 
-    def broken(*_):
+    def broken(*_: Any) -> None:
         raise defect
 
     monkeypatch.setattr(RuleEngine, "process", broken)
@@ -452,10 +455,10 @@ def test_a_defect(client, sessions, monkeypatch, defect):
     assert counts(sessions) == NOTHING
 
 
-def test_a_database_error_without_a_code_is_away(client, monkeypatch):
+def test_a_database_error_without_a_code_is_away(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that breaks before the database has answered is a 503, not a defect."""
 
-    def broken(*_):
+    def broken(*_: Any) -> None:
         raise OperationalError(SECRET, {}, Exception(SECRET))
 
     monkeypatch.setattr(RuleEngine, "process", broken)
@@ -464,7 +467,7 @@ def test_a_database_error_without_a_code_is_away(client, monkeypatch):
     assert SECRET not in answer.text
 
 
-def test_the_service_goes_on_after_a_defect(client, monkeypatch):
+def test_the_service_goes_on_after_a_defect(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A defect in one request leaves the next one alone."""
     with monkeypatch.context() as patch:
         patch.setattr(RuleEngine, "process", lambda *_: 1 / 0)
@@ -473,7 +476,7 @@ def test_the_service_goes_on_after_a_defect(client, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/event", "/users", "/nowhere"])
-def test_errors_are_never_html(client, path):
+def test_errors_are_never_html(client: FlaskClient, path: str) -> None:
     """A browser that asks for HTML is told of its errors in a problem document all the same."""
     answer = client.post(path, data=b"{", content_type=JSON, headers={"Accept": "text/html"})
     assert answer.content_type == "application/problem+json"

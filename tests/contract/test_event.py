@@ -2,11 +2,25 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from tests.contract.helpers import NOTHING, an_event, codes, counts, pointers, post_raw, problem, with_raw, without
+from tests.conftest import ClientMaker
+from tests.contract.helpers import (
+    NOTHING,
+    Sessions,
+    an_event,
+    codes,
+    counts,
+    pointers,
+    post_raw,
+    problem,
+    with_raw,
+    without,
+)
 
 LARGEST = 2**63 - 1
 LONG = "1" + "0" * 5000
@@ -14,12 +28,12 @@ PATHS = ("/event", "/api/events")
 
 
 @pytest.fixture(params=PATHS)
-def path(request):
+def path(request: pytest.FixtureRequest) -> Any:
     """Each name of the one way in."""
     return request.param
 
 
-def test_the_answer_has_exactly_three_fields(client, path):
+def test_the_answer_has_exactly_three_fields(client: FlaskClient, path: Any) -> None:
     """A quiet event is answered with alert, alert_codes and user_id, and nothing else."""
     answer = client.post(path, json=an_event())
     assert answer.status_code == 200
@@ -27,7 +41,7 @@ def test_the_answer_has_exactly_three_fields(client, path):
     assert answer.get_json() == {"alert": False, "alert_codes": [], "user_id": 1}
 
 
-def test_alert_is_true_with_codes(client, path):
+def test_alert_is_true_with_codes(client: FlaskClient, path: Any) -> None:
     """An event that raises a code is answered with alert true and the code."""
     answer = client.post(path, json=an_event(type="withdraw", amount="100.01"))
     assert answer.get_json() == {"alert": True, "alert_codes": [1100], "user_id": 1}
@@ -86,7 +100,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("field", ACCEPTED)
-def test_the_accepted_values_of_a_field(client, sessions, subtests, field):
+def test_the_accepted_values_of_a_field(
+    client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, field: Any
+) -> None:
     """Every value that the contract accepts is taken as it is written on the wire."""
     for before, raw in enumerate(ACCEPTED[field]):
         with subtests.test(raw=raw[:40]):
@@ -98,7 +114,9 @@ def test_the_accepted_values_of_a_field(client, sessions, subtests, field):
 
 
 @pytest.mark.parametrize("field", REFUSED)
-def test_the_refused_values_of_a_field(client, sessions, subtests, field):
+def test_the_refused_values_of_a_field(
+    client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, field: Any
+) -> None:
     """Every value that the contract refuses is a 400 that names the field, and nothing is stored."""
     for raw in REFUSED[field]:
         with subtests.test(raw=raw[:40]):
@@ -109,14 +127,14 @@ def test_the_refused_values_of_a_field(client, sessions, subtests, field):
 
 
 @pytest.mark.parametrize("t", [10, 11, None, "x"])
-def test_time_and_t_at_once(client, sessions, t):
+def test_time_and_t_at_once(client: FlaskClient, sessions: Sessions, t: Any) -> None:
     """`time` and `t` mean the same, so both at once are refused, even where they agree."""
     assert pointers(client.post("/event", json=an_event(t=t))) == ["/t"]
     assert counts(sessions) == NOTHING
 
 
 @pytest.mark.parametrize("field", ["type", "amount", "user_id", "time"])
-def test_a_missing_field(client, sessions, field):
+def test_a_missing_field(client: FlaskClient, sessions: Sessions, field: str) -> None:
     """A missing field is a 400 that names it."""
     assert pointers(client.post("/event", json=without(an_event(), field))) == [f"/{field}"]
     assert counts(sessions) == NOTHING
@@ -134,7 +152,9 @@ ALL_BAD = {
 
 
 @pytest.mark.parametrize(("body", "named"), ALL_BAD.values(), ids=ALL_BAD.keys())
-def test_every_bad_field_is_named_at_once(client, sessions, path, body, named):
+def test_every_bad_field_is_named_at_once(
+    client: FlaskClient, sessions: Sessions, path: Any, body: Any, named: Any
+) -> None:
     """One answer names all that is wrong, each with a sentence."""
     answer = client.post(path, json=body)
     assert pointers(answer) == named
@@ -143,21 +163,21 @@ def test_every_bad_field_is_named_at_once(client, sessions, path, body, named):
 
 
 @pytest.mark.parametrize("key", ["", " " * 129, "x" * 129, "a\tb", "é"], ids=["empty", "spaces", "long", "tab", "é"])
-def test_a_refused_idempotency_key(client, sessions, key):
+def test_a_refused_idempotency_key(client: FlaskClient, sessions: Sessions, key: str) -> None:
     """The header Idempotency-Key is refused for the same values as the field event_id."""
     assert pointers(client.post("/event", json=an_event(), headers={"Idempotency-Key": key})) == ["/event_id"]
     assert counts(sessions) == NOTHING
 
 
 @pytest.mark.parametrize("key", ["a", "x" * 128, "~!@#$%^&*() {}"])
-def test_an_accepted_idempotency_key(client, sessions, key):
+def test_an_accepted_idempotency_key(client: FlaskClient, sessions: Sessions, key: str) -> None:
     """The header Idempotency-Key becomes the stored event_id."""
     answer = client.post("/event", json=an_event(), headers={"Idempotency-Key": key})
     assert answer.status_code == 200
     assert stored(sessions, "event_id") == [key]
 
 
-def test_unknown_fields_are_ignored(client, sessions):
+def test_unknown_fields_are_ignored(client: FlaskClient, sessions: Sessions) -> None:
     """Fields that the contract does not know change nothing, whatever they hold."""
     extra = {"currency": "EUR", "T": 99, "Amount": "1e3", "alert_codes": [1], "seq": 7, "": None, "/": {}}
     answer = client.post("/event", json=an_event(**extra))
@@ -165,7 +185,7 @@ def test_unknown_fields_are_ignored(client, sessions):
     assert stored(sessions, "seq", "time") == [(1, 10)]
 
 
-def test_the_last_of_a_field_given_twice_counts(client, sessions):
+def test_the_last_of_a_field_given_twice_counts(client: FlaskClient, sessions: Sessions) -> None:
     """A JSON object that names a field twice counts as its last value, as JSON readers do."""
     body = b'{"type": "x", "type": "deposit", "amount": "1.00", "amount": "2.00", "user_id": 1, "time": 10}'
     assert post_raw(client, body).status_code == 200
@@ -175,7 +195,7 @@ def test_the_last_of_a_field_given_twice_counts(client, sessions):
 EXACT = ["0.01", "0.1", "0.10", "0.29", "1.15", "42", "33.33", "123456789012.34", "999999999999.99"]
 
 
-def test_money_is_stored_exactly(client, sessions):
+def test_money_is_stored_exactly(client: FlaskClient, sessions: Sessions) -> None:
     """The amount is stored to the cent as written, whether it came as text or as a plain number."""
     raws = [*EXACT, *(f'"{amount}"' for amount in EXACT), '"0000000.07"']
     for raw in raws:
@@ -183,7 +203,7 @@ def test_money_is_stored_exactly(client, sessions):
     assert stored(sessions, "amount") == [Decimal(raw.strip('"')) for raw in raws]
 
 
-def test_what_is_stored(client, sessions):
+def test_what_is_stored(client: FlaskClient, sessions: Sessions) -> None:
     """An accepted event is one action with its type, amount, time and codes, and one alert for each code."""
     client.post("/event", json=an_event(user_id=7, amount="100.00", time=10))
     client.post("/event", json=an_event(user_id=7, amount="150.50", time=20))
@@ -194,7 +214,7 @@ def test_what_is_stored(client, sessions):
     assert counts(sessions) == {"users": 1, "user_actions": 2, "alerts": 1}
 
 
-def test_an_unknown_user_is_made(client, sessions):
+def test_an_unknown_user_is_made(client: FlaskClient, sessions: Sessions) -> None:
     """An event for an unknown user makes that user with an opening balance of zero."""
     client.post("/event", json=an_event(user_id=LARGEST))
     answer = client.get(f"/users/{LARGEST}")
@@ -207,7 +227,7 @@ def test_an_unknown_user_is_made(client, sessions):
     }
 
 
-def test_a_refused_event_changes_nothing_of_a_known_user(client, sessions):
+def test_a_refused_event_changes_nothing_of_a_known_user(client: FlaskClient, sessions: Sessions) -> None:
     """A refused event leaves the actions and the balance of its user as they were."""
     client.post("/event", json=an_event())
     client.post("/event", json=an_event(time=-1))
@@ -215,21 +235,21 @@ def test_a_refused_event_changes_nothing_of_a_known_user(client, sessions):
     assert client.get("/users/1").get_json()["balance"] == "42.00"
 
 
-def test_codes_of_a_withdrawal_in_order(client):
+def test_codes_of_a_withdrawal_in_order(client: FlaskClient) -> None:
     """A third withdrawal in a row that is also over 100 answers 1100 before 30."""
     assert codes(client, type="withdraw", amount="100.00", time=0) == []
     assert codes(client, type="withdraw", amount="100.00", time=100) == []
     assert codes(client, type="withdraw", amount="100.01", time=200) == [1100, 30]
 
 
-def test_codes_of_a_deposit_in_order(client):
+def test_codes_of_a_deposit_in_order(client: FlaskClient) -> None:
     """A third growing deposit that brings the window over 200 answers 300 before 123."""
     assert codes(client, amount="10.00", time=0) == []
     assert codes(client, amount="90.00", time=10) == []
     assert codes(client, amount="100.01", time=20) == [300, 123]
 
 
-def test_500_comes_last(make_client):
+def test_500_comes_last(make_client: ClientMaker) -> None:
     """Switched on, 500 stands behind the other codes, whatever the order in the setting."""
     client = make_client(rules="500,123,300,30,1100")
     for time in range(5):
@@ -238,7 +258,7 @@ def test_500_comes_last(make_client):
     assert codes(client, amount="200.01", time=6) == [123, 500]
 
 
-def test_500_is_off_by_default(client):
+def test_500_is_off_by_default(client: FlaskClient) -> None:
     """More than five actions in a minute raise nothing until 500 is switched on."""
     assert [codes(client, type=kind, amount="1.00", time=1) for kind in ("deposit", "withdraw") * 4] == [[]] * 8
 
@@ -295,26 +315,26 @@ TIMELINES = {
 
 
 @pytest.mark.parametrize("timeline", TIMELINES.values(), ids=TIMELINES.keys())
-def test_a_timeline(client, timeline):
+def test_a_timeline(client: FlaskClient, timeline: Any) -> None:
     """The codes of each event of a user follow from the user's own actions up to it."""
     answered = [codes(client, type=kind, amount=amount, time=time) for kind, amount, time, _ in timeline]
     assert answered == [expected for *_, expected in timeline]
 
 
-def test_users_never_affect_each_other(client):
+def test_users_never_affect_each_other(client: FlaskClient) -> None:
     """The same events spread over two users raise nothing that they would raise for one."""
     for time in range(4):
         assert codes(client, type="withdraw", amount="100.00", time=time, user_id=1 + time % 2) == []
 
 
-def test_both_names_reach_the_same_service(client):
+def test_both_names_reach_the_same_service(client: FlaskClient) -> None:
     """What came in by one name of the path is history for the other."""
     for at, way in enumerate(["/event", "/api/events", "/event"]):
         answer = client.post(way, json=an_event(type="withdraw", time=at))
     assert answer.get_json()["alert_codes"] == [30]
 
 
-def test_both_names_answer_alike(client):
+def test_both_names_answer_alike(client: FlaskClient) -> None:
     """Accepted or refused, both names of the path give the same status, type and body."""
     bodies = [an_event(), an_event(amount="0"), {}, [], "x"]
     answers = [[client.post(way, json=body, headers={"X-Request-ID": "same"}) for body in bodies] for way in PATHS]
@@ -323,13 +343,13 @@ def test_both_names_answer_alike(client):
     assert [status for status, *_ in one] == [200, 400, 400, 400, 400]
 
 
-def test_a_body_that_is_no_object(client, sessions):
+def test_a_body_that_is_no_object(client: FlaskClient, sessions: Sessions) -> None:
     """An event must be a JSON object; anything else is a 400 without a field."""
     assert "errors" not in problem(client.post("/event", json=[an_event()]), 400)
     assert counts(sessions) == NOTHING
 
 
-def stored(sessions, *columns):
+def stored(sessions: Sessions, *columns: Any) -> list[Any]:
     """The given columns of all actions, in order; bare values where one column is asked."""
     with sessions() as session:
         names = ", ".join(columns)

@@ -3,16 +3,20 @@
 import json
 from contextlib import redirect_stdout
 from io import StringIO
+from typing import Any
 
 import pytest
 import structlog
+from flask.testing import FlaskClient
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from app import create_app
 from config_loader import load_settings
 from routes.http import exchange, problems
 from rules.judging.engine import RuleEngine
-from tests.contract.helpers import an_event, post_raw
+from tests.conftest import ClientMaker
+from tests.contract.helpers import Sessions, an_event, post_raw
 from tests.postgres import transaction
 from tests.service import free_port
 
@@ -23,7 +27,7 @@ PRIVATE = (NAME, AMOUNT, EVENT_ID, "kzqx", "Zebulon")
 
 
 @pytest.fixture
-def output(monkeypatch):
+def output(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the applications made by this test's fixtures print."""
     # A logger that was used before keeps writing to where it wrote first, so the applications here get new ones.
     for module in (problems, exchange):
@@ -32,10 +36,10 @@ def output(monkeypatch):
 
 
 @pytest.fixture
-def make_client(output, make_client):
+def make_client(output: Any, make_client: ClientMaker) -> Any:
     """Makes clients of applications that print to `output`."""
 
-    def make(**overrides):
+    def make(**overrides: Any) -> Any:
         with redirect_stdout(output):
             return make_client(**overrides)
 
@@ -43,10 +47,10 @@ def make_client(output, make_client):
 
 
 @pytest.fixture
-def lines(output, caplog):
+def lines(output: Any, caplog: pytest.LogCaptureFixture) -> Any:
     """All lines logged so far, each read as JSON, when called; and none of them may tell what is private."""
 
-    def read():
+    def read() -> list[Any]:
         printed = output.getvalue()
         assert caplog.text == ""
         assert [word for word in PRIVATE if word in printed] == []
@@ -69,7 +73,9 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "route", "status"), REQUESTS)
-def test_one_line_a_request(client, lines, method, path, body, route, status):
+def test_one_line_a_request(
+    client: FlaskClient, lines: Any, method: Any, path: Any, body: Any, route: Any, status: Any
+) -> None:
     """Every request is one line with its id, method, route rule (never the path), status and milliseconds."""
     client.open(path, method=method, json=body, headers={"X-Request-ID": "find-me"})
     (line,) = lines()
@@ -86,7 +92,7 @@ def test_one_line_a_request(client, lines, method, path, body, route, status):
     }
 
 
-def test_the_id_in_the_log_is_the_one_in_the_answer(client, lines):
+def test_the_id_in_the_log_is_the_one_in_the_answer(client: FlaskClient, lines: Any) -> None:
     """A request without an id of its own is logged under the one that it is answered with."""
     answer = client.post("/event", json=an_event())
     assert [line["request_id"] for line in lines()] == [answer.headers["X-Request-ID"]]
@@ -104,23 +110,23 @@ def test_the_id_in_the_log_is_the_one_in_the_answer(client, lines):
     ],
     ids=["truncated", "cut short", "no UTF-8", "no object", "all bad", "too large"],
 )
-def test_a_refused_body_is_not_logged(client, lines, body):
+def test_a_refused_body_is_not_logged(client: FlaskClient, lines: Any, body: Any) -> None:
     """Nothing of a body that is refused stands in the log."""
     answer = post_raw(client, body, **{"X-Request-ID": "find-me"})
     assert [(line["status"], line["request_id"]) for line in lines()] == [(answer.status_code, "find-me")]
 
 
-def test_a_conflict_is_not_logged_in_detail(lines, make_client):
+def test_a_conflict_is_not_logged_in_detail(lines: Any, make_client: ClientMaker) -> None:
     """Nothing of an event that a policy refuses stands in the log."""
     client = make_client(overdraft="reject")
     client.post("/event", json=an_event(type="withdraw", amount=AMOUNT, event_id=EVENT_ID))
     assert [line["status"] for line in lines()] == [409]
 
 
-def test_a_defect_is_logged(client, lines, monkeypatch):
+def test_a_defect_is_logged(client: FlaskClient, lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A defect is logged as an error with the request id, its kind, and where in the code it happened."""
 
-    def broken(*_):
+    def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(RuleEngine, "process", broken)
@@ -132,10 +138,12 @@ def test_a_defect_is_logged(client, lines, monkeypatch):
     assert frames[-1] == "broken"
 
 
-def test_a_defect_does_not_log_the_values_at_hand(client, lines, monkeypatch):
+def test_a_defect_does_not_log_the_values_at_hand(
+    client: FlaskClient, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The log of a defect holds neither the body nor the values of the code's variables."""
 
-    def broken(engine, session, posted):
+    def broken(engine: Any, session: Session, posted: Any) -> Any:
         note = f"{AMOUNT} of {NAME}"
         return posted[0].amount / len(note[:0])
 
@@ -144,14 +152,16 @@ def test_a_defect_does_not_log_the_values_at_hand(client, lines, monkeypatch):
     assert [line["event"] for line in lines()] == ["defect", "request"]
 
 
-def test_a_defect_in_making_a_user_does_not_log_the_user(client, lines, monkeypatch):
+def test_a_defect_in_making_a_user_does_not_log_the_user(
+    client: FlaskClient, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The log of a defect holds neither name nor total."""
     monkeypatch.setattr("database.users.create_user", lambda *values: 1 / 0)
     client.post("/users", json={"name": NAME, "total": AMOUNT})
     assert [line["event"] for line in lines()] == ["defect", "request"]
 
 
-def test_a_database_error_does_not_log_its_values(client, lines, sessions):
+def test_a_database_error_does_not_log_its_values(client: FlaskClient, lines: Any, sessions: Sessions) -> None:
     """An error of the database, whose message quotes the row, is logged by its kind and the request id alone."""
     with transaction(sessions) as session:
         session.execute(text("ALTER TABLE user_actions ADD CHECK (amount < 1), ADD CHECK (event_id IS NULL)"))
@@ -165,7 +175,7 @@ def test_a_database_error_does_not_log_its_values(client, lines, sessions):
     assert [line["error"] for line in logged[::2]] == ["CheckViolation"] * 2
 
 
-def test_a_database_that_is_away_is_logged(output, lines):
+def test_a_database_that_is_away_is_logged(output: Any, lines: Any) -> None:
     """A database that cannot be reached is a warning with the request id, without address or values."""
     url = f"postgresql://kzqx@127.0.0.1:{free_port()}/kzqx"
     with redirect_stdout(output):
@@ -177,14 +187,14 @@ def test_a_database_that_is_away_is_logged(output, lines):
     assert request["status"] == 503
 
 
-def test_reading_the_metrics_is_not_logged(client, lines):
+def test_reading_the_metrics_is_not_logged(client: FlaskClient, lines: Any) -> None:
     """Prometheus reads every few seconds: the log tells only of other exchange."""
     client.get("/metrics")
     client.get("/healthz")
     assert [line["route"] for line in lines()] == ["/healthz"]
 
 
-def test_readable_logs(output, make_client):
+def test_readable_logs(output: Any, make_client: ClientMaker) -> None:
     """In development mode a request is one line of plain text."""
     make_client(global_test_flag=True).get("/healthz", headers={"X-Request-ID": "find-me"})
     (line,) = output.getvalue().splitlines()

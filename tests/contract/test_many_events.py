@@ -9,13 +9,19 @@ import socket
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 import requests
+from flask.testing import FlaskClient
 from sqlalchemy import text
+from werkzeug.test import TestResponse
 
-from tests.contract.helpers import JSON, NOTHING, an_event, counts, problem, without
+from tests.conftest import ClientMaker
+from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, problem, without
+from tests.service import Service
 
 NDJSON = "application/x-ndjson"
 MAX_EVENTS = 10_000
@@ -32,17 +38,17 @@ BAD_AMOUNT = {
 }
 
 
-def as_array(events):
+def as_array(events: Any) -> dict[str, Any]:
     """How to post `events` as an array."""
     return {"data": json.dumps(events), "content_type": JSON}
 
 
-def as_lines(events):
+def as_lines(events: Any) -> dict[str, Any]:
     """How to post `events` one a line."""
     return {"data": "".join(json.dumps(event) + "\n" for event in events), "content_type": NDJSON}
 
 
-def packed(post):
+def packed(post: Any) -> Any:
     """How to post the same with gzip."""
     data = post["data"] if isinstance(post["data"], bytes) else post["data"].encode()
     return post | {"data": gzip.compress(data), "headers": {"Content-Encoding": "gzip"}}
@@ -57,19 +63,19 @@ WAYS = {
 
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS)
-def way(request):
+def way(request: pytest.FixtureRequest) -> Any:
     """Each way to post many events."""
     return request.param
 
 
-def post(client, events, query="", way=as_array):
+def post(client: FlaskClient, events: Any, query: Any = "", way: Any = as_array) -> Any:
     """The JSON of the answer to `events`, checked to be a 200."""
     answer = client.post(f"/events{query}", **way(events))
     assert (answer.status_code, answer.content_type) == (200, JSON), answer.text
     return answer.get_json()
 
 
-def statuses(answer):
+def statuses(answer: TestResponse) -> list[Any]:
     """The status of each result: 200 for what is stored."""
     return [result["problem"]["status"] if "problem" in result else 200 for result in answer["results"]]
 
@@ -77,7 +83,7 @@ def statuses(answer):
 # Each event is answered for itself
 
 
-def test_each_event_has_its_result(client, sessions, way):
+def test_each_event_has_its_result(client: FlaskClient, sessions: Sessions, way: Any) -> None:
     """Good events are stored and answered as they are alone, bad ones reported, all in the order given."""
     events = [an_event(amount="60.00"), an_event(amount="0"), an_event(amount="150.00", time=20), LOUD]
     assert post(client, events, way=way) == {
@@ -93,13 +99,13 @@ def test_each_event_has_its_result(client, sessions, way):
     assert counts(sessions) == {"users": 1, "user_actions": 3, "alerts": 2}
 
 
-def test_no_events(client, sessions, way):
+def test_no_events(client: FlaskClient, sessions: Sessions, way: Any) -> None:
     """No events at all are no mistake."""
     assert post(client, [], way=way) == {"accepted": 0, "rejected": 0, "results": []}
     assert counts(sessions) == NOTHING
 
 
-def test_every_bad_field_is_named(client, sessions):
+def test_every_bad_field_is_named(client: FlaskClient, sessions: Sessions) -> None:
     """A bad event names every bad field of it, with pointers from the event itself."""
     (result,) = post(client, [{"amount": "1e3", "user_id": True, "time": 1, "t": 1}])["results"]
     pointers = [error["pointer"] for error in result["problem"]["errors"]]
@@ -107,14 +113,14 @@ def test_every_bad_field_is_named(client, sessions):
     assert counts(sessions) == NOTHING
 
 
-def test_events_that_are_no_objects(client, way):
+def test_events_that_are_no_objects(client: FlaskClient, way: Any) -> None:
     """Whatever stands in an event's place is that event's problem."""
     answer = post(client, [1, "deposit", None, [an_event()], 4.2, an_event()], way=way)
     assert statuses(answer) == [400, 400, 400, 400, 400, 200]
     assert answer["results"][0]["problem"]["detail"] == "The event must be a JSON object."
 
 
-def test_numbers_count_as_written(client, way):
+def test_numbers_count_as_written(client: FlaskClient, way: Any) -> None:
     """An amount that is a number is taken as it was written, as in a single event."""
     body = way(["@@"])["data"]
     assert post(client, [an_event(amount=42.5), an_event(amount=42)], way=way)["accepted"] == 2
@@ -125,7 +131,7 @@ def test_numbers_count_as_written(client, way):
             assert statuses(answer.get_json()) == [status]
 
 
-def a_stream(seed):
+def a_stream(seed: Any) -> Any:
     """Events of a few users, in no order of time, some twice, some bad, some too large to be withdrawn."""
     choice = random.Random(seed)
     events = []
@@ -151,7 +157,7 @@ POLICIES = [{}, {"overdraft": "reject"}, {"out_of_order": "reject"}, {"unknown_u
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
-def test_it_is_as_if_posted_one_by_one(make_client, sessions, policy):
+def test_it_is_as_if_posted_one_by_one(make_client: ClientMaker, sessions: Sessions, policy: Any) -> None:
     """The answers, balances, actions and alerts are those of the same events posted alone, one after the other."""
     client = make_client(**policy)
     apart = 100  # between the users of one half and those of the other
@@ -208,7 +214,9 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("body", "detail"), UNREADABLE.values(), ids=UNREADABLE)
 @pytest.mark.parametrize("query", ["", "?atomic=true"])
-def test_a_body_that_cannot_be_read(client, sessions, body, detail, query):
+def test_a_body_that_cannot_be_read(
+    client: FlaskClient, sessions: Sessions, body: Any, detail: Any, query: str
+) -> None:
     """A body that is no JSON array in UTF-8 is one plain problem, and nothing is stored."""
     document = problem(client.post(f"/events{query}", data=body, content_type=JSON), 400)
     assert document["detail"].startswith(detail)
@@ -233,7 +241,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
-def test_a_line_that_is_no_json(client, sessions, line):
+def test_a_line_that_is_no_json(client: FlaskClient, sessions: Sessions, line: Any) -> None:
     """A line that is no JSON in UTF-8 is the problem of that event alone; the others are stored."""
     answer = client.post("/events", data=b"\n".join([EVENT, line, EVENT]), content_type=NDJSON).get_json()
     assert (answer["accepted"], answer["rejected"], statuses(answer)) == (2, 1, [200, 400, 200])
@@ -241,7 +249,7 @@ def test_a_line_that_is_no_json(client, sessions, line):
     assert counts(sessions)["user_actions"] == 2
 
 
-def test_where_a_line_is_bad(client):
+def test_where_a_line_is_bad(client: FlaskClient) -> None:
     """The place of a mistake is told within its line."""
     answer = client.post("/events", data=EVENT + b"\n  {,}\n", content_type=NDJSON).get_json()
     assert answer["results"][1]["problem"]["detail"].endswith(" at column 2.")
@@ -249,7 +257,7 @@ def test_where_a_line_is_bad(client):
 
 @pytest.mark.parametrize("between", [b"\n", b"\r\n", b"\n\n", b"\n \t\r\n\n"])
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n\n"])
-def test_the_ends_of_lines(client, between, end):
+def test_the_ends_of_lines(client: FlaskClient, between: bytes, end: bytes) -> None:
     """Lines end in LF or CRLF, the last one may go without, and blank lines are no events."""
     body = between.join([EVENT, EVENT.replace(b": ", b":\t"), b"1"]) + end
     answer = client.post("/events", data=body, content_type=NDJSON).get_json()
@@ -257,7 +265,7 @@ def test_the_ends_of_lines(client, between, end):
     assert [result["index"] for result in answer["results"]] == [0, 1, 2]
 
 
-def test_a_line_separator_within_text(client):
+def test_a_line_separator_within_text(client: FlaskClient) -> None:
     """Only LF ends a line: the separators of Unicode may stand in text."""
     events = [an_event(note="a\u2028b\u0085c\x0bd")]
     body = json.dumps(events[0], ensure_ascii=False).encode().replace(b"\\u000b", b" ")
@@ -270,7 +278,7 @@ def test_a_line_separator_within_text(client):
 @pytest.mark.parametrize(
     "content_type", [None, "", "text/plain", "application/ndjson", "application/jsonl", "application/x-ndjson, x/y"]
 )
-def test_another_content_type(client, sessions, content_type):
+def test_another_content_type(client: FlaskClient, sessions: Sessions, content_type: Any) -> None:
     """A missing or another Content-Type is a 415 that names both that are taken."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     document = problem(client.post("/events", data=b"[]", headers=headers), 415)
@@ -278,7 +286,7 @@ def test_another_content_type(client, sessions, content_type):
 
 
 @pytest.mark.parametrize("content_type", ["Application/JSON; charset=utf-8", "Application/X-NDJSON;charset=UTF-8"])
-def test_a_content_type_with_parameters(client, content_type):
+def test_a_content_type_with_parameters(client: FlaskClient, content_type: str) -> None:
     """Both types are taken in any case and with any parameters."""
     assert client.post("/events", data=b"[]", content_type=content_type).status_code == 200
 
@@ -287,7 +295,7 @@ CODINGS = ["deflate", "br", "zstd", "gzip, gzip", "gzip;q=1", "x", ""]
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-def test_another_content_encoding(client, sessions, coding):
+def test_another_content_encoding(client: FlaskClient, sessions: Sessions, coding: Any) -> None:
     """Another Content-Encoding than gzip is a 415 and stores nothing."""
     headers = {"Content-Encoding": coding}
     document = problem(client.post("/events", **as_array([an_event()]), headers=headers), 415)
@@ -296,7 +304,7 @@ def test_another_content_encoding(client, sessions, coding):
 
 
 @pytest.mark.parametrize("path", ["/event", "/api/events", "/users", "/user"])
-def test_single_bodies_are_not_packed(client, sessions, path):
+def test_single_bodies_are_not_packed(client: FlaskClient, sessions: Sessions, path: str) -> None:
     """Where one event or one user is posted every Content-Encoding is a 415 that says so, gzip too."""
     for coding in ("gzip", *CODINGS):
         for body in (EVENT, gzip.compress(EVENT)):
@@ -313,14 +321,14 @@ GZIP = {"Content-Encoding": "gzip"}
 
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP"])
-def test_gzip(client, coding):
+def test_gzip(client: FlaskClient, coding: str) -> None:
     """A body packed with gzip is taken, in one piece or in several."""
     for body in (PACKED, PACKED + PACKED, PACKED + gzip.compress(b"")):
         answer = client.post("/events", data=body, content_type=NDJSON, headers={"Content-Encoding": coding})
         assert set(statuses(answer.get_json())) == {200}
 
 
-def test_gzip_that_breaks_off(client, sessions):
+def test_gzip_that_breaks_off(client: FlaskClient, sessions: Sessions) -> None:
     """A gzip cut off anywhere is a 400 and stores nothing, even where whole lines have come."""
     for length in range(len(PACKED)):
         problem(client.post("/events", data=PACKED[:length], content_type=NDJSON, headers=GZIP), 400)
@@ -339,14 +347,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
-def test_broken_gzip(client, sessions, body):
+def test_broken_gzip(client: FlaskClient, sessions: Sessions, body: Any) -> None:
     """What is no gzip, or a broken one, is a 400 and stores nothing."""
     document = problem(client.post("/events", data=body, content_type=NDJSON, headers=GZIP), 400)
     assert "gzip" in document["detail"]
     assert counts(sessions) == NOTHING
 
 
-def test_a_zip_bomb(client, sessions):
+def test_a_zip_bomb(client: FlaskClient, sessions: Sessions) -> None:
     """A small body that unpacks to far too much is a 413, and is not unpacked beyond the limit."""
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(b" " * MAX_BODY) for _ in range(20)) + packer.flush()
@@ -365,20 +373,20 @@ def test_a_zip_bomb(client, sessions):
 # 413
 
 
-def padded(length):
+def padded(length: Any) -> Any:
     """The body of one event that is `length` bytes long."""
     return b"[" + EVENT + b" " * (length - len(EVENT) - 2) + b"]"
 
 
 @pytest.mark.parametrize("pack", [lambda post: post, packed], ids=["plain", "packed"])
-def test_the_largest_body(client, sessions, pack):
+def test_the_largest_body(client: FlaskClient, sessions: Sessions, pack: Any) -> None:
     """A body of 16 MiB, unpacked, is read; one more byte is a 413 and stores nothing."""
     assert client.post("/events", **pack({"data": padded(MAX_BODY), "content_type": JSON})).status_code == 200
     problem(client.post("/events", **pack({"data": padded(MAX_BODY + 1), "content_type": JSON})), 413)
     assert counts(sessions)["user_actions"] == 1
 
 
-def test_too_many_events(client, sessions, way):
+def test_too_many_events(client: FlaskClient, sessions: Sessions, way: Any) -> None:
     """10,001 events are a 413 that names the limit, and none is stored, however few could be."""
     document = problem(client.post("/events", **way([an_event()] * (MAX_EVENTS + 1))), 413)
     assert document["detail"] == "The body has more than 10,000 events."
@@ -391,7 +399,7 @@ class Endless(io.RawIOBase):
 
     taken = 0
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         """Fill all of `buffer`."""
         self.taken += len(buffer)
         buffer[:] = b" " * len(buffer)
@@ -402,14 +410,14 @@ SINGLE = 64 * 1024
 LIMITS = {"/event": SINGLE, "/api/events": SINGLE, "/users": SINGLE, "/user": SINGLE, "/events": MAX_BODY}
 
 
-def post_stream(client, path, stream):
+def post_stream(client: FlaskClient, path: Any, stream: Any) -> TestResponse:
     """Post a body that does not tell its length, in the way the server hands a chunked one on."""
     chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": stream, "wsgi.input_terminated": True}
     return client.post(path, content_type=JSON, environ_overrides=chunked)
 
 
 @pytest.mark.parametrize(("path", "limit"), LIMITS.items(), ids=LIMITS)
-def test_a_body_of_unknown_length(client, sessions, path, limit):
+def test_a_body_of_unknown_length(client: FlaskClient, sessions: Sessions, path: Any, limit: Any) -> None:
     """A body that does not tell its length is read up to the limit; what is longer is a 413 and is not stored."""
     body = padded(limit) if path == "/events" else EVENT + b" " * (limit - len(EVENT))
     assert post_stream(client, path, io.BytesIO(body)).status_code in (200, 201)
@@ -433,7 +441,7 @@ WITH_OTHERS = {
 }
 
 
-def post_atomic(client, events, way=as_array):
+def post_atomic(client: FlaskClient, events: Any, way: Any = as_array) -> list[Any]:
     """The results of `events`, checked to be all refused under ?atomic=true."""
     document = problem_of_many(client.post("/events?atomic=true", **way(events)))
     assert (document["accepted"], document["rejected"]) == (0, len(events))
@@ -441,7 +449,7 @@ def post_atomic(client, events, way=as_array):
     return [result["problem"] for result in document["results"]]
 
 
-def problem_of_many(answer):
+def problem_of_many(answer: TestResponse) -> Any:
     """The document of a 400 that carries results, checked to be a problem with them beside it."""
     assert (answer.status_code, answer.content_type) == (400, "application/problem+json"), answer.text
     document = answer.get_json()
@@ -453,7 +461,7 @@ def problem_of_many(answer):
     return document
 
 
-def test_all_good(client, sessions, way):
+def test_all_good(client: FlaskClient, sessions: Sessions, way: Any) -> None:
     """With atomic=true events that are all good are stored and answered as without it."""
     events = [an_event(user_id=1), an_event(user_id=2), LOUD]
     answer = post(client, events, "?atomic=true", way)
@@ -462,13 +470,13 @@ def test_all_good(client, sessions, way):
     assert post(client, [], "?atomic=true", way) == {"accepted": 0, "rejected": 0, "results": []}
 
 
-def test_one_that_cannot_be_read(client, sessions, way):
+def test_one_that_cannot_be_read(client: FlaskClient, sessions: Sessions, way: Any) -> None:
     """With atomic=true one event with a bad field refuses all; the good ones say that it was not for their sake."""
     assert post_atomic(client, [an_event(), an_event(amount="0"), LOUD], way) == [WITH_OTHERS, BAD_AMOUNT, WITH_OTHERS]
     assert counts(sessions) == NOTHING
 
 
-def test_a_line_that_cannot_be_read(client, sessions):
+def test_a_line_that_cannot_be_read(client: FlaskClient, sessions: Sessions) -> None:
     """With atomic=true a line that is no JSON refuses all."""
     answer = client.post("/events?atomic=true", data=EVENT + b"\n{", content_type=NDJSON)
     assert statuses(problem_of_many(answer)) == [424, 400]
@@ -486,7 +494,9 @@ ONE_REFUSED = {
 
 @pytest.mark.parametrize(("policy", "bad", "status"), ONE_REFUSED.values(), ids=ONE_REFUSED)
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_one_that_is_refused(make_client, sessions, policy, bad, status, place):
+def test_one_that_is_refused(
+    make_client: ClientMaker, sessions: Sessions, policy: Any, bad: Any, status: Any, place: int
+) -> None:
     """With atomic=true one event that is refused as it is judged leaves nothing stored of any, nor a new user."""
     client = make_client(**policy)
     client.post("/users", json={"user_id": 1, "total": "100.00"})
@@ -509,7 +519,7 @@ def test_one_that_is_refused(make_client, sessions, policy, bad, status, place):
     assert post(client, events, "?atomic=true")["rejected"] == 0
 
 
-def test_a_repeat_among_the_refused(client, sessions):
+def test_a_repeat_among_the_refused(client: FlaskClient, sessions: Sessions) -> None:
     """With atomic=true a repeat beside a bad event is refused with it; what is stored stays."""
     client.post("/event", json=an_event(event_id="a"))
     results = post_atomic(client, [an_event(event_id="a"), an_event(event_id="a", time=11)])
@@ -518,14 +528,14 @@ def test_a_repeat_among_the_refused(client, sessions):
 
 
 @pytest.mark.parametrize("value", ["", "1", "0", "True", "yes", "on", "null", "true ", "falsee"])
-def test_atomic_is_true_or_false(client, sessions, value):
+def test_atomic_is_true_or_false(client: FlaskClient, sessions: Sessions, value: str) -> None:
     """Any other value of atomic is a 400 that names it, and nothing is stored."""
     answer = client.post("/events", query_string={"atomic": value}, json=[an_event()])
     assert [error["pointer"] for error in problem(answer, 400)["errors"]] == ["/atomic"]
     assert counts(sessions) == NOTHING
 
 
-def test_atomic_false(client, sessions):
+def test_atomic_false(client: FlaskClient, sessions: Sessions) -> None:
     """atomic=false is the same as leaving it out."""
     assert statuses(post(client, [an_event(), an_event(amount="0")], "?atomic=false")) == [200, 400]
     assert counts(sessions)["user_actions"] == 1
@@ -535,7 +545,7 @@ def test_atomic_false(client, sessions):
 
 
 @pytest.mark.parametrize("query", ["", "?atomic=true"])
-def test_the_same_events_again(client, sessions, way, query):
+def test_the_same_events_again(client: FlaskClient, sessions: Sessions, way: Any, query: str) -> None:
     """Events posted again with their ids are answered the same and marked as replayed, and nothing is stored."""
     events = [an_event(event_id="a"), LOUD | {"event_id": "b"}, an_event(user_id=2, event_id="a", amount="250.00")]
     first = post(client, events, query, way)
@@ -546,7 +556,7 @@ def test_the_same_events_again(client, sessions, way, query):
     assert counts(sessions) == stored
 
 
-def test_the_same_event_twice_in_one_request(client, sessions):
+def test_the_same_event_twice_in_one_request(client: FlaskClient, sessions: Sessions) -> None:
     """An id that comes twice in one request is stored once; with another payload it is a 409."""
     event = LOUD | {"event_id": "a"}
     answer = post(client, [event, event, event | {"amount": "1.00"}, event])
@@ -555,7 +565,7 @@ def test_the_same_event_twice_in_one_request(client, sessions):
     assert counts(sessions) == {"users": 1, "user_actions": 1, "alerts": 1}
 
 
-def test_alone_and_among_others(client, sessions):
+def test_alone_and_among_others(client: FlaskClient, sessions: Sessions) -> None:
     """An event stored alone is replayed among many, and the other way round, whichever way its id was given."""
     client.post("/event", json=LOUD, headers={"Idempotency-Key": "a"})
     answer = post(client, [LOUD | {"event_id": "a"}, an_event(event_id="b")])
@@ -565,7 +575,7 @@ def test_alone_and_among_others(client, sessions):
     assert counts(sessions)["user_actions"] == 2
 
 
-def test_the_header_means_nothing(client, sessions):
+def test_the_header_means_nothing(client: FlaskClient, sessions: Sessions) -> None:
     """Idempotency-Key names one event: beside many it is not looked at, and no answer is marked by a header."""
     for _ in range(2):
         answer = client.post("/events", **as_array([an_event(), an_event()]), headers={"Idempotency-Key": "\xff"})
@@ -576,7 +586,7 @@ def test_the_header_means_nothing(client, sessions):
 # Many
 
 
-def test_ten_thousand_events(client, sessions):
+def test_ten_thousand_events(client: FlaskClient, sessions: Sessions) -> None:
     """10,000 events of many users in one request are judged and stored, every one in its order."""
     events = [
         an_event(user_id=1 + number % 500, time=number // 500, amount="15.00", event_id=str(number))
@@ -599,7 +609,7 @@ def test_ten_thousand_events(client, sessions):
 # The real service
 
 
-def post_chunks(service, path, body):
+def post_chunks(service: Service, path: Any, body: Any) -> Any:
     """The status of `body` posted in chunks, without a Content-Length."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     chunks = (body[at : at + 2**16] for at in range(0, len(body), 2**16))
@@ -608,7 +618,7 @@ def post_chunks(service, path, body):
         return connection.getresponse().status
 
 
-def test_chunks_over_the_limit(start_service, sessions):
+def test_chunks_over_the_limit(start_service: Callable[..., Service], sessions: Sessions) -> None:
     """A chunked body is taken up to the limit; one that is longer is a 413, however whole it looks up to there."""
     service = start_service()
     for path, limit, body in (
@@ -637,13 +647,15 @@ HALVES = {
 }
 
 
-def statuses_in_log(service):
+def statuses_in_log(service: Service) -> list[Any]:
     """The statuses of the posts to /events that are logged so far."""
     lines = [json.loads(line) for line in service.output().splitlines() if line.endswith("}")]
     return [line["status"] for line in lines if line.get("route") == "/events"]
 
 
-def test_a_caller_that_hangs_up(start_service, sessions, subtests):
+def test_a_caller_that_hangs_up(
+    start_service: Callable[..., Service], sessions: Sessions, subtests: pytest.Subtests
+) -> None:
     """Of a body that breaks off halfway nothing is stored, and the service goes on."""
     service = start_service()
     for number, (name, (headers, half)) in enumerate(HALVES.items(), 1):

@@ -5,19 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.contract.helpers import an_event
+from tests.conftest import ClientMaker
+from tests.contract.helpers import Sessions, an_event
 from tests.postgres import transaction
-from tests.service import ROOT
+from tests.service import ROOT, Service
 
 
-def samples(text):
+def samples(text: Any) -> Any:
     """Every sample in the text format, by its name and the values of its labels in the order of the labels' names."""
     return {
         (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
@@ -27,17 +31,17 @@ def samples(text):
 
 
 @pytest.fixture
-def counted(client):
+def counted(client: FlaskClient) -> Any:
     """Gives what has been added to a sample since the test began: metrics are of the process, not of a test."""
     before = samples(client.get("/metrics").text)
 
-    def read(*key):
+    def read(*key: Any) -> Any:
         return samples(client.get("/metrics").text).get(key, 0) - before.get(key, 0)
 
     return read
 
 
-def test_the_text_format(client):
+def test_the_text_format(client: FlaskClient) -> None:
     """The answer is Prometheus' text format."""
     answer = client.get("/metrics")
     assert answer.status_code == 200
@@ -45,7 +49,7 @@ def test_the_text_format(client):
     assert samples(answer.text)
 
 
-def test_requests_by_route_method_and_status(client, counted):
+def test_requests_by_route_method_and_status(client: FlaskClient, counted: Any) -> None:
     """Requests are counted under the rule of their route, never the path, with their times."""
     for user_id in (1, 2, 3):
         client.get(f"/users/{user_id}")
@@ -57,7 +61,7 @@ def test_requests_by_route_method_and_status(client, counted):
     assert counted("http_request_seconds_count", "GET", "/users/<id:user_id>") == 4
 
 
-def test_callers_cannot_make_labels(client, counted):
+def test_callers_cannot_make_labels(client: FlaskClient, counted: Any) -> None:
     """Unknown paths and methods share one label, so that a scan of the service does not fill the memory."""
     client.get("/no/such/path")
     client.get("/nor/this")
@@ -67,7 +71,7 @@ def test_callers_cannot_make_labels(client, counted):
     assert "BREW" not in client.get("/metrics").text
 
 
-def test_stages_batches_and_alerts(client, counted):
+def test_stages_batches_and_alerts(client: FlaskClient, counted: Any) -> None:
     """An event that is stored is one in each stage, one batch, and its alerts by code."""
     for second in (1, 2, 3):
         client.post("/event", json=an_event(type="withdraw", amount="150.00", time=second))
@@ -77,7 +81,7 @@ def test_stages_batches_and_alerts(client, counted):
     assert (counted("alerts_total", "1100"), counted("alerts_total", "30")) == (3, 1)
 
 
-def test_what_is_not_stored_raises_no_alert(make_client, counted):
+def test_what_is_not_stored_raises_no_alert(make_client: ClientMaker, counted: Any) -> None:
     """Repeats and refused events count as requests, but their alerts are not counted again."""
     client = make_client(overdraft="reject")
     client.post("/users", json={"user_id": 1, "total": "200.00"})
@@ -89,21 +93,21 @@ def test_what_is_not_stored_raises_no_alert(make_client, counted):
     assert counted("alerts_total", "1100") == 1
 
 
-def test_a_late_alert_counts_too(client, counted):
+def test_a_late_alert_counts_too(client: FlaskClient, counted: Any) -> None:
     """An alert that a late event raises on a later action is counted when it is stored."""
     client.post("/event", json=an_event(amount="150.00", time=20))
     client.post("/event", json=an_event(amount="100.00", time=10))
     assert counted("alerts_total", "123") == 1
 
 
-def test_gauges_return_to_nothing(client):
+def test_gauges_return_to_nothing(client: FlaskClient) -> None:
     """When all is answered nobody waits in line and no connection is in use."""
     client.post("/event", json=an_event())
     found = samples(client.get("/metrics").text)
     assert (found[("line_events",)], found[("db_connections_in_use",)]) == (0, 0)
 
 
-def test_connections_in_use_are_seen(client, make_client):
+def test_connections_in_use_are_seen(client: FlaskClient, make_client: ClientMaker) -> None:
     """A connection that is checked out of the pool counts until it is back."""
     engine = client.application.extensions["transaction-alerts"].database
     with engine.connect():
@@ -111,21 +115,21 @@ def test_connections_in_use_are_seen(client, make_client):
     assert samples(client.get("/metrics").text)[("db_connections_in_use",)] == 0
 
 
-def test_no_values_of_users(client):
+def test_no_values_of_users(client: FlaskClient) -> None:
     """No ids, amounts or names of anybody stand in the metrics."""
     client.post("/event", json=an_event(user_id=424242, amount="151.37", event_id="kzqx", type="withdraw"))
     text = client.get("/metrics").text
     assert [word for word in ("424242", "151.37", "kzqx") if word in text] == []
 
 
-def workers(service):
+def workers(service: Service) -> Any:
     """The process ids of the service's workers."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = (map(int, line.split()) for line in listed.splitlines())
     return {pid for pid, parent in pairs if parent == service.process.pid}
 
 
-def is_running(service):
+def is_running(service: Service) -> Any:
     """Whether any process of the service is left."""
     try:
         os.killpg(service.group, 0)
@@ -134,14 +138,14 @@ def is_running(service):
     return True
 
 
-def post(service, first, last):
+def post(service: Service, first: Any, last: Any) -> None:
     """Post withdrawals, one after the other, each of which raises one alert, over a new connection for each."""
     for number in range(first, last):
         event = an_event(type="withdraw", amount="150.00", user_id=number)
         assert requests.post(f"{service.url}/event", json=event, timeout=30).status_code == 200
 
 
-def totals(service):
+def totals(service: Service) -> Any:
     """What the service has counted of posts, stored alerts, batched events and judged events, and its gauges."""
     found = samples(requests.get(f"{service.url}/metrics", timeout=30).text)
     names = [
@@ -154,7 +158,7 @@ def totals(service):
     return [found[name] for name in names], gauges
 
 
-def test_all_workers_count_together(start_service):
+def test_all_workers_count_together(start_service: Callable[..., Service]) -> None:
     """The sums are right whichever worker is asked, also after one was killed with -9 and replaced."""
     service = start_service(WORKERS="2")
     with ThreadPoolExecutor(8) as threads:
@@ -169,14 +173,14 @@ def test_all_workers_count_together(start_service):
     assert [totals(service) for _ in range(10)] == [([250] * 4, (0, 0))] * 10
 
 
-def test_a_killed_worker_leaves_no_gauge(start_service, sessions):
+def test_a_killed_worker_leaves_no_gauge(start_service: Callable[..., Service], sessions: Sessions) -> None:
     """What a worker had in use and in line when it was killed is not counted any more."""
     service = start_service(WORKERS="1")
     (worker,) = workers(service)
     with transaction(sessions) as session, ThreadPoolExecutor(4) as threads:
         session.connection().exec_driver_sql("INSERT INTO users (user_id) VALUES (1)")
 
-        def blocked(_):
+        def blocked(_: Any) -> None:
             try:
                 requests.post(f"{service.url}/event", json=an_event(), timeout=30)
             except requests.ConnectionError:
@@ -195,14 +199,14 @@ def test_a_killed_worker_leaves_no_gauge(start_service, sessions):
     assert totals_of_gauges(service) == (0, 0)
 
 
-def totals_of_gauges(service):
+def totals_of_gauges(service: Service) -> Any:
     """Events in line, and connections in use."""
     found = samples(requests.get(f"{service.url}/metrics", timeout=30).text)
     return found[("line_events",)], found[("db_connections_in_use",)]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_the_folder_of_the_metrics_goes_with_the_service(start_service, how):
+def test_the_folder_of_the_metrics_goes_with_the_service(start_service: Callable[..., Service], how: Any) -> None:
     """The numbers of the workers are in a private folder that is removed at the end, also when the server is killed."""
     service = start_service()
     environment = Path(f"/proc/{min(workers(service))}/maps").read_text()
@@ -214,7 +218,7 @@ def test_the_folder_of_the_metrics_goes_with_the_service(start_service, how):
     assert not folder.exists()
 
 
-def test_the_server_does_not_load_the_metrics_before_their_folder_is_named():
+def test_the_server_does_not_load_the_metrics_before_their_folder_is_named() -> None:
     """Importing the application leaves the library alone: it chooses where to count when it is first imported."""
     code = "import sys, app; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

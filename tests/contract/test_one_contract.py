@@ -7,19 +7,22 @@ database of its own; answers and stored rows must be the same.
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from io import BytesIO
 from typing import Any, NamedTuple
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from database import migrations
-from tests.contract.helpers import JSON, NOTHING, an_event, counts, with_raw, without
+from tests.conftest import ClientMaker
+from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, with_raw, without
 from tests.contract.test_errors import GOOD, LIMIT, MALFORMED, NO_OBJECTS, OTHER_TYPES
 from tests.contract.test_event import ACCEPTED, ALL_BAD, REFUSED
 from tests.postgres import engine_on, transaction
+from tests.service import Service
 
 KEY = "Idempotency-Key"
 SHOWN = ("Content-Type", "Allow", "Retry-After", "Idempotent-Replayed", "Content-Length")
@@ -195,7 +198,13 @@ def service_url(empty_database_url: str) -> str:
     return empty_database_url
 
 
-def test_one_contract(client, start_service, database_url, service_url, subtests):
+def test_one_contract(
+    client: FlaskClient,
+    start_service: Callable[..., Service],
+    database_url: str,
+    service_url: str,
+    subtests: pytest.Subtests,
+) -> None:
     """Every request is answered alike both ways, and what is stored is the same."""
     service = start_service(DATABASE_URL=service_url)
     statuses = set()
@@ -212,7 +221,9 @@ def test_one_contract(client, start_service, database_url, service_url, subtests
 
 
 @pytest.mark.parametrize("policy", ["unknown_users", "overdraft", "out_of_order"])
-def test_one_contract_of_what_a_policy_refuses(make_client, start_service, service_url, policy):
+def test_one_contract_of_what_a_policy_refuses(
+    make_client: ClientMaker, start_service: Callable[..., Service], service_url: str, policy: str
+) -> None:
     """What a setting has refused is answered alike both ways."""
     client, service = (
         make_client(**{policy: "reject"}),
@@ -227,7 +238,9 @@ def test_one_contract_of_what_a_policy_refuses(make_client, start_service, servi
     assert (404 if policy == "unknown_users" else 409) in statuses
 
 
-def test_one_contract_while_the_database_is_away(client, start_service, sessions):
+def test_one_contract_while_the_database_is_away(
+    client: FlaskClient, start_service: Callable[..., Service], sessions: Sessions
+) -> None:
     """A database that cannot be used is answered alike both ways."""
     service = start_service()
     with transaction(sessions) as session:
@@ -237,7 +250,9 @@ def test_one_contract_while_the_database_is_away(client, start_service, sessions
     assert to_service(service, Sent()) == expected
 
 
-def test_one_contract_of_a_defect(client, start_service, sessions):
+def test_one_contract_of_a_defect(
+    client: FlaskClient, start_service: Callable[..., Service], sessions: Sessions
+) -> None:
     """A defect is answered alike both ways."""
     service = start_service()
     with transaction(sessions) as session:
@@ -251,14 +266,14 @@ def test_one_contract_of_a_defect(client, start_service, sessions):
 
 
 @pytest.mark.parametrize("types", [(JSON, JSON), (JSON, "text/plain"), ("text/plain", JSON)])
-def test_two_content_types(start_service, sessions, types):
+def test_two_content_types(start_service: Callable[..., Service], sessions: Sessions, types: Any) -> None:
     """Two Content-Types are another one than application/json."""
     sent = Sent(headers=tuple(("Content-Type", kind) for kind in types))
     assert to_service(start_service(), sent).status == 415
     assert counts(sessions) == NOTHING
 
 
-def test_a_query_in_other_scripts(start_service):
+def test_a_query_in_other_scripts(start_service: Callable[..., Service]) -> None:
     """A query that holds UTF-8 as it is, which it should not, is read all the same."""
     service = start_service()
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as caller, caller.makefile("rb") as answers:

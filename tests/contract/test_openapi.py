@@ -2,13 +2,16 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
-from flask import Blueprint, Response
+from flask import Blueprint, Flask, Response
+from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +29,7 @@ from routes.http.operation import Operation, describe
 from routes.http.problems import DATABASE_AWAY, Problem
 from routes.schemas.rules import CHANGES
 from rules.registry import REGISTRY
+from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, problem, without
 
 # The files of the page are not calls of the service.
@@ -34,19 +38,19 @@ ASSETS = Path(__file__).parents[2] / "routes" / "static"
 
 
 @pytest.fixture(scope="module")
-def app():
+def app() -> Any:
     """An application that never reaches its database: the document does not need one."""
     return create_app(load_settings(None, database_url="postgresql://nobody@127.0.0.1:1/none"))
 
 
 @pytest.fixture(scope="module")
-def document(app):
+def document(app: Flask) -> Any:
     """The document as it is served."""
     return app.test_client().get("/openapi.json").get_json()
 
 
 @pytest.fixture(scope="module")
-def operations(document):
+def operations(document: dict[str, Any]) -> Any:
     """Every operation by method and path."""
     return {
         (method.upper(), path): operation
@@ -55,7 +59,7 @@ def operations(document):
     }
 
 
-def valid(document, schema, value):
+def valid(document: dict[str, Any], schema: dict[str, Any], value: Any) -> Any:
     """Whether `value` is what `schema`, a schema within `document`, describes."""
     return Draft202012Validator(schema | {"components": document["components"]}).is_valid(value)
 
@@ -63,19 +67,19 @@ def valid(document, schema, value):
 # Valid and complete
 
 
-def test_it_is_openapi_3_1(app):
+def test_it_is_openapi_3_1(app: Flask) -> None:
     """The document is served as JSON and says which version of OpenAPI it is."""
     answer = app.test_client().get("/openapi.json")
     assert (answer.status_code, answer.content_type) == (200, "application/json")
     assert answer.get_json()["openapi"] == "3.1.0"
 
 
-def test_it_is_valid(document):
+def test_it_is_valid(document: dict[str, Any]) -> None:
     """The document keeps to the specification of OpenAPI 3.1."""
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
-def test_every_route_is_listed(app, operations):
+def test_every_route_is_listed(app: Flask, operations: dict[tuple[str, str], Any]) -> None:
     """Every route of the service stands in the document with every method, and nothing else does."""
     served = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
@@ -87,7 +91,7 @@ def test_every_route_is_listed(app, operations):
     assert {rule.rule for rule in app.url_map.iter_rules()} >= NOT_LISTED
 
 
-def test_operation_ids_are_unique(operations):
+def test_operation_ids_are_unique(operations: dict[tuple[str, str], Any]) -> None:
     """No two operations share a name."""
     ids = [operation["operationId"] for operation in operations.values()]
     assert sorted(ids) == sorted(set(ids))
@@ -121,12 +125,12 @@ STATUSES = {
 }
 
 
-def test_every_status_is_listed(operations):
+def test_every_status_is_listed(operations: dict[tuple[str, str], Any]) -> None:
     """Every operation lists each status that it can answer with."""
     assert {key: set(operation["responses"]) for key, operation in operations.items()} == STATUSES
 
 
-def test_everything_is_described(operations):
+def test_everything_is_described(operations: dict[tuple[str, str], Any]) -> None:
     """Every operation has a summary, a tag and a description of each answer."""
     for operation in operations.values():
         assert re.fullmatch(r"[A-Z].*[^.]", operation["summary"])
@@ -134,13 +138,13 @@ def test_everything_is_described(operations):
         assert [r for r in operation["responses"].values() if not r["description"]] == []
 
 
-def test_every_model_is_described(document):
+def test_every_model_is_described(document: dict[str, Any]) -> None:
     """Every schema says in a sentence what it is."""
     schemas = document["components"]["schemas"]
     assert [name for name, schema in schemas.items() if not re.match(r"[A-Z].*\.", schema["description"])] == []
 
 
-def media_types(operations):
+def media_types(operations: dict[tuple[str, str], Any]) -> Iterator[Any]:
     """Every body that is asked for or answered, with its place in words."""
     for (method, path), operation in operations.items():
         for kind, media in operation.get("requestBody", {"content": {}})["content"].items():
@@ -150,7 +154,7 @@ def media_types(operations):
                 yield f"{method} {path} {status}", int(status), kind, media
 
 
-def examples(media):
+def examples(media: Any) -> Any:
     """All examples of one body."""
     return [media["example"]] if "example" in media else [e["value"] for e in media["examples"].values()]
 
@@ -162,7 +166,7 @@ OTHER_MEDIA = {
 }
 
 
-def test_every_body_has_an_example_that_fits(document, operations):
+def test_every_body_has_an_example_that_fits(document: dict[str, Any], operations: dict[tuple[str, str], Any]) -> None:
     """Every body that is asked for or answered, each error too, has an example of its own schema."""
     for place, status, kind, media in media_types(operations):
         shown = examples(media)
@@ -183,7 +187,7 @@ TAGGED = {
 }
 
 
-def test_headers_are_listed(operations):
+def test_headers_are_listed(operations: dict[tuple[str, str], Any]) -> None:
     """Request ids, Allow, Location, ETag, Retry-After and Idempotent-Replayed stand where they are sent."""
     for (method, path), operation in operations.items():
         for status, response in operation["responses"].items():
@@ -196,20 +200,20 @@ def test_headers_are_listed(operations):
             assert set(response["headers"]) == expected, (path, status)
 
 
-def test_conditions_are_listed(operations):
+def test_conditions_are_listed(operations: dict[tuple[str, str], Any]) -> None:
     """What is changed takes If-Match, and what is read with a tag takes If-None-Match."""
     for key, operation in operations.items():
         listed = {one["name"] for one in operation["parameters"] if one["in"] == "header"}
         assert listed - {"Idempotency-Key"} == ({TAGGED[key]} if key in TAGGED else set())
 
 
-def test_a_tool_can_call_what_it_reads(app):
+def test_a_tool_can_call_what_it_reads(app: Flask) -> None:
     """The first server in the document is the address that it was read from."""
     document = app.test_client().get("/openapi.json", base_url="https://alerts.example:8443").get_json()
     assert document["servers"][0]["url"] == "https://alerts.example:8443"
 
 
-def test_a_new_resource_describes_itself(document):
+def test_a_new_resource_describes_itself(document: dict[str, Any]) -> None:
     """What a view says of itself is all that the document needs: its models, its problems and what is in its path."""
 
     class GoldfishRequest(BaseModel):
@@ -275,11 +279,11 @@ def test_a_new_resource_describes_itself(document):
 KNOWS_NO_RESOURCE = {"routes.http", "routes.schemas.fields", "routes.schemas.problems"}
 
 
-def test_the_document_knows_no_resource():
+def test_the_document_knows_no_resource() -> None:
     """Of our own modules it imports what all resources share, and nobody but app imports it."""
     root = ASSETS.parents[1]
 
-    def imported(path):
+    def imported(path: Any) -> Iterator[Any]:
         """The modules of ours that a file imports, with the names taken from them."""
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -301,7 +305,9 @@ def test_the_document_knows_no_resource():
 # True
 
 
-def test_the_examples_of_events_work(client, document, operations):
+def test_the_examples_of_events_work(
+    client: FlaskClient, document: dict[str, Any], operations: dict[tuple[str, str], Any]
+) -> None:
     """Each example of an event can be posted as it stands and is answered as its schema says."""
     for path in ("/event", "/api/events"):
         operation = operations["POST", path]
@@ -312,7 +318,9 @@ def test_the_examples_of_events_work(client, document, operations):
             assert valid(document, schema, answer.get_json())
 
 
-def test_the_examples_of_many_events_are_what_comes(client, operations):
+def test_the_examples_of_many_events_are_what_comes(
+    client: FlaskClient, operations: dict[tuple[str, str], Any]
+) -> None:
     """The example of many events leads to the example of the answer, as an array and as lines, each error too."""
     operation = operations["POST", "/events"]
     content, responses = operation["requestBody"]["content"], operation["responses"]
@@ -333,7 +341,9 @@ def test_the_examples_of_many_events_are_what_comes(client, operations):
         assert without(answer.get_json(), "request_id") == without(shown, "request_id")
 
 
-def test_the_examples_of_users_work(make_client, document, operations):
+def test_the_examples_of_users_work(
+    make_client: ClientMaker, document: dict[str, Any], operations: dict[tuple[str, str], Any]
+) -> None:
     """Each example of a user can be posted as it stands, and its answer is the example of the answer."""
     client = make_client()
     operation = operations["POST", "/users"]
@@ -345,7 +355,7 @@ def test_the_examples_of_users_work(make_client, document, operations):
     problem(client.post("/user", json=user), 409)
 
 
-def test_the_example_of_actions_is_what_comes(client, operations):
+def test_the_example_of_actions_is_what_comes(client: FlaskClient, operations: dict[tuple[str, str], Any]) -> None:
     """The example of a page of actions is what the example of an event leads to."""
     client.post("/event", json=an_event())
     (expected,) = examples(
@@ -354,7 +364,7 @@ def test_the_example_of_actions_is_what_comes(client, operations):
     assert client.get("/users/1/actions").get_json() == expected
 
 
-def test_the_examples_of_alerts_are_what_comes(client, operations):
+def test_the_examples_of_alerts_are_what_comes(client: FlaskClient, operations: dict[tuple[str, str], Any]) -> None:
     """The examples of a page, of one alert and of an unknown one are what comes; only the moment differs."""
     listed = operations["GET", "/alerts"]["responses"]
     read = operations["GET", "/alerts/{alert_id}"]["responses"]
@@ -376,7 +386,7 @@ def test_the_examples_of_alerts_are_what_comes(client, operations):
     assert one == detail | moment
 
 
-def test_the_examples_of_rules_are_what_comes(client, operations):
+def test_the_examples_of_rules_are_what_comes(client: FlaskClient, operations: dict[tuple[str, str], Any]) -> None:
     """The examples of a rule, of its versions and of errors are what comes; only the moment differs."""
     read, listed = operations["GET", "/rules/{code}"]["responses"], operations["GET", "/rules"]["responses"]
     (shown,) = examples(read["200"]["content"]["application/json"])
@@ -400,7 +410,9 @@ def test_the_examples_of_rules_are_what_comes(client, operations):
         assert without(problem(answer, status), "request_id") == without(expected, "request_id")
 
 
-def test_the_examples_of_changed_users_are_what_comes(client, operations):
+def test_the_examples_of_changed_users_are_what_comes(
+    client: FlaskClient, operations: dict[tuple[str, str], Any]
+) -> None:
     """The examples of a change of a user, and of the rules that judge one, are what comes."""
     client.post("/users", json={"user_id": 7, "name": "Ada", "total": "100.00", "risk": "high"})
     client.post("/event", json=an_event(user_id=7))
@@ -414,7 +426,9 @@ def test_the_examples_of_changed_users_are_what_comes(client, operations):
     assert client.get("/users/7").get_json() == expected
 
 
-def test_the_examples_of_problems_are_what_comes(make_client, operations):
+def test_the_examples_of_problems_are_what_comes(
+    make_client: ClientMaker, operations: dict[tuple[str, str], Any]
+) -> None:
     """The examples of errors of an event are the very documents that such events are answered with."""
     rejecting = make_client(unknown_users="reject", overdraft="reject", out_of_order="reject")
     rejecting.post("/users", json={"user_id": 1})
@@ -523,7 +537,15 @@ CHANGES_OF_USERS = [
         ("PATCH", "/users/1", "UserChangeRequest", CHANGES_OF_USERS),
     ],
 )
-def test_the_schemas_of_settings_agree_with_the_service(client, document, subtests, method, path, model, cases):
+def test_the_schemas_of_settings_agree_with_the_service(
+    client: FlaskClient,
+    document: dict[str, Any],
+    subtests: pytest.Subtests,
+    method: str,
+    path: str,
+    model: str,
+    cases: Any,
+) -> None:
     """What a schema of a setting takes or refuses the service takes or refuses too."""
     client.post("/users", json={"user_id": 1})
     for body, good in cases:
@@ -532,7 +554,7 @@ def test_the_schemas_of_settings_agree_with_the_service(client, document, subtes
             assert client.open(path, method=method, json=body).status_code == (200 if good else 400)
 
 
-def test_every_rule_has_a_schema(document):
+def test_every_rule_has_a_schema(document: dict[str, Any]) -> None:
     """The document tells for every rule and parameter what it takes, its bounds, its default and why."""
     schemas = document["components"]["schemas"]
     for code, rule in REGISTRY.items():
@@ -549,7 +571,15 @@ def test_every_rule_has_a_schema(document):
     ("path", "model", "accepted", "cases"),
     [("/event", "EventRequest", 200, EVENTS), ("/users", "UserRequest", 201, USERS)],
 )
-def test_the_schemas_agree_with_the_service(client, document, subtests, path, model, accepted, cases):
+def test_the_schemas_agree_with_the_service(
+    client: FlaskClient,
+    document: dict[str, Any],
+    subtests: pytest.Subtests,
+    path: str,
+    model: str,
+    accepted: int,
+    cases: Any,
+) -> None:
     """What a schema takes or refuses the service takes or refuses too."""
     for body, good in cases:
         with subtests.test(body=body):
@@ -562,7 +592,7 @@ EXAMPLES_AN_OPERATION = 30
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 
 
-def test_the_service_keeps_to_its_document(make_client, monkeypatch):
+def test_the_service_keeps_to_its_document(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is derived from the document, good and bad, alone and in sequences, is answered as it says."""
     monkeypatch.setattr("routes.backtests.RUN", ("true",))  # dozens of them would be under way at once
     schema = schemathesis.openapi.from_wsgi(
@@ -591,7 +621,7 @@ def test_the_service_keeps_to_its_document(make_client, monkeypatch):
     }
 
 
-def is_against_the_contract(context, failure, case, response):
+def is_against_the_contract(context: Any, failure: Any, case: Any, response: Any) -> Any:
     """Whether a check failed for another reason than what OpenAPI has no words for.
 
     The header Idempotency-Key and the field event_id must agree. To JSON Schema 10.0 is an integer; the contract
@@ -619,13 +649,13 @@ def is_against_the_contract(context, failure, case, response):
     return any(_could_be_said(case, event, why) for event, why in zip(case.body, refused, strict=True))
 
 
-def _could_be_said(case, body, why):
+def _could_be_said(case: Any, body: Any, why: Any) -> Any:
     if why["status"] in (409, 424):  # an event_id twice among many, and those beside it
         return False
     return not all(_cannot_be_said(case, body, error["pointer"].removeprefix("/")) for error in why["errors"])
 
 
-def _cannot_be_said(case, body, name):
+def _cannot_be_said(case: Any, body: Any, name: Any) -> Any:
     if name.partition("/")[0] == "sweep" or name in ("to", "at_most_per_day"):
         return "code" not in case.path_parameters
     if name.partition("/")[0] in ("parameters", "by_risk", "overrides", "rules"):
@@ -639,19 +669,19 @@ def _cannot_be_said(case, body, name):
     return name in ("user_id", "time", "t", "from") and isinstance(value, float)
 
 
-def _is_for_the_rule_of_its_path(case, body):
+def _is_for_the_rule_of_its_path(case: Any, body: Any) -> Any:
     if "code" not in case.path_parameters:
         return True
     return Draft202012Validator(CHANGES[int(case.path_parameters["code"])].model_json_schema()).is_valid(body)
 
 
-def _at(value, path):
+def _at(value: Any, path: Any) -> Any:
     for name in path.split("/"):
         value = value[name]
     return value
 
 
-def _has_too_many_decimals(value):
+def _has_too_many_decimals(value: Any) -> Any:
     return isinstance(value, float) and Decimal(repr(value)).as_tuple().exponent < -2
 
 
@@ -661,12 +691,12 @@ def _has_too_many_decimals(value):
 class Links(HTMLParser):
     """Collects what a page loads or points to, and the scripts and styles that stand in it."""
 
-    def __init__(self, page):
+    def __init__(self, page: Any) -> None:
         super().__init__()
         self.links, self.inline = [], []
         self.feed(page)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: Any, attrs: Any) -> None:
         """Note every address in the tag, and code that stands in it."""
         self.links += [value for name, value in attrs if name in ("src", "href", "action", "data", "srcset")]
         self.inline += [name for name, _ in attrs if name.startswith("on")]
@@ -675,12 +705,12 @@ class Links(HTMLParser):
 
 
 @pytest.fixture
-def page(app):
+def page(app: Flask) -> Any:
     """The answer with the page."""
     return app.test_client().get("/docs")
 
 
-def test_the_page_loads_only_its_own(app, page):
+def test_the_page_loads_only_its_own(app: Flask, page: Any) -> None:
     """The page loads nothing from another host, and all that it loads is there, of the right type."""
     assert (page.status_code, page.content_type) == (200, "text/html; charset=utf-8")
     links = [link for link in Links(page.text).links if not link.startswith("data:")]
@@ -696,14 +726,14 @@ def test_the_page_loads_only_its_own(app, page):
             assert asset.data == (ASSETS / link.removeprefix("/docs/assets/")).read_bytes()
 
 
-def test_the_page_may_not_load_anything_else(page):
+def test_the_page_may_not_load_anything_else(page: Any) -> None:
     """The page's own policy forbids other hosts and code within the page, and the page has none."""
     policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
     assert policy == {"default-src": "'self'", "style-src": "'self' 'unsafe-inline'", "img-src": "'self' data:"}
     assert Links(page.text).inline == []
 
 
-def test_the_page_shows_this_document(app):
+def test_the_page_shows_this_document(app: Flask) -> None:
     """The page's script reads the document of this service and asks no other host to check it."""
     script = (ASSETS / "docs.js").read_text()
     assert 'url: "/openapi.json"' in script
@@ -711,6 +741,6 @@ def test_the_page_shows_this_document(app):
     assert "//" not in script
 
 
-def test_the_page_keeps_the_licence_of_what_it_uses():
+def test_the_page_keeps_the_licence_of_what_it_uses() -> None:
     """The licence of Swagger UI lies beside it."""
     assert "Apache License" in (ASSETS / "swagger-ui" / "LICENSE").read_text()

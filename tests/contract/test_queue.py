@@ -1,18 +1,24 @@
 """The line of events that wait has a bound: who finds it full is refused at once, through both doors."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 import requests
 from sqlalchemy import text
 
 from routes.http.problems import QUEUE_FULL
-from tests.contract.helpers import JSON, an_event, problem, without
+from tests.conftest import ClientMaker
+from tests.contract.helpers import JSON, Sessions, an_event, problem, without
 from tests.contract.test_metrics import samples
+from tests.postgres import transaction
+from tests.service import Service
+
+StartService = Callable[..., Service]
 
 PATIENCE = 30  # seconds
 EXPECTED = QUEUE_FULL.document()
@@ -27,34 +33,37 @@ def reached(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def a_held_user(sessions):
+def a_held_user(sessions: Sessions) -> Iterator[Any]:
     """Whoever wants to store an event of user 1 waits for the length of the block; gives how many statements do."""
 
-    def waiting():
+    def waiting() -> Any:
         with sessions() as session:
-            return session.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one()
+            query = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return session.execute(text(query)).scalar_one()
 
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
         yield waiting
 
 
-def stored(sessions):
+def stored(sessions: Sessions) -> Any:
     """The ids of the events that are stored, in order."""
     with sessions() as session:
-        return session.execute(text("SELECT event_id FROM user_actions ORDER BY event_id")).scalars().all()
+        return list(session.execute(text("SELECT event_id FROM user_actions ORDER BY event_id")).scalars())
 
 
-def test_flask_refuses_what_finds_the_line_full(make_client, sessions):
+def test_flask_refuses_what_finds_the_line_full(make_client: ClientMaker, sessions: Sessions) -> None:
     """One event is under way and one waits: the third is a 503 at once, of which nothing is stored."""
     client = make_client(group_commit_queue=1)
     before = samples(client.get("/metrics").text)
 
-    def post(event_id):
+    def post(event_id: Any) -> Any:
         app = client.application.test_client()
         return app.post("/event", json=an_event(event_id=event_id))
 
-    def line():
+    def line() -> Any:
         return samples(client.get("/metrics").text)["line_events",]
 
     with ThreadPoolExecutor(2) as threads:
@@ -84,7 +93,9 @@ def test_flask_refuses_what_finds_the_line_full(make_client, sessions):
     ids=["group commit", "each alone"],
 )
 @pytest.mark.parametrize("path", ["/event", "/api/events"])
-def test_the_server_refuses_what_finds_the_line_full(start_service, sessions, environment, path):
+def test_the_server_refuses_what_finds_the_line_full(
+    start_service: Callable[..., Service], sessions: Sessions, environment: Any, path: str
+) -> None:
     """The same of the server's own door, with and without group commit; what waited is stored, and so is a retry."""
     service = start_service(WORKERS="1", GROUP_COMMIT_QUEUE="1", **environment)
 

@@ -2,11 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Event, Thread
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from app import make_service
@@ -16,38 +19,39 @@ from routes import rules as views
 from rules import rule_settings
 from rules.catalogue import deposit_velocity
 from rules.registry import DEFAULT_CODES, REGISTRY
-from tests.contract.helpers import JSON, an_event, codes, pointers, problem, without
+from tests.conftest import ClientMaker
+from tests.contract.helpers import JSON, Sessions, an_event, codes, pointers, problem, without
 
 LARGEST = 2**63 - 1
 
 
-def put(client, code, headers=None, **fields):
+def put(client: FlaskClient, code: Any, headers: dict[str, str] | None = None, **fields: Any) -> Any:
     """Set a rule and return it as answered."""
     answer = client.put(f"/rules/{code}", json=fields, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
-def rule(client, code):
+def rule(client: FlaskClient, code: Any) -> Any:
     """A rule as it is set now."""
     answer = client.get(f"/rules/{code}")
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
-def versions(client, code, query=""):
+def versions(client: FlaskClient, code: Any, query: Any = "") -> Any:
     """One page of what a rule was ever set to."""
     answer = client.get(f"/rules/{code}/versions{query}")
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
-def etag(client, path):
+def etag(client: FlaskClient, path: Any) -> Any:
     """The ETag of what stands there."""
     return client.get(path).headers["ETag"]
 
 
-def alert_ids(client, query=""):
+def alert_ids(client: FlaskClient, query: Any = "") -> list[Any]:
     """The id of each alert on one page."""
     return [alert["id"] for alert in client.get(f"/alerts{query}").get_json()["alerts"]]
 
@@ -55,7 +59,7 @@ def alert_ids(client, query=""):
 # Reading
 
 
-def test_all_rules_are_listed(client):
+def test_all_rules_are_listed(client: FlaskClient) -> None:
     """All rules are listed in the order of the registry, the default ones active and all others off."""
     listed = client.get("/rules").get_json()["rules"]
     assert [one["code"] for one in listed] == list(REGISTRY)
@@ -64,13 +68,13 @@ def test_all_rules_are_listed(client):
     assert listed == [rule(client, code) for code in REGISTRY]
 
 
-def test_the_setting_rules_is_what_holds_at_first(make_client):
+def test_the_setting_rules_is_what_holds_at_first(make_client: ClientMaker) -> None:
     """Until somebody sets a rule, the codes of RULES are the active ones."""
     listed = make_client(rules="500,30").get("/rules").get_json()["rules"]
     assert [one["code"] for one in listed if one["status"] == "active"] == [30, 500]
 
 
-def test_a_rule(client):
+def test_a_rule(client: FlaskClient) -> None:
     """A rule is answered with what it is set to, what its parameters take, who set it, and its figures."""
     found = rule(client, 123)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found["created_at"])
@@ -115,7 +119,7 @@ ODD = ["x", "0", "-1", "0123", "123.0", "%20123", "1_0", str(2**63), "9" * 5000,
 
 
 @pytest.mark.parametrize("path", ["/rules/{}", "/rules/{}/versions"])
-def test_an_unknown_rule(client, path):
+def test_an_unknown_rule(client: FlaskClient, path: str) -> None:
     """A code that no rule has is a 404 of its own type, and what can be no code is one like any unknown path."""
     for code in UNKNOWN:
         document = problem(client.get(path.format(code)), 404)
@@ -124,12 +128,12 @@ def test_an_unknown_rule(client, path):
         assert (code, problem(client.get(path.format(code)), 404)["type"]) == (code, "about:blank")
 
 
-def test_an_unknown_rule_cannot_be_set(client):
+def test_an_unknown_rule_cannot_be_set(client: FlaskClient) -> None:
     """A code that no rule has cannot be set, whatever the body says."""
     assert problem(client.put("/rules/7", json={"status": "off"}), 404)["type"] == "urn:problem:unknown-rule"
 
 
-def test_figures(client):
+def test_figures(client: FlaskClient) -> None:
     """The figures count the alerts that stand, those in shadow apart."""
     put(client, 500, status="shadow", parameters={"count": 1})
     for time in (10, 20, 30):
@@ -142,7 +146,7 @@ def test_figures(client):
     assert rule(client, 30)["figures"]["alerts"] == 0
 
 
-def test_figures_are_bounded(client, monkeypatch):
+def test_figures_are_bounded(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures look at the newest alerts alone, however many there are."""
     monkeypatch.setattr(views, "COUNTED", 2)
     for time in (10, 20, 30):
@@ -154,7 +158,7 @@ def test_figures_are_bounded(client, monkeypatch):
 # Setting
 
 
-def test_a_rule_is_set(client):
+def test_a_rule_is_set(client: FlaskClient) -> None:
     """A rule is set to all that is told, and answered and read as it then is."""
     told = {
         "status": "shadow",
@@ -170,7 +174,7 @@ def test_a_rule_is_set(client):
     assert without(rule(client, 1100), "created_at")["version"] == 1
 
 
-def test_what_is_left_out_stays(client):
+def test_what_is_left_out_stays(client: FlaskClient) -> None:
     """What is left out of a change stays as it is, a parameter too; values by rating are replaced as a whole."""
     put(client, 123, status="shadow", parameters={"window": 60}, by_risk={"high": {"window": 90}}, note="a")
     changed = put(client, 123, parameters={"threshold": "150.00"})
@@ -183,7 +187,7 @@ def test_what_is_left_out_stays(client):
     assert (changed["version"], changed["parameters"]) == (6, {"threshold": "150.00", "window": 60})
 
 
-def test_what_was_read_can_be_sent_back(client):
+def test_what_was_read_can_be_sent_back(client: FlaskClient) -> None:
     """The very document that was read is a body that changes nothing but the version and who made it."""
     before = rule(client, 123)
     after = client.put("/rules/123", json=before).get_json()
@@ -192,7 +196,7 @@ def test_what_was_read_can_be_sent_back(client):
     assert (after["version"], after["author"]) == (2, "unknown")
 
 
-def test_the_setting_rules_gives_way(make_client, database_url):
+def test_the_setting_rules_gives_way(make_client: ClientMaker, database_url: str) -> None:
     """Who has set a rule has the last word: RULES changes nothing about it, also after a restart."""
     first = make_client(rules="1100")
     put(first, 1100, status="off")
@@ -223,7 +227,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("code", ACCEPTED)
-def test_an_accepted_value(client, code):
+def test_an_accepted_value(client: FlaskClient, code: Any) -> None:
     """Money may be text or a plain number and is kept to the cent; bounds are included."""
     for raw, expected in ACCEPTED[code].items():
         (name,) = json.loads(raw)
@@ -246,7 +250,7 @@ REFUSED_VALUES = {
 
 
 @pytest.mark.parametrize(("code", "name"), REFUSED_VALUES)
-def test_a_refused_value(client, code, name):
+def test_a_refused_value(client: FlaskClient, code: Any, name: Any) -> None:
     """A value of the wrong type or out of bounds is a 400 that names it wherever it stands, and nothing is stored."""
     for raw in REFUSED_VALUES[code, name]:
         body = f'{{"parameters": {{"{name}": {raw}}}, "by_risk": {{"low": {{"{name}": {raw}}}}}}}'
@@ -265,7 +269,7 @@ REFUSED_FIELDS = {
 
 
 @pytest.mark.parametrize("field", REFUSED_FIELDS)
-def test_a_refused_field(client, field):
+def test_a_refused_field(client: FlaskClient, field: Any) -> None:
     """Every value that a field cannot have is a 400 that names the field, and nothing is stored."""
     for raw in REFUSED_FIELDS[field]:
         answer = client.put("/rules/123", data=f'{{"{field}": {raw}}}', content_type=JSON)
@@ -273,7 +277,7 @@ def test_a_refused_field(client, field):
     assert rule(client, 123)["version"] == 1
 
 
-def test_everything_bad_is_named_at_once(client):
+def test_everything_bad_is_named_at_once(client: FlaskClient) -> None:
     """One answer names all that is wrong: unknown parameters, ratings and status, and bad values."""
     body = {
         "status": "on",
@@ -297,7 +301,7 @@ def test_everything_bad_is_named_at_once(client):
     assert detail["/parameters/threshold"] == 'must be money such as "42.00", 0.00 to 999999999999.99'
 
 
-def test_a_body_that_is_none(client):
+def test_a_body_that_is_none(client: FlaskClient) -> None:
     """A body that is no JSON object, or of another type, is refused as everywhere."""
     for body in (b"", b"[]", b"null", b"{"):
         problem(client.put("/rules/123", data=body, content_type=JSON), 400)
@@ -308,7 +312,7 @@ def test_a_body_that_is_none(client):
 # Versions
 
 
-def test_versions(client):
+def test_versions(client: FlaskClient) -> None:
     """All that a rule was ever set to is listed, newest first, with who, when and why."""
     put(client, 123, status="shadow", author="Ada", note="Tried out.")
     put(client, 1100, status="off")
@@ -346,7 +350,7 @@ def test_versions(client):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 4, 5, 6, 500])
-def test_pages_of_versions(client, limit):
+def test_pages_of_versions(client: FlaskClient, limit: int) -> None:
     """Following `next` gives every version once, newest first, however long the page."""
     for _ in range(4):
         put(client, 123)
@@ -359,7 +363,7 @@ def test_pages_of_versions(client, limit):
     assert found == [5, 4, 3, 2, 1]
 
 
-def test_a_bad_query_of_versions(client):
+def test_a_bad_query_of_versions(client: FlaskClient) -> None:
     """Parameters that cannot be read are named."""
     assert pointers(client.get("/rules/123/versions?limit=0&cursor=x")) == ["/cursor", "/limit"]
     assert versions(client, 123, f"?cursor={'9' * 19}")["versions"] != []
@@ -368,7 +372,7 @@ def test_a_bad_query_of_versions(client):
 # Two writers
 
 
-def test_tags(client):
+def test_tags(client: FlaskClient) -> None:
     """A rule is answered with an ETag: a reader who has it gets a 304, until something about the rule has changed."""
     tag = etag(client, "/rules/1100")
     again = client.get("/rules/1100", headers={"If-None-Match": f'"x", W/{tag}'})
@@ -381,7 +385,7 @@ def test_tags(client):
     assert answer.headers["ETag"] == etag(client, "/rules/1100") != tag
 
 
-def test_a_change_of_something_else(client):
+def test_a_change_of_something_else(client: FlaskClient) -> None:
     """With the ETag of a setting that holds no longer a change is a 412, and nothing is stored."""
     tag = etag(client, "/rules/123")
     put(client, 30, status="off")
@@ -396,11 +400,11 @@ def test_a_change_of_something_else(client):
     assert rule(client, 123)["version"] == 5
 
 
-def at_once(jobs):
+def at_once(jobs: Any) -> list[Any]:
     """The results of the jobs, each run in a thread of its own, all let go at the same moment."""
     barrier = Barrier(len(jobs))
 
-    def wait_and(job):
+    def wait_and(job: Any) -> Any:
         barrier.wait(30)
         return job()
 
@@ -408,18 +412,18 @@ def at_once(jobs):
         return list(threads.map(wait_and, jobs))
 
 
-def writer(client, windows, headers=None):
+def writer(client: FlaskClient, windows: Any, headers: dict[str, str] | None = None) -> Any:
     """A job that sets windows one after the other and returns the statuses of the answers."""
     own = client.application.test_client()
 
-    def write():
+    def write() -> list[Any]:
         answers = [own.put("/rules/123", json={"parameters": {"window": w}}, headers=headers) for w in windows]
         return [answer.status_code for answer in answers]
 
     return write
 
 
-def test_writers_at_once(make_client):
+def test_writers_at_once(make_client: ClientMaker) -> None:
     """Writers who do not ask for a tag all succeed, one after the other, and the versions show each of them."""
     clients = [make_client(), make_client()]
     jobs = [writer(clients[at % 2], range(100 * at, 100 * at + 5)) for at in range(4)]
@@ -431,7 +435,7 @@ def test_writers_at_once(make_client):
     assert rule(clients[1], 123)["parameters"]["window"] == windows[0]
 
 
-def test_of_two_writers_with_a_tag_one_wins(make_client):
+def test_of_two_writers_with_a_tag_one_wins(make_client: ClientMaker) -> None:
     """Of writers who have read the same setting, in one application or two, exactly one succeeds."""
     clients = [make_client(), make_client()]
     for version in range(1, 6):
@@ -444,7 +448,7 @@ def test_of_two_writers_with_a_tag_one_wins(make_client):
 # From the next event on
 
 
-def test_it_holds_from_the_next_event_on(make_client):
+def test_it_holds_from_the_next_event_on(make_client: ClientMaker) -> None:
     """A change holds for the next event, also in another application on the same database; what was stays."""
     first, second = make_client(), make_client()
     assert codes(second, type="withdraw", amount="60.00", user_id=1) == []
@@ -459,7 +463,7 @@ def test_it_holds_from_the_next_event_on(make_client):
     assert alert_ids(second) == ["3-1-1100", "2-1-1100"]
 
 
-def test_a_longer_look_back_finds_what_was_before(make_client):
+def test_a_longer_look_back_finds_what_was_before(make_client: ClientMaker) -> None:
     """A rule that is set to look further back sees what happened before it was, in both applications."""
     first, second = make_client(), make_client()
     codes(second, amount="150.00", time=0)
@@ -469,7 +473,7 @@ def test_a_longer_look_back_finds_what_was_before(make_client):
     assert [codes(first, type="withdraw", amount="1.00", time=3000 + at) for at in range(5)] == [[]] * 4 + [[30]]
 
 
-def test_many_events_and_a_change(client):
+def test_many_events_and_a_change(client: FlaskClient) -> None:
     """Many events at once are judged by the new setting too."""
     put(client, 1100, parameters={"threshold": "50.00"})
     answer = client.post("/events", json=[an_event(type="withdraw", amount="60.00", user_id=at) for at in (1, 2)])
@@ -497,7 +501,7 @@ PRECEDENCE = [
 
 
 @pytest.mark.parametrize(("told", "threshold", "origin"), PRECEDENCE)
-def test_the_parameter_in_force(client, told, threshold, origin):
+def test_the_parameter_in_force(client: FlaskClient, told: Any, threshold: Any, origin: Any) -> None:
     """The user's override counts first, then the value for the rating, then the scaled default, then the default."""
     client.post("/users", json={"user_id": 1})
     put(client, 1100, **{name: told[name] for name in ("parameters", "by_risk") if name in told})
@@ -523,7 +527,7 @@ def test_the_parameter_in_force(client, told, threshold, origin):
 # Shadow
 
 
-def test_a_rule_in_shadow(client):
+def test_a_rule_in_shadow(client: FlaskClient) -> None:
     """A rule in shadow is judged and its alerts are stored, but neither answered nor listed among the others."""
     put(client, 1100, status="shadow")
     answer = client.post("/event", json=an_event(type="withdraw", amount="150.00", event_id="a"))
@@ -540,7 +544,7 @@ def test_a_rule_in_shadow(client):
         assert pointers(client.get(f"/alerts?shadow={wrong}")) == ["/shadow"]
 
 
-def test_out_of_shadow_and_off(client):
+def test_out_of_shadow_and_off(client: FlaskClient) -> None:
     """Once a rule is active it alerts, and off it does neither; what was stored before stays what it was."""
     put(client, 1100, status="shadow")
     codes(client, type="withdraw", amount="150.00", user_id=1)
@@ -552,7 +556,7 @@ def test_out_of_shadow_and_off(client):
     assert alert_ids(client, "?shadow=true") == ["1-1-1100"]
 
 
-def test_a_late_event_and_a_rule_in_shadow(client):
+def test_a_late_event_and_a_rule_in_shadow(client: FlaskClient) -> None:
     """A late event raises and supersedes alerts in shadow among their own kind, also when the rule is active by now."""
     put(client, 123, status="shadow")
     codes(client, amount="150.00", time=20)
@@ -565,7 +569,7 @@ def test_a_late_event_and_a_rule_in_shadow(client):
 # Late events
 
 
-def test_a_late_event_after_a_change(client):
+def test_a_late_event_after_a_change(client: FlaskClient) -> None:
     """Later actions are judged again by what they were first judged with, and the late event by what holds now."""
     codes(client, user_id=1, amount="150.00", time=20)
     codes(client, user_id=2, amount="60.00", time=20)
@@ -583,7 +587,7 @@ def test_a_late_event_after_a_change(client):
     assert alert_ids(client, "?superseded=false") == ["1-1-123"]
 
 
-def test_a_late_event_after_a_change_of_the_user(client):
+def test_a_late_event_after_a_change_of_the_user(client: FlaskClient) -> None:
     """Later actions are judged again by the rating and the overrides that the user had then."""
     client.post("/users", json={"user_id": 1, "risk": "high"})
     codes(client, amount="60.00", time=20)
@@ -598,7 +602,7 @@ def test_a_late_event_after_a_change_of_the_user(client):
 # Under load
 
 
-def test_a_change_under_load(make_client):
+def test_a_change_under_load(make_client: ClientMaker) -> None:
     """While events pour into two applications rules can be set: no request is lost, none judged by what held before.
 
     Every withdrawal alerts, and its evidence tells the version that judged it.
@@ -607,7 +611,7 @@ def test_a_change_under_load(make_client):
     put(clients[0], 1100, parameters={"threshold": "0.00"})
     answered, done, posted = [2], Event(), []
 
-    def post(at):
+    def post(at: Any) -> None:
         client, own = clients[at % 2].application.test_client(), []
         while not done.is_set():
             least = answered[0]
@@ -643,7 +647,7 @@ def test_a_change_under_load(make_client):
 
 
 @pytest.fixture
-def judging(client, sessions):
+def judging(client: FlaskClient, sessions: Sessions) -> Iterator[Any]:
     """A transaction that judges by the rules as they are and does not end."""
     rule(client, 123)  # once the rules are entered
     with sessions() as session:
@@ -652,7 +656,7 @@ def judging(client, sessions):
         yield session
 
 
-def test_a_change_that_cannot_wait(client, judging, monkeypatch):
+def test_a_change_that_cannot_wait(client: FlaskClient, judging: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where somebody judges without an end a change is a 503 that stores nothing, and events are served meanwhile."""
     monkeypatch.setattr(rule_settings, "LOCK_MILLISECONDS", 100)
     changed = []
@@ -670,7 +674,7 @@ def test_a_change_that_cannot_wait(client, judging, monkeypatch):
     assert put(client, 123)["version"] == 2
 
 
-def test_a_change_waits_for_who_judges(client, judging, monkeypatch):
+def test_a_change_waits_for_who_judges(client: FlaskClient, judging: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change tries more than once to get its turn."""
     monkeypatch.setattr(rule_settings, "LOCK_MILLISECONDS", 100)
     with ThreadPoolExecutor(1) as threads:
@@ -681,7 +685,7 @@ def test_a_change_waits_for_who_judges(client, judging, monkeypatch):
         assert changing.result(30).status_code == 200
 
 
-def test_reading_the_rules_changes_none(make_client):
+def test_reading_the_rules_changes_none(make_client: ClientMaker) -> None:
     """What RULES says is entered when the service starts: whoever else looks into its database changes nothing."""
     running = make_client(rules="1100")
     assert codes(running, type="withdraw", amount="101.00") == [1100]

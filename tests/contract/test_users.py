@@ -2,11 +2,14 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from tests.contract.helpers import NOTHING, an_event, codes, counts, pointers, post_raw, problem
+from tests.conftest import ClientMaker
+from tests.contract.helpers import NOTHING, Sessions, an_event, codes, counts, pointers, post_raw, problem
 
 LARGEST = 2**63 - 1
 LONG = "1" + "0" * 5000
@@ -15,7 +18,7 @@ PATHS = ("/users", "/user")
 
 
 @pytest.fixture(params=PATHS)
-def path(request):
+def path(request: pytest.FixtureRequest) -> Any:
     """Each name of the one way to make a user."""
     return request.param
 
@@ -23,7 +26,7 @@ def path(request):
 # Making one
 
 
-def test_a_new_user(client, path):
+def test_a_new_user(client: FlaskClient, path: Any) -> None:
     """A user is answered with 201, its Location and all its fields, and can be read there."""
     answer = client.post(path, json={"name": "Ada", "total": "100.00", "risk": "high", "user_id": 7})
     expected = {"id": 7, "name": "Ada", "total": "100.00", "balance": "100.00", "risk": "high"}
@@ -33,7 +36,7 @@ def test_a_new_user(client, path):
     assert client.get("/users/7").get_json() == expected
 
 
-def test_every_field_is_optional(client, path):
+def test_every_field_is_optional(client: FlaskClient, path: Any) -> None:
     """A user of whom nothing is told gets an id, a total of zero and the normal rating."""
     answer = client.post(path, json={})
     made = answer.get_json()
@@ -42,7 +45,7 @@ def test_every_field_is_optional(client, path):
     assert made == {"id": made["id"], "name": None, "total": "0.00", "balance": "0.00", "risk": "normal"}
 
 
-def test_given_ids_differ(client, path):
+def test_given_ids_differ(client: FlaskClient, path: Any) -> None:
     """Users without an id of the caller's own get ids that differ from all others'."""
     client.post(path, json={"user_id": 2})
     client.post("/event", json=an_event(user_id=3))
@@ -50,7 +53,7 @@ def test_given_ids_differ(client, path):
     assert len({2, 3, *ids}) == 6
 
 
-def test_the_largest_id_leaves_room_for_others(client, path):
+def test_the_largest_id_leaves_room_for_others(client: FlaskClient, path: Any) -> None:
     """A user under the largest id there is does not keep the service from giving ids to others."""
     client.post(path, json={"user_id": 1})
     assert client.post(path, json={"user_id": LARGEST}).status_code == 201
@@ -59,7 +62,7 @@ def test_the_largest_id_leaves_room_for_others(client, path):
     assert answer.get_json()["id"] not in (1, LARGEST)
 
 
-def test_an_id_that_exists(client, sessions, path):
+def test_an_id_that_exists(client: FlaskClient, sessions: Sessions, path: Any) -> None:
     """A user whose id exists already, made either way, is a 409 and stays as it was."""
     client.post(path, json={"user_id": 7, "name": "Ada"})
     client.post("/event", json=an_event(user_id=8))
@@ -87,7 +90,7 @@ ACCEPTED_TOTALS = {
 
 
 @pytest.mark.parametrize(("raw", "total"), ACCEPTED_TOTALS.items())
-def test_an_accepted_total(client, raw, total):
+def test_an_accepted_total(client: FlaskClient, raw: Any, total: Any) -> None:
     """The opening balance may be text or a plain number, zero included, and is kept to the cent."""
     answer = post_raw(client, f'{{"total": {raw}}}'.encode(), "/users")
     assert answer.status_code == 201, answer.text
@@ -108,7 +111,7 @@ ACCEPTED_NAMES = [
 
 
 @pytest.mark.parametrize("name", ACCEPTED_NAMES, ids=range(len(ACCEPTED_NAMES)))
-def test_an_accepted_name(client, name):
+def test_an_accepted_name(client: FlaskClient, name: Any) -> None:
     """A name of 1 to 200 characters of any script comes back as it was given."""
     made = client.post("/users", json={"name": name}).get_json()
     assert made["name"] == name
@@ -134,7 +137,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("field", REFUSED)
-def test_a_refused_field(client, sessions, field):
+def test_a_refused_field(client: FlaskClient, sessions: Sessions, field: Any) -> None:
     """Every value that a field of a user cannot have is a 400 that names the field, and nothing is stored."""
     for raw in REFUSED[field]:
         answer = post_raw(client, f'{{"{field}": {raw}}}'.encode(), "/users")
@@ -142,14 +145,14 @@ def test_a_refused_field(client, sessions, field):
     assert counts(sessions) == NOTHING
 
 
-def test_every_bad_field_of_a_user_is_named_at_once(client, sessions, path):
+def test_every_bad_field_of_a_user_is_named_at_once(client: FlaskClient, sessions: Sessions, path: Any) -> None:
     """One answer names all that is wrong."""
     answer = client.post(path, json={"user_id": 0, "name": "", "total": "-1", "risk": "x", "more": None})
     assert pointers(answer) == ["/name", "/risk", "/total", "/user_id"]
     assert counts(sessions) == NOTHING
 
 
-def test_unknown_fields_of_a_user_are_ignored(client):
+def test_unknown_fields_of_a_user_are_ignored(client: FlaskClient) -> None:
     """Fields that the contract does not know change nothing."""
     made = client.post("/users", json={"user_id": 7, "balance": "9.00", "id": 8, "last_seq": 3}).get_json()
     assert made == {"id": 7, "name": None, "total": "0.00", "balance": "0.00", "risk": "normal"}
@@ -158,7 +161,7 @@ def test_unknown_fields_of_a_user_are_ignored(client):
 # The balance
 
 
-def test_the_balance(client):
+def test_the_balance(client: FlaskClient) -> None:
     """The balance is the opening balance plus deposits minus withdrawals; the opening balance stays."""
     client.post("/users", json={"user_id": 1, "total": "100.00"})
     client.post("/event", json=an_event(amount="0.10"))
@@ -168,7 +171,7 @@ def test_the_balance(client):
     assert (answer["total"], answer["balance"]) == ("100.00", "-50.25")
 
 
-def test_the_balance_of_the_largest_amounts(client):
+def test_the_balance_of_the_largest_amounts(client: FlaskClient) -> None:
     """The balance holds the largest amounts to the cent."""
     client.post("/users", json={"user_id": 1, "total": "999999999999.99"})
     for time in range(20):
@@ -179,20 +182,20 @@ def test_the_balance_of_the_largest_amounts(client):
 # Actions
 
 
-def actions(client, query="", user_id=1):
+def actions(client: FlaskClient, query: Any = "", user_id: int = 1) -> Any:
     """One page of a user's actions."""
     answer = client.get(f"/users/{user_id}/actions{query}")
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
-def seqs(client, query=""):
+def seqs(client: FlaskClient, query: Any = "") -> list[Any]:
     """The `seq` of each action on one page."""
     return [action["seq"] for action in actions(client, query)["actions"]]
 
 
 @pytest.fixture
-def busy(client):
+def busy(client: FlaskClient) -> Any:
     """A client with a user whose actions arrived as seq 1 to 7 at the times 10, 20, 20, 5, 20, 30, 20."""
     for at, time in enumerate([10, 20, 20, 5, 20, 30, 20]):
         client.post("/event", json=an_event(type=("deposit", "withdraw")[at % 2], amount="1.00", time=time))
@@ -200,7 +203,7 @@ def busy(client):
     return client
 
 
-def test_an_action(client):
+def test_an_action(client: FlaskClient) -> None:
     """An action is listed with its seq, type, amount as text, time and event_id."""
     client.post("/event", json=an_event(amount=7, event_id="a"))
     client.post("/event", json=an_event(type="withdraw", amount="0.50", time=11))
@@ -213,19 +216,19 @@ def test_an_action(client):
     }
 
 
-def test_a_user_without_actions(client):
+def test_a_user_without_actions(client: FlaskClient) -> None:
     """A user who did nothing has an empty list."""
     client.post("/users", json={"user_id": 1})
     assert actions(client) == {"actions": [], "next": None}
 
 
-def test_newest_first(busy):
+def test_newest_first(busy: FlaskClient) -> None:
     """Actions stand newest first by time, equal times by arrival."""
     assert seqs(busy) == [6, 7, 5, 3, 2, 1, 4]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 500])
-def test_pages(busy, limit):
+def test_pages(busy: FlaskClient, limit: int) -> None:
     """Following `next` gives every action once, in order, however long the page."""
     found, query = [], f"?limit={limit}"
     while query:
@@ -236,14 +239,14 @@ def test_pages(busy, limit):
     assert found == [6, 7, 5, 3, 2, 1, 4]
 
 
-def test_pages_stay_in_place(busy):
+def test_pages_stay_in_place(busy: FlaskClient) -> None:
     """An action that arrives between two pages does not shift the second one."""
     first = actions(busy, "?limit=3")
     busy.post("/event", json=an_event(time=99))
     assert seqs(busy, f"?limit=10&cursor={first['next']}") == [3, 2, 1, 4]
 
 
-def test_fifty_a_page(client):
+def test_fifty_a_page(client: FlaskClient) -> None:
     """A page is fifty actions long where no limit is asked."""
     for time in range(51):
         client.post("/event", json=an_event(amount="1.00", time=time))
@@ -267,7 +270,7 @@ def test_fifty_a_page(client):
         ("?unknown=1", [6, 7, 5, 3, 2, 1, 4]),
     ],
 )
-def test_bounds(busy, query, expected):
+def test_bounds(busy: FlaskClient, query: str, expected: Any) -> None:
     """`from` and `to` bound the time, both included, also behind a cursor."""
     assert seqs(busy, query) == expected
 
@@ -281,14 +284,14 @@ BAD_QUERIES = {
 
 
 @pytest.mark.parametrize("name", BAD_QUERIES)
-def test_a_bad_query(busy, name):
+def test_a_bad_query(busy: FlaskClient, name: Any) -> None:
     """A parameter that cannot be read, or is out of bounds, is a 400 that names it."""
     for value in BAD_QUERIES[name]:
         answer = busy.get(f"/users/1/actions?{name}={value}")
         assert (value, pointers(answer)) == (value, [f"/{name}"])
 
 
-def test_every_bad_parameter_is_named_at_once(busy):
+def test_every_bad_parameter_is_named_at_once(busy: FlaskClient) -> None:
     """One answer names all that is wrong with a query."""
     assert pointers(busy.get("/users/1/actions?limit=0&cursor=x&from=-1&to=y")) == ["/cursor", "/from", "/limit", "/to"]
 
@@ -304,7 +307,7 @@ SCALED = {
 
 
 @pytest.mark.parametrize("risk", SCALED)
-def test_a_rating_scales_money(client, risk):
+def test_a_rating_scales_money(client: FlaskClient, risk: Any) -> None:
     """A low rating doubles the thresholds of money, a high one halves them."""
     client.post("/users", json={"user_id": 1, "risk": risk})
     for time, (kind, code) in enumerate([("withdraw", 1100), ("deposit", 123)]):
@@ -314,7 +317,7 @@ def test_a_rating_scales_money(client, risk):
 
 
 @pytest.mark.parametrize("risk", SCALED)
-def test_a_rating_leaves_counts_alone(client, risk):
+def test_a_rating_leaves_counts_alone(client: FlaskClient, risk: Any) -> None:
     """Three withdrawals in a row and three growing deposits are three whatever the rating."""
     client.post("/users", json={"user_id": 1, "risk": risk})
     withdrawals = [codes(client, type="withdraw", amount="1.00", time=time) for time in range(3)]
@@ -325,7 +328,7 @@ def test_a_rating_leaves_counts_alone(client, risk):
 # Policies
 
 
-def test_unknown_users_rejected(make_client, sessions):
+def test_unknown_users_rejected(make_client: ClientMaker, sessions: Sessions) -> None:
     """Under UNKNOWN_USERS=reject an event for an unknown user is a 404 that stores nothing; a known one is served."""
     client = make_client(unknown_users="reject")
     problem(client.post("/event", json=an_event(event_id="a")), 404)
@@ -336,7 +339,7 @@ def test_unknown_users_rejected(make_client, sessions):
     assert counts(sessions) == {"users": 1, "user_actions": 1, "alerts": 0}
 
 
-def test_overdraft_rejected(make_client, sessions):
+def test_overdraft_rejected(make_client: ClientMaker, sessions: Sessions) -> None:
     """Under OVERDRAFT=reject a withdrawal below zero is a 409 that stores nothing; down to zero it is served."""
     client = make_client(overdraft="reject")
     client.post("/users", json={"user_id": 1, "total": "100.00"})
@@ -348,20 +351,20 @@ def test_overdraft_rejected(make_client, sessions):
     assert [action["seq"] for action in actions(client)["actions"]] == [1]
 
 
-def test_overdraft_rejected_for_an_unknown_user(make_client, sessions):
+def test_overdraft_rejected_for_an_unknown_user(make_client: ClientMaker, sessions: Sessions) -> None:
     """Under OVERDRAFT=reject the first withdrawal of an unknown user is a 409 that does not even make the user."""
     client = make_client(overdraft="reject")
     problem(client.post("/event", json=an_event(type="withdraw")), 409)
     assert counts(sessions) == NOTHING
 
 
-def test_overdraft_allowed_by_default(client):
+def test_overdraft_allowed_by_default(client: FlaskClient) -> None:
     """By default a balance may go below zero."""
     assert codes(client, type="withdraw", amount="42.00") == []
     assert client.get("/users/1").get_json()["balance"] == "-42.00"
 
 
-def test_out_of_order_rejected(make_client, sessions):
+def test_out_of_order_rejected(make_client: ClientMaker, sessions: Sessions) -> None:
     """Under OUT_OF_ORDER=reject an event older than its user's newest is a 409 that stores nothing."""
     client = make_client(out_of_order="reject")
     assert codes(client, time=10) == []
@@ -372,14 +375,14 @@ def test_out_of_order_rejected(make_client, sessions):
     assert [action["seq"] for action in actions(client)["actions"]] == [2, 1]
 
 
-def test_out_of_order_accepted_by_default(client):
+def test_out_of_order_accepted_by_default(client: FlaskClient) -> None:
     """By default an older event is taken and placed where its time puts it."""
     codes(client, time=10)
     codes(client, time=9)
     assert seqs(client) == [1, 2]
 
 
-def test_all_policies_refuse_before_anything_is_stored(make_client, sessions):
+def test_all_policies_refuse_before_anything_is_stored(make_client: ClientMaker, sessions: Sessions) -> None:
     """With every policy on reject a refused event, however often it is posted, leaves its user untouched."""
     client = make_client(unknown_users="reject", overdraft="reject", out_of_order="reject")
     client.post("/users", json={"user_id": 1, "total": "10.00"})
@@ -397,14 +400,14 @@ def test_all_policies_refuse_before_anything_is_stored(make_client, sessions):
 # Changing how a user is judged
 
 
-def patch(client, headers=None, user_id=1, **fields):
+def patch(client: FlaskClient, headers: dict[str, str] | None = None, user_id: int = 1, **fields: Any) -> Any:
     """Change a user and return it as answered."""
     answer = client.patch(f"/users/{user_id}", json=fields, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
-def settings(sessions, user_id=1):
+def settings(sessions: Sessions, user_id: int = 1) -> list[Any]:
     """All rows of a user's settings, oldest first, as (version, risk, overrides, author, note)."""
     columns = "version, risk, CAST(overrides AS text), author, note"
     with sessions() as session:
@@ -412,7 +415,7 @@ def settings(sessions, user_id=1):
         return [tuple(row) for row in rows]
 
 
-def test_a_user_is_changed(client, sessions):
+def test_a_user_is_changed(client: FlaskClient, sessions: Sessions) -> None:
     """A rating and overrides are answered, shown from then on, and kept with who gave them and why."""
     before = client.post("/users", json={"user_id": 1, "name": "Ada", "total": "10.00"}).get_json()
     changed = patch(client, risk="high", overrides={"1100": {"threshold": "50.00"}}, note="Watched.", author="Eve")
@@ -421,7 +424,7 @@ def test_a_user_is_changed(client, sessions):
     assert settings(sessions) == [(1, "high", '{"1100": {"threshold": "50.00"}}', "Eve", "Watched.")]
 
 
-def test_what_is_left_out_of_a_change_stays(client, sessions):
+def test_what_is_left_out_of_a_change_stays(client: FlaskClient, sessions: Sessions) -> None:
     """What is left out stays; overrides are replaced as a whole, and {} takes all of them away."""
     client.post("/users", json={"user_id": 1, "risk": "low"})
     patch(client, overrides={"1100": {"threshold": "50.00"}, "123": {"window": 60}})
@@ -441,7 +444,7 @@ def test_what_is_left_out_of_a_change_stays(client, sessions):
     ]
 
 
-def test_other_fields_of_a_user_stay(client):
+def test_other_fields_of_a_user_stay(client: FlaskClient) -> None:
     """Name, opening balance and balance cannot be changed: such fields are ignored like unknown ones."""
     before = client.post("/users", json={"user_id": 1, "name": "Ada"}).get_json()
     assert patch(client, name="Eve", total="9.00", balance="9.00", id=2) == before | {"overrides": {}}
@@ -454,7 +457,7 @@ SAME = [
 ]
 
 
-def test_overrides_are_stored_in_one_form(client, sessions):
+def test_overrides_are_stored_in_one_form(client: FlaskClient, sessions: Sessions) -> None:
     """However the same overrides are written, they are stored in the same words."""
     client.post("/users", json={"user_id": 1})
     for raw in SAME:
@@ -494,7 +497,7 @@ REFUSED_CHANGES = {
 }
 
 
-def test_a_refused_change(client, sessions, subtests):
+def test_a_refused_change(client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests) -> None:
     """All that is wrong with a change is named at once, and nothing is stored."""
     client.post("/users", json={"user_id": 1})
     for body, expected in REFUSED_CHANGES.items():
@@ -504,14 +507,14 @@ def test_a_refused_change(client, sessions, subtests):
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-def test_an_unknown_user_is_not_made(client, sessions, method):
+def test_an_unknown_user_is_not_made(client: FlaskClient, sessions: Sessions, method: str) -> None:
     """A user who does not exist can neither be changed nor asked for rules, and is not made."""
     path = "/users/7" if method == "PATCH" else "/users/7/rules"
     assert problem(client.open(path, method=method, json={}), 404)["type"] == "urn:problem:unknown-user"
     assert counts(sessions) == NOTHING
 
 
-def test_a_change_holds_from_the_next_event_on(make_client):
+def test_a_change_holds_from_the_next_event_on(make_client: ClientMaker) -> None:
     """A rating and overrides hold for the user's next event, in every application, and for no other user's."""
     first, second = make_client(), make_client()
     first.post("/users", json={"user_id": 1})
@@ -523,7 +526,7 @@ def test_a_change_holds_from_the_next_event_on(make_client):
     assert codes(first, type="withdraw", amount="50.01", time=9999) == [1100, 30]
 
 
-def test_overrides_that_look_further_back_than_the_rules(make_client):
+def test_overrides_that_look_further_back_than_the_rules(make_client: ClientMaker) -> None:
     """Overrides count what lies further back than any rule looks for other users."""
     client = make_client()
     for user_id in (1, 2):
@@ -538,7 +541,7 @@ def test_overrides_that_look_further_back_than_the_rules(make_client):
     assert [codes(client, type="withdraw", amount="1.00", time=2001 + at) for at in range(5)] == [[]] * 4 + [[30]]
 
 
-def test_overrides_and_late_events(client):
+def test_overrides_and_late_events(client: FlaskClient) -> None:
     """A late event far back changes what an override makes the later action look at."""
     codes(client, amount="120.00", time=2000)
     patch(client, overrides={"123": {"window": 3000}})
@@ -547,7 +550,7 @@ def test_overrides_and_late_events(client):
     assert [alert["id"] for alert in client.get("/alerts").get_json()["alerts"]] == ["1-2-123"]
 
 
-def test_tags_of_a_user(client):
+def test_tags_of_a_user(client: FlaskClient) -> None:
     """A user is read with an ETag: 304 while nothing has changed, 412 for a change that was made without the last."""
     client.post("/users", json={"user_id": 1})
     tag = client.get("/users/1").headers["ETag"]
@@ -560,14 +563,14 @@ def test_tags_of_a_user(client):
     assert client.get("/users/1").get_json()["risk"] == "low"
 
 
-def test_of_two_who_change_a_user_one_wins(make_client, sessions):
+def test_of_two_who_change_a_user_one_wins(make_client: ClientMaker, sessions: Sessions) -> None:
     """Of changes at once by callers who have read the same, exactly one succeeds; without a tag all do."""
     clients = [make_client() for _ in range(4)]
     clients[0].post("/users", json={"user_id": 1})
     tag = clients[0].get("/users/1").headers["ETag"]
 
-    def at_once(headers):
-        def change(client):
+    def at_once(headers: str) -> list[Any]:
+        def change(client: FlaskClient) -> Any:
             return client.patch("/users/1", json={"risk": "high"}, headers=headers).status_code
 
         with ThreadPoolExecutor(len(clients)) as threads:
@@ -578,7 +581,7 @@ def test_of_two_who_change_a_user_one_wins(make_client, sessions):
     assert [row[0] for row in settings(sessions)] == [1, 2, 3, 4, 5]
 
 
-def test_the_rules_of_a_user(client):
+def test_the_rules_of_a_user(client: FlaskClient) -> None:
     """All rules are listed as they judge the user, those that are off too, in the order of the registry."""
     client.post("/users", json={"user_id": 1, "risk": "high"})
     client.put("/rules/123", json={"status": "shadow", "by_risk": {"high": {"window": 60}}})

@@ -5,8 +5,9 @@ import subprocess
 import sys
 from typing import Any
 
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import inspect, text
 
+from tests.postgres import engine_on
 from tests.service import ROOT
 
 TABLES = ("users", "user_actions", "alerts", "user_settings")
@@ -25,13 +26,11 @@ def use(url: str, start: int, *renamed: str) -> dict[str, Any]:
 def test_a_column_has_its_name_in_the_model_alone(database_url: str) -> None:
     """With every column renamed, in the models and by ALTER TABLE, the same events are answered and stored alike."""
     before = use(database_url, 0)
-    engine = create_engine(database_url)
-    with engine.begin() as connection:
+    with engine_on(database_url) as engine, engine.connect() as connection:
         for table in TABLES:
             for column in inspect(connection).get_columns(table):
                 name = column["name"]
                 connection.execute(text(f'ALTER TABLE {table} RENAME COLUMN "{name}" TO "renamed_{name}"'))
-    engine.dispose()
     after = use(database_url, 1000, *TABLES)
     assert after["answers"] == before["answers"]
     # Those of before, and the same once more.

@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event
 from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
-from tests.postgres import transaction
+from tests.postgres import Sessions, transaction
 from tests.service import ROOT
 
 # Two alerts of 123 by default; the second deposit is over 100, too.
@@ -22,7 +25,7 @@ EVENTS += [an_event(user_id=2, amount="200.01", time=90_000)]
 
 
 @pytest.fixture
-def client(make_client):
+def client(make_client: ClientMaker) -> Any:
     """A client of a service that has judged EVENTS."""
     client = make_client()
     assert client.post("/events", json=EVENTS).status_code == 200
@@ -30,19 +33,19 @@ def client(make_client):
 
 
 @pytest.fixture
-def run(client):
+def run(client: FlaskClient) -> Any:
     """Runs a command in this process, with one that judges: `run("verify", "--json")`."""
     return lambda *args: client.application.test_cli_runner().invoke(args=[args[0], "--processes", "1", *args[1:]])
 
 
-def backtest(run, *options):
+def backtest(run: Any, *options: Any) -> Any:
     """The JSON of a backtest of rule 123."""
     result = run("backtest", "--rule", "123", *options, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     return json.loads(result.stdout)
 
 
-def flask(database_url, *args, stderr=subprocess.PIPE):
+def flask(database_url: str, *args: Any, stderr: Any = subprocess.PIPE) -> Any:
     """A command as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), *args],
@@ -58,7 +61,7 @@ def flask(database_url, *args, stderr=subprocess.PIPE):
 # Backtest
 
 
-def test_a_rule_with_another_parameter(run):
+def test_a_rule_with_another_parameter(run: Any) -> None:
     """Alerts stored and tried are counted, by day and user, and those added or removed are shown with evidence."""
     result = run("backtest", "--rule", "123", "--set", "threshold=100", "--set", "window=15")
     assert result.exit_code == 0
@@ -84,7 +87,7 @@ def test_a_rule_with_another_parameter(run):
     ]
 
 
-def test_removed_alerts_come_with_the_stored_evidence(run):
+def test_removed_alerts_come_with_the_stored_evidence(run: Any) -> None:
     """What would not be raised any more is told with why it was."""
     found = backtest(run, "--set", "threshold=210.00")
     assert (found["added"], found["removed"]) == (0, 1)
@@ -93,14 +96,14 @@ def test_removed_alerts_come_with_the_stored_evidence(run):
     assert removed["evidence"]["sentence"].startswith("Deposits of 200.01 ")
 
 
-def test_a_period(run):
+def test_a_period(run: Any) -> None:
     """Only alerts within it count; what is before is looked back to, what is behind is not read."""
     found = backtest(run, "--from", "30", "--to", "89999")
     assert (found["actions"], found["from"], found["to"], found["days"]) == (3, 30, 30, 1)
     assert (found["then"]["alerts"], found["now"]["alerts"], found["added"], found["removed"]) == (1, 1, 0, 0)
 
 
-def test_a_sweep(run):
+def test_a_sweep(run: Any) -> None:
     """Each value is a line, upwards or downwards, and the first that is quiet enough is named."""
     options = ("--sweep", "threshold=100:220:60", "--at-most", "1")
     found = backtest(run, *options)
@@ -122,7 +125,7 @@ def test_a_sweep(run):
     assert lines[-1] == "threshold 160.00 is the first with at most 1 alerts a day"
 
 
-def test_without_a_rule_all_that_are_active_are_tried(run):
+def test_without_a_rule_all_that_are_active_are_tried(run: Any) -> None:
     """They are judged as they are, so nothing is added and nothing removed."""
     result = run("backtest")
     assert result.exit_code == 0
@@ -136,13 +139,13 @@ def test_without_a_rule_all_that_are_active_are_tried(run):
     assert ["removed", "0"] in [line.split() for line in result.stdout.splitlines()]
 
 
-def test_a_rule_that_is_off_is_tried_as_if_it_were_active(run):
+def test_a_rule_that_is_off_is_tried_as_if_it_were_active(run: Any) -> None:
     """Whatever a rule is set to now, its alerts are what it would raise."""
     result = run("backtest", "--rule", "500", "--set", "count=2", "--json")
     assert json.loads(result.stdout)["now"]["alerts"] == 1
 
 
-def test_an_empty_history(make_client):
+def test_an_empty_history(make_client: ClientMaker) -> None:
     """Without any action there is nothing to find."""
     runner = make_client().application.test_cli_runner()
     result = runner.invoke(args=["backtest", "--rule", "30", "--sweep", "count=2:3:1", "--at-most", "0", "--json"])
@@ -177,7 +180,7 @@ def test_an_empty_history(make_client):
         (["--rule", "123", "--sweep", "threshold=1:400:1"], "makes 400 values, which are more than 200"),
     ],
 )
-def test_what_cannot_be_tried_is_a_usage_error(make_client, options, said):
+def test_what_cannot_be_tried_is_a_usage_error(make_client: ClientMaker, options: Any, said: str) -> None:
     """Unknown rules and parameters, bad values and sweeps end with 2 and a sentence, before anything is read."""
     result = make_client().application.test_cli_runner().invoke(args=["backtest", *options])
     assert result.exit_code == 2
@@ -188,7 +191,7 @@ def test_what_cannot_be_tried_is_a_usage_error(make_client, options, said):
 # Verify
 
 
-def test_verify_finds_no_difference(run):
+def test_verify_finds_no_difference(run: Any) -> None:
     """The counts are told, and the exit status is 0."""
     result = run("verify", "--processes", "2")
     assert result.exit_code == 0
@@ -196,7 +199,7 @@ def test_verify_finds_no_difference(run):
     assert [counts[name] for name in ("users", "actions", "alerts", "differences")] == ["2", "4", "2", "0"]
 
 
-def test_verify_lists_each_difference(run, sessions):
+def test_verify_lists_each_difference(run: Any, sessions: Sessions) -> None:
     """What was altered by SQL is listed, and the exit status is 1."""
     with transaction(sessions) as session:
         session.execute(text("DELETE FROM alerts WHERE user_id = 1"))
@@ -220,7 +223,7 @@ def test_verify_lists_each_difference(run, sessions):
 
 
 @pytest.mark.parametrize("command", ["backtest", "verify"])
-def test_progress_on_a_terminal(client, database_url, command):
+def test_progress_on_a_terminal(client: FlaskClient, database_url: str, command: str) -> None:
     """A person who waits sees a bar, how far it is and how fast; what comes out stays clean."""
     ours, theirs = pty.openpty()
     with flask(database_url, command, "--json", stderr=theirs) as running:
@@ -237,7 +240,9 @@ def test_progress_on_a_terminal(client, database_url, command):
 
 
 @pytest.mark.parametrize("command", ["backtest", "verify"])
-def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions, command):
+def test_a_database_that_is_not_migrated_is_a_clear_error(
+    make_client: ClientMaker, sessions: Sessions, command: str
+) -> None:
     """Nothing is tried on tables of another version."""
     with transaction(sessions) as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
@@ -247,7 +252,7 @@ def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions,
 
 
 @pytest.mark.parametrize("command", ["backtest", "verify"])
-def test_one_reads_all_of_history_at_a_time(run, sessions, command):
+def test_one_reads_all_of_history_at_a_time(run: Any, sessions: Sessions, command: str) -> None:
     """A second one would leave too little for the live events."""
     with transaction(sessions) as session:
         session.execute(text("SELECT pg_advisory_xact_lock(7310043)"))
@@ -256,7 +261,7 @@ def test_one_reads_all_of_history_at_a_time(run, sessions, command):
     assert "Another backtest or verification is running" in result.stderr
 
 
-def test_an_error_of_the_database_is_told(run, sessions):
+def test_an_error_of_the_database_is_told(run: Any, sessions: Sessions) -> None:
     """What a process meets is told by the command, without a traceback."""
     with transaction(sessions) as session:
         session.execute(text("ALTER TABLE alerts RENAME superseded TO gone"))
@@ -271,7 +276,7 @@ def test_an_error_of_the_database_is_told(run, sessions):
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "kill -9"])
-def test_no_process_is_left(client, sessions, database_url, how):
+def test_no_process_is_left(client: FlaskClient, sessions: Sessions, database_url: str, how: str) -> None:
     """Ctrl+C, which reaches all processes, ends all of them and says so; and they do not outlive a kill."""
     make(sessions)
     sweep = "{parameter}={from}:{to}:{step}".format(**LONG_SWEEP)

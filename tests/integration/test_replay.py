@@ -10,22 +10,24 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, without
-from tests.postgres import transaction
+from tests.postgres import Sessions, transaction
 from tests.service import ROOT
 
 CSV_HEADER = "type,amount,user_id,time,event_id\n"
 
 
 @pytest.fixture
-def replay(make_client, tmp_path):
+def replay(make_client: ClientMaker, tmp_path: Path) -> Any:
     """Runs the command on lines of text or on bytes: `replay(lines, "--batch", "2", name="history.csv")`."""
 
-    def run(lines, *options, name="history.ndjson", **settings):
+    def run(lines: Any, *options: Any, name: Any = "history.ndjson", **settings: Any) -> Any:
         content = lines if isinstance(lines, bytes) else "\n".join(lines).encode()
         path = tmp_path / name
         path.write_bytes(content)
@@ -36,10 +38,10 @@ def replay(make_client, tmp_path):
 
 
 @pytest.fixture
-def stored(sessions):
+def stored(sessions: Sessions) -> Any:
     """Reads all actions, as (user, seq, type, amount, time, event id)."""
 
-    def read():
+    def read() -> list[Any]:
         with sessions() as session:
             rows = session.execute(
                 text("SELECT user_id, seq, type, amount, time, event_id FROM user_actions ORDER BY user_id, seq")
@@ -49,24 +51,24 @@ def stored(sessions):
     return read
 
 
-def jsons(*events):
+def jsons(*events: Any) -> list[Any]:
     """Each event as a line of JSON."""
     return [json.dumps(event) for event in events]
 
 
-def counts(result):
+def counts(result: Any) -> Any:
     """The counts of the summary by their names."""
     words = [line.rsplit(maxsplit=1) for line in result.stdout.splitlines() if line[-1:].isdigit()]
     found = {name.strip(): number.replace(",", "") for name, number in words}
     return {name: int(number) for name, number in found.items() if name not in ("seconds", "events per second")}
 
 
-def rejects(path):
+def rejects(path: Any) -> Any:
     """The reject file: reasons by line."""
     return {entry["line"]: entry["reasons"] for entry in map(json.loads, path.read_text().splitlines())}
 
 
-def test_every_event_is_judged_in_the_order_of_the_file(replay, stored, tmp_path):
+def test_every_event_is_judged_in_the_order_of_the_file(replay: Any, stored: Any, tmp_path: Path) -> None:
     """Actions and alerts are what posting the events in turn gives, also where batches end between them."""
     events = [an_event(amount=f"{amount}.00", time=amount) for amount in (80, 90, 100)]
     result = replay(jsons(*events, an_event(type="withdraw", amount="150", user_id=2)), "--batch", "2")
@@ -90,7 +92,7 @@ def test_every_event_is_judged_in_the_order_of_the_file(replay, stored, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["history.ndjson"]
 
 
-def test_a_second_run_stores_nothing(replay, stored):
+def test_a_second_run_stores_nothing(replay: Any, stored: Any) -> None:
     """Events with and without ids are recognised, and the summary of the second run tells the same alerts."""
     lines = jsons(an_event(), an_event(), an_event(event_id="mine"), an_event(type="withdraw", amount="101.00"))
     first, actions = replay(lines), stored()
@@ -101,13 +103,13 @@ def test_a_second_run_stores_nothing(replay, stored):
     assert (second.exit_code, counts(second)["1100"]) == (0, 1)
 
 
-def test_ids_follow_from_line_and_event(replay, stored):
+def test_ids_follow_from_line_and_event(replay: Any, stored: Any) -> None:
     """An event without an id gets one from its line and what it says; blank lines count as lines."""
     replay(["", *jsons(without(an_event(t=7), "time"), an_event(event_id="mine"))])
     assert [row[-1] for row in stored()] == ["replay:2:deposit:42.00:7", "mine"]
 
 
-def test_the_way_a_file_comes_does_not_matter(replay, stored):
+def test_the_way_a_file_comes_does_not_matter(replay: Any, stored: Any) -> None:
     """The same history under another name, packed, or longer by now, is recognised."""
     lines = jsons(an_event(), an_event())
     replay(lines)
@@ -115,7 +117,7 @@ def test_the_way_a_file_comes_does_not_matter(replay, stored):
     assert [row[1] for row in stored()] == [1, 2, 3]
 
 
-def test_a_mended_line_is_stored_alone(replay, stored):
+def test_a_mended_line_is_stored_alone(replay: Any, stored: Any) -> None:
     """After a refused line has been put right, running the whole file again stores just that one."""
     first = replay(jsons(an_event(), an_event(amount="-1"), an_event(time=20)))
     second = replay(jsons(an_event(), an_event(amount="1"), an_event(time=20)))
@@ -123,7 +125,7 @@ def test_a_mended_line_is_stored_alone(replay, stored):
     assert [row[3] for row in stored()] == ["42.00", "42.00", "1.00"]
 
 
-def test_two_sources_are_two_histories(replay, stored):
+def test_two_sources_are_two_histories(replay: Any, stored: Any) -> None:
     """The same lines under another --source are other events."""
     replay(jsons(an_event()), "--source", "north")
     replay(jsons(an_event()), "--source", "south")
@@ -141,7 +143,7 @@ BAD_JSON = [
 ]
 
 
-def test_bad_lines_are_listed_and_the_rest_is_stored(replay, stored, tmp_path):
+def test_bad_lines_are_listed_and_the_rest_is_stored(replay: Any, stored: Any, tmp_path: Path) -> None:
     """Each bad line stands in the reject file with its number and every reason; the exit status tells of them."""
     lines = [line for bad, _ in BAD_JSON for line in (bad, json.dumps(an_event()))]
     result = replay(lines, "--batch", "3")
@@ -153,7 +155,7 @@ def test_bad_lines_are_listed_and_the_rest_is_stored(replay, stored, tmp_path):
     assert len(stored()) == len(BAD_JSON)
 
 
-def test_what_the_engine_refuses_is_listed_too(replay, stored, tmp_path):
+def test_what_the_engine_refuses_is_listed_too(replay: Any, stored: Any, tmp_path: Path) -> None:
     """Overdrafts, late events, unknown users and clashing ids are refused as they are over HTTP."""
     replay(jsons(an_event(event_id="a")), name="first.ndjson")
     lines = jsons(
@@ -174,7 +176,7 @@ def test_what_the_engine_refuses_is_listed_too(replay, stored, tmp_path):
     assert len(stored()) == 1
 
 
-def test_a_run_without_rejects_leaves_no_reject_file(replay, tmp_path):
+def test_a_run_without_rejects_leaves_no_reject_file(replay: Any, tmp_path: Path) -> None:
     """The list of an earlier run is gone when there is nothing to list any more."""
     replay(["{"])
     assert (tmp_path / "history.ndjson.rejects").exists()
@@ -182,7 +184,7 @@ def test_a_run_without_rejects_leaves_no_reject_file(replay, tmp_path):
     assert not (tmp_path / "history.ndjson.rejects").exists()
 
 
-def test_csv(replay, stored, tmp_path):
+def test_csv(replay: Any, stored: Any, tmp_path: Path) -> None:
     """CSV has a header; columns may be in any order, further ones are ignored, and t stands for time."""
     table = 't,"user_id",amount,type,note\r\n5,1,42,deposit,"a, ""b"""\r\n6,1,0.50,withdraw,\r\n'
     assert replay(b"\xef\xbb\xbf" + table.encode(), name="history.CSV").exit_code == 0
@@ -205,7 +207,7 @@ BAD_CSV = [
 ]
 
 
-def test_bad_csv_lines_are_listed(replay, stored, tmp_path):
+def test_bad_csv_lines_are_listed(replay: Any, stored: Any, tmp_path: Path) -> None:
     """A bad record is refused by itself, also one with a quote that is never closed."""
     lines = [line for bad, _ in BAD_CSV for line in (bad, "deposit,42,1,5,")]
     content = (CSV_HEADER + "\n".join(lines)).encode(errors="surrogateescape")
@@ -219,14 +221,14 @@ def test_bad_csv_lines_are_listed(replay, stored, tmp_path):
 @pytest.mark.parametrize(
     "header", ["", "type,amount,user_id", "type;amount;user_id;time", "type,type,amount,user_id,time"]
 )
-def test_a_csv_header_must_name_the_fields(replay, header):
+def test_a_csv_header_must_name_the_fields(replay: Any, header: str) -> None:
     """Without the fields' names nothing can be read, so nothing is tried."""
     result = replay([header, "deposit,42,1,5"], name="history.csv")
     assert (result.exit_code, counts(result)["events read"]) == (2, 0)
     assert "The CSV header" in result.stderr
 
 
-def test_the_format_can_be_named(replay, stored):
+def test_the_format_can_be_named(replay: Any, stored: Any) -> None:
     """--format is stronger than the name."""
     assert replay([CSV_HEADER + "deposit,42,1,5,a"], "--format", "csv", name="history.txt").exit_code == 0
     assert replay(jsons(an_event(event_id="b")), "--format", "ndjson", name="history.csv").exit_code == 0
@@ -234,7 +236,9 @@ def test_the_format_can_be_named(replay, stored):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_standard_input(make_client, stored, tmp_path, monkeypatch, pack):
+def test_standard_input(
+    make_client: ClientMaker, stored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Any
+) -> None:
     """`-` reads standard input, plain or packed; what it refuses is listed in the folder at hand."""
     monkeypatch.chdir(tmp_path)
     lines = pack("\n".join(["{", *jsons(an_event())]).encode())
@@ -244,13 +248,13 @@ def test_standard_input(make_client, stored, tmp_path, monkeypatch, pack):
     assert len(stored()) == 1
 
 
-def test_an_empty_file_is_an_empty_history(replay):
+def test_an_empty_file_is_an_empty_history(replay: Any) -> None:
     """No lines are no trouble."""
     result = replay(b"")
     assert (result.exit_code, counts(result)["events read"]) == (0, 0)
 
 
-def test_a_broken_archive_stops_the_replay(replay):
+def test_a_broken_archive_stops_the_replay(replay: Any) -> None:
     """A gzip file that ends too early is an error that says where."""
     packed = gzip.compress("\n".join(jsons(*[an_event()] * 3)).encode())
     result = replay(packed[:-9])
@@ -260,7 +264,7 @@ def test_a_broken_archive_stops_the_replay(replay):
 
 
 @pytest.mark.parametrize("options", [["--batch", "0"], ["--source", "a b"], ["--rejects", "{file}"]])
-def test_bad_options_are_errors(replay, stored, tmp_path, options):
+def test_bad_options_are_errors(replay: Any, stored: Any, tmp_path: Path, options: Any) -> None:
     """Options that make no sense end with status 2 before anything is stored; FILE itself is never overwritten."""
     file = tmp_path / "history.ndjson"
     lines = jsons(an_event())
@@ -268,7 +272,9 @@ def test_bad_options_are_errors(replay, stored, tmp_path, options):
     assert (stored(), file.read_text()) == ([], lines[0])
 
 
-def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions, tmp_path):
+def test_a_database_that_is_not_migrated_is_a_clear_error(
+    make_client: ClientMaker, sessions: Sessions, tmp_path: Path
+) -> None:
     """Nothing is tried on tables of another version."""
     (tmp_path / "history").write_text("")
     with transaction(sessions) as session:
@@ -278,7 +284,9 @@ def test_a_database_that_is_not_migrated_is_a_clear_error(make_client, sessions,
     assert "alembic upgrade head" in result.stderr
 
 
-def test_a_moment_without_the_database_is_waited_out(make_client, stored, tmp_path, monkeypatch):
+def test_a_moment_without_the_database_is_waited_out(
+    make_client: ClientMaker, stored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A batch that failed because the database was away is sent again."""
     app = make_client().application
     engine = app.extensions["transaction-alerts"].database
@@ -286,7 +294,7 @@ def test_a_moment_without_the_database_is_waited_out(make_client, stored, tmp_pa
     waits = []
     lost = text("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    def away(batch, process=app.extensions["transaction-alerts"].judge_many):
+    def away(batch: Any, process: Any = app.extensions["transaction-alerts"].judge_many) -> Any:
         if not waits:
             with engine.connect() as connection:
                 connection.execute(lost)
@@ -299,13 +307,13 @@ def test_a_moment_without_the_database_is_waited_out(make_client, stored, tmp_pa
     assert len(stored()) == 1
 
 
-def test_ctrl_c_says_how_to_go_on(make_client, stored, tmp_path):
+def test_ctrl_c_says_how_to_go_on(make_client: ClientMaker, stored: Any, tmp_path: Path) -> None:
     """Ctrl+C keeps what is stored, tells the counts so far, and ends with status 130."""
     app = make_client().application
     service = app.extensions["transaction-alerts"]
     (tmp_path / "history").write_text("\n".join(jsons(*[an_event()] * 4)))
 
-    def interrupted(batch, process=service.judge_many):
+    def interrupted(batch: Any, process: Any = service.judge_many) -> Any:
         if len(stored()) == 2:
             raise KeyboardInterrupt
         return process(batch)
@@ -316,7 +324,7 @@ def test_ctrl_c_says_how_to_go_on(make_client, stored, tmp_path):
     assert "Stopped after line 2" in result.stderr
 
 
-def flask_replay(path, database_url):
+def flask_replay(path: Any, database_url: str) -> Any:
     """The command as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), "replay", str(path), "--batch", "50"],
@@ -328,7 +336,7 @@ def flask_replay(path, database_url):
     )
 
 
-def test_a_killed_replay_goes_on_without_storing_twice(database_url, stored, tmp_path):
+def test_a_killed_replay_goes_on_without_storing_twice(database_url: str, stored: Any, tmp_path: Path) -> None:
     """After kill -9 in the middle the same command ends with every line stored once, in the order of the file."""
     path = Path(tmp_path, "history.csv")
     lines = [f"deposit,1.00,{1 + number % 7},{number // 10},\n" for number in range(10_000)]

@@ -3,7 +3,7 @@
 import pytest
 
 from rules.catalogue.action_velocity import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 FIVE_AT_10 = "d 1 @10, w 1 @10, d 1 @10, w 1 @10, d 1 @10"
@@ -33,7 +33,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
-def test_risk_changes_nothing(risk: str) -> None:
+def test_risk_changes_nothing(risk: Risk) -> None:
     """It counts actions, so no risk rating scales it."""
     assert fired(RULE, f"{FIVE_AT_10}, d 1 @70", risk) == [6]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rules.catalogue.consecutive_withdrawals import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 CASES = {
@@ -33,7 +33,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
-def test_risk_changes_nothing(risk: str) -> None:
+def test_risk_changes_nothing(risk: Risk) -> None:
     """It counts actions, so no risk rating scales it."""
     assert fired(RULE, "w 1 @0, w 1 @1, w 1 @2", risk) == [3]
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from rules.catalogue.deposit_velocity import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 CASES = {
@@ -40,7 +40,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("risk", "expected"), [("low", [4]), ("normal", [3, 4]), ("high", [2, 3, 4])], ids=["low", "normal", "high"]
 )
-def test_threshold_scales_with_the_risk(risk: str, expected: list[int]) -> None:
+def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
     """The threshold is 400.00 at low, 200.00 at normal and 100.00 at high risk; the window stays 30 s."""
     assert fired(RULE, "d 100 @0, d 0.01 @30, d 200 @30, d 199.99 @30", risk) == expected
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rules.catalogue.dormant_account import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 GAP = 90 * 86_400
@@ -36,7 +36,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("risk", "expected"), [("low", [4]), ("normal", [3, 4]), ("high", [2, 3, 4])], ids=["low", "normal", "high"]
 )
-def test_threshold_scales_with_the_risk(risk: str, expected: list[int]) -> None:
+def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
     """The threshold is 1000.00 at low, 500.00 at normal and 250.00 at high risk; the gap stays."""
     notation = f"d 1 @0, d 250.01 @{GAP}, d 500.01 @{2 * GAP}, d 1000.01 @{3 * GAP}, d 250 @{4 * GAP}"
     assert fired(RULE, notation, risk) == expected

@@ -3,7 +3,7 @@
 import pytest
 
 from rules.catalogue.increasing_deposits import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 CASES = {
@@ -37,7 +37,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
-def test_risk_changes_nothing(risk: str) -> None:
+def test_risk_changes_nothing(risk: Risk) -> None:
     """It compares amounts with each other, so no risk rating scales it."""
     assert fired(RULE, "d 1 @0, d 2 @1, d 3 @2", risk) == [3]
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from rules.catalogue.micro_deposits import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 THREE = "d 0.10 @0, d 0.20 @1, d 0.30 @2"
@@ -45,7 +45,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("risk", "expected"), [("low", [7]), ("normal", [6, 7]), ("high", [5, 6, 7])], ids=["low", "normal", "high"]
 )
-def test_threshold_scales_with_the_risk(risk: str, expected: list[int]) -> None:
+def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
     """The threshold is 200.00 at low, 100.00 at normal and 50.00 at high risk; what is tiny stays."""
     probes = "d 0.99 @0, d 0.99 @1, d 0.99 @2"
     assert fired(RULE, f"{probes}, w 50 @3, w 50.01 @4, w 100.01 @5, w 200.01 @6", risk) == expected

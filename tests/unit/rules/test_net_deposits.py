@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from rules.catalogue.net_deposits import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 MONTH = 30 * 86_400
@@ -42,7 +42,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("risk", "expected"), [("low", [4]), ("normal", [3, 4]), ("high", [2, 3, 4])], ids=["low", "normal", "high"]
 )
-def test_threshold_scales_with_the_risk(risk: str, expected: list[int]) -> None:
+def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
     """The threshold is 300.00 at low, 150.00 at normal and 75.00 at high risk; the window stays 30 days."""
     assert fired(RULE, f"d 75 @0, d 0.01 @{MONTH}, d 75 @{MONTH}, d 150 @{MONTH}", risk) == expected
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from rules.catalogue.new_account import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 AGE = 2 * 86_400
@@ -39,7 +39,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("risk", "expected"), [("low", [4]), ("normal", [3, 4]), ("high", [2, 3, 4])], ids=["low", "normal", "high"]
 )
-def test_threshold_scales_with_the_risk(risk: str, expected: list[int]) -> None:
+def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
     """The threshold is 2000.00 at low, 1000.00 at normal and 500.00 at high risk; the age stays."""
     assert fired(RULE, "d 500 @0, d 0.01 @1, d 500 @2, d 1000 @3", risk) == expected
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rules.catalogue.ping_pong import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 FOUR_CHANGES = "d 1 @10, w 1 @11, d 1 @12, w 1 @13, d 1 @14"
@@ -39,7 +39,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
-def test_risk_changes_nothing(risk: str) -> None:
+def test_risk_changes_nothing(risk: Risk) -> None:
     """It counts changes, so no risk rating scales it."""
     assert fired(RULE, f"{FOUR_CHANGES}, w 1 @15", risk) == [6]
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from rules.catalogue.rapid_in_out import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 DAY = 86_400
@@ -46,13 +46,13 @@ def test_fires(notation: str, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("risk", "expected"), [("low", [6]), ("normal", [4, 6]), ("high", [2, 4, 6])], ids=["low", "normal", "high"]
 )
-def test_minimum_scales_with_the_risk(risk: str, expected: list[int]) -> None:
+def test_minimum_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
     """The minimum is 2000.00 at low, 1000.00 at normal and 500.00 at high risk; the share stays."""
     assert fired(RULE, "d 500 @0, w 450 @1, d 500 @2, w 450 @3, d 1000 @4, w 900 @5", risk) == expected
 
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
-def test_the_least_minimum(risk: str) -> None:
+def test_the_least_minimum(risk: Risk) -> None:
     """However low the minimum is set, a withdrawal without deposits is none of money that came in."""
     assert fired(RULE, "w 0.01 @0", risk, minimum="0.02") == []
 

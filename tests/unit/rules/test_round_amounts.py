@@ -3,7 +3,7 @@
 import pytest
 
 from rules.catalogue.round_amounts import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 FOUR = "d 100 @0, w 300 @1, d 200 @2, w 1000 @3"
@@ -38,13 +38,13 @@ def test_fires(notation: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("risk", "expected"), [("low", []), ("normal", [6]), ("high", [5, 6])])
-def test_unit_scales_with_the_risk(risk: str, expected: list[int]) -> None:
+def test_unit_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
     """The unit is 200.00 at low, 100.00 at normal and 50.00 at high risk."""
     assert fired(RULE, "d 50 @0, d 100 @1, w 300 @2, d 100 @3, d 100 @4, d 100 @5", risk) == expected
 
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
-def test_the_least_unit(risk: str) -> None:
+def test_the_least_unit(risk: Risk) -> None:
     """Halved, the least unit is still a cent, of which every amount is a multiple."""
     assert fired(RULE, "d 0.04 @0", risk, unit="0.02", count=1) == [1]
 

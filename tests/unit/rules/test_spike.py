@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from rules.catalogue.spike import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 TEN = ", ".join(["d 10 @0"] * 10)
@@ -43,7 +43,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
-def test_risk_changes_nothing(risk: str) -> None:
+def test_risk_changes_nothing(risk: Risk) -> None:
     """It compares the user with the user, so no risk rating scales it."""
     assert fired(RULE, f"{TEN}, d 50 @1, d 68.19 @2", risk) == [12]  # five times 150 / 11 is 68.1818...
 

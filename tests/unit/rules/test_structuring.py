@@ -3,7 +3,7 @@
 import pytest
 
 from rules.catalogue.structuring import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 TWO = "d 9500 @0, d 9500 @1"
@@ -45,7 +45,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
-def test_risk_changes_nothing(risk: str) -> None:
+def test_risk_changes_nothing(risk: Risk) -> None:
     """The threshold is the law's: at half of it a risky user could keep under the real one unseen."""
     assert fired(RULE, "d 9000 @0, d 9000 @1, d 9999.99 @2, d 4900 @3, d 4900 @4, d 4900 @5", risk) == [3]
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from rules.catalogue.withdrawal_sum import RULE
-from rules.model import Finding
+from rules.model import Finding, Risk
 from tests.unit.rules.timeline import findings, fired
 
 DAY = 86_400
@@ -41,7 +41,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("risk", "expected"), [("low", [4]), ("normal", [3, 4]), ("high", [2, 3, 4])], ids=["low", "normal", "high"]
 )
-def test_threshold_scales_with_the_risk(risk: str, expected: list[int]) -> None:
+def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
     """The threshold is 2000.00 at low, 1000.00 at normal and 500.00 at high risk; the window stays a day."""
     assert fired(RULE, f"w 500 @0, w 0.01 @{DAY}, w 500 @{DAY}, w 1000 @{DAY}", risk) == expected
 
