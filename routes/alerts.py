@@ -9,20 +9,14 @@ from routes.http.hooks import service
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, Problem
-from routes.schemas.alerts import AlertDetailAnswer, AlertsAnswer, AlertsQuery
-from routes.schemas.fields import rfc3339
-from rules.registry import REGISTRY
+from routes.schemas.alerts import AlertAnswer, AlertDetailAnswer, AlertsAnswer, AlertsQuery, alert_id
 
 blueprint = Blueprint("alerts", __name__)
 
 
-def _id(user_id: int, seq: int, code: int) -> str:
-    return f"{user_id}-{seq}-{code}"
-
-
 def unknown_alert(user_id: int, seq: int, code: int) -> Problem:
     """The answer where there is no such alert."""
-    return Problem(404, f"There is no alert {_id(user_id, seq, code)}.", kind="unknown-alert")
+    return Problem(404, f"There is no alert {alert_id(user_id, seq, code)}.", kind="unknown-alert")
 
 
 @blueprint.get("/alerts")
@@ -39,7 +33,7 @@ def list_alerts() -> Response:
     # One more than the page shows whether there is a next one.
     found = service().run(lambda session: alerts.page_of_alerts(session, wanted, query.limit + 1, place(query)))
     page, following = cut(found, query, _place)
-    return json_answer({"alerts": [_alert(row) for row in page], "next": following})
+    return json_answer(AlertsAnswer(alerts=[AlertAnswer.of(row) for row in page], next=following))
 
 
 @blueprint.get("/alerts/<alert:alert_id>")
@@ -49,37 +43,8 @@ def get_alert(alert_id: tuple[int, int, int]) -> Response:
     row = service().run(lambda session: alerts.get_alert(session, *alert_id))
     if row is None:
         raise unknown_alert(*alert_id)
-    return json_answer(_alert(row) | {"history": []})
-
-
-def _alert(row: AlertRow) -> dict[str, object]:
-    alert, kind, amount = row
-    return {
-        "id": _id(alert.user_id, alert.seq, alert.code),
-        "user_id": alert.user_id,
-        "seq": alert.seq,
-        "code": alert.code,
-        "title": _title(alert.code, alert.evidence["parameters"]),
-        "time": alert.time,
-        "type": kind,
-        "amount": str(amount),
-        "status": alert.status,
-        "late": alert.late,
-        "superseded": alert.superseded,
-        **({"shadow": True} if alert.shadow else {}),
-        "created_at": rfc3339(alert.created_at),
-        "evidence": alert.evidence,
-    }
+    return json_answer(AlertDetailAnswer.of(row, history=[]))
 
 
 def _place(row: AlertRow) -> tuple[int, int, int, int]:
-    alert = row[0]
-    return (alert.time, alert.user_id, alert.seq, alert.code)
-
-
-def _title(code: int, parameters: dict[str, object]) -> str:
-    # The rule may have left the service, or have other parameters by now.
-    try:
-        return REGISTRY[code].title.format_map(parameters)
-    except KeyError:
-        return f"Rule {code}"
+    return (row.time, row.user_id, row.seq, row.code)

@@ -13,6 +13,7 @@ from routes.flask_threads import FlaskInThreads, Receive, Scope, Send
 from routes.http.answers import Answer
 from routes.http.bodies import MAX_BODY, whole
 from routes.http.exchange import REQUEST_ID, begin, end
+from routes.http.json_body import JSON
 from routes.http.problems import answer_to
 from rules.payload import read_event
 from rules.service import Service
@@ -20,7 +21,7 @@ from rules.service import Service
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = dict[bytes, bytes]
 
-_JSON = (b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8")
+_JSON = {JSON.encode() + parameter for parameter in (b"", b"; charset=utf-8", b";charset=utf-8")}
 _REQUEST_ID = REQUEST_ID.lower().encode()
 
 

@@ -13,15 +13,8 @@ from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
-from routes.schemas.backtests import (
-    BacktestAnswer,
-    BacktestDetailAnswer,
-    BacktestRequest,
-    BacktestsAnswer,
-    BacktestsQuery,
-    BacktestWanted,
-)
-from routes.schemas.fields import rfc3339
+from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer, BacktestsAnswer
+from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, candidate
 from rules.hindsight.start import AnotherRuns, start
@@ -65,7 +58,7 @@ def create_backtest() -> Response:
     except AnotherRuns as other:
         raise backtest_running(other.backtest_id) from None
     row = service().run(lambda session: _existing(session, backtest_id))
-    return json_answer(_summary(row), 202, {"Location": f"/backtests/{backtest_id}"})
+    return json_answer(BacktestAnswer.of(row), 202, {"Location": f"/backtests/{backtest_id}"})
 
 
 @blueprint.get("/backtests")
@@ -80,7 +73,7 @@ def list_backtests() -> Response:
     # One more than the page shows whether there is a next one.
     found = service().run(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
     page, following = cut(found, query, lambda row: (row.backtest_id,))
-    return json_answer({"backtests": [_summary(row) for row in page], "next": following})
+    return json_answer(BacktestsAnswer(backtests=[BacktestAnswer.of(row) for row in page], next=following))
 
 
 @blueprint.get("/backtests/<id:backtest_id>")
@@ -88,7 +81,7 @@ def list_backtests() -> Response:
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
     row = service().run(lambda session: _existing(session, backtest_id))
-    return json_answer(_summary(row) | {"result": row.result})
+    return json_answer(BacktestDetailAnswer.of(row, result=row.result))
 
 
 @blueprint.delete("/backtests/<id:backtest_id>")
@@ -103,7 +96,7 @@ def cancel_backtest(backtest_id: int) -> Response:
         backtests.cancel(session, backtest_id)
         return _existing(session, backtest_id)
 
-    return json_answer(_summary(service().run(cancel)), 202)
+    return json_answer(BacktestAnswer.of(service().run(cancel)), 202)
 
 
 def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Question:
@@ -126,15 +119,3 @@ def _existing(session: Session, backtest_id: int) -> Any:
     if row is None:
         raise unknown_backtest(backtest_id)
     return row
-
-
-def _summary(row: Any) -> dict[str, object]:
-    return {
-        "id": row.backtest_id,
-        "status": row.status,
-        "progress": 1.0 if row.status == "done" else round(row.done / row.total, 4) if row.total else 0.0,
-        "request": row.request,
-        "error": row.error,
-        "created_at": rfc3339(row.created_at),
-        "finished_at": rfc3339(row.finished_at) if row.finished_at else None,
-    }

@@ -16,7 +16,7 @@ blueprint = Blueprint("health", __name__)
 @describe(Operation(answers={200: HealthAnswer}))
 def healthz() -> Response:
     """Whether the process lives; it says nothing about the database."""
-    return json_answer({"status": "ok"})
+    return json_answer(HealthAnswer(status="ok"))
 
 
 @blueprint.get("/readyz")
@@ -25,4 +25,4 @@ def readyz() -> Response:
     """Whether events can be taken: the database answers and its migrations are current."""
     if service().run(migrations.migration_at) != migrations.head():
         raise Problem(503, "The migrations of the database are not current: run alembic upgrade head.")
-    return json_answer({"status": "ok"})
+    return json_answer(HealthAnswer(status="ok"))

@@ -1,7 +1,5 @@
 """Rules: what they are set to, now and before, and setting them to something else."""
 
-from typing import Any
-
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
@@ -13,19 +11,10 @@ from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
-from routes.schemas.fields import rfc3339
-from routes.schemas.rules import (
-    CHANGES,
-    RuleAnswer,
-    RuleRequest,
-    RulesAnswer,
-    RuleVersionsAnswer,
-    VersionsQuery,
-)
-from rules.parameters import Parameter, written_values
+from routes.schemas.rule_answers import FiguresAnswer, RuleAnswer, RulesAnswer, RuleVersionAnswer, RuleVersionsAnswer
+from routes.schemas.rules import CHANGES, RuleRequest, VersionsQuery
 from rules.payload import FieldProblem
 from rules.registry import REGISTRY
-from rules.versions import RuleChange
 
 blueprint = Blueprint("rules", __name__)
 
@@ -54,7 +43,7 @@ def list_rules() -> Response:
     among the newest 100,000 of all rules; those of a rule in shadow count apart.
     """
     present, figures = service().run(lambda session: (service().rules(session), _figures(session)))
-    return json_answer({"rules": [_rule(change, figures) for change in present.values()]})
+    return json_answer(RulesAnswer(rules=[RuleAnswer.now(one, figures[code]) for code, one in present.items()]))
 
 
 @blueprint.get("/rules/<id:code>")
@@ -63,7 +52,7 @@ def get_rule(code: int) -> Response:
     """Read a rule as it is set now."""
     _must_exist(code)
     present, figures = service().run(lambda session: (service().rules(session)[code], _figures(session)))
-    return tagged(_rule(present, figures), present.setting.version)
+    return tagged(RuleAnswer.now(present, figures[code]), present.setting.version)
 
 
 @blueprint.get("/rules/<id:code>/versions")
@@ -89,8 +78,7 @@ def list_rule_versions(code: int) -> Response:
         lambda session: service().page_of_rule_versions(session, code, query.limit + 1, before[0] if before else None)
     )
     page, following = cut(found, query, lambda row: (row.version,))
-    versions = [_version(row, row.parameters, row.by_risk, row) for row in page]
-    return json_answer({"versions": versions, "next": following})
+    return json_answer(RuleVersionsAnswer(versions=[RuleVersionAnswer.of(row) for row in page], next=following))
 
 
 @blueprint.put("/rules/<id:code>")
@@ -113,55 +101,21 @@ def put_rule(code: int) -> Response:
     _must_exist(code)
     wanted = read_model(CHANGES[code])
     figures = service().run(_figures)
-    changed = service().set_rule(code, wanted.setting(), must_match)
-    return tagged(_rule(changed, figures), changed.setting.version)
+    new = service().set_rule(code, wanted.setting(), must_match)
+    return tagged(RuleAnswer.now(new, figures[code]), new.setting.version)
 
 
-def _figures(session: Session) -> dict[int, Any]:
-    return {row.code: row for row in alerts.count_alerts(session, COUNTED)}
+def _figures(session: Session) -> dict[int, FiguresAnswer]:
+    counted = {row.code: row for row in alerts.count_alerts(session, COUNTED)}
+    none = FiguresAnswer(alerts=0, shadow_alerts=0, among=COUNTED)
+    return {
+        code: FiguresAnswer(alerts=counted[code].alerts, shadow_alerts=counted[code].shadow_alerts, among=COUNTED)
+        if code in counted
+        else none
+        for code in REGISTRY
+    }
 
 
 def _must_exist(code: int) -> None:
     if code not in REGISTRY:
         raise unknown_rule(code)
-
-
-def _rule(change: RuleChange, figures: dict[int, Any]) -> dict[str, object]:
-    setting, counted = change.setting, figures.get(change.setting.code)
-    parameters = written_values(setting.parameters)
-    by_risk = {risk: written_values(values) for risk, values in setting.by_risk.items()}
-    return {
-        "code": setting.code,
-        "title": setting.rule.title.format_map(parameters),
-        **_version(setting, parameters, by_risk, change),
-        "fires_on": setting.rule.fires_on,
-        "declared": [_declared(parameter) for parameter in setting.rule.declared],
-        "figures": {
-            "alerts": counted.alerts if counted else 0,
-            "shadow_alerts": counted.shadow_alerts if counted else 0,
-            "among": COUNTED,
-        },
-    }
-
-
-def _version(setting: Any, parameters: Any, by_risk: Any, who: Any) -> dict[str, object]:
-    return {
-        "status": setting.status,
-        "version": setting.version,
-        "parameters": parameters,
-        "by_risk": by_risk,
-        "author": who.author,
-        "note": who.note,
-        "created_at": rfc3339(who.created_at),
-    }
-
-
-def _declared(parameter: Parameter) -> dict[str, object]:
-    values = {"default": parameter.default, "least": parameter.least, "most": parameter.most}
-    return {
-        "name": parameter.name,
-        "unit": parameter.unit,
-        **written_values(values),
-        "scaled": parameter.scaled,
-        "why": parameter.why,
-    }

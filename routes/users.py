@@ -1,8 +1,6 @@
 """Users: make one, read one, change how one is judged, list what one did."""
 
 import json
-from decimal import Decimal
-from typing import cast
 
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
@@ -18,6 +16,7 @@ from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.users import (
+    ActionAnswer,
     ActionsAnswer,
     ActionsQuery,
     UserAnswer,
@@ -27,9 +26,6 @@ from routes.schemas.users import (
     UserRequest,
     UserRulesAnswer,
 )
-from rules.base import RuleInForce, RuleSetting
-from rules.model import Risk
-from rules.parameters import read_values, written_values
 
 blueprint = Blueprint("users", __name__)
 
@@ -63,7 +59,7 @@ def create_user() -> Response:
     """
     wanted = read_model(UserRequest)
     user = service().run(lambda session: _create(session, wanted))
-    return json_answer(_user(user), 201, {"Location": f"/users/{user.user_id}"})
+    return json_answer(UserAnswer.of(user), 201, {"Location": f"/users/{user.user_id}"})
 
 
 @blueprint.get("/users/<id:user_id>")
@@ -74,7 +70,7 @@ def get_user(user_id: int) -> Response:
     `overrides` stands there where the user has any.
     """
     user = service().run(lambda session: _existing(session, user_id))
-    return tagged(_user(user), user.settings_version)
+    return tagged(UserAnswer.of(user), user.settings_version)
 
 
 @blueprint.patch("/users/<id:user_id>")
@@ -95,7 +91,7 @@ def patch_user(user_id: int) -> Response:
     """
     wanted = read_model(UserChangeRequest)
     user = service().run(lambda session: _change(session, user_id, wanted))
-    return tagged(_user(user) | {"overrides": user.overrides}, user.settings_version)
+    return tagged(UserChangedAnswer.of(user), user.settings_version)
 
 
 @blueprint.get("/users/<id:user_id>/rules")
@@ -107,8 +103,7 @@ def list_user_rules(user_id: int) -> Response:
     rating, else the default scaled by the rating (money only), else the default.
     """
     rules, user = service().run(lambda session: (service().rules(session), _existing(session, user_id)))
-    in_force = [_in_force(change.setting, user) for change in rules.values()]
-    return json_answer({"user_id": user.user_id, "risk": user.risk, "rules": in_force})
+    return json_answer(UserRulesAnswer.of(user, (change.setting for change in rules.values())))
 
 
 @blueprint.get("/users/<id:user_id>/actions")
@@ -128,21 +123,7 @@ def list_actions(user_id: int) -> Response:
         return list(actions.page_of_actions(session, user_id, query.limit + 1, query.start, query.end, place(query)))
 
     page, following = cut(service().run(read), query, lambda action: (action.time, action.seq))
-    return json_answer(
-        {
-            "actions": [
-                {
-                    "seq": action.seq,
-                    "type": action.type,
-                    "amount": str(action.amount),
-                    "time": action.time,
-                    "event_id": action.event_id,
-                }
-                for action in page
-            ],
-            "next": following,
-        }
-    )
+    return json_answer(ActionsAnswer(actions=[ActionAnswer.of(action) for action in page], next=following))
 
 
 def _create(session: Session, wanted: UserRequest) -> User:
@@ -178,31 +159,3 @@ def _existing(session: Session, user_id: int) -> User:
     if user is None:
         raise unknown_user(user_id)
     return user
-
-
-def _user(user: User) -> dict[str, object]:
-    return {
-        "id": user.user_id,
-        "name": user.name,
-        "total": _money(user.total),
-        "balance": _money(user.balance),
-        "risk": user.risk,
-        **({"overrides": user.overrides} if user.overrides else {}),
-    }
-
-
-def _in_force(setting: RuleSetting, user: User) -> dict[str, object]:
-    overrides = read_values(setting.rule.declared, user.overrides.get(str(setting.code), {}))
-    rule = RuleInForce(setting, risk=cast(Risk, user.risk), overrides=overrides)
-    values = written_values(rule.values)
-    return {
-        "code": setting.code,
-        "title": setting.rule.title.format_map(values),
-        "status": setting.status,
-        "version": setting.version,
-        "parameters": {name: {"value": value, "origin": rule.origin[name]} for name, value in values.items()},
-    }
-
-
-def _money(value: Decimal) -> str:
-    return f"{value:.2f}"

@@ -6,12 +6,11 @@ balances and figures move without a new version; `If-Match` compares the version
 
 import re
 import zlib
-from collections.abc import Mapping
-from typing import Any
 
 from flask import Response, request
+from pydantic import BaseModel
 
-from routes.http.answers import json_answer, json_bytes
+from routes.http.answers import Answer, model_bytes
 from routes.http.problems import Problem
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
@@ -22,13 +21,14 @@ def changed() -> Problem:
     return Problem(412, "It has changed since it was read: read it again. Nothing was stored.", kind="changed")
 
 
-def tagged(data: Mapping[str, Any], version: int) -> Response:
-    """`data` as a JSON answer with its ETag; 304 without it where the caller of a GET has it already."""
-    tag = f"{version}-{zlib.crc32(json_bytes(data)):08x}"
+def tagged(answer: BaseModel, version: int) -> Response:
+    """`answer` as JSON with its ETag; 304 without it where the caller of a GET has it already."""
+    body = model_bytes(answer)
+    tag = f"{version}-{zlib.crc32(body):08x}"
     headers = {"ETag": f'"{tag}"'}
     if request.method in ("GET", "HEAD") and request.if_none_match.contains_weak(tag):
         return Response(status=304, headers=headers)
-    return json_answer(data, headers=headers)
+    return Answer(200, {"Content-Type": "application/json"} | headers, body).response()
 
 
 def must_match(version: int) -> None:

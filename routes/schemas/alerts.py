@@ -1,10 +1,12 @@
 """Queries and answers about alerts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from database.alerts import AlertRow
+from routes.schemas.answer_fields import AsStored, Moment, may_be_absent
 from routes.schemas.fields import (
     AlertId,
     Code,
@@ -15,11 +17,11 @@ from routes.schemas.fields import (
     cursor_of,
     digits,
     flag,
-    optional,
     query_filter,
 )
 from rules.base import Origin
 from rules.model import ActionType, Risk
+from rules.registry import REGISTRY
 
 AlertStatus = Literal["open", "acknowledged", "closed"]
 
@@ -71,7 +73,7 @@ class EvidenceAnswer(BaseModel):
     parameters: dict[str, MoneyText | int]
     origin: dict[str, Origin]
     actions: list[Id]
-    actions_unlisted: Annotated[Id, optional("How many older actions are behind it too.")] = 1
+    actions_unlisted: Id | None = may_be_absent("How many older actions are behind it too.")
     sentence: str
 
 
@@ -89,9 +91,43 @@ class AlertAnswer(BaseModel):
     status: AlertStatus
     late: Annotated[bool, Field(description="Raised by an event that arrived late, not answered with the action.")]
     superseded: Annotated[bool, Field(description="No longer holds, since an event arrived late.")]
-    shadow: Annotated[Literal[True], optional("By a rule that is tried out: it was not answered.")] = True
-    created_at: AwareDatetime
-    evidence: EvidenceAnswer
+    shadow: Literal[True] | None = may_be_absent("By a rule that is tried out: it was not answered.")
+    created_at: Moment
+    evidence: Annotated[dict[str, Any], AsStored(EvidenceAnswer)]
+
+    @classmethod
+    def of(cls, row: AlertRow, **more: Any) -> Self:
+        """The answer about a stored alert; `more` are the members that it does not have itself."""
+        return cls(
+            id=alert_id(row.user_id, row.seq, row.code),
+            user_id=row.user_id,
+            seq=row.seq,
+            code=row.code,
+            title=_title(row.code, row.evidence),
+            time=row.time,
+            type=row.type,
+            amount=str(row.amount),
+            status=row.status,
+            late=row.late,
+            superseded=row.superseded,
+            shadow=True if row.shadow else None,
+            created_at=row.created_at,
+            evidence=row.evidence,
+            **more,
+        )
+
+
+def alert_id(user_id: int, seq: int, code: int) -> str:
+    """The id under which an alert is answered and read."""
+    return f"{user_id}-{seq}-{code}"
+
+
+def _title(code: int, evidence: dict[str, Any]) -> str:
+    # The rule may have left the service, or have other parameters by now.
+    try:
+        return REGISTRY[code].title.format_map(evidence["parameters"])
+    except KeyError:
+        return f"Rule {code}"
 
 
 class AlertsAnswer(BaseModel):

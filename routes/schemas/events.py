@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from pydantic.config import JsonDict
 
-from routes.schemas.fields import AMOUNT, Id, flag, optional
+from routes.schemas.answer_fields import may_be_absent
+from routes.schemas.fields import AMOUNT, Id, flag
 from routes.schemas.problems import FieldProblemAnswer, ProblemAnswer
 from rules.payload import EventPayload
 
@@ -88,7 +89,7 @@ class EventDecision(BaseModel):
     alert: bool
     alert_codes: list[int]
     user_id: Id
-    replayed: Annotated[Literal[True], optional("It had been stored before under its event_id.")] = True
+    replayed: Literal[True] | None = may_be_absent("It had been stored before under its event_id.")
 
 
 class EventProblem(BaseModel):
@@ -145,6 +146,6 @@ class EventsAnswer(BaseModel):
 class EventsProblemAnswer(ProblemAnswer):
     """Why no event is stored; where that is for the sake of some, with `atomic=true`, what is wrong with which."""
 
-    accepted: Annotated[Literal[0], optional()] = 0
-    rejected: Annotated[Count, optional()] = 0
-    results: Annotated[list[EventRefusal], optional()] = []  # noqa: RUF012
+    accepted: Literal[0] | None = may_be_absent()
+    rejected: Count | None = may_be_absent()
+    results: list[EventRefusal] | None = may_be_absent()

@@ -1,6 +1,5 @@
 """What fields of requests, answers and queries have in common."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -107,11 +106,6 @@ def query_filter(description: str) -> Any:
         schema |= schema.pop("anyOf")[0]
 
     return Field(description=description, json_schema_extra=without_none)
-
-
-def rfc3339(moment: datetime) -> str:
-    """A moment in UTC, to the microsecond."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 AlertId = Annotated[str, Field(pattern=f"^{ALERT_ID}$")]

@@ -1,10 +1,9 @@
-"""Requests and answers about what rules are set to. What a rule's parameters take follows from its declaration."""
+"""Requests about what rules are set to. What a rule's parameters take follows from its declaration."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Union
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,10 +15,10 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.schemas.fields import DECIMAL_TEXT, Code, Id, MoneyText, Name, Page, cursor_of, optional
+from routes.schemas.fields import DECIMAL_TEXT, Name, Page, cursor_of, optional
 from rules.base import Rule, Status
-from rules.model import RISKS, ActionType, Risk, Value
-from rules.parameters import Parameter, Unit, written_values
+from rules.model import RISKS, Value
+from rules.parameters import Parameter, written_values
 from rules.payload import Payload, validator
 from rules.registry import REGISTRY
 from rules.versions import WantedSetting
@@ -28,9 +27,6 @@ Author = Annotated[Name | None, Field(description="Who wants it so.")]
 Note = Annotated[
     Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")] | None, Field(description="Why it is wanted so.")
 ]
-
-
-# What is asked for
 
 
 class ParametersRequest(Payload):
@@ -154,99 +150,3 @@ class VersionsQuery(Page):
     """Which part of a rule's versions."""
 
     cursor: Annotated[str, cursor_of(1)] = ""
-
-
-# What is answered
-
-
-WrittenAnswer = dict[str, MoneyText | int]
-
-_TODAY = "2026-01-31T12:00:00.000000Z"
-_SETTING: JsonDict = {
-    "status": "active",
-    "version": 1,
-    "parameters": {"threshold": "100.00"},
-    "by_risk": {},
-    "author": None,
-    "note": None,
-    "created_at": _TODAY,
-}
-_RULE: JsonDict = {
-    "code": 1100,
-    "title": "Withdrawal over 100.00",
-    **_SETTING,
-    "fires_on": "withdraw",
-    "declared": [
-        {
-            "name": "threshold",
-            "unit": "money",
-            "default": "100.00",
-            "least": "0.00",
-            "most": "999999999999.99",
-            "scaled": True,
-            "why": "Larger withdrawals are rare enough to look at each.",
-        }
-    ],
-    "figures": {"alerts": 0, "shadow_alerts": 0, "among": 100_000},
-}
-
-
-class RuleVersionAnswer(BaseModel):
-    """What a rule was set to, by whom and why; author null: it follows from its declaration and the setting RULES."""
-
-    status: Status
-    version: Annotated[Id, Field(description="Counts what the rule was set to, from 1.")]
-    parameters: WrittenAnswer
-    by_risk: Annotated[dict[Risk, WrittenAnswer], Field(description="What differs for users of a rating.")]
-    author: str | None
-    note: str | None
-    created_at: AwareDatetime
-
-
-class RuleVersionsAnswer(BaseModel):
-    """A page of a rule's versions, newest first, and the cursor of the next page (null on the last one)."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"versions": [_SETTING], "next": None}]})
-
-    versions: list[RuleVersionAnswer]
-    next: str | None
-
-
-class ParameterAnswer(BaseModel):
-    """A parameter as declared: what it counts, its bounds (both included), and why that default."""
-
-    name: str
-    unit: Unit
-    default: MoneyText | int
-    least: MoneyText | int
-    most: MoneyText | int
-    scaled: Annotated[bool, Field(description="Whether a user's rating scales the value.")]
-    why: str
-
-
-class FiguresAnswer(BaseModel):
-    """How many of the newest `among` alerts of all rules are this rule's and stand."""
-
-    alerts: int
-    shadow_alerts: int
-    among: int
-
-
-class RuleAnswer(RuleVersionAnswer):
-    """A rule as it is set now."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_RULE]})
-
-    code: Code
-    title: str
-    fires_on: Annotated[ActionType | None, Field(description="The type of action that it judges; null: any.")]
-    declared: list[ParameterAnswer]
-    figures: FiguresAnswer
-
-
-class RulesAnswer(BaseModel):
-    """All rules as they are set now, in the order in which an answer to an event lists their codes."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"rules": [_RULE]}]})
-
-    rules: list[RuleAnswer]

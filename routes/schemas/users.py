@@ -1,10 +1,13 @@
 """Requests and answers about users and their actions."""
 
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from database.models import User, UserAction
+from routes.schemas.answer_fields import AsStored, may_be_absent
 from routes.schemas.fields import (
     Code,
     Id,
@@ -17,8 +20,9 @@ from routes.schemas.fields import (
     optional,
 )
 from routes.schemas.rules import PARAMETERS, Author, GroupsRequest, Note, left_out
-from rules.base import Origin, Status
+from rules.base import Origin, RuleInForce, RuleSetting, Status
 from rules.model import ActionType, Risk
+from rules.parameters import read_values, written_values
 from rules.payload import Payload
 
 
@@ -35,6 +39,19 @@ class UserRequest(Payload):
     risk: Risk = "normal"
 
 
+OverridesAnswer = dict[str, dict[str, MoneyText | int]]
+
+
+def _members(user: User) -> dict[str, Any]:
+    return {
+        "id": user.user_id,
+        "name": user.name,
+        "total": f"{user.total:.2f}",
+        "balance": f"{user.balance:.2f}",
+        "risk": user.risk,
+    }
+
+
 class UserAnswer(BaseModel):
     """A user. `total` is the opening balance; `balance` adds deposits and takes withdrawals off."""
 
@@ -49,10 +66,14 @@ class UserAnswer(BaseModel):
     total: MoneyText
     balance: MoneyText
     risk: Risk
-    overrides: Annotated[
-        dict[str, dict[str, MoneyText | int]],
-        optional("Parameters of rules that hold for this user alone, by code; left out where there are none."),
-    ] = {}
+    overrides: Annotated[dict[str, Any], AsStored(OverridesAnswer)] | None = may_be_absent(
+        "Parameters of rules that hold for this user alone, by code; left out where there are none."
+    )
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """The answer about a stored user."""
+        return cls(**_members(user), overrides=user.overrides or None)
 
 
 class UserChangedAnswer(UserAnswer):
@@ -73,7 +94,12 @@ class UserChangedAnswer(UserAnswer):
         }
     )
 
-    overrides: Annotated[dict[str, dict[str, MoneyText | int]], Field(description="There may be none.")]
+    overrides: Annotated[dict[str, Any], AsStored(OverridesAnswer), Field(description="There may be none.")]
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """The answer about a user who was changed."""
+        return cls(**_members(user), overrides=user.overrides)
 
 
 class ActionAnswer(BaseModel):
@@ -84,6 +110,17 @@ class ActionAnswer(BaseModel):
     amount: MoneyText
     time: Seconds
     event_id: str | None
+
+    @classmethod
+    def of(cls, action: UserAction) -> Self:
+        """The answer about a stored action."""
+        return cls(
+            seq=action.seq,
+            type=cast(ActionType, action.type),
+            amount=str(action.amount),
+            time=action.time,
+            event_id=action.event_id,
+        )
 
 
 class ActionsAnswer(BaseModel):
@@ -156,6 +193,20 @@ class UserRuleAnswer(BaseModel):
     version: Id
     parameters: dict[str, InForceAnswer]
 
+    @classmethod
+    def of(cls, setting: RuleSetting, user: User) -> Self:
+        """The answer about a rule that is set so, for `user`."""
+        overrides = read_values(setting.rule.declared, user.overrides.get(str(setting.code), {}))
+        rule = RuleInForce(setting, risk=cast(Risk, user.risk), overrides=overrides)
+        values = written_values(rule.values)
+        return cls(
+            code=setting.code,
+            title=setting.rule.title.format_map(values),
+            status=setting.status,
+            version=setting.version,
+            parameters={name: InForceAnswer(value=value, origin=rule.origin[name]) for name, value in values.items()},
+        )
+
 
 class UserRulesAnswer(BaseModel):
     """All rules as they judge one user."""
@@ -183,3 +234,9 @@ class UserRulesAnswer(BaseModel):
     user_id: Id
     risk: Risk
     rules: list[UserRuleAnswer]
+
+    @classmethod
+    def of(cls, user: User, settings: Iterable[RuleSetting]) -> Self:
+        """The answer about `user` where the rules are set so."""
+        rules = [UserRuleAnswer.of(setting, user) for setting in settings]
+        return cls(user_id=user.user_id, risk=cast(Risk, user.risk), rules=rules)

@@ -1,5 +1,6 @@
 """Alerts: listed with filters, page by page; read one by one; and what late events do to them."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -10,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
-from routes import alerts as views
+from routes.schemas import alerts as schemas
 from rules.registry import REGISTRY
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event, codes, pointers, problem
@@ -449,12 +450,41 @@ def test_a_rule_of_the_past(
     """An alert of a rule that the service does not know any more, or not so, can be listed and read."""
     codes(client, type="withdraw", amount="150.00")
     if change == "the rule is gone":
-        monkeypatch.setattr(views, "REGISTRY", {code: rule for code, rule in REGISTRY.items() if code != 1100})
+        monkeypatch.setattr(schemas, "REGISTRY", {code: rule for code, rule in REGISTRY.items() if code != 1100})
     else:
         with transaction(sessions) as session:
             session.execute(text("""UPDATE alerts SET evidence = jsonb_set(evidence, '{parameters}', '{"old": 1}')"""))
     assert [alert["title"] for alert in alerts(client)["alerts"]] == ["Rule 1100"]
     assert client.get("/alerts/1-1-1100").get_json()["title"] == "Rule 1100"
+
+
+@pytest.mark.parametrize(
+    "old", [{}, {"parameters": {"threshold": None}, "origin": {"threshold": "luck"}, "score": 0.5, "actions": "none"}]
+)
+def test_evidence_of_any_age(client: FlaskClient, sessions: Sessions, old: dict[str, Any]) -> None:
+    """Evidence that is stored in another form than today's is answered as it is."""
+    codes(client, type="withdraw", amount="150.00")
+    with sessions.begin() as session:
+        session.execute(text("UPDATE alerts SET evidence = CAST(:old AS jsonb)"), {"old": json.dumps(old)})
+    (listed,) = alerts(client)["alerts"]
+    assert listed["evidence"] == old
+    assert client.get("/alerts/1-1-1100").get_json() == listed | {"history": []}
+
+
+def test_an_answer_to_the_byte(client: FlaskClient, sessions: Sessions) -> None:
+    """The members of an alert in their order, without a space, everything but printable ASCII escaped, on one line."""
+    codes(client, type="withdraw", amount="150.00", user_id=7)
+    with sessions.begin() as session:
+        session.execute(text("UPDATE alerts SET created_at = '2026-01-31 13:00:00+01'"))
+        odd = json.dumps({"sentence": "\u00e9\x7f\U0001f600/\n"})
+        session.execute(text("UPDATE alerts SET evidence = CAST(:odd AS jsonb)"), {"odd": odd})
+    alert = (
+        rb'{"id":"7-1-1100","user_id":7,"seq":1,"code":1100,"title":"Rule 1100","time":10,"type":"withdraw",'
+        rb'"amount":"150.00","status":"open","late":false,"superseded":false,"created_at":"2026-01-31T12:00:00.000000Z",'
+        rb'"evidence":{"sentence":"\u00e9\u007f\ud83d\ude00/\n"}'
+    )
+    assert client.get("/alerts").data == b'{"alerts":[' + alert + b'}],"next":null}\n'
+    assert client.get("/alerts/7-1-1100").data == alert + b',"history":[]}\n'
 
 
 def test_an_alert_in_shadow(client: FlaskClient) -> None:

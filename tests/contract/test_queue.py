@@ -18,6 +18,8 @@ from tests.contract.test_metrics import samples
 from tests.postgres import transaction
 from tests.service import Service
 
+StartService = Callable[..., Service]
+
 PATIENCE = 30  # seconds
 EXPECTED = QUEUE_FULL.document()
 
@@ -49,7 +51,7 @@ def a_held_user(sessions: Sessions) -> Iterator[Any]:
 def stored(sessions: Sessions) -> Any:
     """The ids of the events that are stored, in order."""
     with sessions() as session:
-        return session.execute(text("SELECT event_id FROM user_actions ORDER BY event_id")).scalars().all()
+        return list(session.execute(text("SELECT event_id FROM user_actions ORDER BY event_id")).scalars())
 
 
 def test_flask_refuses_what_finds_the_line_full(make_client: ClientMaker, sessions: Sessions) -> None:

@@ -1,0 +1,45 @@
+"""What members of answers have in common: moments, members that may be left out, and JSON as it was stored."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, Field, GetCoreSchemaHandler, PlainSerializer
+from pydantic_core import CoreSchema, core_schema
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC, to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339)]
+
+
+def may_be_absent(description: str | None = None) -> Any:
+    """A member whose None means that it is left out of the answer; to be declared as `T | None` with this as default.
+
+    Its schema is that of T, and not required.
+    """
+
+    def without_none(schema: dict[str, Any]) -> None:
+        del schema["default"]
+        (only,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
+        schema |= only
+
+    return Field(None, description=description, exclude_if=lambda value: value is None, json_schema_extra=without_none)
+
+
+@dataclass(frozen=True)
+class AsStored:
+    """Annotates JSON data that is answered as it was stored, whatever its age: nothing is checked.
+
+    `described_by` is the type of what would be stored today, which the document shows.
+    """
+
+    described_by: Any
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        described = handler.generate_schema(self.described_by)
+        as_it_is = core_schema.simple_ser_schema("any")
+        return core_schema.no_info_wrap_validator_function(lambda value, _: value, described, serialization=as_it_is)

@@ -1,0 +1,200 @@
+"""Answers about backtests: what was asked, how far it is, and what would have been raised."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from sqlalchemy import Row
+
+from routes.schemas.alerts import EvidenceAnswer
+from routes.schemas.answer_fields import AsStored, Moment, may_be_absent
+from routes.schemas.fields import AlertId, Code, Id, MoneyText, Seconds, optional
+from routes.schemas.rule_answers import WrittenAnswer
+from rules.model import Risk
+from rules.values import LAST_TIME
+
+BacktestStatus = Literal["running", "done", "cancelled", "failed", "interrupted"]
+Progress = Annotated[float, Field(ge=0, le=1, description="The share of all actions that are judged.")]
+Count = Annotated[int, Field(ge=0)]
+PerDay = Annotated[float, Field(ge=0, description="On average over the days of the period.")]
+
+
+class TriedAnswer(BaseModel):
+    """A rule as it was tried; `version` is what it was set to when that was asked."""
+
+    code: Code
+    version: Id
+    parameters: WrittenAnswer
+    by_risk: dict[Risk, WrittenAnswer]
+
+
+class SweptAnswer(BaseModel):
+    """The values that a parameter of a rule was given in turn."""
+
+    rule: Code
+    parameter: str
+    values: list[MoneyText | int]
+
+
+class QuestionAnswer(BaseModel):
+    """What was asked, with everything that was left out."""
+
+    rules: list[TriedAnswer]
+    start: Annotated[Seconds, Field(alias="from")]
+    end: Annotated[Seconds, Field(alias="to")]
+    sweep: SweptAnswer | None = may_be_absent()
+    at_most_per_day: Count | None = may_be_absent()
+
+
+class BusiestDayAnswer(BaseModel):
+    """The day with the most alerts, the first of several: its seconds, both included."""
+
+    start: Annotated[Seconds, Field(alias="from")]
+    end: Annotated[int, Field(alias="to", ge=0)]
+    alerts: Count
+
+
+class BacktestFiguresAnswer(BaseModel):
+    """How many alerts there are, and of how many users."""
+
+    alerts: Count
+    users: Count
+    alerts_per_day: PerDay
+    busiest_day: BusiestDayAnswer | None
+
+
+class SweepStepAnswer(BaseModel):
+    """What one value of the sweep would have raised."""
+
+    value: MoneyText | int
+    alerts: Count
+    users: Count
+    alerts_per_day: PerDay
+    added: Count
+    removed: Count
+
+
+class SampleAnswer(BaseModel):
+    """An alert that would have been added or removed; the evidence of a removed one is the stored one."""
+
+    id: AlertId
+    user_id: Id
+    seq: Id
+    code: Code
+    time: Seconds
+    evidence: EvidenceAnswer
+
+
+class ResultAnswer(BaseModel):
+    """What the rules that are tried would have raised, beside what is stored of the same rules and holds."""
+
+    actions: Annotated[Count, Field(description="How many were read.")]
+    users: Annotated[Count, Field(description="How many they have.")]
+    start: Annotated[Seconds | None, Field(alias="from", description="The oldest action in the period.")]
+    end: Annotated[Seconds | None, Field(alias="to", description="The newest action in the period.")]
+    days: Annotated[int, Field(ge=1, description="How many days lie between these two, both included.")]
+    then: Annotated[BacktestFiguresAnswer, Field(description="What is stored.")]
+    now: Annotated[BacktestFiguresAnswer, Field(description="What would have been raised.")]
+    added: Count
+    removed: Count
+    added_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of them.")]
+    removed_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of them.")]
+    sweep: list[SweepStepAnswer] | None = may_be_absent()
+    # Left out where nobody asked for it; null where no value is there.
+    quiet_enough: Annotated[
+        MoneyText | int | None, optional("The first value of the sweep with at most so many alerts a day, if any.")
+    ] = None
+
+
+_EVIDENCE: JsonDict = {
+    "rule_version": 1,
+    "measured": "160.00",
+    "parameters": {"threshold": "150.00", "window": 30},
+    "origin": {"threshold": "default", "window": "default"},
+    "actions": [1, 2],
+    "sentence": "Deposits of 160.00 between 10 and 20 are over 150.00 in 30 s.",
+}
+_SUMMARY: JsonDict = {
+    "id": 1,
+    "status": "done",
+    "progress": 1.0,
+    "request": {
+        "rules": [{"code": 123, "version": 1, "parameters": {"threshold": "150.00", "window": 30}, "by_risk": {}}],
+        "from": 0,
+        "to": LAST_TIME,
+        "sweep": {"rule": 123, "parameter": "threshold", "values": ["100.00", "200.00", "300.00", "400.00"]},
+        "at_most_per_day": 20,
+    },
+    "error": None,
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "finished_at": "2026-01-31T12:00:02.000000Z",
+}
+_NONE: JsonDict = {"alerts": 0, "users": 0, "alerts_per_day": 0.0}
+_ONE: JsonDict = {"alerts": 1, "users": 1, "alerts_per_day": 1.0}
+_DETAIL: JsonDict = _SUMMARY | {
+    "result": {
+        "actions": 2,
+        "users": 1,
+        "from": 10,
+        "to": 20,
+        "days": 1,
+        "then": _NONE | {"busiest_day": None},
+        "now": _ONE | {"busiest_day": {"from": 0, "to": 86399, "alerts": 1}},
+        "added": 1,
+        "removed": 0,
+        "added_alerts": [{"id": "7-2-123", "user_id": 7, "seq": 2, "code": 123, "time": 20, "evidence": _EVIDENCE}],
+        "removed_alerts": [],
+        "sweep": [
+            {"value": "100.00", **_ONE, "added": 1, "removed": 0},
+            *({"value": value, **_NONE, "added": 0, "removed": 0} for value in ("200.00", "300.00", "400.00")),
+        ],
+        "quiet_enough": "100.00",
+    }
+}
+
+
+class BacktestAnswer(BaseModel):
+    """A backtest: what was asked, and how far it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SUMMARY]})
+
+    id: Id
+    status: Annotated[
+        BacktestStatus, Field(description="interrupted: the service, or its run, ended before it was done.")
+    ]
+    progress: Progress
+    request: Annotated[dict[str, Any], AsStored(QuestionAnswer)]
+    error: Annotated[str | None, Field(description="Why it failed.")]
+    created_at: Moment
+    finished_at: Moment | None
+
+    @classmethod
+    def of(cls, row: Row[*tuple[Any, ...]], **more: Any) -> Self:
+        """The answer about a stored backtest; `more` are the members that it does not have itself."""
+        return cls(
+            id=row.backtest_id,
+            status=row.status,
+            progress=1.0 if row.status == "done" else round(row.done / row.total, 4) if row.total else 0.0,
+            request=row.request,
+            error=row.error,
+            created_at=row.created_at,
+            finished_at=row.finished_at,
+            **more,
+        )
+
+
+class BacktestDetailAnswer(BacktestAnswer):
+    """A backtest with its result, once it is done."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DETAIL]})
+
+    result: Annotated[dict[str, Any], AsStored(ResultAnswer)] | None
+
+
+class BacktestsAnswer(BaseModel):
+    """A page of backtests, newest first, and the cursor of the next page (null on the last one)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"backtests": [_SUMMARY], "next": None}]})
+
+    backtests: list[BacktestAnswer]
+    next: str | None
