@@ -1,52 +1,35 @@
 """`flask --app app replay FILE`: history through the engine, in batches, as if each event were posted in turn."""
 
-import csv
 import gc
-import gzip
-import io
 import itertools
 import json
 import os
 import re
 import stat
 import sys
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import IO, Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, BinaryIO, TypeVar
 
 import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from commands.endings import Interrupted, Stopped, check_migrations, first_line, service
+from commands.replay_file import Entry, entries, peekable
 from database.session import CommitUncertain, is_away
 from rules.model import Event, Outcome, Refusal, Verdict
-from rules.payload import BadPayload, event_of, read_event
-from rules.values import read_whole_number
 
 T = TypeVar("T")
 
-LONGEST_LINE = 64 * 1024  # bytes: as much as POST /event takes for one event
 # Seconds to wait for a database that is away, one after the other: long enough for it to start again.
 WAITS = (0.5, 1, 2, 4, 8)
 
 AGAIN = "Run it again to go on: nothing is stored twice."
-
-_COLUMNS = {"type", "amount", "user_id"}  # and time or t
-_GZIP = b"\x1f\x8b"
-
-
-class Rejected(Exception):
-    """A line is no event that can be stored; `reasons` are sentences."""
-
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__(*reasons)
-        self.reasons = reasons
 
 
 class Refused(click.ClickException):
@@ -134,12 +117,12 @@ def replay(file: BinaryIO, form: str | None, batch: int, rejects: Path | None, s
     tally = Tally()
     try:
         with (
-            _peekable(file) as lines,
+            peekable(file) as lines,
             _open_rejects(rejects) as refused,
             _progress(file, name, tally) as bar,
             _rare_collections(),
         ):
-            for some in _batches(_entries(lines, name, form, source), batch):
+            for some in _batches(entries(lines, name=name, form=form, source=source), batch):
                 _take(some, tally, refused)
                 bar.update(len(some) if bar.length is None else lines.tell() - bar.pos)
     except KeyboardInterrupt:
@@ -185,116 +168,6 @@ def _progress(file: BinaryIO, name: str, tally: Tally) -> Any:
         item_show_func=lambda _: tally.rate(),
         file=sys.stderr,
     )
-
-
-@contextmanager
-def _peekable(file: BinaryIO) -> Iterator[io.BufferedReader]:
-    reader = io.BufferedReader(cast(Any, file))
-    try:
-        yield reader
-    finally:
-        reader.detach()  # closing `file` is not our business
-
-
-# From lines to events
-
-Entry = tuple[int, Event | Rejected]
-
-
-def _entries(file: io.BufferedReader, name: str, form: str, source: str) -> Iterator[Entry]:
-    """What stands in each line of `file`, plain or packed, with the line's number."""
-    packed = file.peek(len(_GZIP)).startswith(_GZIP)
-    lines = _lines(cast(IO[bytes], gzip.GzipFile(fileobj=file) if packed else file), name)
-    return _csv_entries(lines, source) if form == "csv" else _ndjson_entries(lines, source)
-
-
-def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes | None]]:
-    """Each line that is not blank, with its number from 1; None stands for one that is too long to be an event.
-
-    Raises Stopped where the file cannot be read on.
-    """
-    for number in itertools.count(1):
-        try:
-            line = rest = file.readline(LONGEST_LINE)
-            while rest and not rest.endswith(b"\n"):
-                rest = file.readline(LONGEST_LINE)
-                line = line[:LONGEST_LINE] + rest[:1]  # enough to know that it is too long
-        except (OSError, EOFError, zlib.error) as error:
-            raise Stopped(f"{name} cannot be read after line {number - 1}: {error}") from None
-        if not line:
-            return
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that some programs put before UTF-8
-        if len(line) > LONGEST_LINE:
-            yield number, None
-        elif line.strip():
-            yield number, line
-
-
-def _ndjson_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
-    for number, line in lines:
-        yield number, _event(line, read_event, f"{source}:{number}")
-
-
-def _csv_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
-    """The events below a header. Raises Stopped where the header does not name the fields."""
-    number, header = next(lines, (1, b""))
-    try:
-        columns = [column.strip() for column in _cells(header or b"")]
-    except Rejected as rejected:
-        raise Stopped(f"The CSV header in line {number}: {rejected}") from None
-    if not set(columns) >= _COLUMNS or not {"time", "t"} & set(columns) or len(set(columns)) < len(columns):
-        raise Stopped(
-            f"The CSV header in line {number} must name type, amount, user_id, time (or t) and, where there are ids, "
-            "event_id, each once and separated by commas."
-        )
-    for number, line in lines:
-        yield number, _event(line, lambda raw: event_of(_row(columns, raw)), f"{source}:{number}")
-
-
-def _row(columns: Sequence[str], raw: bytes) -> dict[str, Any]:
-    """The fields of one record; an empty cell is a missing field."""
-    cells = _cells(raw)
-    if len(cells) > len(columns):
-        raise Rejected([f"The line has {len(cells)} cells, more than the {len(columns)} of the header."])
-    return {
-        column: _whole_number(cell) if column in ("user_id", "time", "t") else cell
-        for column, cell in zip(columns, cells, strict=False)
-        if cell
-    }
-
-
-def _whole_number(cell: str) -> int | str:
-    try:
-        return read_whole_number(cell)
-    except ValueError:
-        return cell  # it is named among all that is bad
-
-
-def _cells(raw: bytes) -> list[str]:
-    # Each line by itself: a quote that is never closed must not swallow the events after it.
-    try:
-        return next(csv.reader([raw.decode()], strict=True))
-    except UnicodeDecodeError as error:
-        raise Rejected([f"The line is not UTF-8: byte {error.start}."]) from None
-    except csv.Error as error:
-        raise Rejected([f"The line is not CSV: {error}."]) from None
-
-
-def _event(line: bytes | None, read: Callable[[bytes], Event], place: str) -> Event | Rejected:
-    """The event in `line`, validated as if it were posted."""
-    if line is None:
-        return Rejected([f"The line is longer than {LONGEST_LINE} bytes."])
-    try:
-        event = read(line)
-    except Rejected as rejected:
-        return Rejected(rejected.reasons)  # another one, which holds nothing of what was going on
-    except BadPayload as bad:
-        return Rejected([f"{pointer}: {detail}" for pointer, detail in bad.errors] or [bad.detail])
-    if event.event_id is None:
-        # The same for every run, and another for every line; see docs/decisions/replay.md.
-        event = event._replace(event_id=f"{place}:{event.type}:{event.amount}:{event.time}")
-    return event
 
 
 # From events to the database

@@ -1,123 +1,12 @@
 """A user's actions in order of time, and what a rule may see of them."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
 from decimal import Decimal
-from operator import itemgetter
 from typing import NamedTuple
 
 from rules.model import LISTED_ACTIONS, Action, ActionType, NumberedAction
-
-_NOTHING = Decimal("0.00")
-
-
-class _Series:
-    """Actions in order of (time, arrival). There may be gaps between them: only what judging needs is here."""
-
-    __slots__ = ("actions", "times")
-
-    def __init__(self) -> None:
-        self.times: list[int] = []
-        self.actions: list[Action] = []
-
-    def add(self, action: Action) -> int:
-        """Put a new action, the newest to arrive, where its time puts it. Returns its index."""
-        times = self.times
-        if not times or times[-1] <= action.time:
-            times.append(action.time)
-            self.actions.append(action)
-            return len(times) - 1
-        at = bisect_right(times, action.time)
-        times.insert(at, action.time)
-        self.actions.insert(at, action)
-        return at
-
-    def load(self, actions: list[Action]) -> None:
-        """Take in stored actions."""
-        self.actions = sorted([*self.actions, *actions], key=_place) if self.actions else actions
-        self.times = [action.time for action in self.actions]
-
-    def end(self, action: Action) -> int:
-        """How many stand up to and including the place of `action`."""
-        if self.actions and self.actions[-1] is action:  # as it is, mostly
-            return len(self.actions)
-        times = self.times
-        if not times or times[-1] < action.time:
-            return len(times)
-        end = bisect_right(times, action.time)
-        if end and times[end - 1] == action.time and self.actions[end - 1].seq > action.seq:
-            # At equal times those that arrived later; there may be thousands of them.
-            start = bisect_left(times, action.time, 0, end)
-            end = bisect_right(self.actions, action.seq, start, end, key=_seq)
-        return end
-
-
-class _TypedSeries(_Series):
-    """The actions of one type, each with its running count and sum over all of the user's, gaps or not.
-
-    So what a window holds follows from its first and its last action. An action that comes late counts for all behind
-    it; their numbers are then worked out no further than asked.
-    """
-
-    __slots__ = ("_late", "_stored", "ordinals", "totals", "was_late")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ordinals: list[int] = []
-        self.totals: list[Decimal] = []
-        self._stored: dict[int, tuple[int, Decimal]] = {}  # the numbers of the stored actions, as they were read
-        # Once an action came late: how many new actions stand up to each, and their sum.
-        self.was_late = False
-        self._late: list[tuple[int, Decimal]] = []
-
-    def add(self, action: Action) -> int:
-        at = super().add(action)
-        self._renumber_from(at if self.was_late else 0)
-        return at
-
-    def load_numbered(self, stored: list[NumberedAction]) -> None:
-        """Take in stored actions, in order, none of which is here yet."""
-        fresh = not self.actions
-        self.load([one.action for one in stored])
-        self._stored |= {one.action.seq: (one.ordinal, one.running_total) for one in stored}
-        if fresh:
-            self.ordinals = [one.ordinal for one in stored]
-            self.totals = [one.running_total for one in stored]
-        else:
-            self._renumber_from(0)
-
-    def total(self, start: int, end: int) -> Decimal:
-        """The sum of the user's actions from the one at `start` to the one before `end`, gaps or not."""
-        if end > len(self.totals):
-            self._number_until(end)
-        return self.totals[end - 1] - self.totals[start] + self.actions[start].amount
-
-    def numbers(self, index: int) -> tuple[int, Decimal]:
-        """The running count and sum of the action at `index`; nothing before the first one."""
-        if index < 0:
-            return 0, _NOTHING
-        if index >= len(self.ordinals):
-            self._number_until(index + 1)
-        return self.ordinals[index], self.totals[index]
-
-    def _renumber_from(self, at: int) -> None:
-        self.was_late = True
-        del self.ordinals[at:], self.totals[at:], self._late[at:]
-
-    def _number_until(self, end: int) -> None:
-        for index in range(len(self.ordinals), end):
-            action = self.actions[index]
-            count, total = self._late[index - 1] if index else (0, _NOTHING)
-            stored = self._stored.get(action.seq)
-            if stored is not None:
-                self.ordinals.append(stored[0] + count)
-                self.totals.append(stored[1] + total)
-            else:
-                # What stands before a new action was read with it, so there is no gap between the two.
-                self.ordinals.append(self.ordinals[-1] + 1 if index else 1)
-                self.totals.append(self.totals[-1] + action.amount if index else action.amount)
-                count, total = count + 1, total + action.amount
-            self._late.append((count, total))
+from rules.series import NOTHING, Series, TypedSeries
 
 
 class Timeline:
@@ -126,8 +15,8 @@ class Timeline:
     __slots__ = ("_all", "_typed")
 
     def __init__(self) -> None:
-        self._all = _Series()
-        self._typed: dict[ActionType, _TypedSeries] = {"deposit": _TypedSeries(), "withdraw": _TypedSeries()}
+        self._all = Series()
+        self._typed: dict[ActionType, TypedSeries] = {"deposit": TypedSeries(), "withdraw": TypedSeries()}
 
     def add(self, action: Action) -> None:
         """Put a new action where its time puts it; at equal times it comes last."""
@@ -181,7 +70,7 @@ class Timeline:
         """The history as `action` sees it: everything up to and including it, nothing later."""
         return History(self, action)
 
-    def _of(self, kind: ActionType | None) -> _Series:
+    def _of(self, kind: ActionType | None) -> Series:
         return self._all if kind is None else self._typed[kind]
 
 
@@ -214,7 +103,7 @@ class History:
         series = self._timeline._typed[of]
         end = series.end(self.now)
         start = bisect_left(series.times, self.now.time - seconds, 0, end)
-        return series.total(start, end) if start < end else _NOTHING
+        return series.total(start, end) if start < end else NOTHING
 
     def window(self, seconds: int, of: ActionType | None = None) -> "Window":
         """The actions (of one type, if given) with `time` in [now - seconds, now], oldest first.
@@ -261,7 +150,7 @@ class Sums(NamedTuple):
     since: int
 
 
-_NO_SUMS = Sums(0, _NOTHING, 0)
+_NO_SUMS = Sums(0, NOTHING, 0)
 
 
 class Window:
@@ -269,7 +158,7 @@ class Window:
 
     __slots__ = ("_end", "_series", "_start")
 
-    def __init__(self, series: _Series, start: int, end: int) -> None:
+    def __init__(self, series: Series, start: int, end: int) -> None:
         self._series, self._start, self._end = series, start, end
 
     def __len__(self) -> int:
@@ -280,10 +169,10 @@ class Window:
         """The sum of the amounts; of one type it does not grow costlier with the length."""
         series, start, end = self._series, self._start, self._end
         if start == end:
-            return _NOTHING
-        if isinstance(series, _TypedSeries):
+            return NOTHING
+        if isinstance(series, TypedSeries):
             return series.total(start, end)
-        return sum((action.amount for action in series.actions[start:end]), _NOTHING)
+        return sum((action.amount for action in series.actions[start:end]), NOTHING)
 
     @property
     def actions(self) -> list[Action]:
@@ -304,13 +193,6 @@ class Window:
     def unlisted(self) -> int:
         """How many actions `listed` leaves out."""
         return max(0, len(self) - LISTED_ACTIONS)
-
-
-_seq = itemgetter(0)
-
-
-def _place(action: Action) -> tuple[int, int]:
-    return action.time, action.seq
 
 
 def _stored_place(stored: NumberedAction) -> tuple[int, int]:

@@ -34,6 +34,7 @@ PURE = (
     "rules.json_text",
     "rules.parameters",
     "rules.model",
+    "rules.series",
     "rules.timeline",
     "rules.registry",
     "rules.versions",
