@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.postgres import transaction
 
 # Every value is a further time that everything is judged.
-LONG_SWEEP = {"rule": 123, "parameter": "threshold", "from": "1.00", "to": "200.00", "step": "1.00"}
+LONG_SWEEP: dict[str, Any] = {"rule": 123, "parameter": "threshold", "from": "1.00", "to": "200.00", "step": "1.00"}
 
 _MAKE = """
 INSERT INTO users (user_id, last_seq, net)

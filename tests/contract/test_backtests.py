@@ -79,7 +79,12 @@ def test_a_backtest_from_beginning_to_end(client: FlaskClient) -> None:
     assert found["finished_at"] > found["created_at"] == asked["created_at"]
     result = found["result"]
     assert (result["actions"], result["users"], result["from"], result["to"], result["days"]) == (3, 1, 10, 30, 1)
-    one = {"alerts": 1, "users": 1, "alerts_per_day": 1.0, "busiest_day": {"from": 0, "to": 86399, "alerts": 1}}
+    one: dict[str, Any] = {
+        "alerts": 1,
+        "users": 1,
+        "alerts_per_day": 1.0,
+        "busiest_day": {"from": 0, "to": 86399, "alerts": 1},
+    }
     assert result["then"] == one
     assert result["now"] == one | {
         "alerts": 2,

@@ -62,7 +62,7 @@ WAYS = {
 }
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
+@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
 def way(request: pytest.FixtureRequest) -> Any:
     """Each way to post many events."""
     return request.param
@@ -75,7 +75,7 @@ def post(client: FlaskClient, events: Any, query: Any = "", way: Any = as_array)
     return answer.get_json()
 
 
-def statuses(answer: TestResponse) -> list[Any]:
+def statuses(answer: dict[str, Any]) -> list[Any]:
     """The status of each result: 200 for what is stored."""
     return [result["problem"]["status"] if "problem" in result else 200 for result in answer["results"]]
 

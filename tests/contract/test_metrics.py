@@ -126,7 +126,7 @@ def workers(service: Service) -> Any:
     """The process ids of the service's workers."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = (map(int, line.split()) for line in listed.splitlines())
-    return {pid for pid, parent in pairs if parent == service.process.pid}
+    return {pid for pid, parent in pairs if parent == service.group}
 
 
 def is_running(service: Service) -> Any:

@@ -124,8 +124,8 @@ def test_an_unknown_rule(client: FlaskClient, path: str) -> None:
     for code in UNKNOWN:
         document = problem(client.get(path.format(code)), 404)
         assert (document["type"], document["detail"]) == ("urn:problem:unknown-rule", f"There is no rule {code}.")
-    for code in ODD:
-        assert (code, problem(client.get(path.format(code)), 404)["type"]) == (code, "about:blank")
+    for odd in ODD:
+        assert (odd, problem(client.get(path.format(odd)), 404)["type"]) == (odd, "about:blank")
 
 
 def test_an_unknown_rule_cannot_be_set(client: FlaskClient) -> None:
@@ -160,7 +160,7 @@ def test_figures_are_bounded(client: FlaskClient, monkeypatch: pytest.MonkeyPatc
 
 def test_a_rule_is_set(client: FlaskClient) -> None:
     """A rule is set to all that is told, and answered and read as it then is."""
-    told = {
+    told: dict[str, Any] = {
         "status": "shadow",
         "parameters": {"threshold": "150.00", "window": 60},
         "by_risk": {"high": {"threshold": "80.00"}, "low": {"window": 10}},
@@ -208,7 +208,7 @@ def test_the_setting_rules_gives_way(make_client: ClientMaker, database_url: str
     assert [one["code"] for one in listed if one["status"] == "active"] == [30, 300]
 
 
-ACCEPTED = {
+ACCEPTED: dict[int, dict[str, str | int]] = {
     123: {
         '{"threshold": "0"}': "0.00",
         '{"threshold": "0.00"}': "0.00",
@@ -612,7 +612,7 @@ def test_a_change_under_load(make_client: ClientMaker) -> None:
     answered, done, posted = [2], Event(), []
 
     def post(at: Any) -> None:
-        client, own = clients[at % 2].application.test_client(), []
+        client, own = clients[at % 2].application.test_client(), list[Any]()
         while not done.is_set():
             least = answered[0]
             event = an_event(type="withdraw", amount="1.00", user_id=at + 1, time=len(own))
@@ -634,7 +634,8 @@ def test_a_change_under_load(make_client: ClientMaker) -> None:
     assert {status for _, own in posted for status, *_ in own} == {200}
     reading = clients[0]
     for user_id, own in posted:
-        judged_by, cursor = {}, ""
+        judged_by: dict[int, int] = {}
+        cursor: str | None = ""
         while cursor is not None:
             page = reading.get(f"/alerts?user_id={user_id}&code=1100&limit=500{cursor}").get_json()
             judged_by |= {alert["seq"]: alert["evidence"]["rule_version"] for alert in page["alerts"]}

@@ -569,7 +569,7 @@ def test_of_two_who_change_a_user_one_wins(make_client: ClientMaker, sessions: S
     clients[0].post("/users", json={"user_id": 1})
     tag = clients[0].get("/users/1").headers["ETag"]
 
-    def at_once(headers: str) -> list[Any]:
+    def at_once(headers: dict[str, str]) -> list[Any]:
         def change(client: FlaskClient) -> Any:
             return client.patch("/users/1", json={"risk": "high"}, headers=headers).status_code
 

@@ -112,6 +112,7 @@ class TestActivityEventsAPI:
         codes(client)
         assert counts(sessions)["user_actions"] == 1
         own = make_url(database_url).database
+        assert own is not None
         assert own.startswith("alerts_test_")
         assert own != make_url(server_url).database
 

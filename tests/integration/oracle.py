@@ -4,6 +4,7 @@ It shares no code with `rules/`. Money is whole cents.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 ANSWER_ORDER = (1100, 30, 300, 123, 500)
 
@@ -17,7 +18,7 @@ class Posted:
     """An event as it is posted."""
 
     user: int
-    type: str
+    type: Literal["deposit", "withdraw"]
     cents: int
     time: int
     key: str | None = None

@@ -36,7 +36,7 @@ from database.records import StandingAlert, StoredAlert, StoredSettings, StoredT
 from database.session import begin, commit, make_engine, make_sessions
 
 MODULES = (actions, alerts, backtests, history, rule_versions, users)
-USED = set()
+USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
 
 
@@ -72,7 +72,7 @@ def use_users(session: Session) -> None:
     user = users.get_user(session, 1)
     assert user is not None
     found = (user.name, user.total, user.balance, user.risk, user.overrides, user.settings_version)
-    assert found == ("Ada", 5, 5, "high", {"30": {"count": 4}}, 2)
+    assert found == ("Ada", Decimal(5), Decimal(5), "high", {"30": {"count": 4}}, 2)
 
 
 def store(session: Session) -> None:

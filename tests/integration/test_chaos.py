@@ -7,10 +7,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import requests
 
+from rules.model import ACTION_TYPES
 from tests.integration.oracle import Oracle, Posted
 from tests.service import Service
 
@@ -36,7 +38,7 @@ def make_stream(user: int) -> Stream:
     time_, events = 0, []
     for number in range(EVENTS):
         time_ += chance.choice([0, 1, 10, 31])
-        kind = chance.choice(["deposit", "withdraw"])
+        kind = chance.choice(ACTION_TYPES)
         events.append(Posted(user, kind, chance.choice([1_00, 99_99, 100_01, 200_01]), time_, f"event {number}"))
     return Stream(user, events)
 
@@ -58,7 +60,7 @@ class Client(threading.Thread):
                     self.done.append(1)
 
     def post(self, connection: requests.Session, stream: Stream, posted: Posted) -> bool:
-        body = {
+        body: dict[str, Any] = {
             "type": posted.type,
             "amount": f"{posted.cents // 100}.{posted.cents % 100:02}",
             "user_id": posted.user,
@@ -108,7 +110,7 @@ def test_kills_lose_nothing_and_store_nothing_twice(folder: Path) -> None:
             client.join(PATIENCE)
         assert [client.failure for client in clients if client.failure or client.is_alive()] == []
 
-        again = {"user_id": 1, "time": streams[0].events[0].time, "event_id": "event 0"}
+        again: dict[str, Any] = {"user_id": 1, "time": streams[0].events[0].time, "event_id": "event 0"}
         first = streams[0].events[0]
         body = again | {"type": first.type, "amount": f"{first.cents / 100:.2f}"}
         repeated = requests.post(f"{service.url}/event", json=body, timeout=PATIENCE)
@@ -129,4 +131,4 @@ def read_actions(folder: Path) -> list[tuple[int, int, str]]:
         cursor.execute("SELECT user_id, seq, event_id FROM user_actions ORDER BY user_id, seq")
         rows = cursor.fetchall()
     connection.close()
-    return rows
+    return list(rows)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import psycopg2  # type: ignore[import-untyped]
+import psycopg2
 import pytest
 
 from database import embedded

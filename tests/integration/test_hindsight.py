@@ -92,7 +92,9 @@ def some_of(rule: Rule, random: Random) -> dict[str, Value]:
 
 def rule_set(rule: Rule, random: Random, statuses: Sequence[str]) -> RuleSet:
     parameters = {one.name: value_of(one, random) for one in rule.declared}
-    by_risk = {random.choice(RISKS): some_of(rule, random)} if random.random() < 0.3 else {}
+    by_risk: dict[str, dict[str, Value]] = (
+        {random.choice(RISKS): some_of(rule, random)} if random.random() < 0.3 else {}
+    )
     return RuleSet(rule.code, random.choice(statuses), parameters, by_risk)
 
 

@@ -124,8 +124,8 @@ def test_what_judged_old_actions_stays_known(empty_database_url: str) -> None:
         assert active == [[1100], [1100], [1100, 500], [1100, 500], []]
         assert [row.settings_version for row in rows] == [0, 0, 0, 1, 1]
         assert session.scalars(text("SELECT risk FROM user_settings")).all() == ["high"]
-        versions = text("SELECT evidence ->> 'rule_version' FROM alerts ORDER BY user_id")
-        assert session.scalars(versions).all() == ["1", "2"]
+        stored = text("SELECT evidence ->> 'rule_version' FROM alerts ORDER BY user_id")
+        assert session.scalars(stored).all() == ["1", "2"]
     command.downgrade(configuration, "0002")
     with session_on(empty_database_url) as session:
         assert session.execute(text(kept)).all() == before

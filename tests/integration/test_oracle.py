@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import users
 from rules.base import Rule
 from rules.judging.engine import RuleEngine
-from rules.model import Event, Outcome, Refusal
+from rules.model import ACTION_TYPES, Event, Outcome, Refusal
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.values import LAST_TIME
@@ -27,7 +27,7 @@ offsets = count(1)
 
 CENTS = [1, 33_34, 50_00, 50_01, 99_99, 100_00, 100_01, 200_00, 200_01, 400_01]
 TIMES = st.sampled_from([0, 1, 29, 30, 31, 59, 60, 61, 90, 91, 120]) | st.integers(0, 120)
-TYPES = st.sampled_from(["deposit", "withdraw"])
+TYPES = st.sampled_from(ACTION_TYPES)
 
 
 def batches(keys: st.SearchStrategy[str | None]) -> st.SearchStrategy[list[list[Posted]]]:

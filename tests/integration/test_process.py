@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -21,7 +22,7 @@ StartService = Callable[..., Service]
 
 def deposit(service: Service, user_id: int, time: int, event_id: str = "") -> requests.Response:
     """Post a deposit of 10.00."""
-    event: dict[str, object] = {"type": "deposit", "amount": "10.00", "user_id": user_id, "time": time}
+    event: dict[str, Any] = {"type": "deposit", "amount": "10.00", "user_id": user_id, "time": time}
     return requests.post(f"{service.url}/event", json=event | ({"event_id": event_id} if event_id else {}), timeout=30)
 
 
@@ -61,7 +62,7 @@ def test_a_host_may_be_a_name(start_service: StartService) -> None:
 
 def test_a_start_with_other_rules(start_service: StartService) -> None:
     """What RULES says when a service starts holds from then on, for others on the same database too."""
-    large = {"type": "withdraw", "amount": "500.00", "user_id": 1, "time": 1}
+    large: dict[str, Any] = {"type": "withdraw", "amount": "500.00", "user_id": 1, "time": 1}
 
     def answered(service: Service) -> list[int]:
         return list(requests.post(f"{service.url}/event", json=large, timeout=30).json()["alert_codes"])

@@ -137,7 +137,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize(("query", "expected"), BOUNDS.values(), ids=BOUNDS)
-def test_bounds(query: dict[str, int], expected: list[int], session: Session) -> None:
+def test_bounds(query: dict[str, Any], expected: list[int], session: Session) -> None:
     """Bounds include the times they name, and hold together with the place to go on behind."""
     assert page(session, **query) == expected
 

@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from random import Random
 from threading import Barrier
 from typing import Any, TypeVar
@@ -54,7 +55,7 @@ def poster(sessions: Sessions, batches: Sequence[Sequence[Event]], **policy: boo
     def post() -> list[Outcome]:
         outcomes = []
         for batch in batches:
-            outcomes += run(sessions, lambda session, batch=batch: engine.process(session, batch))
+            outcomes += run(sessions, partial(engine.process, events=batch))
         return outcomes
 
     return post
@@ -204,7 +205,7 @@ def test_overlapping_batches_in_opposite_orders(many_sessions: Sessions) -> None
             stored += len(run(many_sessions, work))
         return stored
 
-    stored = at_once([lambda seed=seed: post(seed) for seed in range(8)])
+    stored = at_once([partial(post, seed) for seed in range(8)])
     assert stored == [6 * 80] * 8
     assert sorted(tries) == sorted([*range(8)] * 6)
     for user_id in one_to(40):

@@ -291,7 +291,7 @@ def test_a_moment_without_the_database_is_waited_out(
     app = make_client().application
     engine = app.extensions["transaction-alerts"].database
     (tmp_path / "history").write_text(json.dumps(an_event()))
-    waits = []
+    waits: list[float] = []
     lost = text("SELECT pg_terminate_backend(pg_backend_pid())")
 
     def away(batch: Any, process: Any = app.extensions["transaction-alerts"].judge_many) -> Any:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 import requests
@@ -23,13 +24,13 @@ PATIENCE = 30  # seconds
 STOP_SECONDS_OF_WORKERS = 5  # as in app.py
 
 
-def event(user_id: int = 1, **fields: object) -> dict[str, object]:
+def event(user_id: int = 1, **fields: object) -> dict[str, Any]:
     return {"type": "deposit", "amount": "10.00", "user_id": user_id, "time": 0} | fields
 
 
 def post(service: Service, user_id: int = 1, path: str = "/event") -> requests.Response:
     """Post an event, to /events as the only one of an array."""
-    body = [event(user_id)] if path == "/events" else event(user_id)
+    body: Any = [event(user_id)] if path == "/events" else event(user_id)
     return requests.post(service.url + path, json=body, timeout=PATIENCE)
 
 
@@ -44,7 +45,7 @@ def head(length: int, path: str = "/event") -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def lines(service: Service) -> list[dict[str, object]]:
+def lines(service: Service) -> list[dict[str, Any]]:
     """The log lines of requests for events."""
     logged = [json.loads(line) for line in service.output().splitlines() if line.startswith("{")]
     return [line for line in logged if line.get("route") in ("/event", "/events")]

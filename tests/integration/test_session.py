@@ -287,13 +287,13 @@ def test_undone_unless_committed(how: str, error: type[Exception] | None, is_sto
 # Away
 
 
-def failure(engine: Engine, *statements: str) -> SQLAlchemyError:
+def failure(engine: Engine, *statements: str) -> DBAPIError:
     """The error that the last of the statements ends in."""
     *before, last = statements
     with engine.connect() as connection:
         for statement in before:
             connection.execute(text(statement))
-        with pytest.raises(SQLAlchemyError) as caught:
+        with pytest.raises(DBAPIError) as caught:
             connection.execute(text(last))
     return caught.value
 

@@ -255,7 +255,7 @@ def test_overrides_of_what_is_not_money() -> None:
 
 
 @pytest.mark.parametrize(("status", "shadow"), [("active", False), ("shadow", True), ("off", False)])
-def test_what_the_version_says(status: str, shadow: bool) -> None:
+def test_what_the_version_says(status: Status, shadow: bool) -> None:
     """A rule in force knows its code, its check, its version and whether it is in the shadow."""
     version = setting(7, status, rule().defaults(), {})
     found = RuleInForce(version, risk="normal", overrides={})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from config_loader import SettingsError, load_settings
 from rules.registry import REGISTRY
@@ -20,7 +20,7 @@ def problems(**overrides: object) -> list[str]:
     return caught.value.problems
 
 
-def parts_url(**parts: object) -> object:
+def parts_url(**parts: object) -> URL:
     """The parsed URL made of DB_* parts."""
     database = load_settings(None, **parts).database
     assert database is not None

@@ -133,7 +133,9 @@ def test_a_batch_that_would_end_its_thread_leaves_the_line_led() -> None:
     store = Store(lambda users: SystemExit(1) if users == [1] else None)
     found = Line(store).run([1, 2, 3])
     assert isinstance(found[0].exception(), Broken)
-    assert isinstance(found[0].exception().__cause__, SystemExit)
+    failed = found[0].exception()
+    assert failed is not None
+    assert isinstance(failed.__cause__, SystemExit)
     assert [future.result() for future in found[1:]] == [Verdict(2, (2,)), Verdict(3, (3,))]
 
 

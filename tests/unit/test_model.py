@@ -152,8 +152,12 @@ def test_a_late_action_counts_for_all_behind_it() -> None:
     line.load(stored[:1])
     line.load(stored[2:])
     line.add(Action(5, "deposit", Decimal(16), 5))
-    assert [line.numbers(one.action) for one in stored if one.action.seq != 2] == [(1, 1), (4, 23), (5, 31)]
-    assert line.numbers(Action(5, "deposit", Decimal(16), 5)) == (2, 17)
+    assert [line.numbers(one.action) for one in stored if one.action.seq != 2] == [
+        (1, Decimal(1)),
+        (4, Decimal(23)),
+        (5, Decimal(31)),
+    ]
+    assert line.numbers(Action(5, "deposit", Decimal(16), 5)) == (2, Decimal(17))
     assert line.at(stored[3].action).sums(10, "deposit") == (2, Decimal(12), 20)
 
 

@@ -22,7 +22,7 @@ def faults(body: bytes, key: str | None = None) -> tuple[str, list[tuple[str, st
     # Kept by the thousand, it must keep nothing else alive.
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert str(caught.value) == caught.value.detail
-    return caught.value.detail, [tuple(one) for one in caught.value.errors]
+    return caught.value.detail, [(pointer, detail) for pointer, detail in caught.value.errors]
 
 
 def test_an_event() -> None:
