@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 
 from database import history
 from database.history import Users
-from rules.hindsight.backtest import Backtest, BacktestPlan, BacktestResult
-from rules.hindsight.stored_history import Settings, UserSettings
+from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
+from rules.hindsight.stored_history import RiskAndOverrides, Settings
 from rules.hindsight.verify import Report, Verifier
 from rules.model import Risk
 from rules.rule_settings import read_versions
@@ -86,8 +86,8 @@ class BacktestWork:
         result.removed = [one._replace(evidence=history.evidence(connection, *one.key)) for one in result.removed]
 
     @cached_property
-    def _backtest(self) -> Backtest:
-        return Backtest(self.plan)
+    def _backtest(self) -> Backtester:
+        return Backtester(self.plan)
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _part(users: Users) -> Any:
 
 
 def _settings(connection: Connection, users: Users) -> Settings:
-    found: dict[int, dict[int, UserSettings]] = defaultdict(dict)
+    found: dict[int, dict[int, RiskAndOverrides]] = defaultdict(dict)
     for one in history.settings(connection, users):
-        found[one.user_id][one.version] = UserSettings(cast(Risk, one.risk), one.overrides)
+        found[one.user_id][one.version] = RiskAndOverrides(cast(Risk, one.risk), one.overrides)
     return found

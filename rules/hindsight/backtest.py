@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from database.records import StandingAlert
 from rules.base import RuleInForce, RuleSetting
-from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, UserSettings, actions_of, by_user, settings_at
+from rules.hindsight.stored_history import FIRST_SETTINGS, RiskAndOverrides, Settings, actions_of, by_user, settings_at
 from rules.judging.evidence import evidence_of
 from rules.model import ACTION_TYPES, Action, ActionType, Finding
 from rules.timeline import History, Timeline
@@ -120,7 +120,7 @@ class BacktestResult:
         return 1 if self.first is None or self.last is None else self.last // DAY - self.first // DAY + 1
 
 
-class Backtest:
+class Backtester:
     """A backtest under way in one process."""
 
     def __init__(self, plan: BacktestPlan) -> None:
@@ -128,7 +128,7 @@ class Backtest:
         # Of a sweep only the rule that changes is judged at each step.
         self._steps = (plan.candidates, *((candidate,) for candidate in plan.sweep))
         self._swept = {candidate.code for candidate in plan.sweep}
-        self._checks: dict[UserSettings, _Checks] = {}
+        self._checks: dict[RiskAndOverrides, _Checks] = {}
 
     def judge(self, copied: str, settings: Settings, standing: Iterable[StandingAlert]) -> BacktestResult:
         """Judge all actions of some users: the lines of `database.history.actions_to_backtest`.
@@ -192,7 +192,7 @@ class Backtest:
             gone = sorted(then.keys() - found[0].keys())
             result.removed += [AlertSample((user_id, *key), then[key], None) for key in gone[:SAMPLES]]
 
-    def _checks_for(self, settings: UserSettings) -> "_Checks":
+    def _checks_for(self, settings: RiskAndOverrides) -> "_Checks":
         found = self._checks.get(settings)
         if found is None:
             if len(self._checks) >= REMEMBERED:

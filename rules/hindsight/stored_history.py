@@ -10,15 +10,15 @@ from rules.model import ACTION_TYPES, Action, ActionType, Risk
 from rules.versions import NO_OVERRIDES
 
 
-class UserSettings(NamedTuple):
+class RiskAndOverrides(NamedTuple):
     """What a user is judged by beside the rules: a rating, and overrides as JSON text by code and parameter."""
 
     risk: Risk
     overrides: str
 
 
-Settings = Mapping[int, Mapping[int, UserSettings]]  # by user and version
-FIRST_SETTINGS = UserSettings("normal", NO_OVERRIDES)  # version 0, which is not stored
+Settings = Mapping[int, Mapping[int, RiskAndOverrides]]  # by user and version
+FIRST_SETTINGS = RiskAndOverrides("normal", NO_OVERRIDES)  # version 0, which is not stored
 
 _TYPES: dict[str, ActionType] = {kind: kind for kind in ACTION_TYPES}
 _user = itemgetter(0)
@@ -38,6 +38,6 @@ def actions_of(lines: Iterable[Sequence[str]]) -> list[Action]:
     return [new(Action, (int(one[1]), types[one[2]], Decimal(one[3]), int(one[4]))) for one in lines]
 
 
-def settings_at(settings: Settings, user_id: int, version: int) -> UserSettings | None:
+def settings_at(settings: Settings, user_id: int, version: int) -> RiskAndOverrides | None:
     """A user's settings at one of their versions; None where there is no such version."""
     return settings.get(user_id, {}).get(version) if version else FIRST_SETTINGS
