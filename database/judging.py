@@ -217,8 +217,8 @@ _INSERT_ACTIONS = Prepared("insert_actions", _insert(UserAction, ACTIONS))
 _INSERT_ALERTS = Prepared("insert_alerts", _insert(Alert, ALERTS))
 PREPARED = (_COUNT_AND_LOCK, _READ_RECENT, _READ_HISTORY, _INSERT_ACTIONS, _INSERT_ALERTS)
 
-# Whoever changes a rule locks the table in EXCLUSIVE mode: he waits for the transactions that judge by the old rules,
-# and those that begin meanwhile wait for him. Reading alone would not do: see docs/decisions/rules-as-data.md.
+# Whoever changes a rule locks the table in EXCLUSIVE mode: that waits for the transactions that judge by the old rules,
+# and those that begin meanwhile wait for it. Reading alone would not do: see docs/decisions/rules-as-data.md.
 _BEGIN_AND_LOCK = f"BEGIN;\nLOCK TABLE {RuleVersion.__tablename__} IN ROW SHARE MODE;\n{_COUNT_AND_LOCK.execute}"
 _BEGIN_LOCK_AND_READ_RECENT = _BEGIN_AND_LOCK + _READ_RECENT.execute
 _BEGIN_LOCK_AND_READ_HISTORY = _BEGIN_AND_LOCK + _READ_HISTORY.execute

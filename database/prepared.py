@@ -1,6 +1,6 @@
 """From statements built of the models to what is sent: texts compiled once, arguments as arrays, the driver's cursor.
 
-SQLAlchemy's own way from a statement to the database costs as much as a statement of a batch itself, so it is gone
+SQLAlchemy's own way from a statement to the database takes as long as a statement of a batch itself, so it is taken
 once, when a module is imported. See docs/decisions/prepared-statements.md.
 """
 
