@@ -96,12 +96,12 @@ def use_lists(session: Session) -> None:
     assert [one.seq for one in actions.page_of_actions(session, 1, 9, 5, 25, (20, 3))] == [2, 1]
     every = AlertFilter(1, 30, "open", "high", False, False, 5, 25)
     found = alerts.page_of_alerts(session, every, 9, (20, 1, 3, 0))
-    assert [(row.Alert.seq, row.type, row.amount) for row in found] == [(2, "withdraw", 2), (1, "deposit", 1)]
+    assert [(row.seq, row.type, row.amount) for row in found] == [(2, "withdraw", 2), (1, "deposit", 1)]
     assert len(alerts.page_of_alerts(session, AlertFilter(), 9, None)) == 2
     assert len(alerts.page_of_alerts(session, AlertFilter(shadow=True), 9, (10, 3, 1, 30))) == 1
     one = alerts.get_alert(session, 1, 1, 30)
     assert one is not None
-    assert (one.Alert.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
+    assert (one.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
     assert alerts.count_alerts(session, 9) == [AlertCounts(code=30, alerts=2, shadow_alerts=1)]
 
 
