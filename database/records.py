@@ -1,7 +1,7 @@
 """The rows that travel between the rules and the statements.
 
-`user_id`, `seq`, `type`, `amount`, `time` and the like are what the columns of their names hold: see `models.py`. Times
-and stretches of time are in seconds.
+`user_id`, `seq`, `type`, `amount`, `time` and the like are what the columns of the same names hold: see `models.py`.
+Times and stretches of time are in seconds.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(slots=True, kw_only=True)
 class LockedUser:
-    """A locked user as it is after the addition; `is_new` if this transaction made it.
+    """A locked user, after what the batch adds; `is_new` if this transaction made it.
 
     `overrides` is JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of
     the rules.
@@ -32,9 +32,9 @@ class LockedUser:
 
 @dataclass(slots=True, kw_only=True)
 class StoredAction:
-    """A stored action, with the number and the sum of its user's actions of its type up to and including it.
+    """A stored action, with the count and sum of its user's actions of its type up to and including it.
 
-    `event_id` and `alert_codes` (what it was answered with) come only where it was asked for by its id.
+    `event_id` and `alert_codes` (what it was answered with) are there only if it was asked for by its `event_id`.
     """
 
     user_id: int
@@ -52,7 +52,7 @@ class StoredAction:
 class LaterAction:
     """A stored action that a late one can change: what judged it first, and the codes of its alerts.
 
-    `standing` are those that hold, `superseded` those that do not any more.
+    `standing` are those that hold, `superseded` those that no longer do.
     """
 
     user_id: int
@@ -119,7 +119,7 @@ class StoredAlert:
 
 @dataclass(slots=True, kw_only=True)
 class StoredTotals:
-    """How many actions a user is said to have, and what their deposits less their withdrawals are said to be."""
+    """How many actions a user's row says there are, and what it says of deposits minus withdrawals."""
 
     user_id: int
     last_seq: int
@@ -131,7 +131,7 @@ class StoredTotals:
 
 @dataclass(slots=True, kw_only=True)
 class LastN:
-    """Ask for the `limit` actions of one type that stand last in the times after `after`, up to `time`."""
+    """Ask for the last `limit` actions of one type with `time` in (after, time]."""
 
     user_id: int
     type: str
@@ -142,7 +142,7 @@ class LastN:
 
 @dataclass(slots=True, kw_only=True)
 class NextN:
-    """Ask for the `limit` actions of one type that stand first after `time`."""
+    """Ask for the first `limit` actions of one type after `time`."""
 
     user_id: int
     type: str
@@ -213,7 +213,7 @@ class NewAlert:
 
 @dataclass(slots=True, kw_only=True)
 class LateAction:
-    """A new action that stands before others of its type."""
+    """A new action that came late."""
 
     user_id: int
     type: str
