@@ -11,7 +11,7 @@ from database.pages import stretch
 
 AlertRow = Row[*tuple[Any, ...]]  # the columns of an alert, and `type` and `amount` of its action
 
-# The place of an alert among all of them.
+# The place of an alert in the order of all alerts.
 _PLACE = (Alert.time, Alert.user_id, Alert.seq, Alert.code)
 
 # Columns, not Alert objects: making 500 objects takes longer than reading the rows.
@@ -97,7 +97,7 @@ class AlertCounts(NamedTuple):
 
 
 def count_alerts(session: Session, newest: int) -> list[AlertCounts]:
-    """How many of the `newest` alerts, by the time of their action, stand, for each rule.
+    """For each rule, how many of the `newest` alerts, by the time of their action, stand.
 
     As many of the newest shadow alerts are counted as well.
     """

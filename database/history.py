@@ -44,7 +44,7 @@ def snapshot(url: str, shared: str | None = None) -> Iterator[Connection]:
     engine.dispose()
 
 
-# Any number will do as long as all users of this lock have the same one, and no other lock has it.
+# Any number will do, as long as it is always the same one and no other lock has it.
 _TURN = 7_310_043
 
 
@@ -195,7 +195,7 @@ _TOTALS = select(User.user_id, User.last_seq, User.net).where(_of_users(User.use
 
 
 def totals(connection: Connection, users: Users) -> list[StoredTotals]:
-    """What the rows of `users` say of their actions."""
+    """What the rows of `users` say about their actions."""
     rows = connection.execute(_TOTALS, {"first": users.first, "last": users.last})
     return [StoredTotals(user_id=user_id, last_seq=last_seq, net=net) for user_id, last_seq, net in rows]
 

@@ -52,7 +52,7 @@ def upgrade(url: str) -> None:
 
 
 def _failed(configuration: Config) -> str:
-    """Which migration of an upgrade failed, to be put before the reason; empty where none had begun."""
+    """Which migration of an upgrade failed, to be put before the reason; empty if none had begun."""
     if "at" not in configuration.attributes:
         return ""
     at = configuration.attributes["at"]

@@ -152,7 +152,7 @@ class Alert(Base):
         ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),
         CheckConstraint("status IN ('open', 'acknowledged', 'closed')", name="status_known"),
         # Lists go by the time of the event, newest first, over all users or one; shadow alerts are kept apart, since
-        # a rule in shadow can raise far more of them than there are others.
+        # a rule in shadow can raise far more of them than all others together.
         Index(None, "time", "user_id", "seq", "code", postgresql_where=text("NOT shadow")),
         Index(None, "user_id", "time", "seq", "code", postgresql_where=text("NOT shadow")),
         Index("ix_alerts_shadow", "time", "user_id", "seq", "code", postgresql_where=text("shadow")),

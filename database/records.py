@@ -119,14 +119,14 @@ class StoredAlert:
 
 @dataclass(slots=True, kw_only=True)
 class StoredTotals:
-    """How many actions a user's row says there are, and what it says of deposits minus withdrawals."""
+    """How many actions there are by a user's row, and what they come to: deposits minus withdrawals."""
 
     user_id: int
     last_seq: int
     net: Decimal
 
 
-# What is asked for
+# What is requested
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 PostgreSQL's own timeouts end a statement that is slow, but they live in the server: one that hangs (a stopped
 process, a stalled disk, a network that drops everything) leaves its clients waiting forever. So a connection that has
-been out of the pool for too long has its socket shut down from here; to the thread that waits on it the connection is
-lost, which is a 503 like any other, and the pool makes a new one.
+been out of the pool for too long has its socket shut down from here; the thread that waits on it gets a lost
+connection, which is a 503 like any other, and the pool makes a new one.
 """
 
 import os

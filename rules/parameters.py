@@ -76,7 +76,7 @@ def written_values(values: Mapping[str, Value]) -> dict[str, str | int]:
 
 
 def money(default: str, why: str, least: str = "0.00", most: str = str(MOST_MONEY), scaled: bool = True) -> Any:
-    """An amount of money with two decimals. It is not `scaled` by the user's risk rating if less is not stricter."""
+    """An amount of money with two decimals. Unless less is stricter, it must not be `scaled` by the risk rating."""
     return _declared("money", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why, scaled)
 
 

@@ -70,7 +70,7 @@ def read_event(body: bytes, key: str | None = None) -> Event:
 
 
 def event_of(item: object, key: str | None = None) -> Event:
-    """The event that a parsed JSON value describes; `key` as above. Raises BadPayload."""
+    """The event that a parsed JSON value describes; `key` as in `read_event`. Raises BadPayload."""
     if not isinstance(item, dict):
         raise BadPayload("The event must be a JSON object.")
     also = []

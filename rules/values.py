@@ -26,7 +26,7 @@ _WHOLE_NUMBER = re.compile(WHOLE_NUMBER)
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A JSON number as it was written, kept as text where a float would lose that."""
+    """A JSON number as it was written, kept as text since a float would lose that."""
 
     text: str
 

@@ -1,7 +1,7 @@
 """650: tiny deposits that probe an account, then a large withdrawal.
 
-Nacha's rules call credits of under a dollar by which an account is verified micro-entries, and ask those who send them
-to watch for fraud (2023). Card testing does the same with small payments.
+Nacha's rules define micro-entries, credits of under a dollar by which an account is verified, and ask their senders to
+watch for fraud (2023). Card testing is similar, with small payments.
 """
 
 from dataclasses import dataclass

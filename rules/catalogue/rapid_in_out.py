@@ -16,7 +16,7 @@ from rules.timeline import History
 @dataclass(frozen=True)
 class Parameters:
     share: Decimal = factor("0.90", "Nearly all: a tenth covers what a courier keeps.", most="10.00")
-    # Still a cent when halved at high risk: without any deposit there is nothing to pass on.
+    # Still a cent when halved for high risk: without any deposit there is nothing to pass on.
     minimum: Decimal = money("1000.00", "Smaller sums come and go every day.", least="0.02")
     window: int = seconds(86_400, "A day is too short to have used the money.", most=366 * 86_400)
 

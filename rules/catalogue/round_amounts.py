@@ -15,7 +15,7 @@ from rules.timeline import History
 
 @dataclass(frozen=True)
 class Parameters:
-    # Halved at high risk it must not become zero, of which no amount is a multiple.
+    # Halved for high risk it must not become zero: no amount is a multiple of that.
     unit: Decimal = money("100.00", "Prices are seldom whole hundreds.", least="0.02")
     count: int = actions(5, "A few round sums come from any cash machine.")
 

@@ -45,7 +45,7 @@ class Question:
         return BacktestPlan(candidates=self.candidates, sweep=sweep, start=self.start, end=self.end)
 
     def empty_result(self) -> BacktestResult:
-        """What is found where there are no actions."""
+        """What is found if there are no actions."""
         return BacktestResult(now=[AlertFigures() for _ in range(1 + len(self.plan.sweep))])
 
     def _steps(self, sweep: Sweep) -> tuple[RuleSetting, ...]:

@@ -167,7 +167,7 @@ def _reach(versions: RuleVersions, settings: frozenset[tuple[Risk, str]]) -> Rea
 def _after_former_first(
     connection: Connection, users: Mapping[int, BatchUser], reaches: Mapping[int, Reach]
 ) -> list[Between]:
-    """What is within reach after the former first actions of users who get a new first one, if a rule cares."""
+    """What is within reach of the former first actions of users who get a new first one, if a rule cares."""
     asked = [user_id for user_id in users if reaches[user_id].after_first is not None]
     if not asked:
         return []

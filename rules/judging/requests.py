@@ -41,7 +41,7 @@ class RequestsAhead:
 def requests(points: Iterable[Point], in_order: bool = False) -> Requests:
     """What is read to judge at all of `points`, nothing twice, and to see if anything follows each user's first point.
 
-    With `in_order` it is assumed that nothing does: then a user's last actions are those before the first point, and
+    With `in_order` it is assumed that nothing follows: then a user's last actions are those before the first point, and
     the newest action shows whether the assumption was right.
     """
     found = Requests(last=[], following=[], between=[])
