@@ -1,4 +1,4 @@
-"""Statements on stored actions, but for those that judge."""
+"""Statements on stored actions, except those that judging runs."""
 
 from collections.abc import Sequence
 
@@ -19,11 +19,11 @@ def page_of_actions(
 ) -> Sequence[UserAction]:
     """Up to `limit` actions of a user, newest (time, seq) first.
 
-    `start` and `end` bound `time` in seconds, both included; `before` is the (time, seq) to go on behind.
+    `start` and `end` bound `time` in seconds, both included; `before` is the (time, seq) at which the last page ended.
     """
     place = (UserAction.time, UserAction.seq)
     pages = []
-    # One stretch of the index a type, each as long as the page, instead of a second index without the type.
+    # One stretch of the index per type, each as long as the page, instead of a second index without the type.
     for action_type in ("deposit", "withdraw"):
         page = select(UserAction.seq).where(UserAction.user_id == user_id, UserAction.type == action_type)
         page = page.where(*stretch(place, start, end, before))

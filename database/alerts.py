@@ -1,4 +1,4 @@
-"""Statements on alerts, but for those that judge."""
+"""Statements on alerts, except those that judging runs."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from database.pages import stretch
 
 AlertRow = Row[*tuple[Any, ...]]  # the columns of an alert, and `type` and `amount` of its action
 
-# Where an alert stands among all of them.
+# The place of an alert in the order of all alerts.
 _PLACE = (Alert.time, Alert.user_id, Alert.seq, Alert.code)
 
-# Its columns, not the Alert: to make 500 objects of them takes longer than to read them.
+# Columns, not Alert objects: making 500 objects takes longer than reading the rows.
 _ALERTS = (
     select(*Alert.__table__.columns, UserAction.type, UserAction.amount)
     .select_from(Alert)
@@ -27,9 +27,9 @@ def _newest_first(place: tuple[InstrumentedAttribute[int], ...]) -> Iterator[Una
 
 
 class AlertFilter(NamedTuple):
-    """Ask for the alerts that fit all that is given; `risk` is their user's rating of this moment.
+    """Ask for the alerts that match every field that is not None; `risk` is their user's present rating.
 
-    Those of rules that are tried out come only with `shadow`, and then alone.
+    Shadow alerts come only with `shadow`, and then alone.
     """
 
     user_id: int | None = None
@@ -49,7 +49,7 @@ def page_of_alerts(
     """Up to `limit` of the `wanted` alerts, newest (time, user_id, seq, code) first, each with its action.
 
     The filter's `start` and `end` bound the time of the action in seconds, both included; `before` is the
-    (time, user_id, seq, code) to go on behind.
+    (time, user_id, seq, code) at which the last page ended.
     """
     place: tuple[InstrumentedAttribute[int], ...] = _PLACE
     if wanted.user_id is not None:
@@ -72,8 +72,8 @@ def get_alert(session: Session, user_id: int, seq: int, code: int) -> AlertRow |
     return session.execute(one).one_or_none()
 
 
-# However many alerts there are: counting them all would take the longer the older the service is, and a count kept
-# with each alert would have all users wait for one another.
+# Only the newest: counting all alerts would take longer the older the service is, and a count kept up with each alert
+# would make all users wait for one another.
 def _newest(shadow: bool) -> Select[int, bool, bool]:
     newest = select(Alert.code, Alert.shadow, Alert.superseded).where(Alert.shadow if shadow else ~Alert.shadow)
     return newest.order_by(*_newest_first(_PLACE)).limit(bindparam("newest", type_=Integer))
@@ -89,7 +89,7 @@ _COUNT_ALERTS = (
 
 
 class AlertCounts(NamedTuple):
-    """How many alerts of a rule stand; those in shadow are not among the `alerts`."""
+    """How many alerts of a rule stand; `alerts` leaves out those in shadow."""
 
     code: int
     alerts: int
@@ -97,8 +97,8 @@ class AlertCounts(NamedTuple):
 
 
 def count_alerts(session: Session, newest: int) -> list[AlertCounts]:
-    """How many of the `newest` alerts, by the time of their action, each rule has that stand.
+    """For each rule, how many of the `newest` alerts, by the time of their action, stand.
 
-    So many of those in shadow are looked at as well.
+    As many of the newest shadow alerts are counted as well.
     """
     return [AlertCounts(*row) for row in session.execute(_COUNT_ALERTS, {"newest": newest})]

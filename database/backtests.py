@@ -1,7 +1,7 @@
 """The backtests that were asked for over the API: every statement on their table, each a named function.
 
-One runs at a time, over all processes of the service: an index lets no second row say so. A run tells twice a second
-that it is alive; one that has not for SILENT_SECONDS is taken for dead.
+One runs at a time, across all processes of the service: a unique index keeps a second row from saying so. A run shows
+twice a second that it is alive; one that has not for SILENT_SECONDS is taken for dead.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from database.models import Backtest
 
 SILENT_SECONDS = 15
 
-# The columns of a backtest but its result: id, status, request, done, total, error, created_at, finished_at.
+# The columns of a backtest except its result: id, status, request, done, total, error, created_at, finished_at.
 BacktestRow = Row[int, str, dict[str, Any], int, int, str | None, datetime, datetime | None]
 BacktestWithResult = Row[
     int, str, dict[str, Any], int, int, str | None, datetime, datetime | None, dict[str, Any] | None
@@ -39,7 +39,7 @@ BacktestWithResult = Row[
 _ID = bindparam("id", type_=BigInteger)
 _now = func.clock_timestamp(type_=DateTime(timezone=True))
 _is_running = Backtest.status == "running"
-# A run that is silent is not heard of any more, whatever its row says.
+# A run that is silent is taken for dead, whatever its row says.
 _is_silent = and_(_is_running, Backtest.heartbeat_at < _now - literal(timedelta(seconds=SILENT_SECONDS)))
 
 _KNOWN = select(
@@ -54,7 +54,7 @@ _KNOWN = select(
 )
 _GET = _KNOWN.add_columns(Backtest.result).where(Backtest.backtest_id == _ID)
 _RUNNING = select(Backtest.backtest_id).where(_is_running)
-_BURY = (
+_END_SILENT = (
     update(Backtest)
     .where(_is_silent)
     .values({Backtest.status: "interrupted", Backtest.finished_at: Backtest.heartbeat_at})
@@ -68,19 +68,19 @@ _START = (
 
 
 def start(session: Session, request: str) -> int | None:
-    """Enter a new backtest as running, with what is asked as JSON text. None: another one runs."""
+    """Store a new backtest as running, with what is asked as JSON text. Returns its id, or None if another one runs."""
     connection = session.connection()
-    connection.execute(_BURY)
+    connection.execute(_END_SILENT)
     return connection.execute(_START, {"asked": request}).scalar()
 
 
 def running(session: Session) -> int | None:
-    """The one that runs, if there is one."""
+    """The id of the one that runs, or None."""
     return session.execute(_RUNNING).scalar()
 
 
 def get(session: Session, backtest_id: int) -> BacktestWithResult | None:
-    """A backtest with its result, or None where there is no such."""
+    """A backtest with its result, or None."""
     return session.execute(_GET, {"id": backtest_id}).one_or_none()
 
 
@@ -91,9 +91,9 @@ def page(session: Session, limit: int, before: int | None) -> Sequence[BacktestR
 
 
 def cancel(session: Session, backtest_id: int) -> None:
-    """Stop it if it runs: the run notices."""
+    """Mark it as cancelled if it runs; the run notices and ends."""
     connection = session.connection()
-    connection.execute(_BURY)
+    connection.execute(_END_SILENT)
     end(connection, backtest_id, "cancelled")
 
 
@@ -121,18 +121,18 @@ _END = _own.values(
 
 
 def request(connection: Connection, backtest_id: int) -> dict[str, Any]:
-    """What was asked."""
+    """What was asked, as JSON data."""
     asked: dict[str, Any] = connection.execute(_REQUEST, {"id": backtest_id}).scalar_one()
     return asked
 
 
 def beat(connection: Connection, backtest_id: int, done: int, total: int) -> bool:
-    """Tell that the run is alive, and that it has done so many of all actions. False: it is to end."""
+    """Store that the run is alive and has judged `done` of `total` actions. Returns False if it is to end."""
     return connection.execute(_BEAT, {"id": backtest_id, "so_far": done, "of_all": total}).rowcount > 0
 
 
 def end(
     connection: Connection, backtest_id: int, status: str, result: str | None = None, error: str | None = None
 ) -> None:
-    """Enter how it ended, unless that is known: `result` is JSON text, `error` a sentence."""
+    """Store how it ended, unless that is known: `result` is JSON text, `error` a sentence."""
     connection.execute(_END, {"id": backtest_id, "ending": status, "found": result, "why": error})

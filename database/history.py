@@ -34,7 +34,7 @@ from database.session import make_history_engine
 def snapshot(url: str, shared: str | None = None) -> Iterator[Connection]:
     """A connection in a READ ONLY transaction that sees one state of the database however long it lasts.
 
-    `shared` is the name of another one's state, from `name_of`, to be seen here too.
+    `shared` is the name, from `name_of`, of another connection's state to see here too.
     """
     engine = make_history_engine(url)
     with engine.connect().execution_options(postgresql_readonly=True) as connection:
@@ -44,12 +44,12 @@ def snapshot(url: str, shared: str | None = None) -> Iterator[Connection]:
     engine.dispose()
 
 
-# Any number will do as long as everybody takes the same, and no other lock has it.
+# Any number will do, as long as it is always the same one and no other lock has it.
 _TURN = 7_310_043
 
 
 def take_turn(connection: Connection) -> bool:
-    """Whether nobody else reads all of history; then nobody else can until the transaction ends."""
+    """Whether nobody else reads all of history; if so, nobody else can until the transaction ends."""
     return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _TURN}).scalar_one())
 
 
@@ -67,7 +67,7 @@ def count_actions(connection: Connection) -> int:
 
 
 class Users(NamedTuple):
-    """A stretch of user ids, both ends included, and how many actions they say they have."""
+    """A stretch of user ids, both ends included, and how many actions their rows say there are."""
 
     first: int
     last: int
@@ -78,7 +78,7 @@ _USERS = select(User.user_id, User.last_seq).order_by(User.user_id)
 
 
 def stretches(connection: Connection, actions: int) -> Iterator[Users]:
-    """All users in the order of their ids, cut where so many actions or users are reached; one user is never cut."""
+    """All users in order of id, cut after `actions` actions or as many users; a user is never split."""
     first, count = None, 0
     last = users = 0
     for user_id, own in connection.execute(_USERS, execution_options={"yield_per": 10_000}):
@@ -92,7 +92,7 @@ def stretches(connection: Connection, actions: int) -> Iterator[Users]:
         yield Users(first, last, count)
 
 
-# What is read of each action, in this order: `rules.hindsight` finds the fields of a line by their places.
+# What is read of each action, in this order: `rules.hindsight` finds the fields of a line by position.
 _STORED_HISTORY = (UserAction.user_id, UserAction.seq, UserAction.type, UserAction.amount, UserAction.time)
 _TO_BACKTEST = (*_STORED_HISTORY, UserAction.settings_version)
 _TO_VERIFY = (
@@ -107,7 +107,7 @@ _TO_VERIFY = (
 
 
 def actions_to_backtest(connection: Connection, users: Users, until: int) -> str:
-    """All actions of `users` with `time` up to `until`, by user in order of (time, seq): a line each, cut by tabs.
+    """All actions of `users` with `time` up to `until`, by user in order of (time, seq): a line each, tab-separated.
 
     A line has user_id, seq, type, amount, time and settings_version, as COPY writes them.
     """
@@ -115,7 +115,7 @@ def actions_to_backtest(connection: Connection, users: Users, until: int) -> str
 
 
 def actions_to_verify(connection: Connection, users: Users) -> str:
-    """All actions of `users`, by user in order of (time, seq): a line each, cut by tabs.
+    """All actions of `users`, by user in order of (time, seq): a line each, tab-separated.
 
     A line has what `actions_to_backtest` gives, and then rules_number, ordinal, running_total, alert_codes (as in
     `{30,123}`) and the moment of the transaction in seconds, as COPY writes them.
@@ -195,7 +195,7 @@ _TOTALS = select(User.user_id, User.last_seq, User.net).where(_of_users(User.use
 
 
 def totals(connection: Connection, users: Users) -> list[StoredTotals]:
-    """What the rows of `users` say of their actions."""
+    """What the rows of `users` say about their actions."""
     rows = connection.execute(_TOTALS, {"first": users.first, "last": users.last})
     return [StoredTotals(user_id=user_id, last_seq=last_seq, net=net) for user_id, last_seq, net in rows]
 

@@ -1,9 +1,9 @@
 """The statements that judge a batch of events, built from the models.
 
-They take arrays and keep one text for every number of events, users and rules, so that the server sees the same few
-statements for ever. Each connection prepares them once: planning them costs more than running them. What belongs
+They take arrays and keep one text for every number of events, users and rules, so that the server only ever sees the
+same few statements. Each connection prepares them once: planning them costs more than running them. What belongs
 together goes to the server in one message, since a round trip costs about as much as a statement; under READ COMMITTED
-each statement in it still sees what was committed when it began. Late events take some more: `late_events.py`.
+each statement in it still sees what was committed when it began. Late events need some more: `late_events.py`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,7 +67,7 @@ ALERTS = Records(NewAlert, "alert", Alert)
 
 def _count_and_lock() -> Any:
     known = aliased(User, name="known")
-    # As EXISTS, beside OR, it would make PostgreSQL scan all users; as a scalar subquery it does not.
+    # As EXISTS next to OR it would make PostgreSQL scan all users; as a scalar subquery it does not.
     is_known = select(true()).where(known.user_id == DELTAS.c.user_id).correlate(DELTAS.table).scalar_subquery()
     counted = (
         select(DELTAS.c.user_id, DELTAS.c.actions, DELTAS.c.net)
@@ -89,7 +89,7 @@ class Found:
     """The `actions` that a query finds for each record asked for: their columns, and the FROM clause (`source`)."""
 
     def __init__(self, asked: Records, query: Select[Any]) -> None:
-        lateral = query.lateral("a")  # once: called again, it would join the table to itself without a word
+        lateral = query.lateral("a")  # once: called again, it would silently join the table to itself
         self.actions = lateral.c
         self.source = asked.table.join(lateral, true())
 
@@ -112,8 +112,8 @@ def _between() -> Found:
 
 
 def _following() -> Found:
-    behind = _of_one_type(FOLLOWING).where(_x.time > FOLLOWING.c.time)
-    return Found(FOLLOWING, behind.order_by(_x.time, _x.seq).limit(FOLLOWING.c.limit))
+    after = _of_one_type(FOLLOWING).where(_x.time > FOLLOWING.c.time)
+    return Found(FOLLOWING, after.order_by(_x.time, _x.seq).limit(FOLLOWING.c.limit))
 
 
 def _of_keys() -> Found:
@@ -124,8 +124,8 @@ def _of_keys() -> Found:
 BETWEEN_FOUND, FOLLOWING_FOUND = _between(), _following()
 
 
-# Users and actions come in rows of one kind, so that one statement reads both: a user laid over the columns
-# of an action. They are laid and read here, nowhere else.
+# Users and actions come in rows of one kind, so that one statement reads both: a user is laid over the columns of an
+# action. Only the functions below know how.
 
 
 def _lay_users() -> Select[Any]:
@@ -135,7 +135,7 @@ def _lay_users() -> Select[Any]:
         User.last_seq,
         User.risk,
         User.balance,
-        cast(literal_column("xmax = 0"), Integer).label("is_new"),  # nobody had it before: this transaction made it
+        cast(literal_column("xmax = 0"), Integer).label("is_new"),  # no earlier version: this transaction made it
         cast(User.overrides, Text),
         cast(null(), UserAction.alert_codes.type),
         User.settings_version,
@@ -185,8 +185,8 @@ def _insert(model: type[Any], new: Records) -> Any:
 
 
 _COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock())
-# What most events need; to start the other parts of `read_history` takes PostgreSQL a third as long again, also where
-# nothing is asked of them.
+# What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is
+# asked of them.
 _RECENT = [_lay_users(), _lay_actions(_last()), _lay_actions(BETWEEN_FOUND)]
 _READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
 _READ_HISTORY = Prepared(
@@ -196,8 +196,8 @@ _INSERT_ACTIONS = Prepared("insert_actions", _insert(UserAction, ACTIONS))
 _INSERT_ALERTS = Prepared("insert_alerts", _insert(Alert, ALERTS))
 PREPARED = (_COUNT_AND_LOCK, _READ_RECENT, _READ_HISTORY, _INSERT_ACTIONS, _INSERT_ALERTS)
 
-# Whoever changes a rule locks the table in EXCLUSIVE mode: that waits for the transactions that judge by the old rules,
-# and those that begin meanwhile wait for it. Reading alone would not do: see docs/decisions/rules-as-data.md.
+# A change of a rule locks the table in EXCLUSIVE mode: it waits for the transactions that judge by the old rules, and
+# those that begin meanwhile wait for it. Reading alone would not do: see docs/decisions/rules-as-data.md.
 _BEGIN_AND_LOCK = f"BEGIN;\nLOCK TABLE {RuleVersion.__tablename__} IN ROW SHARE MODE;\n{_COUNT_AND_LOCK.execute}"
 _BEGIN_LOCK_AND_READ_RECENT = _BEGIN_AND_LOCK + _READ_RECENT.execute
 _BEGIN_LOCK_AND_READ_HISTORY = _BEGIN_AND_LOCK + _READ_HISTORY.execute

@@ -1,6 +1,6 @@
 """The statements that a batch with late events needs beyond those of every batch, built from the models too.
 
-They are planned each time: how much stands behind a late event differs from nothing to all of a long history.
+They are planned each time: what follows a late event may be anything from nothing to all of a long history.
 """
 
 from collections.abc import Sequence
@@ -119,15 +119,15 @@ def supersede(connection: Connection, alerts: Sequence[Standing]) -> None:
 
 
 def _count_in() -> Any:
-    # One pass over what stands behind the earliest late action of each user and type, however many came late.
+    # One pass over what follows the earliest late action of each user and type, however many came late.
     late = select(*LATE.c).cte("late")
     first = select(late.c.user_id, late.c.type, func.min(late.c.time).label("time"))
     first_of_each = first.group_by(late.c.user_id, late.c.type).subquery("e")
     x = aliased(UserAction, name="x")
-    is_behind = (x.user_id == first_of_each.c.user_id) & (x.type == first_of_each.c.type)
-    is_behind &= x.time > first_of_each.c.time
+    is_later = (x.user_id == first_of_each.c.user_id) & (x.type == first_of_each.c.type)
+    is_later &= x.time > first_of_each.c.time
     nothing: ColumnElement[Any] = literal_column("0")
-    behind = union_all(
+    changing = union_all(
         select(
             late.c.user_id,
             late.c.type,
@@ -138,16 +138,16 @@ def _count_in() -> Any:
             true().label("is_late"),
         ),
         select(x.user_id, x.type, x.time, x.seq, nothing, nothing, false()).select_from(
-            first_of_each.join(x, is_behind)
+            first_of_each.join(x, is_later)
         ),
-    ).cte("behind")
-    series, place = [behind.c.user_id, behind.c.type], [behind.c.time, behind.c.seq]
+    ).cte("changing")
+    series, place = [changing.c.user_id, changing.c.type], [changing.c.time, changing.c.seq]
     summed = select(
-        behind.c.user_id,
-        behind.c.seq,
-        behind.c.is_late,
-        func.sum(behind.c.added).over(partition_by=series, order_by=place).label("added"),
-        func.sum(behind.c.amount).over(partition_by=series, order_by=place).label("amount"),
+        changing.c.user_id,
+        changing.c.seq,
+        changing.c.is_late,
+        func.sum(changing.c.added).over(partition_by=series, order_by=place).label("added"),
+        func.sum(changing.c.amount).over(partition_by=series, order_by=place).label("amount"),
     ).subquery("s")
     return (
         update(UserAction)
@@ -165,5 +165,5 @@ _COUNT_IN = Planned(_count_in())
 
 
 def count_in(connection: Connection, late: Sequence[LateAction]) -> None:
-    """Add late actions, not stored yet, to the running counts and sums of the stored ones that stand behind them."""
+    """Add late actions, not stored yet, to the running counts and sums of the stored ones that follow them."""
     _COUNT_IN.run(connection, LATE.arrays(late))

@@ -1,4 +1,4 @@
-"""Where the tables stand, and bringing them up to date."""
+"""Which revision the tables have, and bringing them up to date."""
 
 from functools import cache
 from pathlib import Path
@@ -31,11 +31,11 @@ def head() -> str:
 
 
 class MigrationError(Exception):
-    """The database does not let us in, or its tables cannot be brought up to date; the message says where and why."""
+    """The database refuses us, or its tables cannot be brought up to date; the message says where and why."""
 
 
 def upgrade(url: str) -> None:
-    """Bring the database at `url` to the newest revision; nothing happens where it is there already.
+    """Bring the database at `url` to the newest revision; nothing happens if it has that already.
 
     Raises MigrationError; the migrations before the one that failed stay applied.
     """
@@ -43,7 +43,7 @@ def upgrade(url: str) -> None:
     try:
         command.upgrade(configuration, "head")
     except (DBAPIError, CommandError) as error:
-        # Only the place: passwords can stand in more than one part of a URL.
+        # Only the place: more than one part of a URL can contain a password.
         place = make_url(url)
         reason = getattr(error, "orig", None) or error
         where = f"{place.database} on {place.host or 'the local socket'}"
@@ -52,7 +52,7 @@ def upgrade(url: str) -> None:
 
 
 def _failed(configuration: Config) -> str:
-    """Which migration of an upgrade failed, to be put before the reason; empty where none had begun."""
+    """Which migration of an upgrade failed, to be put before the reason; empty if none had begun."""
     if "at" not in configuration.attributes:
         return ""
     at = configuration.attributes["at"]
@@ -62,6 +62,6 @@ def _failed(configuration: Config) -> str:
 
 
 def migration_at(session: Session) -> str | None:
-    """The revision of the database's tables; raises where there are none."""
+    """The revision of the database's tables. Raises ProgrammingError if there are none."""
     revision: str | None = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return revision

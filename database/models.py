@@ -67,13 +67,13 @@ class User(Base):
     overrides: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
     # The newest of its rows in user_settings; 0: it has always been rated normal, without overrides.
     settings_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    # The `seq` of the newest arrival; it counts on under the row's lock, so it has no gaps.
+    # The `seq` of the newest arrival; it is raised under the row's lock, so there are no gaps.
     last_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 
 class UserSettings(Base):
-    """A rating and overrides that a user had or has, who gave them, and why."""
+    """A rating and overrides that a user had or has, who set them, and why."""
 
     __tablename__ = "user_settings"
     __table_args__ = (
@@ -134,10 +134,10 @@ class UserAction(Base):
     time: Mapped[int] = mapped_column(BigInteger)
     event_id: Mapped[str | None] = mapped_column(Text)
     alert_codes: Mapped[list[int]] = mapped_column(ARRAY(Integer))
-    # What judged it, for judging it again: the newest change of any rule, and the user's settings of that moment.
+    # What judged it, for judging it again: the newest change of any rule, and the user's settings, at that moment.
     rules_number: Mapped[int] = mapped_column(BigInteger)
     settings_version: Mapped[int] = mapped_column(BigInteger)
-    # The number and the sum of the user's actions of this type up to and including this one, in order of time. The
+    # The count and sum of the user's actions of this type up to and including this one, in order of time. The
     # count and the sum of any stretch follow from its two ends.
     ordinal: Mapped[int] = mapped_column(BigInteger)
     running_total: Mapped[Decimal] = mapped_column(MONEY)
@@ -151,8 +151,8 @@ class Alert(Base):
     __table_args__ = (
         ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),
         CheckConstraint("status IN ('open', 'acknowledged', 'closed')", name="status_known"),
-        # Lists go by the time of the event, newest first, over all users or of one; shadow alerts stand apart, since
-        # a rule on trial can raise far more of them than there are others.
+        # Lists go by the time of the event, newest first, over all users or one; shadow alerts are kept apart, since
+        # a rule in shadow can raise far more of them than all others together.
         Index(None, "time", "user_id", "seq", "code", postgresql_where=text("NOT shadow")),
         Index(None, "user_id", "time", "seq", "code", postgresql_where=text("NOT shadow")),
         Index("ix_alerts_shadow", "time", "user_id", "seq", "code", postgresql_where=text("shadow")),
@@ -163,17 +163,17 @@ class Alert(Base):
     code: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     time: Mapped[int] = mapped_column(BigInteger)
     status: Mapped[str] = mapped_column(Text, server_default=text("'open'"))
-    # Raised by an event that arrived late, not by the action itself; no longer true since one did.
+    # Late: raised by a late event, not by the action itself. Superseded: no longer true since a late event came.
     late: Mapped[bool] = mapped_column(server_default=false())
     superseded: Mapped[bool] = mapped_column(server_default=false())
-    # By a rule that is tried out: nobody was told.
+    # Raised by a rule in shadow: not in the answer to the event.
     shadow: Mapped[bool] = mapped_column(server_default=false())
     evidence: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 
 class Backtest(Base):
-    """A backtest that was asked for over the API: what is asked, how far it is, and what came out."""
+    """A backtest that was asked for over the API: what is asked, how far it has come, and what came out."""
 
     __tablename__ = "backtests"
     __table_args__ = (
@@ -189,7 +189,7 @@ class Backtest(Base):
     status: Mapped[str] = mapped_column(Text, server_default=text("'running'"))
     # JSON as it was written: JSONB would not keep the order.
     request: Mapped[dict[str, Any]] = mapped_column(JSON)
-    # Actions: how many are judged, of how many.
+    # Actions: how many are judged, and how many there are.
     done: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     total: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)

@@ -1,4 +1,4 @@
-"""Lists page by page: what the rows of a page fulfil."""
+"""Lists page by page: the conditions that rows of a page meet."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 def stretch(
     place: tuple[InstrumentedAttribute[int], ...], start: int | None, end: int | None, before: tuple[int, ...] | None
 ) -> Iterator[ColumnElement[bool]]:
-    """What rows with a time (the first of `place`) in [start, end] that stand behind `before` fulfil."""
+    """The conditions for a time (the first of `place`) in [start, end] and a place before `before`."""
     time = place[0]
     if start is not None:
         yield time >= start

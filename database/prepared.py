@@ -1,7 +1,7 @@
-"""From statements built of the models to what is sent: texts compiled once, arguments as arrays, the driver's cursor.
+"""From statements built from the models to what is sent: texts compiled once, arguments as arrays, the driver's cursor.
 
-SQLAlchemy's own way from a statement to the database takes as long as a statement of a batch itself, so it is taken
-once, when a module is imported. See docs/decisions/prepared-statements.md.
+SQLAlchemy's own path from a statement to the database costs as much as a statement of a batch itself, so the statements
+are compiled once, when a module is imported. See docs/decisions/prepared-statements.md.
 """
 
 import warnings
@@ -23,7 +23,7 @@ Values = Mapping[str, Any]
 
 
 class _Array(postgresql.ARRAY[Any]):
-    render_bind_cast = True  # where a statement is not prepared, PostgreSQL cannot know otherwise what the text means
+    render_bind_cast = True  # if a statement is not prepared, PostgreSQL cannot know otherwise what the text means
 
 
 def array_of(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
@@ -34,9 +34,9 @@ def array_of(name: str, of: TypeEngine[Any]) -> BindParameter[Any]:
 class Records:
     """Records of one type as a statement takes them: an array for each field, whatever their number.
 
-    A field is as the column of `model` with its name, unless `others` names another column or a type for it. Fields of
-    columns that hold JSON or arrays are text. `parameters` are the arrays by field; in a FROM clause the records are
-    `table`.
+    A field has the type of the column of `model` with its name, unless `others` has another column or a type for it.
+    Fields of columns that hold JSON or arrays are text. `parameters` are the arrays by field; in a FROM clause the
+    records are `table`.
     """
 
     def __init__(self, record: Any, table: str, model: type, **others: Any) -> None:
@@ -71,14 +71,14 @@ _dialect: Callable[..., PGDialect_psycopg2] = PGDialect_psycopg2
 
 
 class Prepared:
-    """A statement that a connection prepares once: `prepare` is that text, `execute` runs it with arguments by name.
+    """A statement that a connection prepares once, by the text `prepare`; `execute` runs it with arguments by name.
 
     Its parameters, their types and their order follow from `statement`.
     """
 
     def __init__(self, name: str, statement: Any) -> None:
         dialect = _dialect(paramstyle="numeric_dollar")
-        dialect.bind_typing = BindTyping.NONE  # PREPARE tells the types
+        dialect.bind_typing = BindTyping.NONE  # PREPARE names the types
         compiled = compiled_once(statement, dialect)
         order = compiled.positiontup or []
         types = [_written(compiled.binds[bind].type, compiled) for bind in order]
@@ -99,9 +99,9 @@ class Planned:
 
 
 def compiled_once(statement: Any, dialect: PGDialect_psycopg2) -> SQLCompiler:
-    """`statement` as it is for ever: every value in it is a parameter with a name, and its tables are joined.
+    """`statement`, compiled for good: every value in it is a parameter with a name, and its tables are joined.
 
-    Raises ValueError where a value would be bound here and now, and SAWarning where two tables are not joined.
+    Raises ValueError if a value would be bound here and now, and SAWarning if two tables are not joined.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", SAWarning)
@@ -119,7 +119,7 @@ def _written(of: TypeEngine[Any], compiled: SQLCompiler) -> str:
 def prepare(connection: Connection, statements: Sequence[Prepared]) -> None:
     """Prepare the statements unless this connection has done so; they must be the same ones each time."""
     if not connection.info.get("prepared"):
-        # Where this broke off in the middle before, what was prepared is still there.
+        # If this broke off in the middle before, what was prepared then is still there.
         run_directly(connection, "DEALLOCATE ALL;\n" + "".join(each.prepare for each in statements), {})
         connection.info["prepared"] = True
 
@@ -127,7 +127,7 @@ def prepare(connection: Connection, statements: Sequence[Prepared]) -> None:
 def run_directly(connection: Connection, statement: str, values: Values) -> list[tuple[Any, ...]]:
     """Run a statement on psycopg2's own cursor and return all rows of its last part.
 
-    What SQLAlchemy does around a statement takes as long as a statement here itself. Raises what SQLAlchemy would.
+    What SQLAlchemy does around a statement takes as long as the statement itself. Raises what SQLAlchemy would.
     """
     dialect, own = connection.dialect, connection.connection
     base: type[Exception] = dialect.loaded_dbapi.Error
@@ -145,9 +145,9 @@ def run_directly(connection: Connection, statement: str, values: Values) -> list
 
 
 def array(values: Sequence[Any]) -> str:
-    """A PostgreSQL array literal of values of one type, or None.
+    """A PostgreSQL array literal of values of one type; texts may be None.
 
-    As a list, psycopg2 would make an expression of it: writing and reading that takes longer than the statement itself.
+    psycopg2 would turn a list into an expression: writing and reading that takes longer than the statement itself.
     """
     if values and not isinstance(values[0], int | Decimal):
         return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"

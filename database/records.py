@@ -1,7 +1,7 @@
 """The rows that travel between the rules and the statements.
 
-`user_id`, `seq`, `type`, `amount`, `time` and the like are what the columns of their names hold: see `models.py`. Times
-and stretches of time are in seconds. Records are made by keyword, since a look-alike in the wrong place would go
+`user_id`, `seq`, `type`, `amount`, `time` and the like are what the columns of the same names hold: see `models.py`.
+Times and stretches of time are in seconds. Records are made by keyword, since a look-alike in the wrong place would go
 unnoticed, and are tuples: a batch makes a hundred thousand, and a tuple takes half the time of an object.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class LockedUser(NamedTuple):
-    """A locked user as it is after the addition; `is_new` if this transaction made it.
+    """A locked user, after what the batch adds; `is_new` if this transaction made it.
 
     `overrides` is JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of
     the rules.
@@ -30,9 +30,9 @@ class LockedUser(NamedTuple):
 
 
 class StoredAction(NamedTuple):
-    """A stored action, with the number and the sum of its user's actions of its type up to and including it.
+    """A stored action, with the count and sum of its user's actions of its type up to and including it.
 
-    `event_id` and `alert_codes` (what it was answered with) come only where it was asked for by its id.
+    `event_id` and `alert_codes` (what it was answered with) are there only if it was asked for by its `event_id`.
     """
 
     user_id: int
@@ -49,7 +49,7 @@ class StoredAction(NamedTuple):
 class LaterAction(NamedTuple):
     """A stored action that a late one can change: what judged it first, and the codes of its alerts.
 
-    `standing` are those that hold, `superseded` those that do not any more.
+    `standing` are those that hold, `superseded` those that no longer do.
     """
 
     user_id: int
@@ -111,18 +111,18 @@ class StoredAlert(NamedTuple):
 
 
 class StoredTotals(NamedTuple):
-    """How many actions a user is said to have, and what their deposits less their withdrawals are said to be."""
+    """How many actions there are by a user's row, and what they come to: deposits minus withdrawals."""
 
     user_id: int
     last_seq: int
     net: Decimal
 
 
-# What is asked for
+# What is requested
 
 
 class LastN(NamedTuple):
-    """Ask for the `limit` actions of one type that stand last in the times after `after`, up to `time`."""
+    """Ask for the last `limit` actions of one type with `time` in (after, time]."""
 
     user_id: int
     type: str
@@ -132,7 +132,7 @@ class LastN(NamedTuple):
 
 
 class NextN(NamedTuple):
-    """Ask for the `limit` actions of one type that stand first after `time`."""
+    """Ask for the first `limit` actions of one type after `time`."""
 
     user_id: int
     type: str
@@ -197,7 +197,7 @@ class NewAlert(NamedTuple):
 
 
 class LateAction(NamedTuple):
-    """A new action that stands before others of its type."""
+    """A new action that came late."""
 
     user_id: int
     type: str

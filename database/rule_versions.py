@@ -29,9 +29,10 @@ _LOCK_TIMEOUT = select(func.set_config("lock_timeout", bindparam("timeout", type
 
 
 def lock_rules(session: Session, milliseconds: int | None = None) -> None:
-    """Wait for all that judge by the rules as they are, and keep others from judging until the transaction ends.
+    """Wait for all transactions that judge, and keep others from judging until this transaction ends.
 
-    Who begins to judge meanwhile waits too; with `milliseconds` no longer than that, and then the database raises.
+    Those that begin to judge meanwhile wait too. With `milliseconds`, waits no longer than that and then raises
+    OperationalError.
     """
     if milliseconds is not None:
         session.execute(_LOCK_TIMEOUT, {"timeout": f"{milliseconds}ms"})
@@ -44,7 +45,7 @@ _NEWEST_RULE_VERSIONS = _CHANGES.ext(distinct_on(RuleVersion.code)).order_by(
 
 
 def newest_rule_versions(session: Session) -> list[RuleVersionRow]:
-    """What every rule is set to, with who set it so, when and why."""
+    """What every rule is set to, by whom, when and why."""
     return [RuleVersionRow._make(row) for row in session.execute(_NEWEST_RULE_VERSIONS)]
 
 
@@ -70,7 +71,7 @@ _CHANGE_RULE = insert(RuleVersion).from_select(
         cast(bindparam("given_by_risk", type_=Text), JSONB),
         bindparam("given_author", type_=Text),
         bindparam("given_note", type_=Text),
-        # The moment of getting the lock, not that of beginning to wait for it.
+        # When the lock was taken, not when the wait for it began.
         func.clock_timestamp(),
     ),
 )
@@ -79,9 +80,9 @@ _CHANGE_RULE = insert(RuleVersion).from_select(
 def change_rule(
     session: Session, code: int, status: str, parameters: str, by_risk: str, author: str, note: str | None
 ) -> None:
-    """Set a rule, which has been set before, to something else; `parameters` and `by_risk` are JSON text.
+    """Store another version of a rule that has one; `parameters` and `by_risk` are JSON text.
 
-    Only within `lock_rules`.
+    Only after `lock_rules`, in the same transaction.
     """
     values = {
         "given_code": code,
@@ -91,7 +92,7 @@ def change_rule(
         "given_author": author,
         "given_note": note,
     }
-    session.connection().execute(_CHANGE_RULE, values)  # a session takes parameters of an INSERT for rows
+    session.connection().execute(_CHANGE_RULE, values)  # a session would take an INSERT's parameters for rows
 
 
 def page_of_rule_versions(session: Session, code: int, limit: int, before: int | None) -> Sequence[RuleVersion]:

@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 _APPLICATION_NAME = "transaction-alerts"
 
-# Serialization failure and deadlock: PostgreSQL has undone the transaction and asks to try it again.
+# Serialization failure and deadlock: PostgreSQL has undone the transaction, which can be tried again.
 _TRY_AGAIN = {"40001", "40P01"}
 # The database cannot serve now: connection (08), resources such as disk and connections (53), operator
-# intervention and timeouts (57), system (58), a lock not to be had, read-only, tables not there yet, a role that may
-# not come in or may not use them.
+# intervention and timeouts (57), system (58), a lock not taken in time, read-only, no tables or database yet, a role
+# that may not connect or may not use the tables.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
 _AWAY_CODES = {"55P03", "25006", "42P01", "3D000", "28000", "28P01", "42501"}
 
@@ -28,19 +28,19 @@ ATTEMPTS = 3
 
 
 class CommitUncertain(Exception):
-    """The connection broke during COMMIT: the work is stored or not, and only asking again can tell."""
+    """The connection broke during COMMIT: the work is stored or not, and only asking again can show which."""
 
 
 def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
     """An engine on the PostgreSQL at `url` whose every wait is bounded by `timeout` (seconds).
 
-    It holds at most so many `connections`; whoever wants one more waits for it, no longer than `timeout` either.
+    It holds at most this number of `connections`; a thread that wants one more waits for it, also up to `timeout`.
     """
     milliseconds = int(timeout * 1000)
     engine = create_engine(
         url,
-        # A statement is its own transaction unless somebody says BEGIN: the engine does so in its statements,
-        # others with `begin`. It saves two round trips on everything that only reads.
+        # A statement is its own transaction unless BEGIN is sent: judging does so in its statements, others by
+        # `begin`. It saves two round trips on everything that only reads.
         isolation_level="AUTOCOMMIT",
         pool_size=connections,
         max_overflow=0,
@@ -61,7 +61,7 @@ def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
             ),
         },
     )
-    # The longest that a transaction can rightly take: a lock, and three statements.
+    # The longest that a transaction may take: a lock, and three statements.
     watchdog.watch(engine, 4 * timeout)
     return engine
 
@@ -69,7 +69,7 @@ def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
 def make_history_engine(url: str) -> Engine:
     """An engine on the PostgreSQL at `url` for reading all of history.
 
-    A transaction sees one state of the database, and takes as long as it takes.
+    A transaction sees one state of the database, and may take any time.
     """
     return create_engine(
         url,
@@ -77,11 +77,11 @@ def make_history_engine(url: str) -> Engine:
         isolation_level="REPEATABLE READ",
         connect_args={
             "application_name": f"{_APPLICATION_NAME} history",
-            # The process that gives its state to others waits for them.
+            # The process that shares its state with others waits for them.
             "options": _options(
                 statement_timeout=0,
                 idle_in_transaction_session_timeout=0,
-                # It is to take no more than one core.
+                # It may take no more than one core.
                 max_parallel_workers_per_gather=0,
                 jit="off",
             ),
@@ -133,7 +133,7 @@ def commit(session: Session) -> None:
 class Transaction:
     """A transaction that is undone at the end of its `with` block unless it was committed there.
 
-    For whoever sends BEGIN and COMMIT along with other statements, on `connection`: it costs no message more.
+    For callers that send BEGIN and COMMIT along with other statements, on `connection`: that takes no further message.
     """
 
     def __init__(self, session: Session) -> None:
@@ -169,10 +169,10 @@ class Transaction:
 
 
 def run(sessions: sessionmaker[Session], work: Callable[[Session], T]) -> T:
-    """Run `work` in a session of its own, and again from the start where nothing can have been stored.
+    """Run `work` in a session of its own, and again from the start if nothing can have been stored.
 
     That is after a serialization failure, a deadlock, or a connection lost before its COMMIT was sent: a pool
-    that has outlived a restart of the database heals here. `work` commits by itself, through `commit`.
+    that has outlived a restart of the database recovers here. `work` itself commits, through `commit`.
     """
     attempt = 1
     while True:
@@ -194,12 +194,12 @@ def is_settled(error: Exception) -> bool:
 
 
 def sqlstate(error: DBAPIError) -> str | None:
-    """PostgreSQL's five-character code of `error`, or None where the server did not send one."""
+    """PostgreSQL's five-character code of `error`, or None if the server did not send one."""
     return getattr(error.orig, "pgcode", None)
 
 
 def is_away(error: SQLAlchemyError) -> bool:
-    """Whether `error` means that the database is away or too slow, rather than that we asked it nonsense."""
+    """Whether `error` means that the database is away or too slow, rather than that the statement is wrong."""
     if isinstance(error, PoolTimeout):
         return True
     if not isinstance(error, DBAPIError):

@@ -16,16 +16,16 @@ def get_user(session: Session, user_id: int) -> User | None:
 
 
 def lock_user(session: Session, user_id: int) -> User | None:
-    """The user, or None; nobody judges or changes that user until the transaction ends."""
+    """The user, or None; nobody else judges or changes that user until the transaction ends."""
     return session.get(User, user_id, with_for_update={"key_share": True})
 
 
-# Parameters of the two statements below; None for the last two of `_CHANGE_USER` leaves what there is.
+# Parameters of the two statements below. In `_CHANGE_USER`, None for the rating or the overrides keeps what there is.
 _ID = bindparam("id", type_=BigInteger)
 _RISK = bindparam("given_risk", type_=Text)
 _OVERRIDES = bindparam("given_overrides", type_=Text)
 
-# A rating other than the usual one is the first of the user's settings, and is kept like every later one.
+# A rating other than normal makes the first version of the user's settings, which is kept like every later one.
 _made = (
     insert_or(User)
     .values(
@@ -55,7 +55,7 @@ _CREATE_USER = select(_made.c.user_id).add_cte(_noted)
 
 
 def create_user(session: Session, user_id: int, name: str | None, total: Decimal, risk: str) -> bool:
-    """Store a new user. Returns False, storing nothing, where the id is taken."""
+    """Store a new user. Returns False, storing nothing, if the id is taken."""
     values = {"id": user_id, "given_name": name, "given_total": total, "given_risk": risk}
     return session.execute(_CREATE_USER, values).scalar() is not None
 
@@ -96,9 +96,9 @@ _CHANGE_USER = insert(UserSettings).from_select(
 def change_user(
     session: Session, user: User, risk: str | None, overrides: str | None, author: str | None, note: str | None
 ) -> None:
-    """Give a locked user another rating, or other overrides (JSON text), and keep what was there before.
+    """Give a locked user another rating, or other overrides (JSON text), as a new version of the user's settings.
 
-    None leaves what there is.
+    None keeps what there is.
     """
     values = {
         "id": user.user_id,
@@ -107,7 +107,7 @@ def change_user(
         "given_author": author,
         "given_note": note,
     }
-    session.connection().execute(_CHANGE_USER, values)  # a session takes parameters of an INSERT for rows
+    session.connection().execute(_CHANGE_USER, values)  # a session would take an INSERT's parameters for rows
     session.refresh(user)
 
 
@@ -122,10 +122,10 @@ _SKIP_TAKEN_IDS = select(func.setval(USER_IDS.name, func.min(User.user_id))).whe
 
 
 def next_user_id(session: Session) -> int:
-    """An id that the service gives out itself; a caller's own user may hold it already."""
+    """An id that the service gives out itself; a user whose id a caller chose may have it already."""
     return session.execute(select(USER_IDS.next_value())).scalar_one()
 
 
 def skip_taken_ids(session: Session, taken: int) -> None:
-    """Make `next_user_id` go on behind the run of taken ids that starts at `taken`."""
+    """Make `next_user_id` continue after the run of taken ids that starts at `taken`."""
     session.execute(_SKIP_TAKEN_IDS, {"taken": taken})

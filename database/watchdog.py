@@ -1,9 +1,9 @@
 """Closing connections on which the database gives no answer at all.
 
 PostgreSQL's own timeouts end a statement that is slow, but they live in the server: one that hangs (a stopped
-process, a stalled disk, a network that drops everything) leaves its clients waiting for ever. So a connection that has
-been out of the pool for too long has its socket shut down from here; whoever waits on it gets a lost connection, which
-is a 503 like any other, and the pool makes a new one.
+process, a stalled disk, a network that drops everything) leaves its clients waiting forever. So a connection that has
+been out of the pool for too long has its socket shut down from here; the thread that waits on it gets a lost
+connection, which is a 503 like any other, and the pool makes a new one.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 POLL = 0.5  # seconds
-IDLE = 5.0  # seconds after which the thread looks whether its engine still exists
+IDLE = 5.0  # seconds after which the thread checks whether its engine still exists
 
 
 class _Watch:
@@ -36,7 +36,7 @@ class _Watch:
         self._since.pop(connection, None)
 
     def check(self) -> None:
-        """Shut those connections down that have been in use for too long; with none in use, wait for one."""
+        """Shut down the connections that have been in use for too long; with none in use, wait for one."""
         self._awake.wait(IDLE)
         time.sleep(POLL)
         self._awake.clear()
@@ -62,6 +62,6 @@ def _run(engine: "weakref.ref[Engine]", watch: _Watch) -> None:
 
 
 def _shut_down(connection: Any) -> None:
-    # It may have been closed just now.
+    # It may have been closed in the meantime.
     with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as own:
         own.shutdown(socket.SHUT_RDWR)

@@ -18,13 +18,13 @@ Origin = Literal["override", "by_risk", "risk", "default"]
 Status = Literal["active", "shadow", "off"]
 
 
-# How far back a rule looks. Each reads what it names on every event that the rule judges, so the least is best. The
-# numbers are those of the parameter that the look-back names.
+# How far back a rule looks. What a look-back names is read for every event that the rule judges, so declare as little
+# as will do. `count` and `seconds` are names of parameters.
 
 
 @dataclass(frozen=True)
 class Last:
-    """The last so many actions (of one type, if given): `History.last`."""
+    """The last `count` actions (of one type, if given): `History.last`."""
 
     count: str
     of: ActionType | None = None
@@ -32,7 +32,7 @@ class Last:
 
 @dataclass(frozen=True)
 class Within:
-    """All actions of the last so many seconds: `History.window`. It reads each of them."""
+    """All actions (of one type, if given) of the last `seconds`: `History.window`. It reads each of them."""
 
     seconds: str
     of: ActionType | None = None
@@ -40,7 +40,7 @@ class Within:
 
 @dataclass(frozen=True)
 class SumsWithin:
-    """Count and sum of the actions of one type in the last so many seconds: `History.sums`. It reads one action."""
+    """Count and sum of the actions of one type in the last `seconds`: `History.sums`. It reads one action."""
 
     seconds: str
     of: ActionType
@@ -50,7 +50,7 @@ class SumsWithin:
 class SumsSoFar:
     """Count and sum of all actions of one type so far: `History.sums_so_far`. It reads one action.
 
-    A late event changes it for all that come later, so all of them are judged again.
+    A late event changes it for every later action, so all of them are judged again.
     """
 
     of: ActionType
@@ -58,7 +58,7 @@ class SumsSoFar:
 
 @dataclass(frozen=True)
 class First:
-    """The user's first action, which matters only for so many seconds after it: `History.first`."""
+    """The user's first action, which matters only for `seconds` after it: `History.first`."""
 
     seconds: str
 
@@ -72,8 +72,8 @@ class Rule:
 
     `fires_on` is the type of action it judges (None: any). `parameters` is a frozen dataclass whose fields are made by
     `money`, `factor`, `actions` and `seconds`. `title` is a template over them. `look_back` declares what `check` may
-    read beside the judged action: reading further finds nothing, or the wrong things, there. `check` takes the history
-    and an instance of `parameters` and returns a Finding, or None when all is well.
+    read besides the judged action; beyond that it would find nothing, or wrong values. `check` takes the history and an
+    instance of `parameters` and returns a Finding, or None when all is well.
     """
 
     code: int
@@ -101,7 +101,7 @@ class Rule:
 class RuleSetting:
     """What a rule is set to: `version` counts the rule's own versions from 1.
 
-    `parameters` has a value for each; `by_risk` only those that differ at a risk rating.
+    `parameters` has a value for every parameter; `by_risk` has, by risk rating, only those that differ.
     """
 
     rule: Rule
@@ -150,7 +150,7 @@ class RuleInForce:
         self.parameters = setting.rule.parameters(**self.values)
 
     def number(self, name: str) -> int:
-        """The count or the seconds that a look-back names."""
+        """The value of the parameter that a look-back names: a count, or seconds."""
         value = self.values[name]
         assert isinstance(value, int)
         return value
@@ -158,8 +158,8 @@ class RuleInForce:
 
 @dataclass(frozen=True)
 class Needs:
-    """What judging reads of actions of one type: the last `count`, all of the last `seconds` (None: none), and the
-    oldest one in each of `windows` (seconds)."""
+    """What is read of the actions of one type: the last `count`, all of the last `seconds` (None: none), and the oldest
+    one in each of `windows` (seconds)."""
 
     count: int = 1
     seconds: int | None = None
@@ -173,7 +173,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Reading:
-    """What judging actions of one type reads, by the type of what is read, and whether the user's first action too."""
+    """What is read to judge actions of one type: `needs`, by the type that is read; `first`: the user's first too."""
 
     needs: Mapping[ActionType, Needs]
     first: bool = False
@@ -190,9 +190,9 @@ class Reading:
 
 
 def reading(judged: ActionType, rules: Iterable[RuleInForce]) -> Reading:
-    """The least that serves all of `rules` for judging an action of type `judged`.
+    """The least to read so that all of `rules` can judge an action of type `judged`.
 
-    At least the action before it of the same type, from which its running count and sum follow.
+    That is at least the action of the same type before it, from which its running count and sum follow.
     """
     found = Reading({judged: Needs()})
     for in_force in rules:

@@ -5,11 +5,11 @@ from typing import Any, NoReturn
 
 from rules.values import Number
 
-_LONGEST_INT = 20  # digits; longer ones are out of every range here, and Python refuses to parse the longest
+_LONGEST_INT = 20  # digits; longer ones are out of every range here, and Python refuses to parse very long ones
 
 
 class BadJson(ValueError):
-    """What was to be read is no JSON in UTF-8; the message says why, as the end of a sentence."""
+    """The bytes are not JSON in UTF-8; the message says why, as the end of a sentence."""
 
 
 def parse(raw: bytes) -> Any:
@@ -18,7 +18,7 @@ def parse(raw: bytes) -> Any:
         return _DECODER.decode(raw.decode())
     except (ValueError, RecursionError) as error:
         why = _short(error)
-    raise BadJson(why)  # here, so that it holds neither the other error nor the text
+    raise BadJson(why)  # here, so that it keeps neither the other error nor the text alive
 
 
 def _integer(text: str) -> int | Number:
@@ -29,7 +29,7 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a JSON number")
 
 
-# One for all: making it takes longer than reading one event with it.
+# Made once: that takes longer than reading an event with it.
 _DECODER = json.JSONDecoder(parse_float=Number, parse_int=_integer, parse_constant=_no_constant)
 
 

@@ -12,7 +12,7 @@ RISKS: tuple[Risk, ...] = ("low", "normal", "high")
 
 Value = Decimal | int  # money and factors have two decimals; counts and seconds are whole numbers
 
-# An alert lists at most so many actions: enough to see the pattern, and a burst of ten thousand events
+# An alert lists at most this many actions: enough to see the pattern, and a burst of ten thousand events
 # does not store ten thousand lists of ten thousand numbers.
 LISTED_ACTIONS = 100
 
@@ -37,12 +37,12 @@ class Action(NamedTuple):
 
     @property
     def place(self) -> tuple[int, int]:
-        """Where it stands among its user's actions: by time, equal times by arrival."""
+        """Its place among its user's actions: by time, and at equal times by arrival."""
         return (self.time, self.seq)
 
 
 class NumberedAction(NamedTuple):
-    """An action with the number and the sum of its user's actions of its type up to and including it, in order."""
+    """An action with the count and sum of its user's actions of its type, in order of time, up to and including it."""
 
     action: Action
     ordinal: int

@@ -23,7 +23,7 @@ _EXPECTED: Mapping[Unit, str] = {
 class Parameter:
     """One knob of a rule: its name, what it counts, its default, its bounds (both included), and why that default.
 
-    `scaled` tells whether the user's risk rating scales the default.
+    `scaled` says whether the user's risk rating scales the value.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Parameter:
         return self.unit in ("money", "factor")
 
     def value(self, stored: str | int) -> Value:
-        """The value that was written as `stored`, also where it has since come to lie out of bounds."""
+        """The value that is stored as `stored`, even if it is out of bounds by now."""
         return Decimal(stored).quantize(CENT) if self.is_decimal else int(stored)
 
     def read(self, raw: object) -> Value:
-        """The value that `raw` means: for money and factors text or a number as it was written, else a whole number.
+        """The value of `raw`: text or a number as it was written for money and factors, else a whole number.
 
-        Raises ValueError with a sentence.
+        Raises ValueError; its message says what is expected.
         """
         value: Value | None = None
         if self.is_decimal:
@@ -62,7 +62,7 @@ class Parameter:
 def read_values(declared: Iterable[Parameter], written: Mapping[str, Any]) -> dict[str, Value]:
     """Values of declared parameters from the JSON form in which they are stored.
 
-    What is not declared any more is left out; a value that the bounds do not allow any more still holds.
+    What is no longer declared is left out; a value that is no longer within bounds still holds.
     """
     return {one.name: one.value(written[one.name]) for one in declared if one.name in written}
 
@@ -72,11 +72,11 @@ def written_values(values: Mapping[str, Value]) -> dict[str, str | int]:
     return {name: value if isinstance(value, int) else str(value) for name, value in values.items()}
 
 
-# What a rule's class of parameters is made of. The defaults of Any let a field be declared with its own type.
+# The fields of a rule's class of parameters. These return Any, so that each field can be declared with its own type.
 
 
 def money(default: str, why: str, least: str = "0.00", most: str = str(MOST_MONEY), scaled: bool = True) -> Any:
-    """An amount of money with two decimals; it is scaled by the user's risk rating, unless less is not stricter."""
+    """An amount of money with two decimals. Unless less is stricter, it must not be `scaled` by the risk rating."""
     return _declared("money", Decimal(default).quantize(CENT), Decimal(least), Decimal(most), why, scaled)
 
 
@@ -91,7 +91,7 @@ def actions(default: int, why: str, least: int = 1, most: int = 100) -> Any:
 
 
 def seconds(default: int, why: str, least: int = 0, most: int = 3600) -> Any:
-    """A length of time. Where all actions within it are read, it should not be allowed to be long."""
+    """A length of time. Keep `most` low if all actions within it are read."""
     return _declared("seconds", default, least, most, why)
 
 
@@ -106,7 +106,7 @@ class NoParameters:
 
 
 def declared_in(parameters: type) -> tuple[Parameter, ...]:
-    """The parameters that a rule's class of them declares, in order."""
+    """The parameters that a rule's class of parameters declares, in order."""
     return tuple(_parameter(one) for one in fields(parameters))
 
 

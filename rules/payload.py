@@ -1,4 +1,4 @@
-"""From what somebody has sent to an event, with every fault named.
+"""From what was sent to an event, with every fault named.
 
 Both doors, `POST /events` and `flask replay` read events here.
 """
@@ -26,7 +26,7 @@ class FieldProblem(NamedTuple):
 
 
 class BadPayload(Exception):
-    """What was sent cannot be used: a sentence, and the bad fields if it is for their sake.
+    """What was sent cannot be used: a sentence, and the bad fields if they are why.
 
     It holds nothing of the payload and no other exception, so that ten thousand of them are small.
     """
@@ -37,7 +37,7 @@ class BadPayload(Exception):
 
 
 def validator(read: Callable[[Any], T]) -> Callable[[Any], T]:
-    """`read` as pydantic wants it: the sentence of its ValueError is the fault."""
+    """`read` in the form that pydantic takes: the message of its ValueError becomes the fault."""
 
     def validate_one(raw: Any) -> T:
         try:
@@ -49,7 +49,7 @@ def validator(read: Callable[[Any], T]) -> Callable[[Any], T]:
 
 
 class Payload(BaseModel):
-    """A payload from outside: types are taken as they are, unknown fields are ignored."""
+    """A payload from outside: no type is converted, unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -70,13 +70,13 @@ def read_event(body: bytes, key: str | None = None) -> Event:
 
 
 def event_of(item: object, key: str | None = None) -> Event:
-    """The event that a parsed item is. Raises BadPayload."""
+    """The event that a parsed JSON value describes; `key` as in `read_event`. Raises BadPayload."""
     if not isinstance(item, dict):
         raise BadPayload("The event must be a JSON object.")
     also = []
     if "t" in item and "time" in item:
         also.append(FieldProblem("/t", "must not stand beside time: it means the same"))
-    # The header is the field under another name: both may be there where they agree.
+    # The header is the field under another name: both may be there if they agree.
     if key is not None and item.setdefault("event_id", key) != key:
         also.append(FieldProblem("/event_id", "differs from the header Idempotency-Key"))
     found = validate(EventPayload, item, also)
@@ -86,7 +86,7 @@ def event_of(item: object, key: str | None = None) -> Event:
 def read_json(raw: bytes, what: str = "body") -> Any:
     """The JSON value in `raw`; numbers that are not short integers come as `Number`.
 
-    Raises BadPayload, which calls `raw` by the name `what`, where it is no JSON in UTF-8.
+    Raises BadPayload, in which `what` names `raw`, if it is not JSON in UTF-8.
     """
     try:
         return json_text.parse(raw)
@@ -96,7 +96,7 @@ def read_json(raw: bytes, what: str = "body") -> Any:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The same where it must be a JSON object. Raises BadPayload."""
+    """The JSON object in `body`, read in the same way. Raises BadPayload."""
     value = read_json(body)
     if not isinstance(value, dict):
         raise BadPayload("The body must be a JSON object.")

@@ -1,4 +1,4 @@
-"""What holds for every event, whoever its user is."""
+"""What holds for every event of every user."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from rules.base import Rule
 
 @dataclass(frozen=True)
 class Policy:
-    """What holds for every event: the rules that are active until somebody sets them, and what to do in doubt."""
+    """What holds for every event: the rules that are active until somebody sets them, and what is accepted."""
 
     rules: tuple[Rule, ...]
     create_users: bool = True

@@ -29,5 +29,5 @@ REGISTRY: dict[int, Rule] = {rule.code: rule for rule in _RULES}
 if len(REGISTRY) != len(_RULES):
     raise AssertionError("two rules share a code")
 
-# The others ship switched off: these are what the service answers until it is told otherwise.
+# Active unless the setting RULES or a PUT says otherwise; the others ship switched off.
 DEFAULT_CODES: tuple[int, ...] = (1100, 30, 300, 123)

@@ -1,4 +1,4 @@
-"""What the rules are set to, as the database has it: reading it, entering what is declared, setting one."""
+"""What the rules are set to in the database: reading it, storing what is declared, changing one rule."""
 
 import json
 import time
@@ -17,8 +17,8 @@ from rules.versions import RuleChange, RulesSnapshot, RuleVersions, WantedSettin
 
 T = TypeVar("T")
 
-# Whoever wants to judge waits behind a change that waits for those who judge already. So it does not wait for long,
-# and lets all of them pass before it tries again.
+# A change waits for the transactions that judge already, and those that begin meanwhile wait for it. So it does not
+# wait for long, and lets all of them pass before it tries again.
 LOCK_MILLISECONDS, PAUSES = 1000, (0.1, 0.2, 0.4)
 LOCK_NOT_AVAILABLE = "55P03"
 # No author would mean that nobody has set the rule.
@@ -28,8 +28,8 @@ UNKNOWN_AUTHOR = "unknown"
 class StoredRules:
     """What all rules of one database are and were set to. Any number of threads may share it.
 
-    `active` are the codes of the rules that are active until somebody sets them. What has been read is kept: what holds
-    for an event is asked anew by whoever judges it, see `at`.
+    `active` are the codes of the rules that are active until somebody sets them. What has been read is kept; which
+    change holds for an event, each transaction asks for itself, see `at`.
     """
 
     def __init__(self, *, active: Iterable[int]) -> None:
@@ -38,39 +38,40 @@ class StoredRules:
 
     @property
     def known(self) -> RuleVersions:
-        """All changes as far as they have been read. Not before `versions` or `enter_declared`."""
+        """All changes as far as they have been read. Only after `versions` or `enter_declared`."""
         assert self._known is not None
         return self._known
 
     def versions(self, session: Session) -> RuleVersions:
-        """All changes as far as they have been read. Where there is none at all, what is declared is entered before."""
+        """All changes as far as they have been read. If there are none at all, what is declared is stored first."""
         if self._known is None:
             found = read_versions(session)
             self._known = found if found.number else self.enter_declared(session)
         return self._known
 
     def at(self, connection: Connection, number: int) -> RulesSnapshot:
-        """What all rules are set to after the stored change `number`, which somebody may have made a moment ago."""
+        """What all rules are set to after the stored change `number`, which may be a moment old."""
         known = self._known
         if known is None or known.number < number:
             self._known = known = read_versions(connection)
         return known.at(number)
 
     def now(self, session: Session) -> dict[int, RuleChange]:
-        """What each rule is set to at this moment, by code in the registry's order. Not within a transaction."""
+        """What each rule is set to now, by code in the registry's order. Not to be called in a transaction."""
         self.versions(session)  # so that what is declared is stored
         return _now(session)
 
     def enter_declared(self, session: Session) -> RuleVersions:
-        """Enter what the declarations and the active codes say, where that has changed and nobody has set the rule.
+        """Store what the declarations and the active codes say of rules that nobody has set, if that has changed.
 
-        It holds for all who use the database, so it is for the one who starts the service, once. Returns all changes.
+        It holds for everyone who uses the database, so only the process that starts the service calls it, once. Returns
+        all changes.
         """
         found = read_versions(session)
         if found.changes_for(self._active):
             session.close()
             begin(session)
-            rule_versions.lock_rules(session)  # several may start at once: the first one enters it, the others find it
+            rule_versions.lock_rules(session)  # several may start at once: the first stores it, the others find it
             found = read_versions(session)
             if changes := found.changes_for(self._active):
                 rule_versions.add_rule_versions(session, [change.columns() for change in changes])
@@ -82,15 +83,15 @@ class StoredRules:
 
 
 def read_versions(session: Session | Connection) -> RuleVersions:
-    """All changes of all rules that are stored."""
+    """All stored changes of all rules."""
     return RuleVersions.stored(rule_versions.rule_versions(session))
 
 
 def set_rule(session: Session, code: int, wanted: WantedSetting, must_match: Callable[[int], None]) -> RuleChange:
-    """Set a rule for which something is stored to something else, in a transaction; returns the change.
+    """Change what a rule is set to, in a transaction of its own; returns the change. A first version must be stored.
 
-    `must_match` is called under the lock with the version that there is; what it raises keeps the rule as it is. Raises
-    OperationalError where others judge for so long that the lock is not to be had.
+    `must_match` is called under the lock with the present version; if it raises, the rule stays as it is. Raises
+    OperationalError if others judge for so long that the lock cannot be taken in time.
     """
     begin(session)
     rule_versions.lock_rules(session, LOCK_MILLISECONDS)
@@ -112,7 +113,7 @@ def set_rule(session: Session, code: int, wanted: WantedSetting, must_match: Cal
 
 
 def patiently(work: Callable[[], T]) -> T:
-    """What `work` returns; it is done anew, after a pause, where it could not have the lock of the rules in time."""
+    """What `work` returns; it is repeated, after a pause, if it could not lock the rules in time."""
     for pause in PAUSES:
         try:
             return work()

@@ -19,7 +19,7 @@ class Series:
         self.actions: list[Action] = []
 
     def add(self, action: Action) -> int:
-        """Put a new action, the newest to arrive, where its time puts it. Returns its index."""
+        """Insert a new action, the newest to arrive, at its place in time. Returns its index."""
         times = self.times
         if not times or times[-1] <= action.time:
             times.append(action.time)
@@ -31,20 +31,20 @@ class Series:
         return at
 
     def load(self, actions: list[Action]) -> None:
-        """Take in stored actions."""
+        """Add stored actions."""
         self.actions = sorted([*self.actions, *actions], key=_place) if self.actions else actions
         self.times = [action.time for action in self.actions]
 
     def end(self, action: Action) -> int:
-        """How many stand up to and including the place of `action`."""
-        if self.actions and self.actions[-1] is action:  # as it is, mostly
+        """How many actions there are up to and including the place of `action`."""
+        if self.actions and self.actions[-1] is action:  # the usual case
             return len(self.actions)
         times = self.times
         if not times or times[-1] < action.time:
             return len(times)
         end = bisect_right(times, action.time)
         if end and times[end - 1] == action.time and self.actions[end - 1].seq > action.seq:
-            # At equal times those that arrived later; there may be thousands of them.
+            # Leave out those of the same time that arrived later; there may be thousands of them.
             start = bisect_left(times, action.time, 0, end)
             end = bisect_right(self.actions, action.seq, start, end, key=_seq)
         return end
@@ -53,8 +53,8 @@ class Series:
 class TypedSeries(Series):
     """The actions of one type, each with its running count and sum over all of the user's, gaps or not.
 
-    So what a window holds follows from its first and its last action. An action that comes late counts for all behind
-    it; their numbers are then worked out no further than asked.
+    So the count and sum of a window follow from its first and its last action. A late action changes the numbers of
+    all later ones; these are then worked out only as far as they are asked for.
     """
 
     __slots__ = ("_late", "_stored", "ordinals", "totals", "was_late")
@@ -64,7 +64,7 @@ class TypedSeries(Series):
         self.ordinals: list[int] = []
         self.totals: list[Decimal] = []
         self._stored: dict[int, tuple[int, Decimal]] = {}  # the numbers of the stored actions, as they were read
-        # Once an action came late: how many new actions stand up to each, and their sum.
+        # Once an action has come late: how many new actions there are up to each action, and their sum.
         self.was_late = False
         self._late: list[tuple[int, Decimal]] = []
 
@@ -74,7 +74,7 @@ class TypedSeries(Series):
         return at
 
     def load_numbered(self, stored: list[NumberedAction]) -> None:
-        """Take in stored actions, in order, none of which is here yet."""
+        """Add stored actions, in order; none of them may be here yet."""
         fresh = not self.actions
         self.load([one.action for one in stored])
         self._stored |= {one.action.seq: (one.ordinal, one.running_total) for one in stored}
@@ -91,7 +91,7 @@ class TypedSeries(Series):
         return self.totals[end - 1] - self.totals[start] + self.actions[start].amount
 
     def numbers(self, index: int) -> tuple[int, Decimal]:
-        """The running count and sum of the action at `index`; nothing before the first one."""
+        """The running count and sum of the action at `index`; zeros before the first one."""
         if index < 0:
             return 0, NOTHING
         if index >= len(self.ordinals):
@@ -111,7 +111,7 @@ class TypedSeries(Series):
                 self.ordinals.append(stored[0] + count)
                 self.totals.append(stored[1] + total)
             else:
-                # What stands before a new action was read with it, so there is no gap between the two.
+                # The action before a new one is always read, so there is no gap between the two.
                 self.ordinals.append(self.ordinals[-1] + 1 if index else 1)
                 self.totals.append(self.totals[-1] + action.amount if index else action.amount)
                 count, total = count + 1, total + action.amount

@@ -23,11 +23,11 @@ _KEY = "transaction-alerts"
 
 
 class Service:
-    """Judges events under one policy, and does other work on the same database; one for an application.
+    """Judges events under one policy, and does other work on the same database; one per application.
 
     Up to `group_commit_max` events that arrive one by one share a transaction (None: each has its own), and at most
-    `group_commit_queue` wait for one. `threads` bounds the events that are judged one by one at the same time.
-    `observer` is told how judging goes.
+    `group_commit_queue` wait for one. `threads` bounds how many events are judged alone at the same time. `observer` is
+    called as judging proceeds.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Service:
     def judge(self, event: Event) -> Outcome:
         """Store and judge `event`, perhaps in one transaction with others.
 
-        Raises what `judge_many` raises, and QueueFull where too many events wait already: then nothing is stored.
+        Raises what `judge_many` raises, and QueueFull if too many events wait already: then nothing is stored.
         """
         return self._line.submit(event)
 
     async def judge_soon(self, event: Event) -> Outcome:
-        """The same for a coroutine: its event loop goes on meanwhile."""
+        """The same for a coroutine: its event loop keeps running meanwhile."""
         return await self._line.submit_soon(event)
 
     def judge_many(self, events: Sequence[Event], *, atomic: bool = False) -> list[Outcome]:
@@ -74,7 +74,7 @@ class Service:
     def rules(self, session: Session) -> dict[int, RuleChange]:
         """What each rule is set to now, by whom, why and when, by code in the registry's order.
 
-        Makes sure that what the declarations and the policy say is stored. Not within a transaction.
+        Makes sure first that what the declarations and the policy say is stored. Not to be called in a transaction.
         """
         return self._rules.now(session)
 
@@ -86,23 +86,23 @@ class Service:
         return rule_versions.page_of_rule_versions(session, code, limit, before)
 
     def set_rule(self, code: int, wanted: WantedSetting, must_match: Callable[[int], None]) -> RuleChange:
-        """Set a rule to something else, for all events that are judged from now on; returns the change.
+        """Change what a rule is set to, for all events that are judged from now on; returns the change.
 
-        `must_match` is called with the version that there is; what it raises keeps the rule as it is.
+        `must_match` is called with the present version; if it raises, the rule stays as it is.
         """
         self.run(self._rules.versions)  # so that there is something to change
         return patiently(lambda: self.run(lambda session: set_rule(session, code, wanted, must_match)))
 
     def enter_rules(self) -> None:
-        """Store what the declarations and the policy say, where that has changed and nobody has set the rule.
+        """Store what the declarations and the policy say of rules that nobody has set, if that has changed.
 
-        It holds for all who use the database, so it is for the one who starts the service: a worker or a command with
-        other settings must not change the rules.
+        It holds for everyone who uses the database, so only the process that starts the service calls it: a worker or a
+        command with other settings must not change the rules.
         """
         self.run(self._rules.enter_declared)
 
     def run(self, work: Callable[[Session], T]) -> T:
-        """What `work` returns; it is done anew where the database asks for that or was lost before the commit."""
+        """What `work` returns; it is repeated if the database asks for that or was lost before the commit."""
         return run(self._sessions, work)
 
     @property
@@ -111,7 +111,7 @@ class Service:
         return self.database.url.render_as_string(hide_password=False)
 
     def store_in(self, extensions: MutableMapping[str, Any]) -> None:
-        """Make it what `of` finds among the extensions of an application."""
+        """Put it where `of` finds it among the extensions of an application."""
         extensions[_KEY] = self
 
     @classmethod

@@ -19,14 +19,14 @@ class Timeline:
         self._typed: dict[ActionType, TypedSeries] = {"deposit": TypedSeries(), "withdraw": TypedSeries()}
 
     def add(self, action: Action) -> None:
-        """Put a new action where its time puts it; at equal times it comes last."""
+        """Insert a new action at its place in time; at equal times it comes last."""
         everything, typed = self._all, self._typed[action.type]
         times, time = everything.times, action.time
         if typed.was_late or (times and times[-1] > time):
             everything.add(action)
             typed.add(action)
             return
-        # In order, as nearly all come: without a call more, since every action that is judged passes here.
+        # In order, as nearly all are: no further calls, since every action that is judged passes through here.
         times.append(time)
         everything.actions.append(action)
         typed.times.append(time)
@@ -40,7 +40,7 @@ class Timeline:
             totals.append(action.amount)
 
     def load(self, stored: Iterable[NumberedAction]) -> None:
-        """Take in stored actions that are not here yet."""
+        """Add stored actions; none of them may be here yet."""
         ordered = sorted(stored, key=_stored_place)
         self._all.load([one.action for one in ordered])
         for kind, series in self._typed.items():
@@ -52,12 +52,12 @@ class Timeline:
         return self._all.actions[-1] if self._all.actions else None
 
     def newest_numbers(self, of: ActionType) -> tuple[int, Decimal]:
-        """How many actions of one type the user has in all, and their sum, where the last one is here."""
+        """How many actions of one type the user has in all, and their sum; the last one must be here."""
         series = self._typed[of]
         return series.numbers(len(series.actions) - 1)
 
     def following(self, action: Action, of: ActionType | None = None) -> list[Action]:
-        """The actions (of one type, if given) behind `action`, oldest first."""
+        """The actions (of one type, if given) after `action`, oldest first."""
         series = self._of(of)
         return series.actions[series.end(action) :]
 
@@ -84,7 +84,7 @@ class History:
         self.now = now
 
     def last(self, count: int, of: ActionType | None = None) -> list[Action]:
-        """The last `count` actions (of one type, if given), oldest first; fewer where there are no more.
+        """The last `count` actions (of one type, if given), oldest first; fewer if there are no more.
 
         Declared by `Last`.
         """
@@ -115,7 +115,7 @@ class History:
         return Window(series, bisect_left(series.times, self.now.time - seconds, 0, end), end)
 
     def sums(self, seconds: int, of: ActionType) -> "Sums":
-        """Count and sum of the actions of one type with `time` in [now - seconds, now], however many they are.
+        """Count and sum of the actions of one type with `time` in [now - seconds, now], however many there are.
 
         Declared by `SumsWithin`.
         """
@@ -129,7 +129,7 @@ class History:
         return Sums(count - before + 1, series.total(start, end), series.times[start])
 
     def sums_so_far(self, of: ActionType) -> "Sums":
-        """Count and sum of all the user's actions of one type, up to and including now. Its `since` means nothing.
+        """Count and sum of all the user's actions of one type, up to and including `now`; `since` is not set.
 
         Declared by `SumsSoFar`.
         """
@@ -166,7 +166,7 @@ class Window:
 
     @property
     def total(self) -> Decimal:
-        """The sum of the amounts; of one type it does not grow costlier with the length."""
+        """The sum of the amounts; for a window of one type, the cost does not grow with its length."""
         series, start, end = self._series, self._start, self._end
         if start == end:
             return NOTHING

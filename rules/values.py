@@ -1,4 +1,4 @@
-"""How values are written: money, factors, whole numbers, ids and times. One pattern, one reader and the bounds of each.
+"""How money, factors, whole numbers, ids and times are written: one pattern, one reader and the bounds of each.
 
 Patterns describe the whole text, without anchors.
 """
@@ -9,7 +9,7 @@ from decimal import Decimal
 
 CENT = Decimal("0.01")
 MOST_MONEY = Decimal("999999999999.99")
-LAST_TIME = 2**63 - 1  # the newest time there is, in seconds
+LAST_TIME = 2**63 - 1  # the latest time there is, in seconds
 MAX_ID = 2**63 - 1
 MAX_CODE = 2**31 - 1
 
@@ -26,15 +26,15 @@ _WHOLE_NUMBER = re.compile(WHOLE_NUMBER)
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A JSON number as it was written, kept as text where a float would lose that."""
+    """A JSON number as it was written, kept as text since a float would lose that."""
 
     text: str
 
 
 def read_decimal(raw: object) -> Decimal:
-    """Money, 0 or more, or a factor, which is written alike: text, or a number as it was written. It has two decimals.
+    """Money (0 or more) or a factor, with two decimals, from text or a number as it was written.
 
-    Raises ValueError with a sentence.
+    Raises ValueError; its message says what is expected.
     """
     # Decimal itself takes "1e3", " 42 ", "4_2" and other scripts' digits, so the text is checked first.
     if isinstance(raw, str):
@@ -49,7 +49,7 @@ def read_decimal(raw: object) -> Decimal:
 
 
 def read_amount(raw: object) -> Decimal:
-    """The same for money over 0. Raises ValueError with a sentence."""
+    """The same for money over 0. Raises ValueError; its message says what is expected."""
     amount = read_decimal(raw)
     if amount <= 0:
         raise ValueError("must be greater than 0")
@@ -57,7 +57,7 @@ def read_amount(raw: object) -> Decimal:
 
 
 def read_whole_number(text: str) -> int:
-    """The whole number in plain digits that `text` is. Raises ValueError with a sentence."""
+    """The whole number that `text` writes in plain digits. Raises ValueError; its message says what is expected."""
     # int() takes " 5 ", "+5" and "1_0" too.
     if not _WHOLE_NUMBER.fullmatch(text):
         raise ValueError("must be a whole number")

@@ -14,7 +14,7 @@ from rules.registry import REGISTRY
 
 NO_OVERRIDES = "{}"
 
-# Users with overrides of their own are few; should they be many, what was worked out for them is forgotten at times.
+# Few users have overrides of their own; should there be more, all that was worked out is dropped and begun again.
 _REMEMBERED = 4096
 
 
@@ -47,7 +47,7 @@ class RulesSnapshot:
         self.number = number
         self.settings = settings
         self._rule_sets: dict[tuple[Risk, str], RuleSet] = {}
-        # Which user has which rating is known only under the lock, so what is read serves them all.
+        # A user's rating is known only under the lock, so what is read serves every rating.
         self.reading: dict[ActionType, Reading] = {}
         for kind in ACTION_TYPES:
             found = Reading({})
@@ -70,8 +70,8 @@ class RulesSnapshot:
 class RuleChange:
     """What a rule was set to at one moment, by whom, why and when. `number` counts the changes of all rules from 1.
 
-    `written` are the parameters as they are stored: the rule may have had others then. `author` is None where the
-    setting follows from the declarations and the setting RULES; `created_at` is None until the change is stored.
+    `written` are the parameters as they are stored: the rule may have had others then. `author` is None if the setting
+    follows from the declarations and the setting RULES; `created_at` is None until the change is stored.
     """
 
     number: int
@@ -83,9 +83,9 @@ class RuleChange:
 
     @classmethod
     def stored(cls, row: RuleVersionRow) -> "RuleChange":
-        """The change that `row` is. The rule must be in the registry.
+        """The change that `row` holds. The rule must be in the registry.
 
-        Parameters that the rule does not have any more are left out; those that are new have their defaults.
+        Parameters that the rule no longer has are left out; new ones have their defaults.
         """
         rule = REGISTRY[row.code]
         setting = RuleSetting(
@@ -105,7 +105,7 @@ class RuleChange:
         )
 
     def columns(self) -> dict[str, Any]:
-        """The columns of the table by name, but for `note` and `created_at`."""
+        """Its columns in the table by name, except `note` and `created_at`."""
         setting = self.setting
         return {
             "number": self.number,
@@ -122,7 +122,7 @@ class RuleChange:
 class WantedSetting:
     """What somebody wants a rule to be set to, and why.
 
-    None leaves what there is; `parameters` are those that change, `by_risk` replaces all that there was.
+    None keeps what there is; `parameters` are those that change, `by_risk` replaces all there was.
     """
 
     status: Status | None = None
@@ -145,13 +145,13 @@ class RuleVersions:
 
     @classmethod
     def stored(cls, rows: Iterable[RuleVersionRow]) -> "RuleVersions":
-        """What all rows of the table say. A rule may be gone from the code: its changes count, and nothing else."""
+        """The changes in all rows of the table. Of a rule that is gone from the code, only the numbers count."""
         rows = tuple(rows)
         known = (RuleChange.stored(row) for row in rows if row.code in REGISTRY)
         return cls(known, number=max((row.number for row in rows), default=0))
 
     def at(self, number: int) -> RulesSnapshot:
-        """What all rules were set to after the change `number`. A rule that was not there yet is not in it."""
+        """What all rules were set to after the change `number`. Rules that did not exist yet are left out."""
         snapshot = self._snapshots.get(number)
         if snapshot is None:
             latest = {change.setting.code: change.setting for change in self.changes if change.number <= number}
@@ -165,11 +165,11 @@ class RuleVersions:
         return self.at(self.number)
 
     def ever(self, risk: Risk, overrides: str = NO_OVERRIDES) -> list[RuleInForce]:
-        """Every rule as it was ever in force, for users of this rating with these overrides."""
+        """Every rule as each of its versions put it in force, for users of this rating with these overrides."""
         return [one for change in self.changes for one in RuleSet([change.setting], risk=risk, overrides=overrides).all]
 
     def changes_for(self, active: Iterable[int]) -> list[RuleChange]:
-        """What has to be entered so that the rules are set to what the declarations and the codes of RULES say.
+        """The changes to store so that the rules are set as the declarations and the codes in `active` say.
 
         A rule that somebody has set is left alone.
         """

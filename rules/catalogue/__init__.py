@@ -1,1 +1,1 @@
-"""One rule a file. `rules/registry.py` puts them in order."""
+"""One rule per file. `rules/registry.py` puts them in order."""

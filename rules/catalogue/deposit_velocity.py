@@ -1,4 +1,4 @@
-"""123: much money deposited in a short time."""
+"""123: a lot of money deposited in a short time."""
 
 from dataclasses import dataclass
 from decimal import Decimal

@@ -1,8 +1,8 @@
 """620: an account that wakes up after a long time.
 
 FATF's red flag indicators for virtual assets (2020) name several high-value transactions to a previously inactive
-account. This rule does not wait for the second. A first small action to see whether the account still works does not
-hide the large one where `among` is over 2.
+account. This rule does not wait for the second. If `among` is over 2, a small first action, to see whether the account
+still works, does not hide the large one.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Parameters:
 
 
 def check(history: History, parameters: Parameters) -> Finding | None:
-    """Fires when the amount is over `threshold` and somewhere among the last `among` actions, this one included, at
-    least `gap` seconds lie between two that follow each other."""
+    """Fires when the amount is over `threshold` and at least `gap` seconds lie between two consecutive actions among
+    the last `among`, this one included."""
     now = history.now
     if now.amount <= parameters.threshold:
         return None

@@ -1,7 +1,7 @@
 """650: tiny deposits that probe an account, then a large withdrawal.
 
-Nacha's rules know credits of under a dollar as micro-entries, by which an account is verified, and ask those who send
-them to watch for fraud (2023). Card testing is alike, with small payments.
+Nacha's rules define micro-entries, credits of under a dollar by which an account is verified, and ask their senders to
+watch for fraud (2023). Card testing is similar, with small payments.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Parameters:
 
 
 def check(history: History, parameters: Parameters) -> Finding | None:
-    """Fires when the amount is over `threshold` and of the last `among` deposits before it at least `count` are of
-    at most `tiny` and have `time` in [t - window, t]."""
+    """Fires when the amount is over `threshold` and at least `count` of the last `among` deposits before it are at
+    most `tiny` and have `time` in [t - window, t]."""
     now = history.now
     if now.amount <= parameters.threshold:
         return None

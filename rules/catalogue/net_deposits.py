@@ -1,7 +1,7 @@
 """690: more money paid in than taken out over a month.
 
-The British Gambling Commission makes remote operators check for financial vulnerability where a customer's net deposits
-of a rolling 30 days are over 150 pounds (social responsibility code 3.4.4, since February 2025).
+The British Gambling Commission makes remote operators check for financial vulnerability if a customer's net deposits in
+a rolling 30 days are over 150 pounds (social responsibility code 3.4.4, since February 2025).
 """
 
 from dataclasses import dataclass

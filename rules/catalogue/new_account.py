@@ -1,7 +1,7 @@
-"""680: much money on a new account.
+"""680: a lot of money paid into a new account.
 
 FATF's red flag indicators for virtual assets (2020) name a large first deposit that opens the relationship and does not
-fit the customer. This rule adds up what comes right behind it too.
+fit the customer. This rule also adds up what comes right after it.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""670: money that goes to and fro.
+"""670: money that goes back and forth.
 
 FATF's red flag indicators for virtual assets (2020) name depositing and then often immediately withdrawing, without
-any use of the service in between: a step that serves nobody but who hides a trail.
+any use of the service in between: a step that serves only to hide a trail.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """610: money that leaves soon after it came in.
 
-The red flags in the FFIEC's examination manual (appendix F) have deposits of which all or most is wired on almost
-immediately. Accounts of money mules are commonly described alike.
+The red flags in the FFIEC's examination manual (appendix F) include deposits that are all or mostly wired on almost
+immediately. Accounts of money mules are commonly described in the same way.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from rules.timeline import History
 @dataclass(frozen=True)
 class Parameters:
     share: Decimal = factor("0.90", "Nearly all: a tenth covers what a courier keeps.", most="10.00")
-    # At least a cent at high risk too: without any deposit there is nothing to pass on.
+    # Still a cent when halved for high risk: without any deposit there is nothing to pass on.
     minimum: Decimal = money("1000.00", "Smaller sums come and go every day.", least="0.02")
     window: int = seconds(86_400, "A day is too short to have used the money.", most=366 * 86_400)
 
 
 def check(history: History, parameters: Parameters) -> Finding | None:
-    """Fires when deposits with `time` in [t - window, t] sum to at least `minimum`, and withdrawals of the same time,
+    """Fires when deposits with `time` in [t - window, t] sum to at least `minimum`, and withdrawals in the same time,
     this one included, to at least `share` of that."""
     deposits = history.sums(parameters.window, "deposit")
     if deposits.total < parameters.minimum:

@@ -1,7 +1,7 @@
-"""640: one round amount after the other.
+"""640: one round amount after another.
 
-The red flags in the FFIEC's examination manual (appendix F) have many transfers in large, round dollar, hundred dollar
-or thousand dollar amounts.
+The red flags in the FFIEC's examination manual (appendix F) include many transfers in large, round dollar, hundred
+dollar or thousand dollar amounts.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from rules.timeline import History
 
 @dataclass(frozen=True)
 class Parameters:
-    # Halved at high risk it must not become nothing: no amount is a multiple of that.
+    # Halved for high risk it must not become zero: no amount is a multiple of that.
     unit: Decimal = money("100.00", "Prices are seldom whole hundreds.", least="0.02")
     count: int = actions(5, "A few round sums come from any cash machine.")
 

@@ -1,7 +1,7 @@
-"""630: an amount far above what the user does otherwise.
+"""630: an amount far above the user's usual ones.
 
 FATF's Recommendation 10, on customer due diligence, asks whether transactions fit what is known of the customer. The
-red flags in the FFIEC's examination manual (appendix F) have transfers inconsistent with the customer's history.
+red flags in the FFIEC's examination manual (appendix F) include transfers inconsistent with the customer's history.
 """
 
 from dataclasses import dataclass

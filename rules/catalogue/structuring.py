@@ -1,7 +1,7 @@
 """600: deposits kept just under a reporting threshold.
 
 Structuring as FinCEN and AUSTRAC describe it: cash is split so that no part has to be reported. The red flags in the
-FFIEC's examination manual (appendix F) have cash in amounts just below reporting thresholds.
+FFIEC's examination manual (appendix F) include cash in amounts just below reporting thresholds.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Parameters:
 
 
 def check(history: History, parameters: Parameters) -> Finding | None:
-    """Fires when of the last `among` deposits at least `count`, this one included, lie in [threshold - margin,
+    """Fires when at least `count` of the last `among` deposits, this one included, are in [threshold - margin,
     threshold) and have `time` in [t - window, t]."""
     now, over = history.now, parameters.threshold
     least = over - parameters.margin

@@ -1,7 +1,7 @@
-"""660: much money withdrawn in a day.
+"""660: a lot of money withdrawn in a day.
 
-For FinCEN's currency transaction reports several withdrawals of cash in one business day count as one. Daily limits of
-cash machines work alike.
+For FinCEN's currency transaction reports, several withdrawals of cash on one business day count as one. Daily limits of
+cash machines work in the same way.
 """
 
 from dataclasses import dataclass

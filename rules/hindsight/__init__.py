@@ -1,1 +1,1 @@
-"""All of the stored history, judged once more: backtest and verify."""
+"""All of the stored history, judged again: backtest and verify."""

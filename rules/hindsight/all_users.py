@@ -1,4 +1,4 @@
-"""Work that reads the history of all users: in parts, on all cores, out of the way of what is being posted."""
+"""Work that reads the history of all users: in parts, on all cores, out of the way of live events."""
 
 import gc
 import multiprocessing
@@ -26,7 +26,7 @@ from rules.rule_settings import read_versions
 from rules.versions import RuleVersions
 
 # Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is shown
-# often. A user is never cut, so one with more of them is a part of his own.
+# often. A user is never split, so one with more of them is a part by itself.
 PART = 20_000
 LOWEST_PRIORITY = 19  # of Unix
 
@@ -34,10 +34,10 @@ ResultT = TypeVar("ResultT", bound="Result")
 
 
 class Result(Protocol):
-    """What comes of some users, and can be added up."""
+    """What was found for some of the users."""
 
     def add(self, other: Any, /) -> None:
-        """Count another part of the users in."""
+        """Add what was found for others."""
 
 
 class Work(Protocol[ResultT]):
@@ -45,10 +45,10 @@ class Work(Protocol[ResultT]):
 
     @property
     def size(self) -> int:
-        """Of how many actions a part may be."""
+        """How many actions a part has."""
 
     def prepared(self, connection: Connection) -> "Work[ResultT]":
-        """The same, with what it needs beside the users from the state that `connection` sees."""
+        """The same, with what it needs besides the users from the state that `connection` sees."""
 
     def part(self, connection: Connection, users: Users) -> ResultT:
         """The result for `users`, read by `connection`."""
@@ -69,7 +69,7 @@ class BacktestWork:
         return max(PART // (1 + len(self.plan.sweep)), 500)
 
     def prepared(self, connection: Connection) -> "BacktestWork":  # noqa: ARG002
-        """As it is: the plan says everything."""
+        """Unchanged: the plan says everything."""
         return self
 
     def part(self, connection: Connection, users: Users) -> BacktestResult:
@@ -98,15 +98,15 @@ class VerifyWork:
 
     @property
     def size(self) -> int:
-        """What is usual."""
+        """The usual one."""
         return PART
 
     def prepared(self, connection: Connection) -> "VerifyWork":
-        """With the changes that had been made when the actions were."""
+        """The same, by the changes in the state that `connection` sees."""
         return VerifyWork(read_versions(connection))
 
     def part(self, connection: Connection, users: Users) -> Report:
-        """What does not follow for `users`."""
+        """What is stored for `users` and does not follow, or follows and is not stored."""
         return self._verifier.verify(
             history.actions_to_verify(connection, users),
             _settings(connection, users),
@@ -127,7 +127,7 @@ class Cancelled(Exception):
 
 
 class Busy(Exception):
-    """Somebody else reads all of history: two at once would leave the live events too little."""
+    """All of history is being read already: two readers at once would leave too little for live events."""
 
 
 def cores() -> int:
@@ -138,10 +138,11 @@ def cores() -> int:
 def over_all_users(
     url: str, work: Work[ResultT], result: ResultT, processes: int, progress: Callable[[int, int], None]
 ) -> ResultT:
-    """Do `work` for all users of the database at `url`, all of them in one state of it, and add it up in `result`.
+    """Do `work` for all users of the database at `url`, all in one state of it, in up to `processes` other processes.
 
-    `progress` is called with the actions done so far and all there are, at the beginning and after each part. It may
-    raise Cancelled, or anything else, and no process is left. Raises Busy.
+    Returns `result`, to which the results of all parts are added. `progress` is called with the actions done so far and
+    the total, at the beginning and after each part; it may raise Cancelled, or anything else, and no process is left
+    running. Raises Busy.
     """
     with ExitStack() as stack:
         connection = stack.enter_context(history.snapshot(url))
@@ -169,7 +170,7 @@ def over_all_users(
 def _processes(
     count: int, url: str, snapshot: str, work: Work[ResultT]
 ) -> Iterator[Callable[[Users], "Future[ResultT]"]]:
-    """As many processes, for users to be handed to. With an exception they end in the middle of their work."""
+    """Run `count` processes; yields what hands users to them. On an exception they end in the middle of their work."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     pool = ProcessPoolExecutor(count, spawn, _begin, (url, snapshot, work, theirs))
@@ -208,7 +209,7 @@ class _Place:
 
     @cached_property
     def connection(self) -> Connection:
-        """Not before the first part, so that an error is that part's."""
+        """Opened with the first part, so that an error is that part's."""
         return _open.enter_context(history.snapshot(self.url, self.snapshot))
 
 
@@ -222,15 +223,15 @@ def _begin(url: str, snapshot: str, work: Work[Any], parent: Pipe) -> None:
 
 
 def _step_back() -> None:
-    # Judging live events goes first.
+    # Judging live events comes first.
     os.nice(LOWEST_PRIORITY)
-    if hasattr(os, "SCHED_IDLE"):  # of Linux: still lower
+    if hasattr(os, "SCHED_IDLE"):  # Linux has one that is lower still
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _end_with(parent: Pipe) -> None:
-    # Nothing ever comes: the other end is closed when there is no use for the work any more, or by the parent's death.
+    # Nothing is ever sent: the other end is closed when the work is no longer wanted, or when the parent dies.
     with suppress(EOFError, OSError):
         parent.recv()
     os._exit(1)

@@ -1,8 +1,8 @@
-"""Backtest: what rules with other parameters would have raised, by the very checks that judge live events.
+"""Backtest: what rules with other parameters would have raised, by the same checks that judge live events.
 
-Everything is judged in the order of time, so it is compared with the alerts that stand, whatever the order of arrival
-was. Each action is judged with the rating and the overrides that its user had then; an override of the user goes before
-the candidate's value, as it does live.
+Everything is judged in order of time, so it is compared with the alerts that stand, whatever the order of arrival was.
+Each action is judged with the rating and the overrides that its user had then; an override of the user takes precedence
+over the candidate's value, as it does live.
 """
 
 from collections import Counter
@@ -21,11 +21,11 @@ from rules.versions import RuleSet
 
 SAMPLES = 20  # added and removed alerts that are shown
 DAY = 86_400  # seconds
-REMEMBERED = 1024  # ratings with overrides; should there be more, what was worked out for them is forgotten at times
+REMEMBERED = 1024  # ratings with overrides; should there be more, all that was worked out is dropped and begun again
 
 Key = tuple[int, int, int]  # user_id, seq, code
-# By the type of the judged action: the step (0: the candidates themselves, then the sweep), the rule's check and what
-# it takes.
+# By the type of the judged action: the step (0: the candidates themselves, then the sweep), the rule's check, its
+# parameters, and the rule in force.
 _Checks = dict[ActionType, tuple[tuple[int, Callable[[History, Any], Finding | None], Any, RuleInForce], ...]]
 
 
@@ -33,7 +33,7 @@ _Checks = dict[ActionType, tuple[tuple[int, Callable[[History, Any], Finding | N
 class BacktestPlan:
     """The rules as they would be, and in a sweep the same with each of `sweep` in its rule's place.
 
-    Alerts count where the action's time is from `start` to `end` (seconds, both included); all that is before is read
+    Alerts count if the action's time is from `start` to `end` (seconds, both included); all that is earlier is read
     too, since rules look back.
     """
 
@@ -62,7 +62,7 @@ class AlertFigures:
     days: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: "AlertFigures") -> None:
-        """Count another part of the users in."""
+        """Add the figures of other users."""
         self.alerts += other.alerts
         self.users += other.users
         self.added += other.added
@@ -96,7 +96,7 @@ class BacktestResult:
     removed: list[AlertSample] = field(default_factory=list)
 
     def add(self, other: "BacktestResult") -> None:
-        """Count another part of the users in."""
+        """Add what was found over other users."""
         self.actions += other.actions
         self.users += other.users
         if other.first is not None and other.last is not None:
@@ -110,7 +110,7 @@ class BacktestResult:
         self.removed = nsmallest(SAMPLES, self.removed + other.removed)
 
     def span(self, first: int, last: int) -> None:
-        """Take in actions between these two times."""
+        """Extend the span to actions between these two times."""
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
 
@@ -125,13 +125,13 @@ class Backtester:
 
     def __init__(self, plan: BacktestPlan) -> None:
         self._plan = plan
-        # Of a sweep only the rule that changes is judged at each step.
+        # At each step of a sweep only the rule that changes is judged.
         self._steps = (plan.candidates, *((candidate,) for candidate in plan.sweep))
         self._swept = {candidate.code for candidate in plan.sweep}
         self._checks: dict[RiskAndOverrides, _Checks] = {}
 
     def judge(self, copied: str, settings: Settings, standing: Iterable[StandingAlert]) -> BacktestResult:
-        """Judge all actions of some users: the lines of `database.history.actions_to_backtest`.
+        """Judge all actions of some users; `copied` is what `database.history.actions_to_backtest` returns.
 
         `settings` are all that these users ever had; `standing` are their alerts in the period.
         """

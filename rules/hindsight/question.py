@@ -13,12 +13,12 @@ from rules.parameters import Parameter, read_values, written_values
 from rules.registry import REGISTRY
 from rules.values import CENT
 
-MOST_STEPS = 200  # of a sweep: each of them judges all there is once more
+MOST_STEPS = 200  # of a sweep: each of them judges all of history again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The values that a parameter of one of the rules is to have in turn."""
+    """The values that a parameter of one of the rules takes in turn."""
 
     code: int
     parameter: str
@@ -29,7 +29,7 @@ class Sweep:
 class Question:
     """What a backtest is asked: what if these had been the rules from `start` to `end` (seconds, both included)?
 
-    With a sweep also which of its values would have raised at most so many alerts a day.
+    With a sweep, also: which of its values would have raised `at_most` alerts a day, or fewer?
     """
 
     candidates: tuple[RuleSetting, ...]
@@ -45,7 +45,7 @@ class Question:
         return BacktestPlan(candidates=self.candidates, sweep=sweep, start=self.start, end=self.end)
 
     def empty_result(self) -> BacktestResult:
-        """What is found where there are no actions."""
+        """What is found if there are no actions."""
         return BacktestResult(now=[AlertFigures() for _ in range(1 + len(self.plan.sweep))])
 
     def _steps(self, sweep: Sweep) -> tuple[RuleSetting, ...]:
@@ -76,7 +76,7 @@ class Question:
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> "Question":
-        """The question that was written so."""
+        """The question from its JSON data, as the method `written` makes it."""
         candidates = []
         for one in written["rules"]:
             rule = REGISTRY[one["code"]]
@@ -105,7 +105,7 @@ def candidate(
 ) -> RuleSetting:
     """A rule as it is set, with other values for some parameters, judged as if it were active.
 
-    `by_risk` replaces what differs by rating; None leaves it.
+    `by_risk` replaces what differs by rating; None keeps it.
     """
     return replace(
         present,
@@ -116,7 +116,7 @@ def candidate(
 
 
 def parameter_of(code: int, name: str) -> Parameter:
-    """The declared parameter. Raises ValueError with a sentence where the rule has none of that name."""
+    """The declared parameter. Raises ValueError, whose message lists those there are, if there is none of that name."""
     declared = {parameter.name: parameter for parameter in REGISTRY[code].declared}
     if name not in declared:
         raise ValueError(f"rule {code} has no such parameter, but {', '.join(declared)}")
@@ -124,14 +124,14 @@ def parameter_of(code: int, name: str) -> Parameter:
 
 
 def read_step(parameter: Parameter, raw: object) -> Value:
-    """How far two values of a sweep of `parameter` are apart. Raises ValueError with a sentence."""
+    """How far apart the values of a sweep of `parameter` are. Raises ValueError; its message says what is expected."""
     return replace(parameter, least=CENT if parameter.is_decimal else 1).read(raw)
 
 
 def steps(first: Value, last: Value, step: Value) -> tuple[Value, ...]:
-    """The values from `first` on, `step` apart and none beyond `last`, which may be the smaller one.
+    """The values from `first`, `step` apart, none of them beyond `last`, which may be the smaller one.
 
-    Raises ValueError with a sentence where they are too many.
+    Raises ValueError if there are too many; its message says how many.
     """
     count = int(abs(Decimal(last) - Decimal(first)) // Decimal(step)) + 1
     if count > MOST_STEPS:
@@ -184,7 +184,7 @@ def _figures(figures: AlertFigures, days: int) -> dict[str, Any]:
 def _busiest(days: Counter[int]) -> dict[str, int] | None:
     if not days:
         return None
-    # Of several the first.
+    # Of several days with as many alerts, the first.
     day, alerts = max(days.items(), key=lambda one: (one[1], -one[0]))
     return {"from": day * DAY, "to": day * DAY + DAY - 1, "alerts": alerts}
 

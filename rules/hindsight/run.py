@@ -1,8 +1,8 @@
 """`python -m rules.hindsight.run`: a backtest that was asked for over the API, as a process of its own.
 
-The service starts it (`start.py`), and says on its standard input which one it is and where the database is. It ends
-when that is closed: with the process that started it, however that ends. All that it finds out goes into the table of
-backtests.
+The service starts it (`start.py`), and says on its standard input which backtest to run and where the database is. The
+run ends when that input is closed: with the process that started it, however that ends. All that it finds out goes into
+the table of backtests.
 """
 
 import json
@@ -22,7 +22,7 @@ from rules.hindsight.all_users import BacktestWork, Busy, cores, over_all_users
 from rules.hindsight.backtest import BacktestResult
 from rules.hindsight.question import Question, report
 
-BEAT = 0.5  # seconds between two signs of life, and at most until a cancel is heeded
+BEAT = 0.5  # seconds between two signs of life; a cancel is heeded within the same time
 # A run that was cancelled a moment ago may still be on its way out; somebody at a terminal may be busy for longer.
 PATIENCE = 10.0
 
@@ -39,7 +39,7 @@ class Run:
         self._ending = threading.Lock()
 
     def run(self) -> None:
-        """Do it, enter what came out, and end the process."""
+        """Do it, store what came out, and end the process."""
         for watch in (self._watch_parent, self._give_signs):
             threading.Thread(target=watch, daemon=True).start()
         for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -61,7 +61,7 @@ class Run:
         time.sleep(60)  # another thread is ending the process
 
     def _judge(self, question: Question) -> BacktestResult:
-        processes = max(1, cores() - 1)  # one core is for what is being posted
+        processes = max(1, cores() - 1)  # one core is left for live events
         work, patience = BacktestWork(question.plan), time.monotonic() + PATIENCE
         while True:
             try:
@@ -82,7 +82,7 @@ class Run:
                 with self._engine.connect() as connection:
                     wanted = backtests.beat(connection, self._id, self._done, self._total)
             except SQLAlchemyError:
-                wanted = time.monotonic() < heard + backtests.SILENT_SECONDS  # then nobody counts on it any more
+                wanted = time.monotonic() < heard + backtests.SILENT_SECONDS  # then it is taken for dead
             else:
                 heard = time.monotonic()
             if not wanted:
@@ -94,7 +94,7 @@ class Run:
         self._end("interrupted")
 
     def _end(self, status: str, result: str | None = None, error: str | None = None) -> None:
-        """Enter how it ended and end the process, unless that is being done already."""
+        """Store how it ended and end the process, unless that is being done already."""
         if not self._ending.acquire(blocking=False):
             return
         try:
@@ -105,7 +105,7 @@ class Run:
 
 
 def _kind(error: Exception) -> str:
-    # The message of a database error can carry values.
+    # The message of a database error can contain values.
     return type(getattr(error, "orig", None) or error).__name__
 
 

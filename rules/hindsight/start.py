@@ -1,4 +1,4 @@
-"""Starting a backtest that was asked for, in a process of its own (`rules/hindsight/run.py`), and seeing to its end."""
+"""Starting a backtest in a process of its own (`rules/hindsight/run.py`), and making sure that its end is stored."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from rules.hindsight.question import Question
 from rules.service import Service
 
 ROOT = Path(__file__).resolve().parents[2]
-# A run that is cancelled leaves it to Python's resource tracker to tidy up, which would complain about that.
+# A run that is cancelled leaves the tidying up to Python's resource tracker, which would complain about that.
 COMMAND = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-m", run.__name__)
 
 
@@ -30,13 +30,13 @@ class AnotherRuns(Exception):
 
 
 def start(service: Service, question: Question) -> int:
-    """Enter a backtest and start its run, which ends with this process at the latest. Returns its id.
+    """Store a backtest and start its run, which ends with this process at the latest. Returns its id.
 
     Raises AnotherRuns.
     """
     backtest_id = service.run(lambda session: _enter(session, question))
     process = None
-    with suppress(OSError):  # what did not start has ended
+    with suppress(OSError):  # if it did not start, it has ended
         process = subprocess.Popen(COMMAND, cwd=ROOT, stdin=subprocess.PIPE, bufsize=0)
         _input(process).write(run.order(backtest_id, service.url))
     args = (service, backtest_id, process)
@@ -54,11 +54,11 @@ def _enter(session: Session, question: Question) -> int:
 
 
 def _attend(service: Service, backtest_id: int, process: "subprocess.Popen[bytes] | None") -> None:
-    """Wait for the run's end, and say so where it could not do that itself."""
+    """Wait for the run's end, and store that if the run could not."""
     if process is not None:
         process.wait()
         _input(process).close()
-    with suppress(SQLAlchemyError):  # then its silence tells
+    with suppress(SQLAlchemyError):  # then its silence shows that it has ended
         service.run(lambda session: backtests.end(session.connection(), backtest_id, "interrupted"))
 
 

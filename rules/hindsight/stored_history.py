@@ -1,4 +1,4 @@
-"""Stored actions in the order of time, to be judged once more: the plain part that backtest and verify share."""
+"""Stored actions in order of time, to be judged again: what backtest and verify share."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -11,7 +11,7 @@ from rules.versions import NO_OVERRIDES
 
 
 class RiskAndOverrides(NamedTuple):
-    """What a user is judged by beside the rules: a rating, and overrides as JSON text by code and parameter."""
+    """What a user is judged by besides the rules: a rating, and overrides as JSON text by code and parameter."""
 
     risk: Risk
     overrides: str
@@ -25,7 +25,7 @@ _user = itemgetter(0)
 
 
 def by_user(copied: str) -> Iterator[tuple[int, list[list[str]]]]:
-    """The lines of a COPY that begin with the user's id, a list of columns each, user by user."""
+    """The lines of a COPY, which begin with a user's id: user by user, each line as a list of its columns."""
     lines = [line.split("\t") for line in copied.splitlines()]
     for user_id, own in groupby(lines, _user):
         yield int(user_id), list(own)
@@ -33,11 +33,11 @@ def by_user(copied: str) -> Iterator[tuple[int, list[list[str]]]]:
 
 def actions_of(lines: Iterable[Sequence[str]]) -> list[Action]:
     """The actions of lines that begin with user_id, seq, type, amount and time."""
-    # Without a call for each: millions of them pass here.
+    # No Python call for each: millions of them pass through here.
     new, types = tuple.__new__, _TYPES
     return [new(Action, (int(one[1]), types[one[2]], Decimal(one[3]), int(one[4]))) for one in lines]
 
 
 def settings_at(settings: Settings, user_id: int, version: int) -> RiskAndOverrides | None:
-    """A user's settings at one of their versions; None where there is no such version."""
+    """A user's settings at one of their versions; None if there is no such version."""
     return settings.get(user_id, {}).get(version) if version else FIRST_SETTINGS

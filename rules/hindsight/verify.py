@@ -1,8 +1,8 @@
 """Verify: that the stored alerts follow from the stored actions, the rule versions and the users' settings.
 
-Every action is judged once more by what it was first judged with, in the order of time, which says what stands. For
-users to whom events came late it is done in the order of arrival too, transaction by transaction with the repairs,
-which says what was answered, what was raised late, and what held for a while.
+Every action is judged again by the rule set that first judged it, in order of time, which shows what stands. For users
+with late events that is done in order of arrival too, transaction by transaction with the repairs, which shows what was
+answered, what was raised late, and what held for a while.
 """
 
 import json
@@ -39,7 +39,7 @@ class Difference(NamedTuple):
 
     @property
     def place(self) -> tuple[int, int, int, str]:
-        """Where it stands in a list."""
+        """Its place in a list."""
         return self.user_id, self.seq or 0, self.code or 0, self.what
 
 
@@ -54,7 +54,7 @@ class Report:
     differences: list[Difference] = field(default_factory=list)
 
     def add(self, other: "Report") -> None:
-        """Count another part of the users in."""
+        """Add the report on other users."""
         self.users += other.users
         self.actions += other.actions
         self.alerts += other.alerts
@@ -71,7 +71,7 @@ class Report:
 
 
 class VerifiedAction(NamedTuple):
-    """An action with what judged it first and how it was stored; `moment` is that of its transaction."""
+    """An action with the rule set that first judged it and how it was stored; `moment` is that of its transaction."""
 
     action: Action
     rule_set: RuleSet
@@ -98,20 +98,20 @@ class Verifier:
     def verify(
         self, copied: str, settings: Settings, alerts: Iterable[StoredAlert], totals: Iterable[StoredTotals]
     ) -> Report:
-        """Verify some users by the lines of `database.history.actions_to_verify` and by all that is stored of them."""
+        """Verify some users; `copied` is what `database.history.actions_to_verify` returns, the rest all they have."""
         report = Report()
         stored: dict[int, dict[Key, StoredAlert]] = {}
         for alert in alerts:
             stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert
-        said = {one.user_id: (one.last_seq, one.net) for one in totals}
+        noted = {one.user_id: (one.last_seq, one.net) for one in totals}
         for user_id, lines in by_user(copied):
             own = self._judged(report, user_id, lines, settings)
             report.users += 1
             report.actions += len(own)
             report.alerts += len(stored.get(user_id, {}))
-            _verify_numbers(report, user_id, own, said.pop(user_id))
+            _verify_numbers(report, user_id, own, noted.pop(user_id))
             _verify_alerts(report, user_id, own, stored.get(user_id, {}))
-        for user_id, (last_seq, net) in said.items():  # those without any action
+        for user_id, (last_seq, net) in noted.items():  # those without any action
             if (last_seq, net) != (0, Decimal(0)):
                 report.note(user_id, None, None, _NOT_THE_SUM)
         return report
@@ -173,7 +173,7 @@ def _differences(alert: StoredAlert | None, expected: ExpectedAlert | None, stan
     if alert.time != time:
         yield "its time is not that of its action"
     if expected is None:
-        if alert.superseded:  # else that is said already
+        if alert.superseded:  # else that has been reported already
             yield "it never followed from the actions"
         return
     if alert.late != expected.late:
@@ -190,7 +190,7 @@ Found = tuple[dict[Key, ExpectedAlert], dict[int, str]]
 
 
 def _in_time(own: Iterable[VerifiedAction]) -> Found:
-    """What actions raise that stand in order of time, each judged on those before it."""
+    """What actions in order of time raise, each judged with those before it."""
     timeline = Timeline()
     found: dict[Key, ExpectedAlert] = {}
     answered: dict[int, str] = {}
@@ -211,10 +211,10 @@ def _in_time(own: Iterable[VerifiedAction]) -> Found:
 
 
 def _as_they_came(arrived: Sequence[VerifiedAction]) -> Found:
-    """What actions raise as they arrive, and what those that came late make of it.
+    """What actions raise as they arrive, and how late ones change it.
 
-    Later actions are judged again at the end of each transaction. Two that began in the same microsecond are taken for
-    one.
+    Later actions are judged again at the end of each transaction. Two transactions that began in the same microsecond
+    are taken for one.
     """
     user = BatchUser(user_id=0, rule_set=arrived[0].rule_set)
     reach = ahead(rule for rule_set in {one.rule_set for one in arrived} for rule in rule_set.all)

@@ -25,7 +25,7 @@ class AlertState:
 
 
 def signed(event: Event) -> Decimal:
-    """What an event does to its user's balance."""
+    """What an event adds to its user's balance: negative for a withdrawal."""
     return event.amount if event.type == "deposit" else -event.amount
 
 
@@ -34,7 +34,7 @@ class BatchUser:
     """One locked user while a batch is judged.
 
     `last_seq` is that of the newest stored action, `balance` what the user has. `unused_actions` and `unused_net` are
-    what the user was counted up by and no stored event has used yet. `rule_set` judges its new actions, and
+    what was added to the user with the lock and no stored event has used yet. `rule_set` judges its new actions, and
     `settings_version` counts the changes of its rating and overrides.
     """
 
@@ -51,7 +51,7 @@ class BatchUser:
     times: dict[int, int] = field(default_factory=dict)  # of every action in the timeline, by `seq`
     rule_sets: dict[int, RuleSet] = field(default_factory=dict)  # what judged each action, by `seq`
     alerts: dict[tuple[int, int], AlertState] = field(default_factory=dict)  # by `seq` and code
-    late: list[Action] = field(default_factory=list)  # new ones that stand before others
+    late: list[Action] = field(default_factory=list)  # new ones that came after others of a later time
     first_new: int = field(init=False)  # the `seq` of the first new action, if any
 
     # What was there when the batch began, to be checked at its end
@@ -70,14 +70,14 @@ class BatchUser:
         return self.is_new and self.last_seq == 0
 
     def load(self, stored: Iterable[NumberedAction]) -> None:
-        """Take stored actions into the timeline, each once however often it comes."""
+        """Add stored actions to the timeline, each once however often it is read."""
         new = {one.action.seq: one for one in stored if one.action.seq not in self.times}
         if new:
             self.timeline.load(new.values())
             self.times |= {seq: one.action.time for seq, one in new.items()}
 
     def accept(self, event: Event) -> Action:
-        """The user's next action, made of an event that is not refused."""
+        """The user's next action, made from an event that is not refused."""
         net = signed(event)
         if event.type not in self._numbers:
             self._numbers[event.type] = self.timeline.newest_numbers(event.type)
@@ -88,9 +88,9 @@ class BatchUser:
         return Action(self.last_seq, event.type, event.amount, event.time)
 
     def give_back(self) -> tuple[int, Decimal]:
-        """What the user was counted up by in vain: actions, and deposits minus withdrawals. It is not unused any more.
+        """What was added to the user in vain: actions, and deposits minus withdrawals. It no longer counts as unused.
 
-        The caller takes it back from what is stored.
+        The caller subtracts it from what is stored.
         """
         back = self.unused_actions, self.unused_net
         self._counted_to -= self.unused_actions
@@ -98,7 +98,7 @@ class BatchUser:
         return back
 
     def place(self, action: Action, rule_set: RuleSet) -> None:
-        """Put a new action, which `rule_set` judges, where its time puts it; remember it if others stand behind it."""
+        """Insert a new action, which `rule_set` judges, at its place in time; note it as late if others follow it."""
         newest = self.timeline.newest()
         if newest is not None and newest.time > action.time:
             self.late.append(action)
@@ -107,7 +107,7 @@ class BatchUser:
         self.rule_sets[action.seq] = rule_set
 
     def arrive(self, action: Action, rule_set: RuleSet) -> tuple[int, ...]:
-        """Put a new action in its place, judge it there, and note its alerts. Returns the codes it is answered with."""
+        """Insert a new action, judge it in its place, and note its alerts. Returns the codes it is answered with."""
         self.place(action, rule_set)
         history = self.timeline.at(action)
         codes: tuple[int, ...] = ()
@@ -121,7 +121,7 @@ class BatchUser:
         return codes
 
     def check(self) -> None:
-        """Assert that what is about to be stored goes on, without a gap, from what was locked and read."""
+        """Assert that what is about to be stored continues, without a gap, what was locked and read."""
         assert not self.unused_actions, "counted up for actions that are not stored"
         assert not self.unused_net, "the balance counts what is not stored"
         assert self.last_seq == self._counted_to, "the user is counted up to another action"
@@ -156,11 +156,11 @@ class Batch:
 
     @property
     def late_users(self) -> list[BatchUser]:
-        """Those to whom an event came late."""
+        """Those who have a late event."""
         return [user for user in self.users.values() if user.late]
 
     def load(self, history: Iterable[StoredAction]) -> None:
-        """Take what was read into the timelines of its users."""
+        """Add what was read to its users' timelines, and its event ids to those known."""
         found: dict[int, list[NumberedAction]] = defaultdict(list)
         new = tuple.__new__  # without a call for each: there may be a hundred thousand
         for one in history:

@@ -1,7 +1,7 @@
 """Judging: from posted events to stored actions and alerts, in one transaction.
 
-The transaction locks the users of all events and counts their actions up (one statement, users in order, so
-that two batches cannot deadlock), reads the bounded history that the active rules declare (one statement,
+The transaction adds the events to their users' counts, which locks the users (one statement, users in order,
+so that two batches cannot deadlock), reads the bounded history that the active rules declare (one statement,
 after the lock: it sees all that others committed while this one waited), judges in plain Python, and stores
 actions and alerts (one statement each). The number of statements does not grow with events, users or rules.
 """
@@ -28,8 +28,8 @@ from rules.rule_settings import StoredRules
 class RuleEngine:
     """Judges events under one policy. Any number of threads may share it.
 
-    `observer` is told how each transaction goes. All that is kept between calls is what the rules are set to, as far as
-    it has been read (`rules`): every transaction asks what holds.
+    `observer` is called as each transaction proceeds. All that is kept between calls is what the rules are set to, as
+    far as it has been read (`rules`); every transaction asks which change is the newest.
     """
 
     def __init__(self, policy: Policy, observer: Observer | None = None) -> None:
@@ -40,8 +40,8 @@ class RuleEngine:
     def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
 
-        With `atomic` one refusal is enough to store none of them: the verdicts beside it say what would have been.
-        Ends the database's transaction: committed, or rolled back where no event was stored. Raises what the
+        With `atomic` one refusal is enough to store none of them: the verdicts next to it say what would have been.
+        Ends the database's transaction: committed, or rolled back if no event was stored. Raises what the
         database raises, and CommitUncertain when the connection broke during the commit.
         """
         begun = perf_counter()
@@ -105,7 +105,7 @@ class RuleEngine:
         return Verdict(event.user_id, codes)
 
     def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser]) -> None:
-        """Judge again what events that came late can change."""
+        """Judge again what late events can change."""
         reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known)
         for user in late_users:
             repair(user, written_evidence, reaches[user.user_id])

@@ -14,7 +14,7 @@ def evidence_of(rule: RuleInForce, finding: Finding) -> dict[str, Any]:
     measured = finding.measured
     evidence: dict[str, Any] = {
         "rule_version": rule.version,
-        # Money leaves as text with two decimals: as a number it would be read as a float.
+        # Money is written as text with two decimals: as a number it would be read as a float.
         "measured": str(measured) if isinstance(measured, Decimal) else measured,
         "parameters": written_values(rule.values),
         "origin": rule.origin,

@@ -1,10 +1,10 @@
 """Group commit: requests that arrive while a batch is being committed form the next batch.
 
-A transaction costs much the same for one event as for a hundred, and most of it is waiting for the disk. So whoever
-has an event to store lines up, threads and coroutines alike. Where nothing is being committed, a thread is sent to
-take all that wait (up to a maximum), run them as one transaction, and tell each its own outcome; it goes on with
-whoever lined up meanwhile, until the line is empty. A lone event is a batch of one and never waits for company: there
-is no timer. The line has a bound: who finds it full is turned away at once.
+A transaction costs much the same for one event as for a hundred, and most of it is waiting for the disk. So callers
+with an event to store line up, threads and coroutines alike. If nothing is being committed, a thread of the line's own
+takes all that wait (up to a maximum), runs them as one transaction, and hands each its outcome; it continues with those
+that lined up meanwhile, until the line is empty. A lone event is a batch of one and never waits for company: there is
+no timer. The line is bounded: callers that find it full are turned away at once.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ Process = Callable[[Sequence[Event]], list[Outcome]]
 
 
 class Broken(Exception):
-    """A batch ended in something that ends threads, such as SystemExit; `__cause__` is that."""
+    """A batch was ended by something that ends threads, such as SystemExit: `__cause__`."""
 
 
 class QueueFull(Exception):
-    """As many events wait as may; the one that came was not stored."""
+    """As many events wait as may; this one was not stored."""
 
 
 class EachAlone:
     """Runs `process` for each event by itself.
 
-    At most `threads` events of coroutines are under way at once, and at most `queue` more wait for a thread. An event
-    of a thread never waits.
+    At most `threads` events of coroutines are under way at once, and at most `queue` more wait for a thread. A thread's
+    own event never waits.
     """
 
     def __init__(self, process: Process, *, threads: int, queue: int) -> None:
@@ -51,7 +51,7 @@ class EachAlone:
         return outcome
 
     async def submit_soon(self, event: Event) -> Outcome:
-        """The same for a coroutine: its event loop goes on meanwhile. Raises QueueFull too."""
+        """The same for a coroutine: its event loop keeps running meanwhile. Raises QueueFull too."""
         if self.in_hand >= self._most:
             raise QueueFull
         return await self.submit_again(event)
@@ -72,11 +72,11 @@ class EachAlone:
 class GroupCommit:
     """Runs `process` for the events of many callers together, at most `maximum` events in one call.
 
-    At most `queue` events wait, those that coroutines try once more among them; further ones raise QueueFull.
+    At most `queue` events wait, including those that coroutines try once more; further ones raise QueueFull.
 
-    Where a batch fails, `may_try_alone` says of the error and an event whether that event can safely be tried once
-    more by itself, so that one event's trouble (a user whose row somebody else holds, a defect) is not its
-    neighbours'. `observer` is told of the line. At most `threads` second tries of coroutines are under way at once.
+    If a batch fails, `may_try_alone` says for the error and an event whether that event can safely be tried once more
+    by itself, so that one event's trouble (a user whose row somebody else holds, a defect) is not its neighbours'.
+    `observer` is called as the line changes. At most `threads` second tries of coroutines are under way at once.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class GroupCommit:
         return self._alone.submit(event) if ticket.try_alone else ticket.result()
 
     async def submit_soon(self, event: Event) -> Outcome:
-        """The same for a coroutine: its event loop goes on meanwhile."""
+        """The same for a coroutine: its event loop keeps running meanwhile."""
         loop = asyncio.get_running_loop()
         ticket = _Ticket(event)
         ticket.loop, ticket.turn = loop, loop.create_future()
@@ -134,13 +134,13 @@ class GroupCommit:
         if lead:
             try:
                 self._leader.run(self._lead)
-            except RuntimeError as error:  # no thread is to be had: the process is at its limits, or ending
+            except RuntimeError as error:  # no thread can be started: the process is at its limits, or ending
                 self._give_up(error)
 
     def _lead(self) -> None:
         while batch := self._next_batch():
             self._run(batch)
-            _tell(batch)
+            _wake(batch)
 
     def _next_batch(self) -> "list[_Ticket]":
         with self._lock:
@@ -158,10 +158,10 @@ class GroupCommit:
         except Exception as error:
             for ticket in batch:
                 ticket.error = error
-                # By whoever waits for it, so that nobody waits for another's second try.
+                # By the caller that waits for it, so that none waits for another's second try.
                 ticket.try_alone = len(batch) > 1 and self._may_try_alone(error, ticket.event)
         except BaseException as error:
-            # The line must not be left without a leader, and nobody in it may be ended by what ended this batch.
+            # The line must not be left without a leader, and no caller in it may be ended by what ended this batch.
             broken = Broken("The batch was broken off.")
             broken.__cause__ = error
             for ticket in batch:
@@ -174,23 +174,23 @@ class GroupCommit:
         self._observer.taken([0.0] * len(batch))
         for ticket in batch:
             ticket.error = error
-        _tell(batch)
+        _wake(batch)
 
 
 class _Parked:
-    """A thread that waits for something to do; it is started when first needed, and anew should it have died.
+    """A thread that waits for something to do; it is started when first needed, and again if it has died.
 
-    To wake it takes 20 microseconds less than the `submit` of a ThreadPoolExecutor.
+    Waking it takes 20 microseconds less than the `submit` of a ThreadPoolExecutor.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        weakref.finalize(self, self._orders.put, None)  # it ends with whoever it worked for
+        weakref.finalize(self, self._orders.put, None)  # it ends with its owner
 
     def run(self, order: Callable[[], None]) -> None:
-        """Have `order` done. Raises RuntimeError where no thread can be started."""
+        """Have the thread call `order`. Raises RuntimeError if no thread can be started."""
         if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(target=_obey, args=(self._orders,), name=self._name, daemon=True)
             thread.start()
@@ -227,8 +227,8 @@ class _Ticket:
         return self.outcome
 
 
-def _tell(batch: "Sequence[_Ticket]") -> None:
-    """Let all of `batch` go on."""
+def _wake(batch: "Sequence[_Ticket]") -> None:
+    """Wake all that wait for `batch`."""
     loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
     for ticket in batch:
         if ticket.wake is not None:
@@ -236,12 +236,12 @@ def _tell(batch: "Sequence[_Ticket]") -> None:
         elif ticket.loop is not None and ticket.turn is not None:
             loops.setdefault(ticket.loop, []).append(ticket.turn)
     for loop, turns in loops.items():
-        # Once for all of them: to wake the loop costs more than what it then does.
+        # Once for all of them: waking the loop costs more than what it then does.
         with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(_go_on, turns)
+            loop.call_soon_threadsafe(_end_waits, turns)
 
 
-def _go_on(turns: "list[asyncio.Future[None]]") -> None:
+def _end_waits(turns: "list[asyncio.Future[None]]") -> None:
     for turn in turns:
-        if not turn.done():  # a caller who has hung up may have been cancelled
+        if not turn.done():  # it may have been cancelled, since its caller hung up
             turn.set_result(None)

@@ -1,8 +1,8 @@
 """Late arrivals: judging again the later actions that an event out of order can change.
 
 A rule that looks back over 30 seconds reaches 30 seconds ahead of a late event, one that counts 3 actions reaches 2
-actions ahead, one that sums up all there is reaches all that come later. Each action in reach is judged once more, by
-what it was first judged with, on the timeline as it now is: a code that now fires becomes a late alert, one that no
+actions ahead, one that sums up everything so far reaches all later actions. Each action in reach is judged again, by
+the rule set that first judged it, on the timeline as it now is: a code that now fires becomes a late alert, one that no
 longer holds is superseded.
 """
 
@@ -15,11 +15,11 @@ from rules.model import ActionType
 
 @dataclass(frozen=True)
 class Reach:
-    """How far ahead of a late action any of some rules can reach, at most.
+    """How far ahead of a late action a group of rules can reach, at most.
 
-    That is `count` actions of each type and `seconds`, or everything (`endless`); for a late action of one type, all up
-    to the so-manieth of that type behind it (`until`); and where it becomes the user's first action, `after_first`
-    seconds behind the one that was the first before (None: no rule cares).
+    That is `count` actions of each type and `seconds`, or everything (`endless`); for a late action of a type in
+    `until`, all actions up to the n-th of that type after it; and if it becomes the user's first action, `after_first`
+    seconds after the former first one (None: no rule cares).
     """
 
     count: int = 0
@@ -29,7 +29,7 @@ class Reach:
     after_first: int | None = None
 
     def is_passed(self, seconds: int, count: int) -> bool:
-        """Whether nothing that is so many seconds, and more than so many actions of each type, behind is reached."""
+        """Whether nothing more is in reach `seconds` after a late action, with `count` or more of each type since."""
         bounded = not self.endless and not self.until and self.after_first is None
         return bounded and seconds > self.seconds and count > self.count
 
@@ -44,7 +44,7 @@ def ahead(rules: Iterable[RuleInForce]) -> Reach:
             if isinstance(look, Last):
                 if look.of in (None, rule.rule.fires_on):
                     count = max(count, rule.number(look.count) - 1)
-                else:  # any number of actions that it judges may stand between those that it counts
+                else:  # any number of actions that it judges may lie between those that it counts
                     until[look.of] = max(until.get(look.of, 0), rule.number(look.count))
             elif isinstance(look, Within | SumsWithin):
                 seconds = max(seconds, rule.number(look.seconds))

@@ -1,4 +1,4 @@
-"""How judging goes, for whoever wants to measure it: the rules themselves know of no metrics."""
+"""Hooks to measure how judging goes: the rules themselves know of no metrics."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -7,19 +7,19 @@ Stage = Literal["lock_and_read", "judge", "write_and_commit"]
 
 
 class Observer:
-    """Is told what happens, from many threads at once; does nothing with it unless a subclass does."""
+    """Called as things happen, by many threads at once; does nothing unless a subclass does."""
 
     def lined_up(self) -> None:
         """An event waits for a batch."""
 
     def taken(self, waits: Sequence[float]) -> None:
-        """Events left the line for a batch, after so many seconds each."""
+        """Events left the line for a batch; `waits` are the seconds that each waited."""
 
     def begun(self, events: int) -> None:
-        """A transaction begins for so many events."""
+        """A transaction begins for this number of events."""
 
     def done(self, stage: Stage, seconds: float) -> None:
-        """A stage of a transaction is done, and took so long."""
+        """A stage of a transaction is done, and took this many seconds."""
 
     def raised(self, codes: Iterable[int]) -> None:
         """Alerts with these codes are stored and committed."""

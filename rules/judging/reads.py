@@ -1,4 +1,4 @@
-"""Reading what judging a batch needs, and laying it out: its users, their timelines, and what late events reach."""
+"""Reading what it takes to judge a batch: its users, their timelines, and what late events reach."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,10 +31,10 @@ def begin_and_read(
 ) -> Batch:
     """Begin a transaction, lock the users of `events` and read their history: a batch, ready to be judged.
 
-    `expected` are the rules that probably hold; the database says which do, and then `snapshot` finds them by number.
+    `expected` are the rules that probably hold; if the database says that others do, `snapshot` finds them by number.
     """
     deltas = _deltas(events)
-    # Several events of one user rarely have stored actions between them: that is found out before it is read for.
+    # Several events of one user rarely have stored actions between them: the first read shows whether these do.
     several = len(deltas) < len(events)
     wanted = requests(
         [Point(user_id=event.user_id, time=event.time, reading=expected.reading[event.type]) for event in events],
@@ -73,7 +73,7 @@ def begin_and_read(
 
 
 def _deltas(events: Iterable[Event]) -> dict[int, Deltas]:
-    # By user, in order: so two batches cannot lock the same users the other way round.
+    # Sorted by user, so that no two batches lock the same users in opposite orders.
     counts: dict[int, int] = defaultdict(int)
     nets: dict[int, Decimal] = defaultdict(Decimal)
     for event in events:
@@ -83,10 +83,10 @@ def _deltas(events: Iterable[Event]) -> dict[int, Deltas]:
 
 
 def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], expected: RulesSnapshot) -> None:
-    """Read what judging needs beyond what was asked for with the lock, when not all was known yet.
+    """Read what judging needs beyond what was read with the lock, when not all was known yet.
 
-    That is for users who have actions behind the first of several events; for those whose overrides look further back
-    than the rules do; and for all, where somebody has changed a rule a moment ago.
+    That is for users who have actions after the first of several events; for those whose overrides look further back
+    than the rules do; and for all, if a rule has just been set to look further back.
     """
     first: dict[int, int] = {}
     for event in events:
@@ -114,23 +114,23 @@ def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], ex
         batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
 
 
-# Late ones
+# Late events
 
 
 def read_what_late_events_reach(
     connection: Connection, batch: Batch, late_users: Iterable[BatchUser], versions: RuleVersions
 ) -> dict[int, Reach]:
-    """Read the actions that the late events of a batch can change, what judged them, and what judging them again reads.
+    """Read the actions that the late events of a batch can change, what judged them, and what it takes to judge them.
 
-    Returns for each of `late_users`, by id, how far ahead of a late event that can be.
+    Returns, by the id of each of `late_users`, how far ahead of a late event that can be.
     """
     users = {user.user_id: user for user in late_users}
     settings = _settings(connection, users.values())
     reaches = {user_id: _reach(versions, frozenset(each.values())) for user_id, each in settings.items()}
     wanted = requests_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
     found = late_events.read_ahead(connection, following=wanted.following, between=wanted.between, until=wanted.until)
-    if behind_first := _behind_first(connection, users, reaches):
-        found += late_events.read_ahead(connection, following=[], between=behind_first, until=[])
+    if after_first := _after_former_first(connection, users, reaches):
+        found += late_events.read_ahead(connection, following=[], between=after_first, until=[])
     stored: dict[int, list[NumberedAction]] = defaultdict(list)
     points = []
     for one in found:
@@ -144,8 +144,8 @@ def read_what_late_events_reach(
         user.alerts |= {(seq, code): AlertState(stands=False) for code in one.superseded}
     for user_id, actions in stored.items():
         users[user_id].load(actions)
-    behind = requests(points)
-    batch.load(judging.read_history(connection, last=behind.last, following=behind.following, between=behind.between))
+    more = requests(points)
+    batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
     return reaches
 
 
@@ -158,16 +158,16 @@ def _settings(connection: Connection, users: Iterable[BatchUser]) -> dict[int, d
     return settings
 
 
-# It follows from all changes of all rules, and is asked for each user to whom an event comes late.
+# Worked out from all changes of all rules, and asked for each user who has a late event.
 @lru_cache(maxsize=1024)
 def _reach(versions: RuleVersions, settings: frozenset[tuple[Risk, str]]) -> Reach:
     return late.ahead(rule for each in settings for rule in versions.ever(*each))
 
 
-def _behind_first(
+def _after_former_first(
     connection: Connection, users: Mapping[int, BatchUser], reaches: Mapping[int, Reach]
 ) -> list[Between]:
-    """What stands within reach of the first actions of those users who get a new first one, where a rule cares."""
+    """What is within reach of the former first actions of users who get a new first one, if a rule cares."""
     asked = [user_id for user_id in users if reaches[user_id].after_first is not None]
     if not asked:
         return []

@@ -15,16 +15,16 @@ Evidence = Callable[[RuleInForce, Finding], str]
 def repair(user: BatchUser, evidence: Evidence, ahead: Reach) -> None:
     """Judge again what the late actions of `user` can change, and note the difference in its alerts.
 
-    The timeline must hold every action that they reach with what judging it reads, and `user.rule_sets`
+    The timeline must hold every action in reach and what is read to judge it, and `user.rule_sets`
     what judged each of them. `ahead` is how far any of those rules can reach.
     """
     late = _Late(user)
     last = max(action.time for action in user.late)
-    behind = {"deposit": 0, "withdraw": 0}  # the last late action
+    after = {"deposit": 0, "withdraw": 0}  # how many follow the last late action
     for action in user.timeline.following(min(user.late, key=lambda one: one.place)):
         if action.time > last:
-            behind[action.type] += 1
-            if ahead.is_passed(action.time - last, min(behind.values())):
+            after[action.type] += 1
+            if ahead.is_passed(action.time - last, min(after.values())):
                 break
         rule_set = user.rule_sets.get(action.seq)
         if rule_set is None:
@@ -59,7 +59,7 @@ class _Late:
         self._first_new = user.first_new
 
     def reaches(self, history: History, rule: RuleInForce) -> bool:
-        """Whether a late action stands where `rule` looks back to from the action that `history` judges."""
+        """Whether `rule` looks back at a late action from the one at which `history` ends."""
         now = history.now
         for look in rule.rule.look_back:
             if isinstance(look, Last):
@@ -71,7 +71,7 @@ class _Late:
                 found = self._any(look.of, (0, 0), now)
             else:
                 assert isinstance(look, First)
-                found = history.first.seq >= self._first_new  # not all that counted from the first one before
+                found = history.first.seq >= self._first_new  # before, the rule counted from another one
             if found:
                 return True
         return False

@@ -1,4 +1,4 @@
-"""From what rules declare to what is read for judging: the least that serves, as arrays for one statement."""
+"""From what rules declare to what is read for judging: the least that serves, as arguments of one statement."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from rules.values import LAST_TIME
 
 @dataclass(slots=True, kw_only=True)
 class Point:
-    """A moment of a user's history at which something is judged, and what that reads."""
+    """A moment of a user's history at which something is judged, and what is read for that."""
 
     user_id: int
     time: int
@@ -22,7 +22,7 @@ class Point:
 
 @dataclass(slots=True, kw_only=True)
 class Requests:
-    """What to read: the last actions before some moments, the first behind some, and all of some stretches."""
+    """What to read: the last actions before some moments, the first after some, and all of some stretches."""
 
     last: list[LastN]
     following: list[NextN]
@@ -31,7 +31,7 @@ class Requests:
 
 @dataclass(slots=True, kw_only=True)
 class RequestsAhead:
-    """What to read behind late actions: the first of each type, all of some stretches, and all up to some action."""
+    """What to read after late actions: the first of each type, all of some stretches, and all up to some action."""
 
     following: list[NextN]
     between: list[Between]
@@ -39,16 +39,16 @@ class RequestsAhead:
 
 
 def requests(points: Iterable[Point], in_order: bool = False) -> Requests:
-    """What judging at all of `points` reads, nothing twice, and whether anything stands behind each user's first point.
+    """What is read to judge at all of `points`, nothing twice, and to see if anything follows each user's first point.
 
-    With `in_order` it is assumed that nothing does: then a user's last actions are those before the first point, and
-    the newest action tells whether the assumption was right.
+    With `in_order` it is assumed that nothing follows: then a user's last actions are those before the first point, and
+    the newest action shows whether the assumption was right.
     """
     found = Requests(last=[], following=[], between=[])
     for user_id, own in _by_user(points).items():
         counts: dict[ActionType, int] = {}
         spans: dict[ActionType, list[tuple[int, int]]] = {}
-        behind: set[tuple[ActionType, int]] = set()
+        next_after: set[tuple[ActionType, int]] = set()
         moments: set[int] = set()
         for reading, times in own:
             moments |= times
@@ -57,10 +57,10 @@ def requests(points: Iterable[Point], in_order: bool = False) -> Requests:
                 if needs.seconds is not None:
                     spans.setdefault(kind, []).extend([(max(0, time - needs.seconds), time) for time in times])
                 for seconds in needs.windows:
-                    behind.update([(kind, max(0, time - seconds) - 1) for time in times])
+                    next_after.update([(kind, max(0, time - seconds) - 1) for time in times])
             if reading.first:
-                behind.update([(kind, -1) for kind in ACTION_TYPES])
-        found.following.extend([NextN(user_id=user_id, type=kind, time=time, limit=1) for kind, time in behind])
+                next_after.update([(kind, -1) for kind in ACTION_TYPES])
+        found.following.extend([NextN(user_id=user_id, type=kind, time=time, limit=1) for kind, time in next_after])
         found.between.extend(_merged(user_id, spans))
         ends = sorted(moments)
         for kind in ACTION_TYPES:
@@ -83,7 +83,7 @@ def requests(points: Iterable[Point], in_order: bool = False) -> Requests:
 
 
 def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set[int]]]]:
-    # Events of one type share what they read: to work it out once for all their times is what makes it quick.
+    # Events of one type share what they read: working it out once for all their times is what makes this quick.
     grouped: dict[int, dict[int, tuple[Reading, set[int]]]] = {}
     for point in points:
         own = grouped.get(point.user_id)
@@ -98,7 +98,7 @@ def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set
 
 
 def requests_ahead(late: Mapping[int, Iterable[Action]], aheads: Mapping[int, Reach]) -> RequestsAhead:
-    """What the late actions of each user can reach, by how far the rules that judged the user reach."""
+    """What each user's late actions can reach; `aheads` says how far the rules that judged the user do."""
     following: list[NextN] = []
     until: list[NextN] = []
     between: list[Between] = []

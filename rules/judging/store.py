@@ -1,4 +1,4 @@
-"""Storing what a batch came to: what was counted in vain goes back, then all the rest in one message."""
+"""Storing the outcome of a batch: what was counted in vain is subtracted, then the rest goes in one message."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from rules.judging.batch import Batch, BatchUser
 
 
 def give_back_unused(connection: Connection, batch: Batch) -> None:
-    """Undo what users were counted up by, before any event was judged, for refused and replayed events."""
+    """Subtract what was added to users, before any event was judged, for events that are refused or replayed."""
     back: list[Deltas] = []
     gone: list[int] = []
     for user in batch.users.values():
@@ -29,18 +29,18 @@ def give_back_unused(connection: Connection, batch: Batch) -> None:
 
 def store_late(connection: Connection, late_users: Iterable[BatchUser]) -> None:
     """Store what late events changed in the stored actions and alerts of their users."""
-    behind: list[LateAction] = []
+    added: list[LateAction] = []
     changed: list[Standing] = []
     for user in late_users:
         for late in user.late:
-            behind.append(
+            added.append(
                 LateAction(user_id=user.user_id, type=late.type, time=late.time, seq=late.seq, amount=late.amount)
             )
         for (seq, code), state in user.alerts.items():
             if state.changed and state.evidence is None:
                 changed.append(Standing(user_id=user.user_id, seq=seq, code=code, superseded=not state.stands))
-    if behind:
-        late_events.count_in(connection, behind)
+    if added:
+        late_events.count_in(connection, added)
     if changed:
         late_events.supersede(connection, changed)
 

@@ -184,7 +184,11 @@ def test_development_mode_loads_changed_code(database_url: str, tmp_path: Path) 
     command = [sys.executable, str(copy / "app.py")]
     with Service({"DATABASE_URL": database_url, "GLOBAL_TEST_FLAG": "true"}, command) as service:
         health = copy / "routes/health.py"
-        health.write_text(health.read_text().replace('{"status": "ok"}', '{"status": "changed"}'))
+        changed = health.read_text().replace(
+            'json_answer(HealthAnswer(status="ok"))', 'Response(\'{"status": "changed"}\')'
+        )
+        assert "changed" in changed
+        health.write_text(changed)
         end = time.monotonic() + 30
         while status(service) != "changed":
             assert time.monotonic() < end

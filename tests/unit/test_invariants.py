@@ -109,3 +109,16 @@ def test_nothing_below_the_engine_commits() -> None:
 def test_money_is_read_in_one_place() -> None:
     """The pattern of money as callers write it stands in rules/values.py alone; others are made of it."""
     assert {name_of(path) for path in PRODUCTION for text in texts(path) if "{1,12}" in text} == {"rules/values.py"}
+
+
+def test_records_are_made_by_keyword() -> None:
+    """A record of look-alike numbers is never made by position, where two of them could change places unseen."""
+    records = {node.name for node in nodes(ROOT / "database/records.py") if isinstance(node, ast.ClassDef)}
+    by_position = {
+        f"{name_of(path)}:{node.lineno}"
+        for path in PRODUCTION
+        for node in nodes(path)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in records and node.args
+    }
+    assert records
+    assert by_position == set()
