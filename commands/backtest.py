@@ -28,7 +28,7 @@ _TIME = click.IntRange(0, LAST_TIME)
 @click.option("--from", "start", type=_TIME, metavar="SECONDS", default=0, help="Count alerts from this time on.")
 @click.option("--to", "end", type=_TIME, metavar="SECONDS", default=LAST_TIME, help="Count alerts up to this time.")
 @click.option("--sweep", metavar="NAME=FROM:TO:STEP", help="Try each of these values of a parameter in turn.")
-@click.option("--at-most", type=click.IntRange(0), metavar="N", help="Show the first value with so few alerts a day.")
+@click.option("--at-most", type=click.IntRange(0), metavar="N", help="Show the first value with at most N a day.")
 @processes_option
 @json_option
 @with_appcontext

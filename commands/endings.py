@@ -9,7 +9,7 @@ from rules.service import Service
 
 
 class Stopped(click.ClickException):
-    """The command cannot go on."""
+    """The command cannot continue."""
 
     exit_code = 2
 

@@ -84,7 +84,9 @@ class Tally:
     type=click.Choice(["ndjson", "csv"]),
     help="Without it, a FILE named .csv or .csv.gz is CSV and anything else NDJSON.",
 )
-@click.option("--batch", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Events a transaction.")
+@click.option(
+    "--batch", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Events per transaction."
+)
 @click.option(
     "--rejects",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -57,7 +57,7 @@ def _enter_rules(service: Service) -> None:
         service.enter_rules()
     except SQLAlchemyError as error:
         raise migrations.MigrationError(
-            f"The rules cannot be entered: {getattr(error, 'orig', None) or error}"
+            f"The rules cannot be stored: {getattr(error, 'orig', None) or error}"
         ) from None
     finally:
         service.database.dispose()  # a worker must not share its connections

@@ -31,7 +31,7 @@ STATUS = {"unknown_user": 404, "overdraft": 409, "out_of_order": 409, "event_id_
 
 _STORED = {"Content-Type": "application/json"}
 _REPLAYED = _STORED | {"Idempotent-Replayed": "true"}
-_WITH_OTHERS = Problem(424, "It was refused together with the bad ones.")
+_WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
 
 
 @blueprint.post(PATHS[0])

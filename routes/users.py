@@ -40,7 +40,7 @@ def unknown_user(user_id: int) -> Problem:
 
 def user_exists(user_id: int) -> Problem:
     """The answer to a new user whose id is taken."""
-    return Problem(409, f"User {user_id} exists.", kind="user-exists")
+    return Problem(409, f"User {user_id} already exists.", kind="user-exists")
 
 
 @blueprint.post("/users")

@@ -20,7 +20,7 @@ def read_body(limit: int = MAX_BODY, may_be_gzip: bool = False) -> bytes:
     """
     coding = request.content_encoding
     if coding is not None and not (may_be_gzip and coding.lower() == "gzip"):
-        takes = "gzip, or be left out" if may_be_gzip else "left out: packed bodies are not taken here"
+        takes = "gzip, or be left out" if may_be_gzip else "left out: compressed bodies are not accepted here"
         raise Problem(415, f"The Content-Encoding must be {takes}.")
     body = _received(limit)
     return body if coding is None else _unpacked(body, limit)
@@ -32,7 +32,7 @@ def whole(body: bytes, length: int) -> bytes:
     When a caller hangs up, the server ends the body as if it were complete.
     """
     if len(body) < length:
-        raise Problem(400, "The body breaks off: it is shorter than its Content-Length.")
+        raise Problem(400, "The body is incomplete: it is shorter than its Content-Length.")
     return body
 
 
@@ -53,7 +53,7 @@ def _unpacked(packed: bytes, limit: int) -> bytes:
         with gzip.open(io.BytesIO(packed)) as file:
             body = file.read(limit + 1)  # unpacks no more than this, however much there is
     except (OSError, EOFError, zlib.error):
-        raise Problem(400, "The body is not gzip, or it is broken or breaks off.") from None
+        raise Problem(400, "The body is not gzip, or it is broken or incomplete.") from None
     if len(body) > limit:
         raise RequestEntityTooLarge
     return body

@@ -69,7 +69,7 @@ METHOD_NOT_ALLOWED = Problem(405, "The method is not allowed for the requested U
 TOO_LARGE = Problem(413, "The data value transmitted exceeds the capacity limit.")
 NOT_JSON = Problem(415, "The Content-Type must be application/json.")
 DEFECT = Problem(500, "The service has a defect; the log has more under this request id.")
-DATABASE_AWAY = Problem(503, "The database is away or too slow; nothing was stored. Try again.")
+DATABASE_AWAY = Problem(503, "The database is unavailable or too slow; nothing was stored. Try again.")
 UNCERTAIN = Problem(
     503, "The connection to the database broke; send the same event_id again to find out what was stored."
 )
