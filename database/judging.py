@@ -145,22 +145,13 @@ def _lay_users() -> Select[Any]:
 
 
 def _lay_actions(found: Found, *, answers: bool = False) -> Select[*tuple[Any, ...]]:
-    action = found.actions
-    return select(
-        false(),
-        action.user_id,
-        action.seq,
-        action.type,
-        action.amount,
-        action.time,
-        action.event_id if answers else null(),
-        action.alert_codes if answers else null(),
-        action.ordinal,
-        action.running_total,
-    ).select_from(found.source)
+    only_answers = () if answers else ("event_id", "alert_codes")
+    fields = [null() if name in only_answers else getattr(found.actions, name) for name in StoredAction._fields]
+    return select(false(), *fields).select_from(found.source)
 
 
 def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
+    users = [row for row in laid if row[0]]
     return [
         LockedUser(
             user_id=user_id,
@@ -172,26 +163,14 @@ def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
             settings_version=settings_version,
             rules_number=int(rules_number or 0),
         )
-        for is_user, user_id, last_seq, risk, balance, is_new, overrides, _, settings_version, rules_number in laid
-        if is_user
+        for _, user_id, last_seq, risk, balance, is_new, overrides, _, settings_version, rules_number in users
     ]
 
 
 def _read_actions(laid: Iterable[tuple[Any, ...]]) -> Iterator[StoredAction]:
-    # One after the other: there may be a hundred thousand, each of which is needed for a moment.
-    for is_user, user_id, seq, kind, amount, time, event_id, alert_codes, ordinal, running_total in laid:
-        if not is_user:
-            yield StoredAction(
-                user_id=user_id,
-                seq=seq,
-                type=kind,
-                amount=amount,
-                time=time,
-                event_id=event_id,
-                alert_codes=alert_codes,
-                ordinal=ordinal,
-                running_total=running_total,
-            )
+    # One after the other, and without a call for each: there may be a hundred thousand, needed for a moment each.
+    new = tuple.__new__
+    return (new(StoredAction, row[1:]) for row in laid if not row[0])
 
 
 # Storing
@@ -217,8 +196,8 @@ _INSERT_ACTIONS = Prepared("insert_actions", _insert(UserAction, ACTIONS))
 _INSERT_ALERTS = Prepared("insert_alerts", _insert(Alert, ALERTS))
 PREPARED = (_COUNT_AND_LOCK, _READ_RECENT, _READ_HISTORY, _INSERT_ACTIONS, _INSERT_ALERTS)
 
-# Whoever changes a rule locks the table in EXCLUSIVE mode: he waits for the transactions that judge by the old rules,
-# and those that begin meanwhile wait for him. Reading alone would not do: see docs/decisions/rules-as-data.md.
+# Whoever changes a rule locks the table in EXCLUSIVE mode: that waits for the transactions that judge by the old rules,
+# and those that begin meanwhile wait for it. Reading alone would not do: see docs/decisions/rules-as-data.md.
 _BEGIN_AND_LOCK = f"BEGIN;\nLOCK TABLE {RuleVersion.__tablename__} IN ROW SHARE MODE;\n{_COUNT_AND_LOCK.execute}"
 _BEGIN_LOCK_AND_READ_RECENT = _BEGIN_AND_LOCK + _READ_RECENT.execute
 _BEGIN_LOCK_AND_READ_HISTORY = _BEGIN_AND_LOCK + _READ_HISTORY.execute

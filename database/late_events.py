@@ -4,7 +4,6 @@ They are planned each time: how much stands behind a late event differs from not
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import (
@@ -42,7 +41,7 @@ STANDING = Records(Standing, "standing", Alert)
 # Reading
 
 # The fields of LaterAction that are columns of an action; the rest are the codes of its alerts.
-_COLUMNS = [field.name for field in fields(LaterAction) if hasattr(UserAction, field.name)]
+_COLUMNS = [name for name in LaterAction._fields if hasattr(UserAction, name)]
 
 
 def _until() -> tuple[Any, FromClause]:
@@ -73,7 +72,7 @@ def _read_ahead() -> Select[Any]:
 
     columns = {name: getattr(action, name) for name in _COLUMNS}
     columns |= {"standing": codes(~Alert.superseded), "superseded": codes(Alert.superseded)}
-    return select(*[columns[field.name].label(field.name) for field in fields(LaterAction)])
+    return select(*[columns[name].label(name) for name in LaterAction._fields])
 
 
 _READ_AHEAD = Planned(_read_ahead())
@@ -87,8 +86,7 @@ def read_ahead(
     `until` asks for all actions, of either type, up to the `limit`-th of its type after its time.
     """
     values = FOLLOWING.arrays(following) | BETWEEN.arrays(between) | UNTIL.arrays(until)
-    names = [field.name for field in fields(LaterAction)]
-    return [LaterAction(**dict(zip(names, row, strict=True))) for row in _READ_AHEAD.run(connection, values)]
+    return [LaterAction._make(row) for row in _READ_AHEAD.run(connection, values)]
 
 
 _USER_SETTINGS = Planned(

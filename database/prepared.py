@@ -1,15 +1,13 @@
 """From statements built of the models to what is sent: texts compiled once, arguments as arrays, the driver's cursor.
 
-SQLAlchemy's own way from a statement to the database costs as much as a statement of a batch itself, so it is gone
+SQLAlchemy's own way from a statement to the database takes as long as a statement of a batch itself, so it is taken
 once, when a module is imported. See docs/decisions/prepared-statements.md.
 """
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import fields
 from decimal import Decimal
-from operator import attrgetter
 from typing import Any, cast
 
 from sqlalchemy import BindParameter, Connection, Text, bindparam, column, func
@@ -41,13 +39,12 @@ class Records:
     `table`.
     """
 
-    def __init__(self, record: type, table: str, model: type, **others: Any) -> None:
-        names = [field.name for field in fields(record)]
+    def __init__(self, record: Any, table: str, model: type, **others: Any) -> None:
+        names = record._fields
         columns = {name: others[name] if name in others else getattr(model, name) for name in names}
         assert others.keys() <= columns.keys(), f"{record.__name__} does not have all of {others.keys()}"
         types = {field: _travels_as(getattr(of, "type", of)) for field, of in columns.items()}
         self._arguments = tuple(f"{table}_{field}" for field in types)
-        self._values = attrgetter(*types)
         self.parameters = {field: array_of(f"{table}_{field}", of) for field, of in types.items()}
         derived = [column(field, of) for field, of in types.items()]
         unnested = func.unnest(*self.parameters.values()).table_valued(*derived)
@@ -62,7 +59,7 @@ class Records:
         """What a statement over `table` takes as arguments for these records."""
         if not records:
             return dict.fromkeys(self._arguments, "{}")
-        columns = zip(*map(self._values, records), strict=True)
+        columns = zip(*records, strict=True)
         return {name: array(values) for name, values in zip(self._arguments, columns, strict=True)}
 
 

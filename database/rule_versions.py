@@ -1,28 +1,22 @@
 """Statements on what rules are set to."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Text, bindparam, cast, func, insert, select, text
+from sqlalchemy import Connection, Integer, Text, bindparam, cast, func, insert, select, text
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.orm import Session
 
 from database.models import RuleVersion
 from database.records import RuleVersionRow
 
-_FIELDS = [field.name for field in fields(RuleVersionRow)]
-_CHANGES = select(*(getattr(RuleVersion, name) for name in _FIELDS))
+_CHANGES = select(*(getattr(RuleVersion, name) for name in RuleVersionRow._fields))
 _RULE_VERSIONS = _CHANGES.order_by(RuleVersion.number)
-
-
-def _record(row: Row[Any]) -> RuleVersionRow:
-    return RuleVersionRow(**dict(zip(_FIELDS, row, strict=True)))
 
 
 def rule_versions(session: Session | Connection) -> list[RuleVersionRow]:
     """All changes of all rules, oldest first."""
-    return [_record(row) for row in session.execute(_RULE_VERSIONS)]
+    return [RuleVersionRow._make(row) for row in session.execute(_RULE_VERSIONS)]
 
 
 def add_rule_versions(session: Session, rows: Sequence[dict[str, Any]]) -> None:
@@ -51,7 +45,7 @@ _NEWEST_RULE_VERSIONS = _CHANGES.ext(distinct_on(RuleVersion.code)).order_by(
 
 def newest_rule_versions(session: Session) -> list[RuleVersionRow]:
     """What every rule is set to, with who set it so, when and why."""
-    return [_record(row) for row in session.execute(_NEWEST_RULE_VERSIONS)]
+    return [RuleVersionRow._make(row) for row in session.execute(_NEWEST_RULE_VERSIONS)]
 
 
 _CODE = bindparam("given_code", type_=Integer)

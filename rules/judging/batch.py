@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from database.records import StoredAction
 from rules.judging.evidence import written_evidence
@@ -162,9 +162,10 @@ class Batch:
     def load(self, history: Iterable[StoredAction]) -> None:
         """Take what was read into the timelines of its users."""
         found: dict[int, list[NumberedAction]] = defaultdict(list)
+        new = tuple.__new__  # without a call for each: there may be a hundred thousand
         for one in history:
-            action = Action(one.seq, cast(ActionType, one.type), one.amount, one.time)
-            found[one.user_id].append(NumberedAction(action, one.ordinal, one.running_total))
+            action = new(Action, (one.seq, one.type, one.amount, one.time))
+            found[one.user_id].append(new(NumberedAction, (action, one.ordinal, one.running_total)))
             if one.event_id is not None:
                 self.known[one.user_id, one.event_id] = KnownEvent(action, tuple(one.alert_codes or ()))
         for user_id, stored in found.items():

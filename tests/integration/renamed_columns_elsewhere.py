@@ -9,7 +9,6 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import astuple
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
@@ -118,7 +117,7 @@ def use_rule_versions(session: Session) -> None:
     assert [(one.number, one.code, one.version) for one in stored] == [(1, 30, 1), (2, 300, 1), (3, 30, 2)]
     assert stored == rule_versions.rule_versions(session.connection())
     assert rule_versions.newest_rule_versions(session) == [stored[2], stored[1]]
-    *changed, created_at = astuple(stored[2])
+    *changed, created_at = stored[2]
     assert changed == [3, 30, 2, "active", {"count": 5}, {"high": {"count": 2}}, "me", "why"]
     assert created_at >= stored[0].created_at
     assert [one.version for one in rule_versions.page_of_rule_versions(session, 30, 9, 2)] == [1]

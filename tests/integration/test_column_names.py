@@ -10,7 +10,7 @@ from sqlalchemy import inspect, text
 from tests.postgres import engine_on
 from tests.service import ROOT
 
-TABLES = ("users", "user_actions", "alerts", "user_settings")
+TABLES = ("users", "user_actions", "alerts", "user_settings", "rule_versions")
 
 
 def use(url: str, start: int, *renamed: str) -> dict[str, Any]:

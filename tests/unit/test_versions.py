@@ -49,7 +49,7 @@ def test_another_setting_changes_only_what_nobody_has_set() -> None:
 def test_other_declarations_are_entered(stored: dict[str, int]) -> None:
     """A parameter that is new, that is gone or that has another default makes a version, where nobody set the rule."""
     changes = rows(entered(*DEFAULT_CODES))
-    changes[1].parameters = stored
+    changes[1] = changes[1]._replace(parameters=stored)
     (change,) = RuleVersions.stored(changes).changes_for(DEFAULT_CODES)
     assert (change.number, change.setting.code, change.setting.version) == (len(changes) + 1, 30, 2)
     assert change.columns()["parameters"] == {"count": 3}
