@@ -1,10 +1,10 @@
-# Needs Python 3.11 or newer with venv, and nothing else; `start`, `stop` and `logs` need Docker.
+# Needs only Python 3.11 or newer with venv; `start`, `stop` and `logs` also need Docker.
 PYTHON ?= python3
 PIPENV_RELEASE := 2026.10.3
 BASE_URL ?= http://127.0.0.1:5000
 
 PY := .venv/bin/python
-# pipenv lives apart, so that the locked environment holds nothing that is not locked.
+# pipenv has an environment of its own, so that the project's holds only what is locked.
 PIPENV := env -u VIRTUAL_ENV PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_VENV_IN_PROJECT=1 PIPENV_DONT_LOAD_ENV=1 \
 	PIPENV_NOSPIN=1 .tools/bin/python -m pipenv
 
@@ -14,7 +14,7 @@ PIPENV := env -u VIRTUAL_ENV PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_VENV_IN_PROJECT=
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: .venv/.run ## migrate the database (the embedded one, unless one is configured) and serve
+run: .venv/.run ## migrate the database (the embedded one unless another is configured) and serve
 	@exec $(PY) app.py
 
 test: .venv/.dev ## run all tests on a real PostgreSQL
@@ -33,7 +33,7 @@ bench: .venv/.dev ## measure the service against its PostgreSQL (needs wrk; BENC
 docs: .venv/.run ## write docs/rules from what the rules declare
 	@$(PY) -m scripts.rules_docs
 
-lint: .venv/.dev ## style, imports that run one way, types, migrations, and that Pipfile and Pipfile.lock agree
+lint: .venv/.dev ## check style, import directions, types, migrations, and that Pipfile.lock matches Pipfile
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(PY) -m mypy
@@ -44,10 +44,10 @@ format: .venv/.dev ## rewrite the code in the project's style
 	@$(PY) -m ruff check --fix
 	@$(PY) -m ruff format
 
-migrate: .venv/.run ## bring the database in use to the newest migration
+migrate: .venv/.run ## migrate the configured (or embedded) database to the newest version
 	@$(PY) -m alembic upgrade head
 
-console: .venv/.run ## psql on the database in use
+console: .venv/.run ## open psql on the configured (or embedded) database
 	@$(PY) -m scripts.console
 
 start: ## start PostgreSQL and the service in Docker

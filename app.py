@@ -22,16 +22,16 @@ from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
 
-# Connections of a process at most: requests that share a transaction share its connection, so they need far fewer than
-# threads, and all processes together must stay below PostgreSQL's max_connections (100 unless somebody changed it).
+# The most connections of one process. Requests that share a transaction share its connection, so far fewer are needed
+# than threads; and all processes together must stay below PostgreSQL's max_connections (100 by default).
 CONNECTIONS = 16
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The Flask application.
+    """Returns the Flask application.
 
-    Without `settings` they are read from the environment, and where they name no database the embedded one is
-    started (or joined) for as long as this process lives, and migrated. Raises SettingsError.
+    Without `settings`, reads them from the environment. If those name no database, starts (or joins) the embedded one
+    for as long as this process lives, and migrates it. Raises SettingsError.
     """
     if settings is None:
         settings = load_settings()
@@ -61,9 +61,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def make_service(settings: Settings, url: str) -> Service:
-    """The service on the database at `url`, as `settings` have it."""
+    """The service on the database at `url` (a SQLAlchemy URL), as `settings` ask for it."""
     return Service(
-        # One connection more than threads: batches of POST /event have their own.
+        # One connection more than threads: the batches of POST /event have one of their own.
         database=make_engine(url, timeout=settings.db_timeout, connections=min(settings.threads + 1, CONNECTIONS)),
         policy=Policy(
             rules=tuple(REGISTRY[code] for code in settings.rules),
@@ -79,7 +79,7 @@ def make_service(settings: Settings, url: str) -> Service:
 
 
 def create_worker() -> asgi.Application:
-    """The application as one of the server's processes, which ends when the server itself has died."""
+    """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
     settings = load_settings()
     application = asgi.application(create_app(settings), settings.threads)

@@ -17,7 +17,7 @@ DRIVER = "postgresql+psycopg2"
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; `problems` names every bad one, a line each."""
+    """The settings cannot be used; `problems` has one line for each bad one."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("Bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -25,7 +25,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured. Times are seconds; an empty variable counts as unset."""
+    """Everything that can be configured. Times are in seconds; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -42,14 +42,14 @@ class Settings(BaseSettings):
     backend_port: int = Field(5000, ge=1, le=65535)
     # Two processes keep both cores of a small machine busy: Python runs one thread of a process at a time.
     workers: int = Field(2, ge=1, le=64)
-    # Requests other than POST /event that one worker works on at once; with GROUP_COMMIT=off as many of those too.
+    # How many requests other than POST /event one worker handles at once; with GROUP_COMMIT=off, POST /event included.
     threads: int = Field(32, ge=1, le=256)
-    # How long a request waits for a connection, a lock or a statement before it is answered with 503.
+    # How long a request waits for a connection, a lock or a statement before the answer is a 503.
     db_timeout: float = Field(5.0, ge=0.1, le=60)
-    # Whether requests that arrive while others are being committed share the next transaction, and how many can.
+    # Whether requests that arrive while others are being committed share the next transaction, and how many may.
     group_commit: Literal["on", "off"] = "on"
     group_commit_max: int = Field(256, ge=1, le=10_000)
-    # How many events of one worker may wait for their transaction: further ones are answered with 503 at once.
+    # How many events of one worker may wait for their transaction; further ones get a 503 at once.
     group_commit_queue: int = Field(10_000, ge=1, le=1_000_000)
     global_test_flag: bool = False
 
@@ -82,9 +82,9 @@ class Settings(BaseSettings):
         parts = {"DB_NAME": self.db_name, "DB_USER": self.db_user}
         if self.database_url is None:
             if self.db_host is None and (given := [name for name, part in parts.items() if part is not None]):
-                raise ValueError(f"DB_HOST is missing beside {' and '.join(given)}")
+                raise ValueError(f"DB_HOST is needed with {' and '.join(given)}")
             if self.db_host is not None and (missing := [name for name, part in parts.items() if part is None]):
-                raise ValueError(f"{' and '.join(missing)} missing beside DB_HOST")
+                raise ValueError(f"DB_HOST needs {' and '.join(missing)} too")
         return self
 
     @property
@@ -108,10 +108,10 @@ class Settings(BaseSettings):
 
 
 def _with_driver(text: str) -> str:
-    # A bare postgresql:// means another driver than ours since SQLAlchemy 2.1, so the driver is always named.
+    # Since SQLAlchemy 2.1 a bare postgresql:// means a driver other than ours, so we always name it.
     try:
         url = make_url(text.strip())
-    except (ArgumentError, ValueError):  # their texts can hold the password
+    except (ArgumentError, ValueError):  # their messages can contain the password
         raise ValueError("is not a database URL like postgresql://user:password@host:5432/name") from None
     if url.drivername not in ("postgres", "postgresql", DRIVER):
         raise ValueError(f"must be a postgresql:// URL, not {url.drivername}://")
@@ -119,9 +119,9 @@ def _with_driver(text: str) -> str:
 
 
 def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
-    """Read the settings from the environment and from `env_file` (None: the environment alone).
+    """Read the settings from the environment and from `env_file` (None: from the environment alone).
 
-    `overrides` wins over both. Raises SettingsError naming every bad value; secrets are never in its text.
+    `overrides` wins over both. Raises SettingsError, which names every bad value and never contains a secret.
     """
     try:
         return Settings(_env_file=env_file, **overrides)

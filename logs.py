@@ -1,4 +1,4 @@
-"""Structured logs on standard output: readable for a person, one JSON object a line for a machine."""
+"""Structured logs on standard output: readable text for people, or one JSON object per line for machines."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ _SHARED: list[Processor] = [
 
 
 def configure(readable: bool) -> None:
-    """Set up logging for this process: `readable` (or a terminal) gives text, else JSON lines."""
+    """Set up logging for this process: text if `readable` or on a terminal, else JSON lines."""
     structlog.configure(
         processors=[*_SHARED, *_render(readable)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -30,7 +30,7 @@ def configure(readable: bool) -> None:
 
 
 def server_config(readable: bool) -> dict[str, Any]:
-    """A configuration (of `logging.config.dictConfig`) that gives the HTTP server's own lines the same form."""
+    """A configuration for `logging.config.dictConfig` that gives the HTTP server's own lines the same form."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -58,9 +58,9 @@ def server_config(readable: bool) -> dict[str, Any]:
 
 
 class _Lines:
-    """A file for lines of text, each written at once; those of one turn of an event loop together, at its end.
+    """Writes each line to a file at once, except that the lines of one turn of an event loop go together at its end.
 
-    Writing lets another thread have the interpreter, and the loop would wait for it line by line.
+    A write gives the interpreter to another thread, and the loop would have to wait for it once per line.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -79,7 +79,7 @@ class _Lines:
         self._of_this_turn.append(line)
 
     def flush(self) -> None:
-        """Does nothing: no line waits longer than for the end of its turn."""
+        """Does nothing: no line waits longer than until the end of its turn."""
 
     def _end_of_turn(self) -> None:
         lines, self._of_this_turn = self._of_this_turn, []
@@ -97,12 +97,12 @@ def _json(line: Any, default: Any) -> str:
 
 class _Wanted(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        # More threads than cores are meant: they wait for the database, not for Python.
+        # More threads than cores is intended: they wait for the database, not for Python.
         return "quite high compared to the number of CPU cores" not in record.getMessage()
 
 
 def _render(readable: bool) -> list[Processor]:
-    # Tracebacks without the values of variables: amounts and names are among them.
+    # Tracebacks leave out the values of variables, since amounts and names are among them.
     if readable or sys.stdout.isatty():
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=plain)]

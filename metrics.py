@@ -1,10 +1,10 @@
-"""What Prometheus can read about the service: requests, stages, batches, alerts, pool and line.
+"""What Prometheus can read about the service: requests, stages, batches, alerts, the pool and the queue of events.
 
-The library is imported at the first use of this module, not with it: it decides then, for good, whether it counts for
-one process or for several. With the environment's PROMETHEUS_MULTIPROC_DIR it keeps the values of each process in files
-of that folder, and the exposition sums them up; without it they are those of this process alone. The server names the
-folder after it has imported the application, and its workers count. Either way the values are of the process, not of
-one application in it.
+The library is imported when this module is first used, not when it is imported, because at that point the library
+decides for good whether it counts for one process or for several. If the environment has PROMETHEUS_MULTIPROC_DIR, it
+keeps each process's values in files in that folder, and the exposition sums them; otherwise they are those of this
+process alone. The server sets the folder after it has imported the application, and its workers do the counting.
+Either way the values belong to the process, not to one application in it.
 """
 
 import os
@@ -20,10 +20,10 @@ from rules.judging.observer import Observer, Stage
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram
 
-# From a judgement in plain Python to the longest wait that DB_TIMEOUT usually allows.
+# In seconds: from judging in plain Python up to the longest wait that DB_TIMEOUT usually allows.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000, 10_000)
-# A caller may send any word as the method: unknown ones share a label, so that there is no end of labels otherwise.
+# A caller may send any word as the method: unknown ones share one label, or there would be no end of labels.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -36,7 +36,7 @@ class _Metrics:
 
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         if self.folder is not None:
-            # A process of the same number may have been there before us.
+            # An earlier process may have had the same id.
             mark_process_dead(os.getpid(), self.folder)  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
@@ -51,7 +51,7 @@ class _Metrics:
         )
         self.stage_seconds = Histogram(
             "event_stage_seconds",
-            "Time of the stages: wait is by event, the others by transaction.",
+            "Time in each stage: wait is per event, the others per transaction.",
             ["stage"],
             registry=registry,
             buckets=_SECONDS,
@@ -70,7 +70,7 @@ class _Metrics:
 
 
 class Recorder(Observer):
-    """Records what it is told."""
+    """Counts what the engine reports."""
 
     def lined_up(self) -> None:
         _all().line.inc()
@@ -92,17 +92,17 @@ class Recorder(Observer):
 
 
 def request_done(route: str | None, method: str, status: int, seconds: float) -> None:
-    """Record a request that is answered. `route` is the rule, never the path; None where no rule fits."""
+    """Record an answered request and its seconds. `route` is the URL rule, never the path; None if no rule matches."""
     count, time = _request(route or "none", method if method in _METHODS else "other", status)
     count.inc()
     time.observe(seconds)
 
 
 def watch_pool(engine: Engine) -> None:
-    """Record from now on how many connections of `engine` are in use."""
+    """From now on, record how many connections of `engine` are in use."""
     connections = _all().connections
 
-    # Read anew from the pool each time: a connection that could not be made is returned without having been lent.
+    # Read from the pool each time, not counted: a connection that could not be made is returned but was never lent.
     @event.listens_for(engine, "checkout")
     def _lent(*_: object) -> None:
         connections.set(_in_use(engine))
@@ -113,7 +113,7 @@ def watch_pool(engine: Engine) -> None:
 
 
 def exposition() -> tuple[bytes, str]:
-    """All metrics in Prometheus' text format, those of dead processes included where that makes sense, and its type."""
+    """All metrics in Prometheus' text format, and its content type. Counts of dead processes are included."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.exposition import CONTENT_TYPE_LATEST
     from prometheus_client.multiprocess import MultiProcessCollector
@@ -130,7 +130,7 @@ def exposition() -> tuple[bytes, str]:
 def _forget_the_dead(folder: str) -> None:
     from prometheus_client.multiprocess import mark_process_dead
 
-    # What a killed worker had in use is free again, and the server tells nobody that it is gone.
+    # What a killed worker had in use is free again, but the server does not report that the worker is gone.
     for pid in {int(path.stem.rpartition("_")[2]) for path in Path(folder).glob("gauge_live*_*.db")}:
         try:
             os.kill(pid, 0)
@@ -148,7 +148,7 @@ def _all() -> _Metrics:
     return _Metrics()
 
 
-# To look a child up by its labels takes the library longer than to count with it.
+# The library takes longer to look up a child by its labels than to count with it.
 
 
 @cache

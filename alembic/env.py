@@ -12,25 +12,25 @@ from config_loader import SettingsError, load_settings
 from database import embedded
 from database.models import Base
 
-# Any number will do as long as every runner takes the same: two services that start at once must not both migrate.
+# Any number will do if every runner uses the same one: two services that start at once must not both migrate.
 ADVISORY_LOCK = 7_310_042
-# Seconds. Another runner may have much to do first, but one that hangs must not hold up a start for ever.
+# Seconds. Another runner may have much to do first, but one that hangs must not hold up a start forever.
 TURN_TIMEOUT = 60.0
 TURN_INTERVAL = 0.1
-# A migration that waits for a lock stops everyone who comes after it: give up instead.
+# A migration that waits for a lock blocks everything that queues up after it: give up instead.
 TIMEOUTS = ("SET lock_timeout = '4s'", "SET statement_timeout = '10min'")
-# A statement whose runner was killed would go on, and hold the lock.
+# Without this, a statement whose runner was killed would keep running and hold the lock.
 END_WITH_RUNNER = "SET client_connection_check_interval = '1s'"
 
 
 def migrate(connection: Connection) -> None:
-    """Run the migrations on `connection`; those before one that fails stay.
+    """Run the migrations on `connection`. If one fails, those before it stay applied.
 
-    `at` in the configuration's attributes says how far an upgrade came: the last revision that was applied. Raises
-    DBAPIError where PostgreSQL refuses something, CommandError where another runner goes on for longer than
-    TURN_TIMEOUT (`turn_timeout` in the attributes, in seconds).
+    Sets `at` in the configuration's attributes to the last revision that was applied. Raises DBAPIError if PostgreSQL
+    refuses something, and CommandError if another runner takes longer than TURN_TIMEOUT (or `turn_timeout` in the
+    attributes, in seconds).
     """
-    # At every beginning, so that no migration runs with what the one before it has set for itself.
+    # At the start of every transaction, so that no migration runs with what the one before it set for itself.
     event.listen(connection, "begin", _limit)
     _take_turn(connection)
     context.configure(
@@ -43,24 +43,24 @@ def migrate(connection: Connection) -> None:
     _remember(context.get_context().get_current_revision())
     with context.begin_transaction():
         context.run_migrations()
-    # What ran outside any migration: the table of versions, where nothing else was to be done.
+    # Commits what ran outside any migration: creating the version table, if there was nothing else to do.
     connection.commit()
     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
     connection.commit()
 
 
 def _limit(connection: Connection) -> None:
-    # Below SQLAlchemy, for which the transaction has not begun yet.
+    # Through the driver: to SQLAlchemy the transaction has not begun yet.
     cursor = connection.connection.cursor()
     cursor.execute("; ".join((*TIMEOUTS, END_WITH_RUNNER)))
     cursor.close()
 
 
 def _take_turn(connection: Connection) -> None:
-    """Take the lock that the session holds over all its transactions; it goes with the connection, however that ends.
+    """Take the lock, which the session holds across its transactions until the connection ends, however it ends.
 
-    It is asked for again and again: a statement that waits for it would keep its snapshot, CREATE INDEX CONCURRENTLY
-    waits for all older snapshots, and so whoever migrates and whoever waits would wait for each other.
+    It is polled, since a statement that waited for it would keep its snapshot. CREATE INDEX CONCURRENTLY waits for
+    all older snapshots, so the runner that migrates and the runner that waits would wait for each other.
     """
     seconds = float(context.config.attributes.get("turn_timeout", TURN_TIMEOUT))
     until = time.monotonic() + seconds
@@ -79,7 +79,7 @@ def _remember(revision: str | None) -> None:
 
 
 def render() -> None:
-    """Print the migrations as SQL, a transaction each; no database is asked."""
+    """Print the migrations as SQL, one transaction each, without a database."""
     context.configure(
         dialect_name="postgresql+psycopg2",
         # psycopg2's own style would double every percent sign.
@@ -95,7 +95,7 @@ def render() -> None:
 
 
 def online() -> None:
-    """Run the migrations on the database of the configuration, else of the settings, else the embedded one."""
+    """Run the migrations on the configuration's database, else the one in the settings, else the embedded one."""
     with ExitStack() as stack:
         url = context.config.attributes.get("url")
         if url is None:
@@ -104,7 +104,7 @@ def online() -> None:
                 url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
             except (SettingsError, embedded.EmbeddedError) as error:
                 sys.exit(str(error))
-        # Without a pool the connection ends where its block does, and the lock with it.
+        # Without a pool the connection closes at the end of its block, and frees the lock.
         engine = create_engine(url, poolclass=NullPool)
         migrate(stack.enter_context(engine.connect()))
 

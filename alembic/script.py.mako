@@ -1,16 +1,16 @@
 """${message}"""
 
-# The release before serves while this runs, and again if the new one is taken back. docs/operations.md has examples.
+# The previous release serves while this runs, and again after a rollback. docs/operations.md has examples.
 # - Expand, backfill, contract: add what is new (nullable, or with a constant default) and write both; fill old rows;
 #   drop the old in a later release. Nothing is dropped or renamed in the release that stops using it.
-# - This file is one transaction, and its locks last until the end: little work, and one table where that will do.
-#   It waits 4 s for a lock and 10 min for a statement (alembic/env.py), then fails; what ran before it stays.
-# - One subcommand an ALTER. No table is rewritten: no new type, no generated column, no volatile default (random()).
+# - This file is one transaction and holds its locks until the end: do little work, on one table if possible.
+#   It waits 4 s for a lock and 10 min for a statement (alembic/env.py), then fails; earlier migrations stay applied.
+# - One subcommand per ALTER. No table is rewritten: no new type, no generated column, no volatile default (random()).
 # - An index on a table that has rows is made CONCURRENTLY, in a migration of its own, in
-#   `with op.get_context().autocommit_block():`. Such a block may fail half-way: it must be fit to run again.
+#   `with op.get_context().autocommit_block():`. Such a block may fail half-way: it must be safe to run again.
 # - A constraint is added NOT VALID; the next migration does VALIDATE CONSTRAINT. NOT NULL comes after such a CHECK.
-# - A backfill goes in stretches, a transaction each, in a migration of its own, in SQL.
-# `make lint` checks the SQL. Where it is wrong, a line says why: `# squawk-ignore RULE: REASON`.
+# - A backfill runs in stretches, one transaction each, in a migration of its own, in SQL.
+# `make lint` checks the SQL. If the check is wrong, say why on a line: `# squawk-ignore RULE: REASON`.
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""`make bench`: the service measured against the PostgreSQL that it runs on. See docs/performance.md."""
+"""`make bench`: measures the service against the PostgreSQL it runs on. See docs/performance.md."""

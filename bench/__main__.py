@@ -25,15 +25,15 @@ from database.migrations import MigrationError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The service does not start (AssertionError) or stop, a load generator does not work, the database is lost.
+# The service does not start (AssertionError) or stop, a load generator fails, or the database is lost.
 FAILURES = (AssertionError, EmbeddedError, MigrationError, SQLAlchemyError, Unreadable, subprocess.TimeoutExpired)
-# Under a minute, to see that everything works; its figures mean nothing.
+# Takes under a minute and shows that everything works; its figures mean nothing.
 QUICK: dict[str, Any] = {"rounds": 2, "seconds": 1, "posts": 50, "events": 50_000, "history": 100_000}
 QUICK_SIZE = growth.Size(10, 1_000, 5_000, 20_000)
 
 
 def main() -> int:
-    """Run what the options ask for. Returns 0 for a valid run, 1 for an invalid one, 2 where it cannot begin."""
+    """Run what the options ask for. Returns 0 for a valid run, 1 for an invalid one, 2 if it cannot begin."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _leave)
     options = _options()
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:
-    # An exception, so that everything that was started is stopped; once, so that nothing disturbs the stopping.
+    # Raise an exception, so that everything started is stopped; and only once, so that nothing interrupts that.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
@@ -67,17 +67,17 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    # Set below unless given, so that --quick changes only what was not.
-    parser.add_argument("--rounds", type=int, help="of alternating measurements (3)")
-    parser.add_argument("--seconds", type=int, help="of each measurement (5)")
-    parser.add_argument("--posts", type=int, help="of each kind in a round of the growth table (300)")
-    parser.add_argument("--events", type=int, help="of the memory part, in posts of 1,000 (1,000,000)")
+    # Defaults are set below, so that --quick changes only what was not given.
+    parser.add_argument("--rounds", type=int, help="rounds of alternating measurements (3)")
+    parser.add_argument("--seconds", type=int, help="seconds per measurement (5)")
+    parser.add_argument("--posts", type=int, help="posts of each kind per round of the growth part (300)")
+    parser.add_argument("--events", type=int, help="events of the memory part, in posts of 1,000 (1,000,000)")
     parser.add_argument("--history", type=int, help="stored actions of the hindsight part (5,000,000)")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of under a minute")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts instead of all")
+    parser.add_argument("--quick", action="store_true", help="a smoke test that takes under a minute")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="run only these parts")
     parser.add_argument("--event-ids", action="store_true", help="give each single event an event_id")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="for PostgreSQL's data, on a real disk")
-    parser.add_argument("--results", type=Path, default=ROOT / ".local" / "bench", help="for the JSON")
+    parser.add_argument("--results", type=Path, default=ROOT / ".local" / "bench", help="folder for the JSON results")
     options = parser.parse_args()
     usual = {"rounds": 3, "seconds": 5, "posts": 300, "events": 1_000_000, "history": 5_000_000}
     for name, value in (usual | (QUICK if options.quick else {})).items():
@@ -106,7 +106,7 @@ def _run(options: argparse.Namespace) -> Report:
             _say(f"{name} ...")
             try:
                 setattr(report, name, parts[name]())
-            except FAILURES as error:  # what the other parts find is still worth reading
+            except FAILURES as error:  # the results of the other parts are still worth reading
                 report.problems.append(f"{name} ended early: {error}")
     return report
 

@@ -1,4 +1,4 @@
--- The alerts of the five rules of the contract, with their defaults, by window functions: user_id, seq, time, code.
+-- The alerts of the contract's five rules with their default values, by window functions: user_id, seq, time, code.
 SELECT user_id, seq, time, unnest(array_remove(ARRAY[
     CASE WHEN type = 'withdraw' AND amount > 100 THEN 1100 END,
     CASE WHEN type = 'withdraw' AND before = 'withdraw' AND before_that = 'withdraw' THEN 30 END,

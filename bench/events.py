@@ -1,17 +1,17 @@
-"""Made-up events, and the clock that gives each measurement times of its own."""
+"""Generated events, and the clock that gives each measurement event times of its own."""
 
 import itertools
 import json
 import random
 
 USERS = 1_000
-# Mean seconds between two events of a user, in the time that the events carry (not while they are sent: thousands a
-# second for a thousand users would put hundreds into every window). About six actions fall into 30 seconds.
+# Mean seconds between two events of a user, in the events' own time. (With the time of sending, thousands of events a
+# second for a thousand users would put hundreds into every window.) About six actions fall into 30 seconds.
 GAP = 5
 
 
 class Clock:
-    """Event times: each call gives a start later than anything that the former measurement can have reached."""
+    """Start times for measurements: each call returns one later than any time the previous measurement can reach."""
 
     def __init__(self) -> None:
         self._starts = itertools.count(1_000_000, 1_000_000)
@@ -22,7 +22,7 @@ class Clock:
 
 
 def body(count: int, start: int) -> bytes:
-    """The JSON of `count` events for `POST /events`, from the time `start` on, spread over users as by wrk.lua."""
+    """The JSON of `count` events for `POST /events`, from the time `start` on, spread over users as in wrk.lua."""
     random_ = random.Random(start)
     return json.dumps([_event(random_, start + n * GAP // USERS) for n in range(count)]).encode()
 
@@ -35,7 +35,7 @@ def _event(random_: random.Random, time: int) -> dict[str, str | int]:
 
 
 def copy_rows(count: int, first: int) -> str:
-    """`count` rows of user_actions as text for COPY (the columns of COPY_COLUMNS), numbered from `first` on."""
+    """`count` rows of user_actions as text for COPY, with the columns COPY_COLUMNS, numbered from `first` on."""
     random_ = random.Random(first)
     rows = []
     for n in range(first, first + count):

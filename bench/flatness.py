@@ -10,16 +10,17 @@ from bench.processes import MB
 from bench.ratios import Row, Spread
 from bench.servers import database, service
 
-POST = 1_000  # events of one post: few, so that every worker has had some long before the first tenth is over
+POST = 1_000  # events in one post: few, so that every worker gets some long before the first tenth is over
 READINGS = 10
-# Of the last reading over that after the first tenth of the events, when all that is made once has been made.
+# The most that the last reading may be, relative to the one after the first tenth of the events, when everything that
+# is made only once has been made.
 GROWTH = 1.1
 LIMIT_MB = 150
 
 
 @dataclass(frozen=True)
 class Flatness:
-    """Megabytes of each worker (by its place, not its pid) before the first event and after each tenth of them."""
+    """Megabytes of each worker, in order of pid, before the first event and after each tenth of the events."""
 
     readings: list[list[float]]
     stored: int
@@ -28,7 +29,7 @@ class Flatness:
 
 
 def measure(server: URL, count: int) -> Flatness:
-    """Send about `count` events through `POST /events`, over a new connection each, so that all workers get some."""
+    """Send about `count` events by `POST /events`, each post over a new connection so that every worker gets some."""
     with database(server, "memory") as made, service(made) as running:
         readings, problems = [_read(running.group)], []
         pids = [worker.pid for worker in processes.workers(running.group)]
@@ -55,12 +56,12 @@ def _read(server: int) -> list[float]:
 
 
 def _rows(readings: list[list[float]], stored: int) -> list[Row]:
-    """How much the workers have grown since the first tenth, and how large they are in the end."""
+    """How much the workers have grown since the first tenth, and how large they are at the end."""
     settled, last = readings[1], readings[-1]
     if not last:  # no /proc here
         return []
     growth = [after / before for before, after in zip(settled, last, strict=True)]
-    # Every worker has to keep to it: the worst stands where other rows have the median.
+    # Every worker must meet the target: these rows have the worst value instead of the median.
     return [
         Row(f"memory of a worker, after {stored:,} / {stored // READINGS:,} events", _worst(growth), at_most=GROWTH),
         Row("memory of a worker at the end, MB", _worst(last), at_most=LIMIT_MB),

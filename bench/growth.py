@@ -15,16 +15,16 @@ from bench.servers import Database, database, service
 from rules.registry import REGISTRY
 
 PACE = 100  # seconds between two actions of a user: a window of 30 or 60 seconds holds the event alone
-TURN = 10  # posts to one kind in a row: few, so that all see the same load; enough that the first, a cold one, is rare
-OTHERS = 1_000  # users that hold the rows of others
-SOLE = 10_000  # the ids of users with long histories, and above them those of the short ones and the new ones
+TURN = 10  # posts to one kind in a row: few, so that all see the same load, yet enough that cold first posts are rare
+OTHERS = 1_000  # users that the other rows of the table belong to
+SOLE = 10_000  # ids of users with long histories start here; further up, those with short histories and the new ones
 SHORT, NEW = 1_000_000, 100_000_000
-ALL_RULES = {"RULES": ",".join(map(str, REGISTRY))}  # the whole catalogue, those with long look-backs among them
+ALL_RULES = {"RULES": ",".join(map(str, REGISTRY))}  # the whole catalogue, including rules with long look-backs
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is before the first event is measured: actions of a user, and rows of others."""
+    """How much is stored before the first event is measured: actions of one user, and rows of other users."""
 
     short: int = 10
     medium: int = 10_000
@@ -34,7 +34,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Kind:
-    """Where an event goes: the connection to a service, and the user of the event with that number."""
+    """Where an event goes: the connection to a service, and a function from the event's number to its user."""
 
     title: str
     poster: Poster
@@ -43,7 +43,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Growth:
-    """The median cost of one event in milliseconds by kind and round, ratios to a new user, and what failed."""
+    """The median cost of one event in milliseconds, by kind and round; the ratios to a new user; and what failed."""
 
     p50: dict[str, list[float]]
     rows: list[Row]
@@ -51,9 +51,9 @@ class Growth:
 
 
 def measure(server: URL, rounds: int, posts: int, size: Size) -> Growth:
-    """Post `posts` events a round to each kind of user, in turn, one by one over one connection a service.
+    """Post `posts` events per round to each kind of user in turn, one by one, over one connection per service.
 
-    The cost is that of a post over HTTP: what the caller waits for.
+    The cost is that of a post over HTTP: how long the caller waits.
     """
     with ExitStack() as stack:
         full, judged_by_all, empty = (
@@ -74,7 +74,7 @@ def measure(server: URL, rounds: int, posts: int, size: Size) -> Growth:
             Kind("new user, all rules", to_all, lambda n: NEW + n),
             Kind(f"{size.long:,} actions, all rules", to_all, lambda _: SOLE + 2),
         ]
-        # Connections and prepared statements: not measured.
+        # Warm up connections and prepared statements, which are not measured.
         _take_turns([kinds[0], kinds[1], kinds[-2]], range(-100, 0), size)
         blocks = [_take_turns(kinds, range(n * posts, (n + 1) * posts), size) for n in range(rounds)]
     p50 = {kind.title: [block[kind.title] for block in blocks] for kind in kinds}
@@ -96,7 +96,7 @@ def _take_turns(kinds: Sequence[Kind], numbers: range, size: Size) -> dict[str, 
 
 
 def _event(number: int, user_id: int, size: Size) -> bytes:
-    # Deposits and withdrawals of one amount by turns: nobody raises an alert, so all kinds do the same work.
+    # Alternating deposits and withdrawals of one amount: none raises an alert, so all kinds cause the same work.
     kind, time = ("deposit", "withdraw")[number % 2], (size.long + 200 + number) * PACE
     return json.dumps({"type": kind, "amount": "1.00", "user_id": user_id, "time": time}).encode()
 
@@ -118,7 +118,7 @@ def _rows(kinds: Sequence[Kind], p50: dict[str, list[float]]) -> list[Row]:
 
 
 def _fill(made: Database, size: Size, short_users: int) -> None:
-    """Store the histories, with the columns as the service would write them and no alerts."""
+    """Store the histories with the columns as the service would write them, and no alerts."""
     made.do(
         *_history(range(1, OTHERS + 1), size.others // OTHERS),
         *_history(range(SOLE + 1, SOLE + 2), size.medium),
@@ -130,9 +130,9 @@ def _fill(made: Database, size: Size, short_users: int) -> None:
 
 
 def _history(users: range, actions: int) -> tuple[str, str]:
-    """Statements that make `users` with so many actions each: deposits and withdrawals of 1.00 in turn.
+    """Statements that make `users` with `actions` actions each: alternating deposits and withdrawals of 1.00.
 
-    The row of one time is next to those of other users at that time, as it would be had they come live.
+    Rows of different users with the same time are next to each other, as if the events had come live.
     """
     ids = f"generate_series({users.start}, {users.stop - 1})"
     return (

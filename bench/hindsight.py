@@ -1,7 +1,7 @@
-"""Judging stored history once more: backtest and verify, against PostgreSQL's own window functions.
+"""Judging the stored history again: backtest and verify, against PostgreSQL's own window functions.
 
-The history is made by SQL, with the columns as the service would write them. In it no two actions of a user have the
-same time: a RANGE frame takes in all rows of the current time, and the rules only those that had arrived.
+SQL makes the history, with the columns as the service would write them. No two actions of a user have the same time,
+because a RANGE frame includes all rows of the current time, but a rule sees only those that had arrived.
 """
 
 import io
@@ -63,7 +63,7 @@ FULL JOIN alerts AS l USING (user_id, seq, code) WHERE s.user_id IS NULL OR l.us
 
 @dataclass(frozen=True)
 class Hindsight:
-    """Seconds that each way took in each round for so many actions, and what makes the run invalid."""
+    """The seconds that each way took in each round for `actions` actions, and what makes the run invalid."""
 
     actions: int
     alerts: int
@@ -135,7 +135,7 @@ def _enter_rules(made: Database) -> RuleVersions:
 
 
 def _store_alerts(made: Database, url: str, settings: tuple[RuleSetting, ...]) -> None:
-    """Judge all actions and store what the rules find, with the evidence that verify will look at."""
+    """Judge all actions and store the alerts, with the evidence that verify will check."""
     rules = RuleSet(settings, risk="normal")
     with history.snapshot(url) as connection, closing(made.engine.raw_connection()) as target:
         cursor: Any = target.cursor()

@@ -1,4 +1,4 @@
-"""The load: wrk, pgbench, POST /events and COPY, each for about so many seconds."""
+"""The load: wrk, pgbench, POST /events and COPY, each for about the seconds given."""
 
 import http.client
 import io
@@ -18,11 +18,11 @@ from database import embedded
 
 HERE = Path(__file__).resolve().parent
 BATCH = 10_000  # events of one POST /events, and rows of one COPY
-PATIENCE = 60  # seconds beyond the agreed ones before a load generator is stopped, and for one answer
+PATIENCE = 60  # seconds to wait for one answer, and for a load generator beyond its own time
 
 
 def wrk(port: int, connections: int, seconds: int, start: int, with_ids: bool) -> Measurement:
-    """Post single events over so many connections; `start` is the time of the first event."""
+    """Post single events with wrk over `connections` connections; `start` is the time of the first event."""
     threads = min(2, connections)
     command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     command += ["-s", str(HERE / "wrk.lua"), f"http://127.0.0.1:{port}/event"]
@@ -32,12 +32,12 @@ def wrk(port: int, connections: int, seconds: int, start: int, with_ids: bool) -
 
 
 def wrk_is_missing() -> bool:
-    """Whether wrk has to be installed first."""
+    """Whether wrk is not installed."""
     return shutil.which("wrk") is None
 
 
 def pgbench(made: Database, clients: int, seconds: int) -> Measurement:
-    """Run baseline.sql as so many clients, each event one prepared transaction."""
+    """Run baseline.sql with `clients` clients; each event is one prepared transaction."""
     password = {"PGPASSWORD": str(made.url.password)} if made.url.password else {}
     address = made.url.set(drivername="postgresql", password=None).render_as_string()
     with tempfile.TemporaryDirectory(prefix="alerts-bench-") as folder:
@@ -50,7 +50,7 @@ def pgbench(made: Database, clients: int, seconds: int) -> Measurement:
 
 
 def _output(command: list[str], seconds: int, environment: dict[str, str] | None = None) -> str:
-    # On Ctrl+C and when the time is over, run() ends the program before it raises.
+    # On Ctrl+C or a timeout, run() ends the program before it raises.
     done = subprocess.run(
         command,
         env=os.environ | (environment or {}),
@@ -66,7 +66,7 @@ def _output(command: list[str], seconds: int, environment: dict[str, str] | None
 
 
 class Poster:
-    """One HTTP connection to a service; a lost one is made anew by the next post."""
+    """One HTTP connection to a service; if it is lost, the next post makes a new one."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
@@ -84,14 +84,14 @@ class Poster:
         return time.perf_counter() - begin, status, content
 
     def close(self) -> None:
-        """Close the connection; a further post opens it again."""
+        """Close the connection; another post opens it again."""
         self._connection.close()
 
 
 def post_many(port: int, seconds: int, start: int) -> Measurement:
-    """`POST /events` with BATCH events over one connection, one after the other until `seconds` have passed.
+    """Send `POST /events` with BATCH events over one connection, one after the other, until `seconds` have passed.
 
-    Only the posts themselves count as time: making the events is the client's work.
+    Only the posts themselves are timed: making the events is the client's work.
     """
     poster = Poster(port)
     times: list[float] = []
@@ -105,7 +105,7 @@ def post_many(port: int, seconds: int, start: int) -> Measurement:
             stored += BATCH
         else:
             failed, note = 1, f"answered {status}: {content[:200].decode(errors='replace')}"
-            break  # the run is invalid already
+            break  # the run is already invalid
     poster.close()
     return _measured(times, stored, failed, note)
 
@@ -119,8 +119,8 @@ def is_whole(status: int, content: bytes, count: int) -> bool:
 
 
 def copy(made: Database, seconds: int, first: int) -> Measurement:
-    """COPY into baseline.copied, BATCH rows a transaction, for `seconds`; rows are numbered from `first` on."""
-    connection: Any = made.engine.raw_connection()  # psycopg2's own: SQLAlchemy knows no COPY
+    """COPY into baseline.copied for `seconds`, BATCH rows per transaction; rows are numbered from `first` on."""
+    connection: Any = made.engine.raw_connection()  # psycopg2's own: SQLAlchemy has no COPY
     cursor: Any = connection.cursor()
     statement = f"COPY baseline.copied ({', '.join(events.COPY_COLUMNS)}) FROM STDIN"
     times: list[float] = []

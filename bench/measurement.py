@@ -1,4 +1,4 @@
-"""What one measurement found, and reading it from the output of wrk and pgbench."""
+"""The result of one measurement, and reading it from the output of wrk and pgbench."""
 
 import json
 import math
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 
 class Unreadable(Exception):
-    """A load generator printed something else than its figures."""
+    """A load generator failed, or printed something other than its figures."""
 
 
 @dataclass(frozen=True)
 class Measurement:
     """Events per second, latency of one request in milliseconds (None: not measured), and counts.
 
-    `stored` is the number of events that were answered as stored, `failed` of requests (or transactions) that were
-    answered in another way or not at all; `note` says more about a failure, where more is known.
+    `stored` counts the events that were answered as stored, `failed` the requests (or transactions) that got another
+    answer or none; `note` says more about a failure, if more is known.
     """
 
     rate: float
@@ -33,7 +33,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def from_wrk(output: str) -> Measurement:
-    """Read the line of JSON that wrk.lua adds to wrk's own output."""
+    """Read the line of JSON that wrk.lua adds to wrk's output. Raises Unreadable if it is not there."""
     lines = [line for line in output.splitlines() if line.startswith("{")]
     if not lines:
         raise Unreadable(f"wrk printed no figures:\n{output}")
@@ -44,7 +44,7 @@ def from_wrk(output: str) -> Measurement:
 
 
 def from_pgbench(output: str, log: Iterable[str]) -> Measurement:
-    """Read pgbench's summary, and the latencies from the lines of its transaction log (`--log`)."""
+    """Read pgbench's summary, and latencies from the lines of its transaction log (`--log`). Raises Unreadable."""
     rate = re.search(r"^tps = ([0-9.]+) \(without initial connection time\)$", output, re.MULTILINE)
     stored = re.search(r"^number of transactions actually processed: (\d+)", output, re.MULTILINE)
     failed = re.search(r"^number of failed transactions: (\d+)", output, re.MULTILINE)

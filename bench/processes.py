@@ -1,4 +1,4 @@
-"""Memory of processes, as Linux's /proc tells it; elsewhere there are none."""
+"""The memory of processes, read from Linux's /proc; without that, the lists are empty."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +10,7 @@ MB = 1_000_000
 
 
 class Process(NamedTuple):
-    """One process; memory in bytes. `private` leaves out what it shares with others, such as PostgreSQL's buffers."""
+    """One process; memory in bytes. `private` leaves out shared memory, such as PostgreSQL's buffers."""
 
     pid: int
     role: str
@@ -30,7 +30,7 @@ def workers(pid: int) -> list[Process]:
 
 
 def of_postgres(made: Database) -> list[Process]:
-    """PostgreSQL's main process and its children; none where it runs on another machine."""
+    """PostgreSQL's main process and its children; none if it runs on another machine."""
     backend = int(made.ask(ROLL_CALL))
     if not _title(backend).startswith("postgres:"):
         return []
@@ -40,7 +40,7 @@ def of_postgres(made: Database) -> list[Process]:
 
 
 def _service_role(pid: int) -> str:
-    # Python's resource tracker is a child too, and no worker.
+    # Python's resource tracker is a child too, but not a worker.
     title = _title(pid)
     return "" if not title else "service, tracker" if "resource_tracker" in title else "service, worker"
 

@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Rates:
-    """All rounds, the rows of the ratio table, memory after the last round, and what makes the run invalid."""
+    """All rounds, rows for the table of ratios, memory after the last round, and what makes the run invalid."""
 
     rounds: list[Round]
     rows: list[Row]
@@ -31,7 +31,7 @@ class Rates:
 def measure(server: URL, rounds: int, seconds: int, with_ids: bool, say: Say) -> Rates:
     """Measure everything `rounds` times, each for `seconds`; `with_ids` gives single events an event_id.
 
-    Both services run all the time, on databases of their own on one server; only one is under load at a time.
+    Both services run all the time, each on its own database on the same server; only one is under load at a time.
     """
     with ExitStack() as stack:
         plain = stack.enter_context(database(server, "plain"))
@@ -45,7 +45,7 @@ def measure(server: URL, rounds: int, seconds: int, with_ids: bool, say: Say) ->
         def singles(port: int, connections: int, duration: int = seconds) -> Measurement:
             return load.wrk(port, connections, duration, clock(), with_ids)
 
-        # What is compared stands side by side, so that a change of the machine's mood meets both.
+        # What is compared is measured back to back, so that changes in the machine's speed affect both.
         plan: dict[str, Callable[[], Measurement]] = {
             "pgbench, 16 clients": lambda: load.pgbench(plain, 16, seconds),
             "64 connections": lambda: singles(on.port, 64),
@@ -59,7 +59,7 @@ def measure(server: URL, rounds: int, seconds: int, with_ids: bool, say: Say) ->
             "16 connections, GROUP_COMMIT=off": lambda: singles(off.port, 16),
         }
 
-        # Connections, prepared statements and users are there before the first round.
+        # Warm up: connections, prepared statements and users exist before the first round.
         warm = [load.pgbench(plain, 16, 1), singles(on.port, 64, 1), singles(off.port, 64, 1)]
         found: list[Round] = []
         for number in range(1, rounds + 1):
@@ -87,13 +87,13 @@ def _failures(rounds: list[Round]) -> list[str]:
 
 
 def _posted(name: str, each: Round) -> int:
-    """The events of a round that one of the two services has answered as stored."""
+    """How many events of a round the service with GROUP_COMMIT=`name` has answered as stored."""
     titles = [title for title in each if "connection" in title or title.startswith("POST")]
     return sum(each[title].stored for title in titles if title.endswith("GROUP_COMMIT=off") == (name == "off"))
 
 
 def rows(rounds: list[Round]) -> list[Row]:
-    """The ratios, each formed within a round, with the targets of docs/performance.md."""
+    """The ratios, each computed within a round, with the targets from docs/performance.md."""
 
     def rate(title: str, against: str) -> Spread:
         return Spread.of([_quotient(each[title].rate, each[against].rate) for each in rounds])
@@ -117,5 +117,5 @@ def rows(rounds: list[Round]) -> list[Row]:
 
 
 def _quotient(one: float | None, other: float | None) -> float:
-    # Without figures the run is invalid, and says so.
+    # Without figures the run is invalid and reports that.
     return one / other if one and other else 0.0

@@ -1,4 +1,4 @@
-"""Figures of one run that are set against each other, and the targets that they are held to."""
+"""Ratios between figures of one run, and their targets."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Spread(NamedTuple):
-    """The median of some readings, and the extremes."""
+    """The median of some readings, and their extremes."""
 
     median: float
     lowest: float
@@ -14,12 +14,12 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of at least one value."""
+        """The spread of `values`, which must not be empty."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 class Row(NamedTuple):
-    """A line of the table of ratios. The median is held to `at_least` or `at_most`; with neither it only informs."""
+    """A row of the table of ratios. The target of its median is `at_least` or `at_most`; with neither it has none."""
 
     title: str
     spread: Spread

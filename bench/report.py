@@ -1,4 +1,4 @@
-"""The run as tables for people and as JSON for programs."""
+"""A run as tables for people and as JSON for programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +17,7 @@ PARTS = ("rates", "growth", "memory", "hindsight")
 
 @dataclass
 class Report:
-    """What a run has found so far; parts that were not asked for stay None. `quick`: it only shows that all works."""
+    """The results of a run so far; parts that were not asked for stay None. A `quick` run only shows that all works."""
 
     about: dict[str, Any]
     quick: bool = False
@@ -41,7 +41,7 @@ class Report:
         rows = [row._asdict() | {"spread": row.spread._asdict(), "met": row.met} for row in self.rows()]
         parts = {name: asdict(part) for name in PARTS if (part := getattr(self, name))}
         for part in parts.values():
-            del part["rows"], part["problems"]  # they stand together at the top
+            del part["rows"], part["problems"]  # they are at the top, for all parts together
         if self.rates:
             parts["rates"]["memory"] = [process._asdict() for process in self.rates.memory]
         problems = self.all_problems()
@@ -119,7 +119,7 @@ def _failed(found: Sequence[Any]) -> int:
 
 def _processes(processes: Sequence[Process]) -> str:
     if not processes:
-        return "Memory: not to be had here (it is read from /proc, of processes of this machine)."
+        return "Memory: not available (it is read from /proc, for processes on this machine)."
     lines = []
     for role in dict.fromkeys(process.role for process in processes):
         same = [process for process in processes if process.role == role]

@@ -16,7 +16,7 @@ from config_loader import Settings
 from database import embedded, migrations
 from tests.service import Service
 
-# They decide whether a commit is on disk before it is answered, and what it costs.
+# These decide whether a commit is on disk before it is answered, and what it costs.
 REPORTED = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_connections")
 ROLL_CALL = "SELECT pg_backend_pid()"
 
@@ -29,9 +29,9 @@ def forget_settings() -> None:
 
 @contextmanager
 def postgres(url: str | None, parent: Path) -> Iterator[URL]:
-    """The PostgreSQL at `url`, or (None) an embedded one with its data in a new folder below `parent`.
+    """The PostgreSQL at `url`, or for None an embedded one with its data in a new folder below `parent`.
 
-    The folder is removed afterwards, the server at `url` goes on.
+    The folder is removed afterwards; the server at `url` keeps running.
     """
     if url is not None:
         yield make_url(url).set(drivername="postgresql+psycopg2")
@@ -43,7 +43,7 @@ def postgres(url: str | None, parent: Path) -> Iterator[URL]:
 
 
 class Database:
-    """A migrated database; `engine` is the bench's own way in, beside the service."""
+    """A migrated database; `engine` is the bench's own access to it, apart from the service's."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
@@ -82,8 +82,8 @@ def database(server: URL, name: str) -> Iterator[Database]:
 def add_baseline(made: Database) -> None:
     """Add the tables that pgbench and COPY write to, in a schema of their own.
 
-    They have the columns, defaults, keys and indexes of the service's tables, whatever the migrations make of them,
-    but no foreign keys and checks: PostgreSQL gets the easier task.
+    They have the columns, defaults, keys and indexes of the service's tables, whatever the migrations make of those,
+    but no foreign keys and no checks, which makes PostgreSQL's task the easier one.
     """
     made.do(
         "CREATE SCHEMA baseline",
@@ -105,7 +105,7 @@ def service(made: Database, **environment: str) -> Iterator[Service]:
 
 @contextmanager
 def stopped_for_sure(running: Service) -> Iterator[None]:
-    """Start a service, and end its whole process group where it does not stop in time."""
+    """Start a service, and kill its whole process group if it does not stop in time."""
     try:
         with running:
             yield
@@ -115,7 +115,7 @@ def stopped_for_sure(running: Service) -> Iterator[None]:
 
 
 def settings_of(made: Database) -> dict[str, str]:
-    """PostgreSQL's version and its settings of durability and memory."""
+    """PostgreSQL's version and its settings for durability and memory."""
     return {name: str(made.ask(f"SHOW {name}")) for name in REPORTED}
 
 

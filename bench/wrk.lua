@@ -1,7 +1,7 @@
 -- Distinct events for `POST /event`. Arguments: the event time to start at (seconds), the number of users, the mean
 -- number of seconds between two events of a user, the number of wrk threads, and "event_id" to give every event an id.
--- Each wrk thread has users of its own and a clock that never goes back, so that no event is late on purpose; two
--- connections may still swap events of one user, as clients do.
+-- Each wrk thread has its own users and a clock that never goes back, so no event is late on purpose; but two
+-- connections may still swap events of one user, as real clients do.
 
 local made = 0
 
@@ -32,7 +32,7 @@ function request()
       kind, math.floor(cents / 100), cents % 100, user, time, key))
 end
 
--- One line of JSON for bench/measurement.py; times in microseconds, `errors` counted in answers or connections.
+-- One line of JSON for bench/measurement.py; times in microseconds, `errors` counts failed answers and connections.
 function done(summary, latency, _)
    local e = summary.errors
    io.write(string.format(

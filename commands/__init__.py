@@ -1,1 +1,1 @@
-"""Commands of the service beside serving: `flask --app app COMMAND`."""
+"""The commands: `flask --app app COMMAND`, and `python app.py`, which serves."""

@@ -23,12 +23,12 @@ _TIME = click.IntRange(0, LAST_TIME)
 
 
 @click.command()
-@click.option("--rule", type=int, help="The rule to try; without it, all rules that are active, as they are.")
+@click.option("--rule", type=int, help="The rule to test; without it, all active rules as they are set now.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value for one of its parameters.")
-@click.option("--from", "start", type=_TIME, metavar="SECONDS", default=0, help="The first time whose alerts count.")
-@click.option("--to", "end", type=_TIME, metavar="SECONDS", default=LAST_TIME, help="The last time that counts.")
-@click.option("--sweep", metavar="NAME=FROM:TO:STEP", help="Try all these values of a parameter in turn.")
-@click.option("--at-most", type=click.IntRange(0), metavar="N", help="Name the first value with so few alerts a day.")
+@click.option("--from", "start", type=_TIME, metavar="SECONDS", default=0, help="Count alerts from this time on.")
+@click.option("--to", "end", type=_TIME, metavar="SECONDS", default=LAST_TIME, help="Count alerts up to this time.")
+@click.option("--sweep", metavar="NAME=FROM:TO:STEP", help="Try each of these values of a parameter in turn.")
+@click.option("--at-most", type=click.IntRange(0), metavar="N", help="Show the first value with at most N a day.")
 @processes_option
 @json_option
 @with_appcontext
@@ -42,11 +42,10 @@ def backtest(
     processes: int,
     as_json: bool,
 ) -> None:
-    """Judge all stored actions once more, by a rule as it would be, and compare with the alerts that are stored.
+    """Judge all stored actions again by a rule with other parameters, and compare the result with the stored alerts.
 
-    The rule is tried with the parameters that it has now, and those given by --set instead; it is judged as if it were
-    active. Nothing is changed, and the service goes on. Ends with 0, with 2 where it could not be done, with 130 after
-    Ctrl+C.
+    The rule keeps its present parameters except for those given by --set, and is judged as if it were active. Nothing
+    is changed, and the service keeps running. Exit status: 0 if done, 2 if it could not be done, 130 after Ctrl+C.
     """
     if rule is None and (settings or sweep):
         raise click.UsageError("--set and --sweep need --rule.")
@@ -124,13 +123,13 @@ def _value(parameter: Parameter, text: str, option: str) -> Value:
 
 
 def _number(parameter: Parameter, text: str) -> str | int:
-    # Only money and factors are text where they are read.
+    # Only money and factors are read from text.
     if parameter.is_decimal:
         return text
     try:
         return read_whole_number(text)
     except ValueError:
-        return text  # which is refused with the bounds
+        return text  # Parameter.read refuses it and names the bounds
 
 
 # What is reported
@@ -146,7 +145,7 @@ def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[
         f"days               {data['days']:>14,}{span}",
         f"actions per second {data['actions'] / seconds:>14,.0f}",
         "",
-        f"                   {'stored':>14}{'tried':>14}",
+        f"                   {'stored':>14}{'backtest':>14}",
         f"alerts             {then['alerts']:>14,}{now['alerts']:>14,}",
         f"users hit          {then['users']:>14,}{now['users']:>14,}",
         f"alerts a day       {then['alerts_per_day']:>14,.2f}{now['alerts_per_day']:>14,.2f}",
@@ -162,7 +161,7 @@ def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[
         lines += ["", *_table(question.sweep.parameter, data["sweep"])]
         if question.at_most is not None:
             quiet = data["quiet_enough"]
-            first = f"{question.sweep.parameter} {quiet} is the first" if quiet is not None else "no value is there"
+            first = f"{question.sweep.parameter} {quiet} is the first" if quiet is not None else "there is no value"
             lines += ["", f"{first} with at most {question.at_most:,} alerts a day"]
     return "\n".join(lines)
 
@@ -171,7 +170,7 @@ def _candidate(setting: RuleSetting, present: RuleSetting) -> list[str]:
     values, before = written_values(setting.parameters), written_values(present.parameters)
     lines = [f"rule {setting.rule.code}: {setting.rule.title.format_map(values)}"]
     for name, value in values.items():
-        lines.append(f"  {name} {value}" + (f", which is {before[name]} now" if before[name] != value else ""))
+        lines.append(f"  {name} {value}" + (f" (now {before[name]})" if before[name] != value else ""))
     for risk, differs in setting.by_risk.items():
         lines += [f"  {name} {value} for users at {risk} risk" for name, value in written_values(differs).items()]
     return lines

@@ -1,4 +1,4 @@
-"""How a command ends that cannot go on, and what all of them look at before they begin."""
+"""How commands end early, and what each of them checks before it begins."""
 
 import click
 from flask import current_app
@@ -9,7 +9,7 @@ from rules.service import Service
 
 
 class Stopped(click.ClickException):
-    """The command cannot go on."""
+    """The command cannot continue."""
 
     exit_code = 2
 
@@ -21,12 +21,12 @@ class Interrupted(Stopped):
 
 
 def service() -> Service:
-    """The service of the application whose command this is."""
+    """The service of the application that runs this command."""
     return Service.of(current_app.extensions)
 
 
 def check_migrations() -> None:
-    """Raise Stopped where the database cannot be used, or has tables of another version."""
+    """Raise Stopped if the database cannot be used or its migrations are not current."""
     try:
         current = service().run(migrations.migration_at)
     except SQLAlchemyError as error:
@@ -36,5 +36,5 @@ def check_migrations() -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, on one line."""
+    """The first line of an error's message, or its class name if it has none."""
     return str(getattr(error, "orig", None) or error).partition("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""`flask --app app replay FILE`: history through the engine, in batches, as if each event were posted in turn."""
+"""`flask --app app replay FILE`: run a file of events through the engine in batches, as if posted one by one."""
 
 import gc
 import itertools
@@ -26,21 +26,21 @@ from rules.model import Event, Outcome, Refusal, Verdict
 
 T = TypeVar("T")
 
-# Seconds to wait for a database that is away, one after the other: long enough for it to start again.
+# Seconds to wait between attempts while the database is away: together, long enough for it to restart.
 WAITS = (0.5, 1, 2, 4, 8)
 
-AGAIN = "Run it again to go on: nothing is stored twice."
+AGAIN = "Run it again to continue: nothing is stored twice."
 
 
 class Refused(click.ClickException):
-    """All of the file was read, but some of its lines were refused."""
+    """The whole file was read, but some of its lines were refused."""
 
     exit_code = 1
 
 
 @dataclass
 class Tally:
-    """What has become of the lines so far."""
+    """What has happened to the lines so far."""
 
     stored: int = 0
     replayed: int = 0
@@ -51,15 +51,15 @@ class Tally:
 
     @property
     def read(self) -> int:
-        """The lines that are done with."""
+        """How many lines are done."""
         return self.stored + self.replayed + self.rejected
 
     def rate(self) -> str:
-        """The lines so far, and how many a second."""
+        """The number of lines so far, and lines per second."""
         return f"{self.read:,} events  {self.read / self._seconds():,.0f}/s"
 
     def summary(self) -> str:
-        """All counts, a line each. Alerts of events that had been stored before count too."""
+        """All counts, one per line. Alerts of events that were already stored count too."""
         lines = [
             f"events read        {self.read:>12,}",
             f"  stored           {self.stored:>12,}",
@@ -82,28 +82,30 @@ class Tally:
     "--format",
     "form",
     type=click.Choice(["ndjson", "csv"]),
-    help="Without it, a FILE called .csv or .csv.gz is CSV and everything else NDJSON.",
+    help="Without it, a FILE named .csv or .csv.gz is CSV and anything else NDJSON.",
 )
-@click.option("--batch", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Events a transaction.")
+@click.option(
+    "--batch", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Events per transaction."
+)
 @click.option(
     "--rejects",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where refused lines are listed: FILE.rejects (for standard input, stdin.rejects) without it.",
+    help="Where to list refused lines.  [default: FILE.rejects; for standard input, stdin.rejects]",
 )
 @click.option(
     "--source",
     default="replay",
     show_default=True,
-    help="Leads the ids of events that have none; two histories with different sources never share an id.",
+    help="Prefix of the ids made for events that have none; files with different sources never share an id.",
 )
 @with_appcontext
 def replay(file: BinaryIO, form: str | None, batch: int, rejects: Path | None, source: str) -> None:
-    """Store and judge the events in FILE (- for standard input), in its order.
+    """Store and judge the events in FILE (- for standard input), in file order.
 
-    FILE has one event a line, as JSON (NDJSON) or as CSV with a header of the field names, plain or gzipped. Stop it
-    in any way and run it again: no event is stored twice. Refused lines are listed, with their numbers and reasons,
-    in a file that each run writes anew. Ends with 0, with 1 where lines were refused, with 2 where it could not go
-    on, with 130 after Ctrl+C.
+    FILE has one event per line, as JSON (NDJSON) or as CSV with a header of field names, plain or gzipped. However it
+    is stopped, run it again: no event is stored twice. Refused lines are listed, with their numbers and reasons, in a
+    file that each run overwrites. Exit status: 0 if none was refused, 1 if some were, 2 if it could not continue, 130
+    after Ctrl+C.
     """
     if not re.fullmatch(r"[!-~]{1,40}", source):
         raise click.BadParameter("must be 1 to 40 printable ASCII characters", param_hint="--source")
@@ -137,7 +139,7 @@ def replay(file: BinaryIO, form: str | None, batch: int, rejects: Path | None, s
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    # A batch makes many objects and no cycles: the collector would search them in vain, for a fifth of the time.
+    # A batch makes many objects but no cycles: the collector would search them in vain, for a fifth of the time.
     thresholds = gc.get_threshold()
     gc.set_threshold(50_000, 20, 100)
     try:
@@ -154,14 +156,14 @@ def _open_rejects(path: Path) -> IO[str]:
 
 
 def _progress(file: BinaryIO, name: str, tally: Tally) -> Any:
-    """A bar as long as `file` has bytes; where that cannot be told, as for a pipe, the counts alone."""
+    """A bar as long as `file` has bytes; if its size is unknown, as for a pipe, only the counts."""
     try:
         found = os.fstat(file.fileno())
         size = found.st_size if stat.S_ISREG(found.st_mode) else None
     except OSError:
         size = None
     return click.progressbar(
-        (None for _ in ()),  # no items to count: it is told how many bytes are done
+        (None for _ in ()),  # no items to count: the caller reports how many bytes are done
         length=size,
         label=f"Replaying {name}",
         bar_template="%(label)s  %(info)s" if size is None else "%(label)s  [%(bar)s]  %(info)s",
@@ -179,7 +181,7 @@ def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
 
 
 def _take(entries: Sequence[Entry], tally: Tally, refused: IO[str]) -> None:
-    """Store the events of `entries` in one transaction, list what is refused, and count."""
+    """Store the events in `entries` in one transaction, list the refused lines, and count."""
     events = [event for _, event in entries if isinstance(event, Event)]
     outcomes = iter(_patiently(events, tally.last_line) if events else [])
     for number, entry in entries:
@@ -197,7 +199,7 @@ def _take(entries: Sequence[Entry], tally: Tally, refused: IO[str]) -> None:
 
 
 def _patiently(events: Sequence[Event], last_line: int) -> list[Outcome]:
-    """The outcomes of `events`, also where the database is away for a moment: all have ids, so trying again is safe."""
+    """The outcomes of `events`. Retries if the database is away: every event has an id, so trying again is safe."""
     for wait in (*WAITS, None):
         try:
             return service().judge_many(events)

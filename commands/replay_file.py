@@ -1,4 +1,4 @@
-"""The file of a replay: from its lines, NDJSON or CSV, plain or gzip, to events."""
+"""Reading a replay's file: its lines, NDJSON or CSV, plain or gzip, become events."""
 
 import csv
 import gzip
@@ -14,14 +14,14 @@ from rules.model import Event
 from rules.payload import BadPayload, event_of, read_event
 from rules.values import read_whole_number
 
-LONGEST_LINE = 64 * 1024  # bytes: as much as POST /event takes for one event
+LONGEST_LINE = 64 * 1024  # bytes: the most that POST /event accepts for one event
 
 _COLUMNS = {"type", "amount", "user_id"}  # and time or t
 _GZIP = b"\x1f\x8b"
 
 
 class Rejected(Exception):
-    """A line is no event that can be stored; `reasons` are sentences."""
+    """A line is not an event that can be stored; `reasons` says why, in sentences."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__(*reasons)
@@ -33,19 +33,19 @@ Entry = tuple[int, Event | Rejected]
 
 @contextmanager
 def peekable(file: BinaryIO) -> Iterator[io.BufferedReader]:
-    """`file` as one that shows its first bytes without reading on, and says how far it has been read."""
+    """`file` as a reader that can peek at the next bytes and knows how far it has read."""
     reader = io.BufferedReader(cast(Any, file))
     try:
         yield reader
     finally:
-        reader.detach()  # closing `file` is not our business
+        reader.detach()  # the caller closes `file`
 
 
 def entries(file: io.BufferedReader, *, name: str, form: str, source: str) -> Iterator[Entry]:
-    """What is in each line of `file`, plain or packed, with the line's number: an event, or why it is none.
+    """Each line of `file`, plain or gzipped: its number, and the event in it or why there is none.
 
-    `form` is csv or ndjson; `source` leads the ids of events that have none. Raises Stopped where the file cannot be
-    read on, or its CSV header does not name the fields; `name` is for that.
+    `form` is csv or ndjson; `source` starts the ids given to events that have none. Raises Stopped, which mentions
+    `name`, if the file cannot be read further or its CSV header does not name the fields.
     """
     packed = file.peek(len(_GZIP)).startswith(_GZIP)
     lines = _lines(cast(IO[bytes], gzip.GzipFile(fileobj=file) if packed else file), name)
@@ -53,9 +53,9 @@ def entries(file: io.BufferedReader, *, name: str, form: str, source: str) -> It
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes | None]]:
-    """Each line that is not blank, with its number from 1; None stands for one that is too long to be an event.
+    """Each line that is not blank, with its number from 1; None instead of a line that is too long for an event.
 
-    Raises Stopped where the file cannot be read on.
+    Raises Stopped if the file cannot be read further.
     """
     for number in itertools.count(1):
         try:
@@ -68,7 +68,7 @@ def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes | None]]:
         if not line:
             return
         if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that some programs put before UTF-8
+            line = line.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that some programs put before UTF-8
         if len(line) > LONGEST_LINE:
             yield number, None
         elif line.strip():
@@ -81,7 +81,7 @@ def _ndjson_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> I
 
 
 def _csv_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
-    """The events below a header. Raises Stopped where the header does not name the fields."""
+    """The events below the header. Raises Stopped if the header does not name the fields."""
     number, header = next(lines, (1, b""))
     try:
         columns = [column.strip() for column in _cells(header or b"")]
@@ -89,7 +89,7 @@ def _csv_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iter
         raise Stopped(f"The CSV header in line {number}: {rejected}") from None
     if not set(columns) >= _COLUMNS or not {"time", "t"} & set(columns) or len(set(columns)) < len(columns):
         raise Stopped(
-            f"The CSV header in line {number} must name type, amount, user_id, time (or t) and, where there are ids, "
+            f"The CSV header in line {number} must name type, amount, user_id, time (or t) and, if there are ids, "
             "event_id, each once and separated by commas."
         )
     for number, line in lines:
@@ -112,11 +112,11 @@ def _whole_number(cell: str) -> int | str:
     try:
         return read_whole_number(cell)
     except ValueError:
-        return cell  # it is named among all that is bad
+        return cell  # validation reports it together with the other bad fields
 
 
 def _cells(raw: bytes) -> list[str]:
-    # Each line by itself: a quote that is never closed must not swallow the events after it.
+    # One line at a time: a quote that is never closed must not swallow the events after it.
     try:
         return next(csv.reader([raw.decode()], strict=True))
     except UnicodeDecodeError as error:
@@ -132,10 +132,10 @@ def _event(line: bytes | None, read: Callable[[bytes], Event], place: str) -> Ev
     try:
         event = read(line)
     except Rejected as rejected:
-        return Rejected(rejected.reasons)  # another one, which holds nothing of what was going on
+        return Rejected(rejected.reasons)  # a new one, without the traceback that keeps frames alive
     except BadPayload as bad:
         return Rejected([f"{pointer}: {detail}" for pointer, detail in bad.errors] or [bad.detail])
     if event.event_id is None:
-        # The same for every run, and another for every line; see docs/decisions/replay.md.
+        # The same on every run, and different for every line; see docs/decisions/replay.md.
         event = event._replace(event_id=f"{place}:{event.type}:{event.amount}:{event.time}")
     return event

@@ -24,13 +24,13 @@ from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
 from database import embedded, migrations
 from rules.service import Service
 
-STOP_SECONDS = 5  # for the requests under way when the service is told to stop
+STOP_SECONDS = 5  # for requests still in progress when the service is asked to stop
 
 
 def main(make_service: Callable[[Settings, str], Service]) -> None:
     """Migrate the database and serve until SIGINT, SIGTERM or SIGHUP.
 
-    Ends the process with status 2 for bad settings and with 1 where the database cannot be used.
+    Exits with status 2 for bad settings, and with 1 if the database cannot be used.
     """
     for ending in (signal.SIGTERM, signal.SIGHUP):  # until the server takes over
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
@@ -57,7 +57,7 @@ def _enter_rules(service: Service) -> None:
         service.enter_rules()
     except SQLAlchemyError as error:
         raise migrations.MigrationError(
-            f"The rules cannot be entered: {getattr(error, 'orig', None) or error}"
+            f"The rules cannot be stored: {getattr(error, 'orig', None) or error}"
         ) from None
     finally:
         service.database.dispose()  # a worker must not share its connections
@@ -65,7 +65,7 @@ def _enter_rules(service: Service) -> None:
 
 def _serve(settings: Settings, address: str) -> None:
     if settings.global_test_flag:
-        # A forked worker would go on with the modules that this process has loaded, whatever has changed since.
+        # A forked worker would keep the modules that this process has loaded, whatever has changed since.
         multiprocessing.set_start_method("spawn")
     server = Granian(
         "app:create_worker",
@@ -82,20 +82,20 @@ def _serve(settings: Settings, address: str) -> None:
         reload_paths=[migrations.ROOT],
         reload_filter=PythonFilter,
     )
-    # By default the server takes SIGHUP for an order to restart its workers, and would outlive its terminal.
+    # By default the server restarts its workers on SIGHUP, and so would outlive its terminal.
     server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
     server.serve()
 
 
 def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
-    # In memory where the system has such a place: a process that writes to a mapped file on a full disk is killed.
+    # In memory if the system has such a place: a process that writes to a mapped file on a full disk is killed.
     memory = "/dev/shm"  # noqa: S108
     where = memory if os.access(memory, os.W_OK) else None
     return tempfile.TemporaryDirectory(prefix="transaction-alerts-", dir=where, ignore_cleanup_errors=True)
 
 
 def _free_address(settings: Settings) -> str:
-    # The server itself takes only numbers, and would say "address in use" only after the database was started.
+    # The server takes only numeric addresses, and would report "address in use" only after the database has started.
     name, port = settings.backend_host, settings.backend_port
     try:
         family, *_, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -115,11 +115,11 @@ def _complaint(error: Exception, status: int) -> int:
 
 
 def begin_worker() -> None:
-    """Make this worker end when the server says so, or has died."""
-    # Ctrl+C, or closing the terminal, reaches every process there; the server alone answers it, and stops its workers
-    # by SIGTERM.
+    """Make this worker end when the server stops it, or has died."""
+    # Ctrl+C, or closing the terminal, signals every process there. Only the server reacts; it stops its workers with
+    # SIGTERM.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    # Until this worker serves, it has the server's own handler, which would swallow the order to stop.
+    # Until this worker serves, it has the server's own handler, which would swallow SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -127,15 +127,15 @@ def begin_worker() -> None:
 
 
 def settle_worker() -> None:
-    """Spare the garbage collector: what is here now stays, and requests leave little behind."""
+    """Make garbage collection cheap: what is loaded now stays, and requests leave little behind."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
 
 def _end_with_parent(parent: int | None) -> None:
-    # A worker that outlives a killed server would go on holding the port.
+    # A worker that outlived a killed server would keep holding the port.
     while os.getppid() == parent:
         time.sleep(0.2)
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)  # a killed server cannot
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)  # a killed server cannot do it
     os._exit(1)

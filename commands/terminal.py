@@ -1,4 +1,4 @@
-"""Work over all users for somebody who waits at a terminal: progress, Ctrl+C, and what each error means."""
+"""Running work over all users from a terminal: progress, Ctrl+C, and what each error means."""
 
 import sys
 import time
@@ -18,20 +18,21 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def processes_option(command: CommandT) -> CommandT:
-    """The option that says how many processes work."""
-    described = "How many processes work, all at lowest priority.  [default: as many as there are cores]"
+    """Adds --processes, the number of processes to use, to `command`."""
+    described = "How many processes to use, all at lowest priority.  [default: one per core]"
     return click.option("--processes", type=click.IntRange(1, 256), metavar="N", default=cores, help=described)(command)
 
 
 def json_option(command: CommandT) -> CommandT:
-    """The option that makes the result JSON."""
+    """Adds --json, which writes the result as JSON, to `command`."""
     return click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")(command)
 
 
 def over_all(label: str, work: Work[ResultT], result: ResultT, processes: int) -> tuple[ResultT, float]:
-    """Do `work` for all users of the database in use, and show on a terminal how far it is.
+    """Do `work` for all users in the service's database, with a progress bar if standard error is a terminal.
 
-    Returns what came out, and the seconds it took. Raises Stopped, or Interrupted after Ctrl+C, and no process is left.
+    Returns the filled `result` and the seconds it took. Raises Stopped on failure and Interrupted after Ctrl+C, when
+    all processes have ended.
     """
     url = service().url
     begun = time.monotonic()
@@ -45,12 +46,12 @@ def over_all(label: str, work: Work[ResultT], result: ResultT, processes: int) -
     except SQLAlchemyError as error:
         raise Stopped(f"The database failed: {first_line(error)}") from None
     except BrokenProcessPool:
-        raise Stopped("One of the processes was ended by somebody, or by the system for want of memory.") from None
+        raise Stopped("One of the processes was killed, perhaps because memory ran out.") from None
     return result, max(time.monotonic() - begun, 1e-9)
 
 
 def _progress(label: str, stack: ExitStack, begun: float) -> Callable[[int, int], None]:
-    """What draws a bar on standard error, if that is a terminal."""
+    """A function that draws a bar on standard error, if that is a terminal."""
     bars: list[Any] = []
 
     def rate(_: object) -> str:

@@ -1,4 +1,4 @@
-"""`flask --app app verify`: whether what is stored follows from the actions."""
+"""`flask --app app verify`: check that what is stored follows from the actions."""
 
 import json
 
@@ -16,11 +16,11 @@ from rules.hindsight.verify import Difference, Report
 @json_option
 @with_appcontext
 def verify(processes: int, as_json: bool) -> None:
-    """Derive every stored alert once more from the stored actions, and list each difference.
+    """Derive every stored alert again from the stored actions, and list each difference.
 
-    Actions are judged by the rules, ratings and overrides that they were first judged with. Balances, running sums and
-    the codes that were answered are checked too. Nothing is changed, and the service goes on. Ends with 0 where
-    everything follows, with 1 where something does not, with 2 where it could not be done, with 130 after Ctrl+C.
+    Actions are judged by the rules, ratings and overrides that first judged them. Balances, running sums and the
+    answered codes are checked too. Nothing is changed, and the service keeps running. Exit status: 0 if there is no
+    difference, 1 if there is one, 2 if it could not be done, 130 after Ctrl+C.
     """
     check_migrations()
     report, seconds = over_all("Verifying", VerifyWork(), Report(), processes)

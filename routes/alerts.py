@@ -1,4 +1,4 @@
-"""Alerts: list them, read one."""
+"""Alerts: list them or read one."""
 
 from flask import Blueprint, Response
 
@@ -15,7 +15,7 @@ blueprint = Blueprint("alerts", __name__)
 
 
 def unknown_alert(user_id: int, seq: int, code: int) -> Problem:
-    """The answer where there is no such alert."""
+    """The answer when there is no such alert."""
     return Problem(404, f"There is no alert {alert_id(user_id, seq, code)}.", kind="unknown-alert")
 
 
@@ -24,13 +24,13 @@ def unknown_alert(user_id: int, seq: int, code: int) -> Problem:
 def list_alerts() -> Response:
     """List alerts, newest first.
 
-    All filters given must fit. `from` and `to` bound the time of the action (seconds, both included); `next` is the
-    cursor of the next page, to be sent with the same filters. Alerts of rules in shadow are listed with `shadow=true`,
-    and then alone.
+    An alert must match all filters given. `from` and `to` bound the time of the action (in seconds, both included).
+    `next` is the cursor of the next page, to be sent with the same filters. `shadow=true` lists the alerts of rules
+    in shadow, and only those.
     """
     query = read_query(AlertsQuery)
     wanted = AlertFilter(**query.model_dump(exclude={"limit", "cursor"}))
-    # One more than the page shows whether there is a next one.
+    # One row more than the page holds shows whether there is a next page.
     found = service().run(lambda session: alerts.page_of_alerts(session, wanted, query.limit + 1, place(query)))
     page, following = cut(found, query, _place)
     return json_answer(AlertsAnswer(alerts=[AlertAnswer.of(row) for row in page], next=following))
@@ -39,7 +39,7 @@ def list_alerts() -> Response:
 @blueprint.get("/alerts/<alert:alert_id>")
 @describe(Operation(answers={200: AlertDetailAnswer}, problems=(unknown_alert(7, 3, 123), DATABASE_AWAY)))
 def get_alert(alert_id: tuple[int, int, int]) -> Response:
-    """Read an alert with the changes of its status."""
+    """Read an alert with the history of its status."""
     row = service().run(lambda session: alerts.get_alert(session, *alert_id))
     if row is None:
         raise unknown_alert(*alert_id)

@@ -1,7 +1,7 @@
 """The data plane: a plain `POST /event` on the server's event loop, without Flask; all else goes to the control plane.
 
-`POST /event` is nearly all of the traffic. Here its plain form costs one turn of the event loop and holds no thread;
-all that is unusual about a request is left to Flask, so that each rule of the contract stands in one place.
+`POST /event` is nearly all of the traffic. In its plain form it costs one turn of the event loop and holds no thread.
+Any unusual request is left to Flask, so that each rule of the contract is in one place.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ _REQUEST_ID = REQUEST_ID.lower().encode()
 
 
 def application(app: Flask, threads: int) -> Application:
-    """`app` as an ASGI application, with at most `threads` requests at once in Flask."""
+    """`app` as an ASGI application that runs at most `threads` requests at once in Flask."""
     flask = FlaskInThreads(app, threads)
     service = Service.of(app.extensions)
 
@@ -45,27 +45,27 @@ def application(app: Flask, threads: int) -> Application:
             answer = answer_to(error, exchange.request_id)
         try:
             await _send(send, answer, exchange.answered(answer.status))
-        finally:  # the caller need not wait for it
+        finally:  # after the answer, so that the caller need not wait for it
             end(exchange, route=scope["path"], method="POST")
 
     return serve
 
 
 def _plain(scope: Scope) -> Headers | None:
-    """The headers of a `POST /event` about which nothing is unusual; None for every other request."""
+    """The headers of a plain `POST /event`; None for every other request."""
     if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
         return None
     pairs: list[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(pairs)
     length = headers.get(b"content-length", b"")
     if (
-        len(headers) == len(pairs)  # none is given twice
+        len(headers) == len(pairs)  # no header twice
         and headers.get(b"content-type") in _JSON
         and b"content-encoding" not in headers
         and b"transfer-encoding" not in headers
         and length.isdigit()
         and int(length) <= MAX_BODY
-        and b"_" not in b"".join(headers)  # WSGI does not tell it from "-"
+        and b"_" not in b"".join(headers)  # WSGI cannot tell it from "-"
     ):
         return headers
     return None
@@ -74,7 +74,7 @@ def _plain(scope: Scope) -> Headers | None:
 async def _read(receive: Receive, length: int) -> bytes:
     body = b""
     more = True
-    # Not until the server says that there is no more: to be told that costs as much as the body itself.
+    # Do not wait for the server to say that there is no more: that message costs as much as the body itself.
     while more and len(body) < length:
         message = await receive()
         body += message.get("body", b"")

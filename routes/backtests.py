@@ -1,4 +1,4 @@
-"""Backtests: what other rules would have raised, over the stored history; each in processes of its own."""
+"""Backtests: what other settings would have raised over the stored history; each runs in processes of its own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,12 +25,12 @@ ID = {"backtest_id": {"example": 1}}
 
 
 def unknown_backtest(backtest_id: int) -> Problem:
-    """The answer where there is no such backtest."""
+    """The answer when there is no such backtest."""
     return Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
 
 
 def backtest_running(backtest_id: int) -> Problem:
-    """The answer where another one is to be started."""
+    """The answer to a new backtest while `backtest_id` is still running."""
     detail = f"Backtest {backtest_id} is running: wait until it is done, or cancel it."
     return Problem(409, detail, kind="backtest-running")
 
@@ -44,11 +44,11 @@ def backtest_running(backtest_id: int) -> Problem:
     )
 )
 def create_backtest() -> Response:
-    """Ask what other rules would have raised.
+    """Start a backtest: which alerts other settings would have raised.
 
-    All stored actions are judged once more by the rules as they would be, in the background and at lowest priority,
-    and compared with the alerts that are stored. Read the `Location` until the status is no longer `running`. One runs
-    at a time: a 409 names the one that does.
+    All stored actions are judged again by the rules with the settings given, in the background and at lowest priority,
+    and the result is compared with the stored alerts. Poll the `Location` until the status is no longer `running`.
+    Only one backtest runs at a time: a 409 names the one that is running.
     """
     wanted = read_model(BacktestRequest)
     present = service().run(service().rules)
@@ -66,11 +66,11 @@ def create_backtest() -> Response:
 def list_backtests() -> Response:
     """List backtests, newest first.
 
-    They come without their results. `next` is the cursor of the next page.
+    Their results are left out. `next` is the cursor of the next page.
     """
     query = read_query(BacktestsQuery)
     before = place(query)
-    # One more than the page shows whether there is a next one.
+    # One row more than the page holds shows whether there is a next page.
     found = service().run(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
     page, following = cut(found, query, lambda row: (row.backtest_id,))
     return json_answer(BacktestsAnswer(backtests=[BacktestAnswer.of(row) for row in page], next=following))
@@ -89,7 +89,7 @@ def get_backtest(backtest_id: int) -> Response:
 def cancel_backtest(backtest_id: int) -> Response:
     """Cancel a backtest.
 
-    Its processes end within a second. One that has ended before stays as it is.
+    Its processes end within a second. A backtest that has already ended stays as it is.
     """
 
     def cancel(session: Session) -> Any:
@@ -109,7 +109,7 @@ def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Que
     else:
         candidates = [setting for setting in present.values() if setting.status == "active"]
         if not candidates:
-            raise Problem(400, "No rule is active: name those to try in rules.")
+            raise Problem(400, "No rule is active: name the rules to test in rules.")
     at_most = wanted.at_most_per_day if "at_most_per_day" in wanted.model_fields_set else None
     return Question(candidates=tuple(candidates), start=wanted.start, end=wanted.end, sweep=sweep, at_most=at_most)
 

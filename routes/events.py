@@ -1,4 +1,4 @@
-"""POST /event: one event in, its alert codes out. POST /events: the same for many."""
+"""`POST /event`: one event in, its alert codes out. `POST /events`: the same for many events."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ STATUS = {"unknown_user": 404, "overdraft": 409, "out_of_order": 409, "event_id_
 
 _STORED = {"Content-Type": "application/json"}
 _REPLAYED = _STORED | {"Idempotent-Replayed": "true"}
-_WITH_OTHERS = Problem(424, "It was refused together with the bad ones.")
+_WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
 
 
 @blueprint.post(PATHS[0])
@@ -57,9 +57,9 @@ _WITH_OTHERS = Problem(424, "It was refused together with the bad ones.")
 def post_event() -> Response:
     """Store and judge one event.
 
-    Answers after the event and its alerts are durably committed. With an `event_id` (or the header
-    `Idempotency-Key`, which means the same) a repeated post answers the first answer again, with the header
-    `Idempotent-Replayed: true`, and stores nothing.
+    The answer is sent once the event and its alerts are durably committed. If an event has an `event_id` (or the
+    header `Idempotency-Key`, which means the same), posting it again stores nothing and gets the first answer again,
+    with the header `Idempotent-Replayed: true`.
     """
     event = read_event(json_body(), request.headers.get("Idempotency-Key"))
     return answer_with(service().judge(event)).response()
@@ -96,8 +96,9 @@ def post_events() -> Response:
     """Store and judge many events.
 
     They are judged in the order given, as if posted one by one, and committed together. Good events are stored and
-    bad ones reported, each under its index; with `atomic=true` one bad event refuses all. The body is a JSON array or
-    one event a line (NDJSON), at most 10,000 events or 16 MiB, and may come with `Content-Encoding: gzip`.
+    bad ones are reported, each under its index; with `atomic=true`, one bad event means that none is stored. The body
+    is a JSON array or has one event per line (NDJSON). It holds at most 10,000 events and 16 MiB, and may be sent with
+    `Content-Encoding: gzip`.
     """
     atomic = read_query(EventsQuery).atomic
     results = _judged([_event(item) for item in read_items(MAX_EVENTS, MAX_EVENTS_BODY)], atomic)
@@ -113,14 +114,14 @@ def post_events() -> Response:
 
 
 def answer_with(outcome: Outcome) -> Answer:
-    """The answer to a `POST /event` with that outcome. Raises Problem where the event was refused."""
+    """The answer to a `POST /event` with that outcome. Raises Problem if the event was refused."""
     if isinstance(outcome, Refusal):
         raise _problem(outcome)
     return Answer(200, _REPLAYED if outcome.replayed else _STORED, json_bytes(_decision(outcome)))
 
 
 def _event(item: Any) -> Event | Problem:
-    if isinstance(item, Problem):  # a line that is no JSON
+    if isinstance(item, Problem):  # a line that is not JSON
         return item
     try:
         return event_of(item)
@@ -131,7 +132,7 @@ def _event(item: Any) -> Event | Problem:
 def _judged(items: Sequence[Event | Problem], atomic: bool) -> Sequence[Verdict | Problem]:
     events = [item for item in items if isinstance(item, Event)]
     if atomic and len(events) < len(items):
-        return _all_refused(items)  # without judging the others: their neighbours are missing
+        return _all_refused(items)  # the others are not judged: events around them are missing
     outcomes = iter(service().judge_many(events, atomic=atomic) if events else [])
     results = [_result(next(outcomes)) if isinstance(item, Event) else item for item in items]
     refused = any(isinstance(result, Problem) for result in results)

@@ -1,4 +1,4 @@
-"""The bridge from the server to Flask: everything but a plain `POST /event`, each request in a thread."""
+"""The bridge from the server to Flask, which handles everything but a plain `POST /event`, one thread per request."""
 
 import asyncio
 import string
@@ -16,11 +16,11 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class FlaskInThreads:
-    """A Flask application as an ASGI application: at most `threads` requests at once, each in a thread."""
+    """Runs a Flask application as an ASGI application: at most `threads` requests at once, each in a thread."""
 
     def __init__(self, app: Flask, threads: int) -> None:
         def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
-            # Without this, Flask takes a body without a Content-Length for an empty one.
+            # Without this, Flask takes a body without a Content-Length to be empty.
             environ["wsgi.input_terminated"] = True
             return app(environ, start_response)
 
@@ -28,7 +28,7 @@ class FlaskInThreads:
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or start and stop with the server."""
+        """Answer one request, or follow the server's start and stop."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
@@ -37,7 +37,7 @@ class FlaskInThreads:
             query = quote(scope["query_string"], safe=string.punctuation).encode()
             scope = {**scope, "query_string": query}
 
-        async def message() -> Message:  # the middleware takes nothing but a coroutine, which the server's is not
+        async def message() -> Message:  # the middleware needs a coroutine function, which the server's is not
             return await receive()
 
         self._under_way += 1
@@ -50,8 +50,8 @@ class FlaskInThreads:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        # The server is told to stop, and has sent all answers. The threads behind them may not know it yet: without
-        # this event loop they would wait for ever, and the process for them.
+        # The server is stopping and has sent all answers, but their threads may not know that yet. Without this event
+        # loop they would wait forever, and the process for them.
         while self._under_way:
             await asyncio.sleep(0.01)
         await send({"type": "lifespan.shutdown.complete"})

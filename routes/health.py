@@ -1,4 +1,4 @@
-"""GET /healthz and GET /readyz, for whoever keeps the service running."""
+"""`GET /healthz` and `GET /readyz`, for what keeps the service running."""
 
 from flask import Blueprint, Response
 
@@ -15,14 +15,20 @@ blueprint = Blueprint("health", __name__)
 @blueprint.get("/healthz")
 @describe(Operation(answers={200: HealthAnswer}))
 def healthz() -> Response:
-    """Whether the process lives; it says nothing about the database."""
+    """Check that the process is alive.
+
+    This says nothing about the database.
+    """
     return json_answer(HealthAnswer(status="ok"))
 
 
 @blueprint.get("/readyz")
 @describe(Operation(answers={200: HealthAnswer}, problems=(DATABASE_AWAY,)))
 def readyz() -> Response:
-    """Whether events can be taken: the database answers and its migrations are current."""
+    """Check that the service can take events.
+
+    It can when the database answers and its migrations are current.
+    """
     if service().run(migrations.migration_at) != migrations.head():
         raise Problem(503, "The migrations of the database are not current: run alembic upgrade head.")
     return json_answer(HealthAnswer(status="ok"))

@@ -1,4 +1,4 @@
-"""GET /metrics, for Prometheus."""
+"""`GET /metrics`, for Prometheus."""
 
 from flask import Blueprint, Response
 
@@ -13,6 +13,6 @@ blueprint = Blueprint("metrics", __name__)
 @blueprint.get("/metrics", endpoint="metrics")
 @describe(Operation(answers={200: Text("text/plain", "Prometheus' text format.", EXAMPLE)}))
 def read_metrics() -> Response:
-    """Read what all workers have counted."""
+    """Read the metrics of all workers."""
     text, content_type = metrics.exposition()
     return Response(text, content_type=content_type)

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, built from the routes and the very models that validate them, and its page at /docs."""
+"""The OpenAPI 3.1 document, built from the routes and the models that validate their requests, and its page, /docs."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def _described(app: Flask) -> Iterator[tuple[Rule, Any, Operation]]:
 
 
 def build(app: Flask, url: str) -> dict[str, Any]:
-    """The OpenAPI document of all described routes of `app`, which is served at `url`, as plain data."""
+    """The OpenAPI document of all described routes of `app`, as plain data. `url` is where `app` is served."""
     models: set[type[BaseModel]] = {ProblemAnswer}
     paths: dict[str, dict[str, Any]] = {}
     for rule, view, operation in _described(app):
@@ -62,7 +62,7 @@ def build(app: Flask, url: str) -> dict[str, Any]:
         },
         "servers": [
             # Absolute, so that a tool that imports the document knows where to send its calls.
-            {"url": url, "description": "Where this document was read."},
+            {"url": url, "description": "Where this document was read from."},
             {"url": "/", "description": "The same host, behind a proxy that changes the address."},
         ],
         "tags": [{"name": name} for name in sorted({_tag(rule) for rule, _, _ in _described(app)})],
@@ -115,8 +115,8 @@ def _media(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _lines(items: list[Any]) -> dict[str, Any]:
-    # JSON Schema has no words for what stands in text.
-    schema = {"type": "string", "description": "One item of the array a line."}
+    # JSON Schema cannot describe the content of text.
+    schema = {"type": "string", "description": "One item of the array per line."}
     return {"schema": schema, "example": "".join(json.dumps(item) + "\n" for item in items)}
 
 
@@ -128,7 +128,7 @@ def _answer(status: int, answer: type[BaseModel] | Text, operation: Operation) -
     )
     if operation.idempotent:
         replayed = {"type": "string", "const": "true"}
-        headers["Idempotent-Replayed"] = {"schema": replayed, "description": "Stands on the answer to a repeat."}
+        headers["Idempotent-Replayed"] = {"schema": replayed, "description": "Sent if the event was stored before."}
     if isinstance(answer, Text):
         kind = "string" if isinstance(answer.example, str) else "object"
         content = {answer.media_type: {"schema": {"type": kind}, "example": answer.example}}
@@ -180,7 +180,7 @@ def _path_parameters(app: Flask, rule: Rule, operation: Operation) -> list[dict[
 
 
 def _in_path(converter: type[BaseConverter]) -> dict[str, Any]:
-    # Our own converters describe themselves (routes/http/converters.py); werkzeug's do not.
+    # Our own converters describe themselves (routes/http/converters.py); Werkzeug's do not.
     described: dict[str, Any] = getattr(converter, "described", {"schema": {"type": "string"}})
     return described
 
@@ -194,11 +194,11 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.tagged and operation.body:
-        return [_header("If-Match", "The ETag of what is to be changed: 412 where it is not that any more.")]
+        return [_header("If-Match", "The ETag of what is to be changed; the answer is 412 if it has changed since.")]
     if operation.tagged:
-        return [_header("If-None-Match", "The ETag of an answer that is there already: 304 where it still holds.")]
+        return [_header("If-None-Match", "The ETag of an earlier answer; the answer is 304 if it is still current.")]
     if operation.idempotent:
-        same = "The same as the field event_id; where both are given they must agree."
+        same = "The same as the field event_id; if both are given, they must be equal."
         return [_header("Idempotency-Key", same, TypeAdapter(EventId).json_schema())]
     return []
 
@@ -216,14 +216,14 @@ def openapi_document() -> Response:
 
 
 @blueprint.get("/docs")
-@describe(Operation(answers={200: Text("text/html; charset=utf-8", "A page.", "<!doctype html>")}))
+@describe(Operation(answers={200: Text("text/html; charset=utf-8", "The page.", "<!doctype html>")}))
 def docs_page() -> Response:
-    """Read this document as a page that can try each call.
+    """Read this document as a page that can try out each call.
 
-    All of the page is served from here.
+    Everything on the page is served from this host.
     """
     page = Response(render_template("docs.html"), content_type="text/html; charset=utf-8")
-    # Nothing may come from, or go to, another host. The page styles itself inline and draws with data: images.
+    # Nothing may be loaded from or sent to another host. The page uses inline styles and data: images.
     page.headers["Content-Security-Policy"] = (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
     )

@@ -1,4 +1,4 @@
-"""Rules: what they are set to, now and before, and setting them to something else."""
+"""Rules: read what they are and were set to, and change it."""
 
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
@@ -18,19 +18,19 @@ from rules.registry import REGISTRY
 
 blueprint = Blueprint("rules", __name__)
 
-CODE = {"code": {"schema": {"type": "integer", "enum": list(REGISTRY)}, "example": 1100}}  # the rules there are
+CODE = {"code": {"schema": {"type": "integer", "enum": list(REGISTRY)}, "example": 1100}}  # all rules
 BAD_PARAMETER = Problem(
     400,
     "The request has missing or bad fields.",
     errors=[FieldProblem("/parameters/threshold", 'must be money such as "42.00", 0.00 to 999999999999.99')],
 )
 
-# The figures look at so many alerts at most: some tens of milliseconds.
+# How many alerts the figures count at most: that takes some tens of milliseconds.
 COUNTED = 100_000
 
 
 def unknown_rule(code: int) -> Problem:
-    """The answer where there is no such rule."""
+    """The answer when there is no such rule."""
     return Problem(404, f"There is no rule {code}.", kind="unknown-rule")
 
 
@@ -39,8 +39,8 @@ def unknown_rule(code: int) -> Problem:
 def list_rules() -> Response:
     """List all rules as they are set now.
 
-    They stand in the order in which an answer to an event lists their codes. `figures` counts the alerts that stand,
-    among the newest 100,000 of all rules; those of a rule in shadow count apart.
+    They are in the order in which an answer to an event lists their codes. `figures` counts each rule's alerts that
+    still stand among the newest 100,000 of all rules; alerts raised in shadow are counted separately.
     """
     present, figures = service().run(lambda session: (service().rules(session), _figures(session)))
     return json_answer(RulesAnswer(rules=[RuleAnswer.now(one, figures[code]) for code, one in present.items()]))
@@ -65,15 +65,14 @@ def get_rule(code: int) -> Response:
     )
 )
 def list_rule_versions(code: int) -> Response:
-    """List what a rule was ever set to, newest first.
+    """List everything a rule has been set to, newest first.
 
     `next` is the cursor of the next page.
     """
     _must_exist(code)
     query = read_query(VersionsQuery)
     before = place(query)
-
-    # One more than the page shows whether there is a next one.
+    # One row more than the page holds shows whether there is a next page.
     found = service().run(
         lambda session: service().page_of_rule_versions(session, code, query.limit + 1, before[0] if before else None)
     )
@@ -92,11 +91,11 @@ def list_rule_versions(code: int) -> Response:
     )
 )
 def put_rule(code: int) -> Response:
-    """Set a rule to something else.
+    """Change what a rule is set to.
 
-    Makes a new version, which holds for every event that is judged after the answer. What is left out stays as it is,
-    a parameter too; `by_risk` replaces all that there was. With `If-Match` it is a 412 where somebody else has set the
-    rule meanwhile; without it the later one wins, and the versions show both.
+    Makes a new version, which is in force for every event judged after the answer. What is left out stays as it is,
+    single parameters included; `by_risk` is replaced as a whole. With `If-Match`, the answer is a 412 if somebody else
+    has changed the rule in the meantime; without it, the last change wins, and the versions show both.
     """
     _must_exist(code)
     wanted = read_model(CHANGES[code])

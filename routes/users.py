@@ -1,4 +1,4 @@
-"""Users: make one, read one, change how one is judged, list what one did."""
+"""Users: create one, read one, change how one is judged, list a user's actions."""
 
 import json
 
@@ -29,18 +29,18 @@ from routes.schemas.users import (
 
 blueprint = Blueprint("users", __name__)
 
-# Ids that callers brought themselves can stand in the way of a new one this often in a row, at most.
+# How many ids to try for a new user: callers may have taken some of them by choosing ids themselves.
 ID_ATTEMPTS = 20
 
 
 def unknown_user(user_id: int) -> Problem:
-    """The answer where there is no such user."""
+    """The answer when there is no such user."""
     return Problem(404, f"There is no user {user_id}.", kind="unknown-user")
 
 
 def user_exists(user_id: int) -> Problem:
-    """The answer to a new user with an id that is taken."""
-    return Problem(409, f"User {user_id} exists.", kind="user-exists")
+    """The answer to a new user whose id is taken."""
+    return Problem(409, f"User {user_id} already exists.", kind="user-exists")
 
 
 @blueprint.post("/users")
@@ -53,9 +53,9 @@ def user_exists(user_id: int) -> Problem:
     )
 )
 def create_user() -> Response:
-    """Make a user.
+    """Create a user.
 
-    Every field is optional. The answer has the `Location` of the new user; an id that exists is a 409.
+    Every field is optional. `Location` says where to read the new user; an id that is taken gets a 409.
     """
     wanted = read_model(UserRequest)
     user = service().run(lambda session: _create(session, wanted))
@@ -65,9 +65,9 @@ def create_user() -> Response:
 @blueprint.get("/users/<id:user_id>")
 @describe(Operation(answers={200: UserAnswer}, problems=(unknown_user(7), DATABASE_AWAY), tagged=True))
 def get_user(user_id: int) -> Response:
-    """Read a user with the balance of this moment.
+    """Read a user with the present balance.
 
-    `overrides` stands there where the user has any.
+    `overrides` is there if the user has any.
     """
     user = service().run(lambda session: _existing(session, user_id))
     return tagged(UserAnswer.of(user), user.settings_version)
@@ -85,9 +85,9 @@ def get_user(user_id: int) -> Response:
 def patch_user(user_id: int) -> Response:
     """Change how a user is judged.
 
-    The rating, and the overrides: values of rules' parameters that hold for this user alone. What is left out stays as
-    it is; `overrides` replaces all that there were. It holds for every event that is judged after the answer. With
-    `If-Match` it is a 412 where somebody else has changed the same meanwhile.
+    Sets the risk rating and the overrides, which are values of rule parameters for this user alone. What is left out
+    stays as it is; `overrides` is replaced as a whole. The change is in force for every event judged after the answer.
+    With `If-Match`, the answer is a 412 if somebody else has changed the user in the meantime.
     """
     wanted = read_model(UserChangeRequest)
     user = service().run(lambda session: _change(session, user_id, wanted))
@@ -97,10 +97,10 @@ def patch_user(user_id: int) -> Response:
 @blueprint.get("/users/<id:user_id>/rules")
 @describe(Operation(answers={200: UserRulesAnswer}, problems=(unknown_user(7), DATABASE_AWAY)))
 def list_user_rules(user_id: int) -> Response:
-    """List all rules as they judge a user.
+    """List all rules with the parameters in force for a user.
 
-    Each parameter comes with its value in force and its origin: the user's override, else the value for the user's
-    rating, else the default scaled by the rating (money only), else the default.
+    Each parameter has its value in force and its origin: the user's override, else the value for the user's rating,
+    else the default scaled by the rating (money only), else the default.
     """
     rules, user = service().run(lambda session: (service().rules(session), _existing(session, user_id)))
     return json_answer(UserRulesAnswer.of(user, (change.setting for change in rules.values())))
@@ -113,13 +113,13 @@ def list_user_rules(user_id: int) -> Response:
 def list_actions(user_id: int) -> Response:
     """List a user's actions, newest first.
 
-    `from` and `to` bound the time (seconds, both included); `next` is the cursor of the next page.
+    `from` and `to` bound the time (in seconds, both included). `next` is the cursor of the next page.
     """
     query = read_query(ActionsQuery)
 
     def read(session: Session) -> list[UserAction]:
         _existing(session, user_id)
-        # One more than the page shows whether there is a next one.
+        # One row more than the page holds shows whether there is a next page.
         return list(actions.page_of_actions(session, user_id, query.limit + 1, query.start, query.end, place(query)))
 
     page, following = cut(service().run(read), query, lambda action: (action.time, action.seq))

@@ -1,4 +1,4 @@
-"""psql on the database that the service uses; with the embedded one it starts or joins the server.
+"""psql on the service's database. If that is the embedded one, its server is started or joined.
 
 Run by `make console`.
 """
@@ -16,7 +16,7 @@ from database import embedded
 
 
 def main() -> int:
-    """Run psql until it ends; return its status."""
+    """Run psql with the arguments of this program until it ends. Returns its status, or 1 if there is no database."""
     with ExitStack() as stack:
         try:
             settings = load_settings()
@@ -24,10 +24,10 @@ def main() -> int:
         except (SettingsError, embedded.EmbeddedError) as error:
             print(error, file=sys.stderr)
             return 1
-        # The password goes by the environment: arguments can be read by every user of the machine.
+        # The password is passed in the environment: every user of the machine can read arguments.
         environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
         address = url._replace(drivername="postgresql", password=None).render_as_string()
-        signal.signal(signal.SIGINT, lambda *_: None)  # psql's own: it stops a query, not psql
+        signal.signal(signal.SIGINT, lambda *_: None)  # left to psql: it stops a query, not psql
         return subprocess.run([embedded.bin_dir() / "psql", address, *sys.argv[1:]], env=environment).returncode
 
 

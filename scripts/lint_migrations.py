@@ -1,6 +1,6 @@
-"""Check what migrations would do to a database in use: squawk on their SQL, and one subcommand an ALTER TABLE.
+"""Check what migrations would do to a live database: run squawk on their SQL; one subcommand per ALTER TABLE.
 
-Run by `make lint`. Prints what is wrong and ends with status 1, else with 0. No database is needed.
+Run by `make lint`. Prints what is wrong and exits with status 1, or else with 0. No database is needed.
 """
 
 import json
@@ -30,14 +30,14 @@ PG_VERSION = "15.0"
 SQUAWK = Path(sysconfig.get_path("scripts"), "squawk")
 
 IGNORED = re.compile(r"^\s*# squawk-ignore ([a-z-]+): \S", re.MULTILINE)
-# What may hold a comma or a semicolon that separates nothing: comments, text and names in quotes, brackets.
+# These may contain commas and semicolons that separate nothing: comments, quoted text and names, brackets.
 QUOTED = re.compile(r"""--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|"[^"]*\"""", re.DOTALL)
 BRACKETS = re.compile(r"\([^()\[\]]*\)|\[[^()\[\]]*\]")
 ALTER_TABLE = re.compile(r"\s*ALTER\s+TABLE\b[^,]*,", re.IGNORECASE)
 
 
 def check(configuration: Config) -> list[str]:
-    """What is wrong with the migrations of `configuration` that are not excluded, from the oldest on."""
+    """What is wrong with the migrations of `configuration`, oldest first; those in EXCLUDED are skipped."""
     scripts = ScriptDirectory.from_config(configuration).walk_revisions()
     wanted = [script for script in scripts if script.revision not in EXCLUDED]
     return [fault for script in reversed(wanted) for fault in _check_one(configuration, script)]
@@ -47,9 +47,9 @@ def _check_one(configuration: Config, script: Script) -> list[str]:
     name = Path(script.path).name
     try:
         sql = render(configuration, script)
-    except Exception as error:  # whatever a migration may raise that reads a database where there is none
+    except Exception as error:  # a migration that reads the database, which is not there, may raise anything
         return [f"{name}: cannot be written as SQL without a database ({error!r}); see docs/operations.md"]
-    faults = [("one-subcommand", "One subcommand an ALTER TABLE.", statement) for statement in crowded(sql)]
+    faults = [("one-subcommand", "One subcommand per ALTER TABLE.", statement) for statement in crowded(sql)]
     faults += squawk(name, sql)
     ignored = set(IGNORED.findall(Path(script.path).read_text()))
     needless = sorted(ignored - {rule for rule, _, _ in faults})
@@ -59,7 +59,7 @@ def _check_one(configuration: Config, script: Script) -> list[str]:
 
 
 def render(configuration: Config, script: Script) -> str:
-    """The SQL that the migration runs, as `alembic upgrade --sql` prints it; raises whatever the migration raises."""
+    """The SQL that the migration runs, as `alembic upgrade --sql` prints it. Raises whatever the migration raises."""
     buffer = StringIO()
     configuration.output_buffer = buffer
     command.upgrade(configuration, f"{script.down_revision or 'base'}:{script.revision}", sql=True)
@@ -67,7 +67,7 @@ def render(configuration: Config, script: Script) -> str:
 
 
 def crowded(sql: str) -> list[str]:
-    """Each ALTER TABLE in `sql` that has more than one subcommand, without comments, brackets and quotes."""
+    """Each ALTER TABLE in `sql` with more than one subcommand, stripped of comments, brackets and quotes."""
     sql = QUOTED.sub(" ", sql)
     before = ""
     while sql != before:
@@ -76,7 +76,7 @@ def crowded(sql: str) -> list[str]:
 
 
 def squawk(name: str, sql: str) -> list[tuple[str, str, str]]:
-    """squawk's findings in `sql`: the rule, what it says, and the line that it means."""
+    """squawk's findings in `sql`, each as its rule, its message and the line it is about."""
     program = [str(SQUAWK), f"--pg-version={PG_VERSION}", "--reporter=json", f"--stdin-filepath={name}"]
     ran = subprocess.run(program, cwd=migrations.ROOT, input=sql, capture_output=True, text=True)
     if ran.returncode not in (0, 1):

@@ -1,4 +1,4 @@
-"""Write docs/rules: an index and a page for each rule, from what the rules declare and nothing else.
+"""Write docs/rules, an index and a page for each rule, only from what the rules declare.
 
 Run by `make docs`. `docs/rules/write-your-own.md` is written by hand and left alone.
 """
@@ -37,7 +37,7 @@ _ONE_OF: dict[ActionType | None, str] = {None: "any action", "deposit": "a depos
 
 
 def main() -> int:
-    """Write the pages that are not current, and remove those that belong to no rule."""
+    """Write the pages that are out of date, and remove those that belong to no rule. Returns 0."""
     wanted = pages()
     FOLDER.mkdir(exist_ok=True)
     for name in sorted(present() - set(wanted)):
@@ -52,12 +52,12 @@ def main() -> int:
 
 
 def present() -> set[str]:
-    """The names of the pages that are there, but for those written by hand."""
+    """The file names of the existing pages, except those written by hand."""
     return {path.name for path in FOLDER.glob("*.md")} - BY_HAND
 
 
 def pages() -> dict[str, str]:
-    """The text of every page by the name of its file."""
+    """The text of every page, by file name."""
     return {INDEX: _index(REGISTRY.values())} | {f"{code}.md": _page(rule) for code, rule in REGISTRY.items()}
 
 
@@ -72,12 +72,11 @@ def _index(rules: Iterable[Rule]) -> str:
         "<!-- Written by `make docs` from rules/catalogue: change that, not this. -->",
         _table(("code", "title", "fires on", "as shipped", "what it finds"), rows),
         "An answer lists the codes in this order. The setting `RULES` names the rules that are active until somebody "
-        "sets them by `PUT /rules/{code}`. `active`: answered and alerted. `shadow`: judged and stored apart, never "
+        "sets them with `PUT /rules/{code}`. `active`: judged and answered. `shadow`: judged and stored apart, never "
         "answered. `off`: not judged.",
-        "A parameter that is scaled by risk counts, as the rule is set, times "
-        f"{factors}. What the rule is set to for one rating (`by_risk`) and what is set for one user (overrides) go "
-        "before that, and are not scaled.",
-        "What another value would have raised is told by a [backtest](../backtest.md). A rule that is missing here is "
+        "The value of a parameter that is scaled by risk is multiplied by "
+        f"{factors}. A value set for one rating (`by_risk`) or one user (overrides) comes first, and is not scaled.",
+        "A [backtest](../backtest.md) shows what another value would have raised. A rule that is missing here can be "
         "[written in one file](write-your-own.md).",
     )
 
@@ -89,7 +88,7 @@ def _page(rule: Rule) -> str:
     parts = [
         f"# {rule.code}: {_title(rule)}",
         f"<!-- Written by `make docs` from {path}: change that, not this. -->",
-        f"{what} It fires on {_ONE_OF[rule.fires_on]}. As shipped it is {_status(rule)}.",
+        f"{what} It fires on {_ONE_OF[rule.fires_on]}. As shipped, it is {_status(rule)}.",
         " ".join((rule.check.__doc__ or "").split()),
     ]
     if source:
@@ -98,10 +97,10 @@ def _page(rule: Rule) -> str:
     parts += ["## How far it looks back", *_look_back(rule)]
     parts += [
         "## Setting it",
-        f"`PUT /rules/{rule.code}` makes a new version of it, for example with",
+        f"`PUT /rules/{rule.code}` makes a new version of the rule, for example with",
         _example(rule),
-        "What is left out stays as it is; `by_risk` replaces all that there was.",
-        f"The rule is [{path}](../../{path}). [All rules](README.md).",
+        "What is left out stays as it is; `by_risk` is replaced as a whole.",
+        f"The rule is in [{path}](../../{path}). [All rules](README.md).",
     ]
     return _text(*parts)
 
@@ -115,7 +114,7 @@ def _status(rule: Rule) -> str:
 
 
 def _described(rule: Rule) -> list[str]:
-    """The paragraphs of its file's docstring, without the code in front."""
+    """The paragraphs of the docstring of the rule's file, without the code in front."""
     text = sys.modules[rule.check.__module__].__doc__ or ""
     first, *others = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
     first = first.removeprefix(f"{rule.code}: ")
@@ -140,7 +139,7 @@ def _parameters(rule: Rule) -> Iterator[str]:
     if not any(one.scaled for one in rule.declared):
         yield "They are the same at every risk rating."
         return
-    yield "As shipped the values for users of each risk rating are"
+    yield "As shipped, the values for users of each risk rating are:"
     setting = RuleSetting.initial(rule)
     in_force = {risk: written_values(RuleInForce(setting, risk=risk, overrides={}).values) for risk in RISK_FACTORS}
     names = [one.name for one in rule.declared]
@@ -152,18 +151,18 @@ def _parameters(rule: Rule) -> Iterator[str]:
 
 def _look_back(rule: Rule) -> Iterator[str]:
     if not rule.look_back:
-        yield "It looks at the judged action alone, and reads nothing for that."
+        yield "It looks only at the judged action, and reads no history."
     else:
         yield "\n".join(_wrapped(f"- {_looks(rule, one)}", "  ") for one in rule.look_back)
     found = list(_again(rule, ahead([RuleInForce(RuleSetting.initial(rule), risk="normal", overrides={})])))
     if found:
-        yield f"An event that arrives late makes the service judge again: {'; '.join(found)}."
+        yield f"When an event arrives late, the service judges again: {'; '.join(found)}."
     else:
-        yield "An event that arrives late changes nothing for the others."
+        yield "An event that arrives late changes nothing for other actions."
 
 
 def _looks(rule: Rule, look: LookBack) -> str:
-    """How far back, and what that reads for each judged action."""
+    """How far back the rule looks, and what that reads for each judged action."""
     declared = {one.name: one for one in rule.declared}
 
     def bounds(name: str) -> str:
@@ -178,7 +177,7 @@ def _looks(rule: Rule, look: LookBack) -> str:
         )
     kinds = _KINDS[look.of]
     if isinstance(look, Last):
-        rows = "so many of each type" if look.of is None else "so many"
+        rows = "that many of each type" if look.of is None else "that many"
         return f"The user's last `{look.count}` {kinds} ({bounds(look.count)}), however long ago: it reads {rows}."
     sums = "([how](../decisions/running-sums.md))"
     if isinstance(look, SumsSoFar):
@@ -191,25 +190,25 @@ def _looks(rule: Rule, look: LookBack) -> str:
         )
     assert isinstance(look, Within)
     return (
-        f"All {kinds} {within}: it reads each of them, so an event costs the more the more there are "
+        f"All {kinds} {within}: it reads each of them, so the more there are, the more an event costs "
         "([why](../decisions/one-crowded-window.md))."
     )
 
 
 def _again(rule: Rule, reach: Reach) -> Iterator[str]:
-    """Which of the actions behind a late one this rule, as shipped, can judge otherwise."""
+    """Which of the actions after a late one this rule, as shipped, can judge differently."""
     kinds = _KINDS[rule.fires_on]
     if reach.endless:
-        yield f"all {kinds} behind it"
+        yield f"all {kinds} after it"
     if reach.count:
         yield f"the next {reach.count} {kinds}" if reach.count > 1 else f"the next {kinds[:-1]}"
     if reach.seconds:
         yield f"the {kinds} of the next {_length(reach.seconds, ' s')}"
     for kind, number in reach.until.items():
-        yield f"where it is {_ONE_OF[kind]}, the {kinds} up to {kind} number {number} behind it"
+        yield f"if it is {_ONE_OF[kind]}, the {kinds} up to {kind} number {number} after it"
     if reach.after_first is not None:
         length = _length(reach.after_first, " s")
-        yield f"where it is the user's first action now, the {kinds} up to {length} behind the one that was the first"
+        yield f"if it is now the user's first action, the {kinds} up to {length} after the one that was first before"
 
 
 def _example(rule: Rule) -> str:
@@ -218,10 +217,10 @@ def _example(rule: Rule) -> str:
         "parameters": written_values(rule.defaults()),
     }
     if rule.declared:
-        # What somebody would set first: the amount that is scaled already, else how many.
+        # What people would change first: the amount that is scaled by risk, else a number of actions.
         shown = sorted(rule.declared, key=lambda one: (not one.scaled, one.unit != "actions"))[0]
         body["by_risk"] = {"high": written_values({shown.name: _stricter(shown)})}
-    body["note"] = "Watch users of high risk more closely."
+    body["note"] = "Watch high-risk users more closely."
     lines = ",\n ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in body.items())
     return f"```json\n{{{lines}}}\n```"
 
@@ -251,7 +250,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _text(*parts: str) -> str:
-    """One page of its parts, with an empty line between."""
+    """One page, made of `parts` with an empty line between them."""
     return "\n\n".join(part if part.startswith(("|", "```", "- ", "<!--")) else _wrapped(part) for part in parts) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: a real PostgreSQL, a database of its own for each test, and ways to the service."""
+"""What all tests share: a real PostgreSQL, a separate database for each test, and ways to reach the service."""
 
 import logging
 import os
@@ -19,8 +19,7 @@ from database.session import make_sessions
 from tests.postgres import Databases, engine_on
 from tests.service import Service
 
-# What the developer has configured decides which server is used, and nothing else: every other setting of a
-# test is the test's own.
+# The developer's configuration decides which server is used and nothing else: each test chooses every other setting.
 _configured = load_settings()
 for _name in Settings.model_fields:
     os.environ.pop(_name.upper(), None)
@@ -28,7 +27,7 @@ for _name in Settings.model_fields:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A data folder that the user who runs PostgreSQL for root may enter (tmp_path is closed to all others)."""
+    """A data folder that other users may enter, such as the one that runs PostgreSQL for root (unlike tmp_path)."""
     with tempfile.TemporaryDirectory(prefix="data ", dir="/tmp") as name:
         Path(name).chmod(0o755)
         yield Path(name, "data").resolve()
@@ -47,7 +46,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def databases(server_url: str) -> Iterator[Databases]:
-    """The databases of this process of tests."""
+    """The databases of this test process."""
     databases = Databases(server_url)
     yield databases
     databases.close()
@@ -77,7 +76,7 @@ def database_url(databases: Databases, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def sessions(database_url: str) -> Iterator[sessionmaker[Session]]:
-    """Sessions on the test's database, as the service makes them: what shall be one transaction says so."""
+    """Sessions on the test's database, as the service makes them: a transaction has to be begun explicitly."""
     with engine_on(database_url) as engine:
         yield make_sessions(engine)
 
@@ -85,8 +84,8 @@ def sessions(database_url: str) -> Iterator[sessionmaker[Session]]:
 _noticed: list[str] = []
 
 
-# After what SQLAlchemy executes, it logs the notices that came and forgets them; those of statements that go to the
-# driver directly stay on the connection.
+# After each statement SQLAlchemy logs its notices and forgets them; notices of statements that go directly to the
+# driver stay on the connection.
 def _collect_logged(record: logging.LogRecord) -> bool:
     _noticed.append(record.getMessage())
     return False
@@ -100,16 +99,16 @@ _logger.addFilter(_collect_logged)
 @event.listens_for(Pool, "checkin")
 @event.listens_for(Pool, "close")
 def _collect_notices(connection: Any, _: object) -> None:
-    if connection is not None:  # it is None where it was lost
+    if connection is not None:  # None if it was lost
         _noticed.extend(notice.rstrip() for notice in connection.notices)
         connection.notices.clear()
 
 
 @pytest.fixture(autouse=True)
 def notices() -> Iterator[list[str]]:
-    """What PostgreSQL had to say besides answers, in this process: no notice and no warning, ever.
+    """The notices and warnings that PostgreSQL sends to this process; after a test there must be none.
 
-    A test that provokes some takes them out of the list.
+    A test that provokes some removes them from the list.
     """
     _noticed.clear()
     yield _noticed

@@ -1,4 +1,4 @@
-"""A history that takes a while to be judged, and the processes that judge it."""
+"""A history that takes a while to judge, and the processes that judge it."""
 
 import subprocess
 import time
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.postgres import transaction
 
-# Every value is a further time that everything is judged.
+# Everything is judged once more for each value.
 LONG_SWEEP: dict[str, Any] = {"rule": 123, "parameter": "threshold", "from": "1.00", "to": "200.00", "step": "1.00"}
 
 _MAKE = """
@@ -24,14 +24,14 @@ FROM generate_series(1, :users) AS u CROSS JOIN generate_series(1, :each) AS s
 
 
 def make(sessions: sessionmaker[Session], users: int = 300, each: int = 100) -> None:
-    """Store so many users with so many deposits of 10.00, and no alerts. The service must have been started once."""
+    """Store `users` users with `each` deposits of 10.00 each, and no alerts. The service must have run before."""
     with transaction(sessions) as session:
         for statement in _MAKE.split(";"):
             session.execute(text(statement), {"users": users, "each": each})
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
-    """What `what` returns as soon as that is something."""
+    """Call `what` until it returns something true, and return that. Fails after `seconds`."""
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end, "it does not happen"
@@ -40,7 +40,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """The processes that a process has started, and those that these have, with their commands."""
+    """The commands of a process's children, their children and so on, by pid."""
     ps = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]
     table = subprocess.run(ps, capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in table.splitlines()]
@@ -54,7 +54,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def alive(pids: Iterable[int]) -> set[int]:
-    """Those of the processes that have not ended, whoever their parent is by now."""
+    """Which of the processes have not ended, whatever their parent is by now."""
     table = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
     states = {int(pid): state for pid, state in map(str.split, table.splitlines())}
     return {pid for pid in pids if not states.get(pid, "Z").startswith("Z")}

@@ -25,14 +25,14 @@ def upgrade() -> None:
 
 
 def config_with(folder: Path, url: str | None = None) -> Config:
-    """The project's configuration with the migrations in `folder` besides."""
+    """The project's configuration, with the migrations in `folder` added."""
     configuration = migrations.config(url)
     configuration.set_main_option("version_locations", os.pathsep.join([str(ROOT / "alembic/versions"), str(folder)]))
     return configuration
 
 
 def add(folder: Path, body: str) -> str:
-    """Write a migration with `body` as its upgrade, after those in `folder` and the project's; return its revision."""
+    """Write a migration with `body` as its upgrade, after the project's and those in `folder`; return its revision."""
     before = ScriptDirectory.from_config(config_with(folder)).get_current_head()
     revision = f"{int(str(before)) + 1:04}"
     text = TEXT.format(revision=revision, before=before, body=indent(body.strip("\n"), "    "))
@@ -41,6 +41,6 @@ def add(folder: Path, body: str) -> str:
 
 
 def documented() -> list[str]:
-    """The examples in docs/operations.md, each the body of a migration, in their order."""
+    """The examples in docs/operations.md, in order; each is the body of a migration."""
     section = (ROOT / "docs/operations.md").read_text().split("\n## Writing a migration\n")[1].split("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)

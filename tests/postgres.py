@@ -1,4 +1,4 @@
-"""Databases for tests, each of which begins empty, and transactions on them."""
+"""Databases for tests, each of which starts empty, and transactions on them."""
 
 import uuid
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from sqlalchemy.pool import NullPool
 from database.models import Base
 from database.session import begin, make_engine
 
-# Everything that a test can change of a database but the rows of its tables, as one text. `xmin` is the transaction
-# that wrote a row of the catalogue, and nearly all that is made or dropped leaves a trace in pg_depend. pg_class is
-# named column by column because emptying a table writes there; `reltuples` says whether autovacuum has looked at a
-# table that was full, which would change plans. Then how many pages of 8 kB the tables have, and the sequences in use.
+# Everything in a database that a test can change, except the rows of its tables, as one text. `xmin` is the transaction
+# that wrote a catalogue row, and nearly everything that is made or dropped leaves a trace in pg_depend. The columns of
+# pg_class are listed because emptying a table writes there too; `reltuples` shows whether autovacuum has seen a full
+# table, which would change plans. Then the pages (8 kB) of the largest table, and the sequences that have been used.
 _STATE = text("""
 SELECT concat_ws('; ', (SELECT string_agg(version_num, ',') FROM alembic_version),
     (SELECT string_agg(concat_ws(' ', oid, relname, relkind, relnatts, relchecks, relhastriggers, relrowsecurity,
@@ -35,8 +35,8 @@ FROM pg_database AS d WHERE datname = current_database()
 _TABLES = [table.name for table in reversed(Base.metadata.sorted_tables)]
 _DELETE = "; ".join(f"DELETE FROM {name}" for name in _TABLES)
 _TRUNCATE = f"TRUNCATE {', '.join(_TABLES)}"
-# To delete a few rows is a hundred times as fast as to truncate. PostgreSQL plans for a table of fewer than ten pages
-# as if it had ten, so what they have grown by makes no difference to the next test.
+# Deleting a few rows is a hundred times as fast as truncating. PostgreSQL plans for a table of fewer than ten pages as
+# if it had ten, so such growth makes no difference to the next test.
 FEW_PAGES = 8
 
 Sessions = sessionmaker[Session]
@@ -49,16 +49,16 @@ CLOSING = 0.5  # seconds that PostgreSQL may take to notice that a client has go
 
 
 class Databases:
-    """Databases on one server, for one process of tests.
+    """Databases on one server, for one test process.
 
-    To copy the template for every test takes several times as long as most tests do. So a database is emptied after
-    its test and gets a new name, by which nobody who is left over from that test finds it; and a test that changed
-    more of it than rows, or left a connection open, costs it its life.
+    Copying the template for every test would take several times as long as most tests do. So after its test a database
+    is emptied and gets a new name, so that nothing left over from the test can find it. If the test changed more than
+    rows or left a connection open, the database is dropped instead.
     """
 
     def __init__(self, server_url: str) -> None:
         self._server = make_url(server_url)
-        # Each statement has a connection of its own: it must not matter what else a test does to the server.
+        # Autocommit, since databases cannot be created or dropped inside a transaction.
         self._admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
         self._free: list[str] = []
         self._shapes: dict[str, str] = {}
@@ -69,7 +69,7 @@ class Databases:
 
     @contextmanager
     def new(self, template: str | None = None) -> Iterator[str]:
-        """The name of a new database, a copy of `template` or without any tables, that is dropped at the end."""
+        """The name of a new database, a copy of `template` or without any tables; it is dropped at the end."""
         name = self._create(template)
         try:
             yield name
@@ -78,7 +78,7 @@ class Databases:
 
     @contextmanager
     def copy(self, template: str) -> Iterator[str]:
-        """The name of a database that is as `template` is, without rows; always the same template."""
+        """The name of a database like `template`, without rows. The template must always be the same."""
         if self._free:
             name = self._free.pop()
         else:
@@ -92,13 +92,13 @@ class Databases:
                 self._drop(name)
 
     def close(self) -> None:
-        """Drop all that is left."""
+        """Drop all databases that are left."""
         for name in self._free:
             self._drop(name)
         self._admin.dispose()
 
     def _is_left(self, name: str) -> bool:
-        """Whether nobody is connected to the database any more."""
+        """Whether the last client has disconnected from the database, or does so within CLOSING seconds."""
         end = monotonic() + CLOSING
         with self._admin.connect() as connection:
             while connection.execute(_CONNECTED, {"name": name}).scalar_one():
@@ -108,13 +108,13 @@ class Databases:
         return True
 
     def _recycle(self, name: str) -> bool:
-        """Make the database as it was, for another test, unless the test changed more than rows."""
+        """Empty the database for another test; returns False if the test changed more than rows."""
         shape = self._shapes.pop(name)
         with ExitStack() as stack:
             try:
                 connection = stack.enter_context(self._connected(name))
                 state = connection.execute(_STATE).one()
-            except DBAPIError:  # it is not what it was: a table is gone, or it takes no connections
+            except DBAPIError:  # the test changed it: a table is gone, or it accepts no connections
                 return False
             if state.shape != shape:
                 return False
@@ -153,7 +153,7 @@ def _new_name() -> str:
 
 @contextmanager
 def engine_on(url: str, *, timeout: float = PATIENCE, connections: int = CONNECTIONS) -> Iterator[Engine]:
-    """An engine on the database at `url`, made as the service makes its own."""
+    """An engine on the database at `url`, made as the service makes its own. `timeout` is in seconds."""
     engine = make_engine(url, timeout=timeout, connections=connections)
     try:
         yield engine
@@ -165,7 +165,7 @@ def engine_on(url: str, *, timeout: float = PATIENCE, connections: int = CONNECT
 def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
     """A session whose statements are one transaction, committed at the end of the block.
 
-    `sessions.begin()` would not make one: to production's engines a statement is its own transaction.
+    `sessions.begin()` alone would not begin one: in production's engines each statement is its own transaction.
     """
     with sessions.begin() as session:
         begin(session)

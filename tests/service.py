@@ -1,4 +1,4 @@
-"""The real service as a process of its own, as its users start it."""
+"""The real service in a process of its own, started as its users start it."""
 
 import os
 import signal
@@ -18,9 +18,9 @@ STOP_SECONDS = 10
 
 
 class Service:
-    """`python app.py` on a free port of loopback, with `environment` over an otherwise clean one.
+    """`python app.py` on a free loopback port, with `environment` added to the present environment.
 
-    With `command` another program than that, which takes the port as its last argument.
+    `command` runs another program instead, which takes the port as its last argument.
     """
 
     def __init__(self, environment: dict[str, str], command: list[str] | None = None) -> None:
@@ -52,7 +52,7 @@ class Service:
         return sorted(int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == self.process.pid)
 
     def is_gone(self) -> bool:
-        """Whether none of its processes is left."""
+        """Whether all of its processes have ended."""
         try:
             os.killpg(self.group, 0)
         except ProcessLookupError:
@@ -77,7 +77,7 @@ class Service:
             raise
 
     def wait_until_ready(self) -> None:
-        """Wait until it answers that it can take events."""
+        """Wait until it reports that it can take events."""
         end = time.monotonic() + START_SECONDS
         while not self._is_ready():
             if (self.process and self.process.poll() is not None) or time.monotonic() > end:
@@ -91,24 +91,24 @@ class Service:
             return False
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> float:
-        """Stop it, and return how many seconds that took."""
+        """Stop it. Returns how many seconds that took."""
         assert self.process is not None
         begin = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(how)
             self.process.wait(STOP_SECONDS)
-        while not self.is_gone():  # workers of a killed server notice a moment later, and could still answer
+        while not self.is_gone():  # a killed server's workers notice only after a moment, and could still answer
             assert time.monotonic() < begin + STOP_SECONDS, "processes are left"
             time.sleep(0.02)
         return time.monotonic() - begin
 
     def output(self) -> str:
-        """All that it has printed so far."""
-        # Not by seek and read: the process writes at the same offset.
+        """Everything it has printed so far."""
+        # pread, since seek and read would move the offset that the process writes at.
         return os.pread(self._output.fileno(), 1 << 24, 0).decode()
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A loopback port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -19,7 +19,7 @@ def _created_at() -> sa.Column[object]:
 
 
 def upgrade() -> None:
-    # Where a user has no id of the caller's own, this gives one.
+    # Gives an id to a user for whom the caller chose none.
     op.execute(sa.schema.CreateSequence(sa.Sequence("users_user_id_seq", data_type=sa.BigInteger)))
     op.create_table(
         "users",

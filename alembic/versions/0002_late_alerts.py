@@ -13,7 +13,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    # Actions from before are taken as judged by what shipped then: the user's rating, and the default rules.
+    # Take earlier actions as judged by what was in force then: the user's rating and the default rules.
     op.add_column("user_actions", sa.Column("risk", sa.Text))
     op.add_column("user_actions", sa.Column("rules", postgresql.ARRAY(sa.Integer)))
     op.execute("UPDATE user_actions AS a SET risk = u.risk FROM users AS u WHERE u.user_id = a.user_id")

@@ -13,7 +13,7 @@ depends_on: str | Sequence[str] | None = None
 
 MONEY = sa.Numeric(38, 2)
 
-# What the rules were before anybody could set them, as JSON.
+# The parameters of the rules before they could be set, as JSON.
 PARAMETERS = {
     1100: '{"threshold": "100.00"}',
     30: '{"count": 3}',
@@ -74,7 +74,7 @@ def upgrade() -> None:
 
 
 def _index_alerts(where: str | None) -> None:
-    # The lists of alerts go by these; they are made anew for those alerts alone.
+    # The lists of alerts use these indexes; they are rebuilt for the alerts that match `where`.
     for columns in (["time", "user_id", "seq", "code"], ["user_id", "time", "seq", "code"]):
         name = op.f("ix_alerts_" + "_".join(columns))
         op.drop_index(name, "alerts")
@@ -82,14 +82,14 @@ def _index_alerts(where: str | None) -> None:
 
 
 def _fill() -> None:
-    # A rating could only be given with a new user until now, so all of its actions were judged by it.
+    # Until now a rating could only be set when a user was made, so all of the user's actions were judged by it.
     op.execute("UPDATE users SET settings_version = 1 WHERE risk <> 'normal'")
     op.execute("""
         INSERT INTO user_settings (user_id, version, risk, overrides, created_at)
         SELECT user_id, 1, risk, overrides, created_at FROM users WHERE settings_version = 1
     """)
-    # Each set of active rules that judged anything becomes a state of the rule book, in the order of appearance. Every
-    # state is written out whole (one change a rule), so that a number stands for one set.
+    # Each set of active rules that judged anything becomes a state of all rules, in order of appearance. Every state
+    # is written out whole (one change per rule), so that one number identifies one set.
     connection = op.get_bind()
     sets = connection.execute(
         sa.text("SELECT rules, min(created_at) FROM user_actions GROUP BY rules ORDER BY 2, 1")
@@ -116,7 +116,7 @@ def _fill() -> None:
             sa.text("UPDATE user_actions SET rules_number = :number WHERE rules = :active"),
             {"number": number, "active": active},
         )
-    # So far evidence said version 1 whatever the set; each set is a version of all five rules.
+    # So far evidence said version 1 whatever the set was; each set is now a version of all five rules.
     op.execute("""
         UPDATE alerts AS l SET evidence = jsonb_set(l.evidence, '{rule_version}', to_jsonb(a.rules_number / 5))
         FROM user_actions AS a WHERE (a.user_id, a.seq) = (l.user_id, l.seq)

@@ -1,1 +1,1 @@
-"""What doors and views share: bodies in, answers out."""
+"""What the doors and the views share: reading requests and making answers."""

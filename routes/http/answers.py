@@ -1,4 +1,4 @@
-"""What is answered: compact JSON in ASCII on a line of its own, with the members in the order given."""
+"""Writing answers: compact ASCII JSON on one line, with the members in the order given."""
 
 import json
 from collections.abc import Mapping
@@ -7,29 +7,29 @@ from typing import Any, NamedTuple
 from flask import Response
 from pydantic import BaseModel
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"))  # one for all: making it takes as long as writing an answer
+_ENCODER = json.JSONEncoder(separators=(",", ":"))  # shared: making one takes as long as writing an answer
 
 
 class Answer(NamedTuple):
-    """A whole answer, whoever sends it: Flask, or the server itself."""
+    """A whole answer, to be sent by Flask or by the server itself."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def response(self) -> Response:
-        """The same as Flask's response."""
+        """The answer as a Flask response."""
         return Response(self.body, self.status, self.headers)
 
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:
-    """`data` as JSON."""
+    """`data` as JSON, with a newline at the end."""
     return (_ENCODER.encode(data) + "\n").encode()
 
 
 def model_bytes(model: BaseModel) -> bytes:
-    """The same of a model, to the byte."""
-    # pydantic takes DEL for a character that needs no escape.
+    """`model` as JSON, byte for byte as `json_bytes` would write its data."""
+    # The json module escapes DEL; pydantic does not.
     text = model.model_dump_json(by_alias=True, ensure_ascii=True).replace("\x7f", "\\u007f")
     return (text + "\n").encode()
 

@@ -1,4 +1,4 @@
-"""How ids stand in paths, and how the document of the API describes that (`described`, an OpenAPI parameter)."""
+"""How ids are written in paths, and how the OpenAPI document describes that (`described`, an OpenAPI parameter)."""
 
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ class AlertIdConverter(BaseConverter):
     described: ClassVar[dict[str, Any]] = {"schema": TypeAdapter(AlertId).json_schema(), "example": "7-3-123"}
 
     def to_python(self, value: str) -> tuple[int, int, int]:
-        """The three numbers. Raises ValidationError (answered with 404) where one is too large."""
+        """The three numbers. Raises ValidationError (answered with 404) if one is too large."""
         user_id, seq, code = map(int, value.split("-"))
         if user_id > MAX_ID or seq > MAX_ID or code > MAX_CODE:
             raise ValidationError

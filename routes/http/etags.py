@@ -1,7 +1,7 @@
-"""Entity tags: how a caller sees that nothing has changed, and changes nothing that somebody else has changed.
+"""Entity tags: how a caller sees that nothing has changed, and avoids overwriting somebody else's change.
 
-A tag is the version of what can be changed and a checksum of the whole answer. `If-None-Match` needs both, since
-balances and figures move without a new version; `If-Match` compares the version alone, for the same reason.
+A tag is made of the version of what can be changed and a checksum of the whole answer. `If-None-Match` needs both,
+since balances and figures change without a new version; for the same reason, `If-Match` compares only the version.
 """
 
 import re
@@ -17,12 +17,12 @@ _TAG = re.compile(r'(W/)?"([^"]*)"')
 
 
 def changed() -> Problem:
-    """The answer to a change of what somebody else has changed meanwhile."""
+    """The answer to a change of something that somebody else has changed in the meantime."""
     return Problem(412, "It has changed since it was read: read it again. Nothing was stored.", kind="changed")
 
 
 def tagged(answer: BaseModel, version: int) -> Response:
-    """`answer` as JSON with its ETag; 304 without it where the caller of a GET has it already."""
+    """`answer` as JSON with its ETag; for a GET whose caller already has it, a 304 with no body."""
     body = model_bytes(answer)
     tag = f"{version}-{zlib.crc32(body):08x}"
     headers = {"ETag": f'"{tag}"'}
@@ -32,7 +32,7 @@ def tagged(answer: BaseModel, version: int) -> Response:
 
 
 def must_match(version: int) -> None:
-    """Raise Problem 412 where the request has an `If-Match` without a tag of this version."""
+    """Raise Problem 412 if the request has an `If-Match` and none of its tags is of this version."""
     given = request.headers.get("If-Match", "*")
     # A weak tag never matches here (RFC 9110).
     strong = {tag.partition("-")[0] for weak, tag in _TAG.findall(given) if not weak}

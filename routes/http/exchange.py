@@ -1,6 +1,6 @@
 """One exchange of request and answer: its id and its clock at the beginning, its count and log line at the end.
 
-Both doors begin and end every exchange here: Flask by its hooks, `routes/asgi.py` by itself.
+Both doors begin and end every exchange here: Flask in its hooks, `routes/asgi.py` directly.
 """
 
 import re
@@ -28,24 +28,24 @@ class Exchange:
         self._started = time.perf_counter()
 
     def answered(self, status: int) -> tuple[str, str]:
-        """Stop the clock: the answer is there. Returns the header that names the request."""
+        """Stop the clock: the answer is ready. Returns the name and value of the header with the request's id."""
         self.status, self.seconds = status, time.perf_counter() - self._started
         return REQUEST_ID, self.request_id
 
 
 def begin(given: str) -> Exchange:
-    """The exchange for a request whose caller gave it this id ("" for none)."""
-    # What the caller sends goes into logs and headers, so it is taken only in a harmless form.
+    """Start the exchange of a request to which the caller gave this id ("" for none)."""
+    # What the caller sends goes into logs and headers, so it is used only in a harmless form.
     return Exchange(given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex)
 
 
 def end(exchange: Exchange, *, route: str | None, method: str) -> None:
-    """Count and log an exchange that is answered. `route` is the rule, never the path; None where no rule fits."""
+    """Count and log an answered exchange. `route` is the URL rule, never the path; None if no rule matches."""
     status, seconds = exchange.status, exchange.seconds
     metrics.request_done(route, method, status, seconds)
-    # Prometheus reads the metrics every few seconds: that is nothing to tell.
+    # Prometheus reads the metrics every few seconds: not worth a log line.
     if route != "/metrics":
-        # No amounts and no names: the rule, never the path or the body.
+        # No amounts and no names: log the URL rule, never the path or the body.
         log.info(
             "request",
             method=method,

@@ -1,4 +1,4 @@
-"""Flask's side of every exchange: it begins, it ends, and every exception becomes a problem document."""
+"""Flask's side of every exchange: begin it, end it, and turn every exception into a problem document."""
 
 from flask import Flask, Response, current_app, g, request
 
@@ -15,7 +15,7 @@ def register(app: Flask) -> None:
 
 
 def service() -> Service:
-    """The service of the application that answers the request under way."""
+    """The service of the application that is answering the current request."""
     return Service.of(current_app.extensions)
 
 

@@ -1,4 +1,4 @@
-"""The JSON in the body of the request under way, and the many items of one."""
+"""Reading the JSON in the body of the current request: one object, or many items."""
 
 import io
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
 def json_body() -> bytes:
-    """The body of the request under way, which claims to be JSON.
+    """The body of the current request, whose content type must be JSON.
 
-    Raises Problem: 415 for another content type, and what `read_body` raises.
+    Raises Problem 415 for another content type, and what `read_body` raises.
     """
     if request.mimetype != JSON:
         raise Problem(415, f"The Content-Type must be {JSON}.")
@@ -28,19 +28,19 @@ def json_body() -> bytes:
 
 
 def read_model(model: type[ModelT]) -> ModelT:
-    """The JSON object in the body of the request under way as an instance of `model`.
+    """The JSON object in the body of the current request, as an instance of `model`.
 
-    Raises BadPayload naming every bad field, and what `json_body` raises.
+    Raises BadPayload, which names every bad field, and what `json_body` raises.
     """
     return validate(model, read_object(json_body()))
 
 
 def read_items(most: int, limit: int) -> list[Any]:
-    """The items of the JSON array, or of the JSON lines, in the body of the request under way, which may be gzip.
+    """The items of the JSON array or JSON lines in the body of the current request, which may be gzip.
 
-    A line that is no JSON comes as the Problem with it, so that it does not spoil the others; blank lines are left
-    out. Raises BadPayload for what is no JSON array in UTF-8, and Problem: 415 for another content type, 413 for over
-    `most` items, and what `read_body` raises, with `limit` bytes.
+    In place of a line that is not JSON comes its Problem, so that it does not spoil the others; blank lines are
+    skipped. Raises BadPayload if the body is not a JSON array in UTF-8, Problem 415 for another content type, Problem
+    413 for more than `most` items, and what `read_body` raises with `limit` (in bytes).
     """
     if request.mimetype not in (JSON, NDJSON):
         raise Problem(415, f"The Content-Type must be {JSON} or {NDJSON}.")

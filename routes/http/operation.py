@@ -1,4 +1,4 @@
-"""What a view takes and answers, written beside the view: the document of the API is made of it."""
+"""What a view takes and answers, declared next to the view; the OpenAPI document is built from it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ class Text:
 class Operation:
     """What a view takes and answers.
 
-    `answers` are the models by status. `problems` are an example or more of each error that it answers, but for those
-    that every view does (405 and 500). `path` adds to what the converters say of the parameters in the path, by name.
+    `answers` has the models by status. `problems` has at least one example of each error it can answer, except those
+    that all views share (405 and 500). `path` adds to what the converters say about path parameters, by name.
     """
 
     answers: Mapping[int, type[BaseModel] | Text]
@@ -37,14 +37,14 @@ class Operation:
     query: type[BaseModel] | None = None
     idempotent: bool = False
     tagged: bool = False  # with an ETag, and If-None-Match or If-Match
-    lines: bool = False  # the body is an array, or its items one a line
+    lines: bool = False  # the body is an array, or its items one per line
     refusal: type[BaseModel] = ProblemAnswer  # the model of 400
 
 
 def describe(operation: Operation) -> Callable[[ViewT], ViewT]:
-    """Tell the document what the decorated view takes and answers.
+    """Attach `operation` to the decorated view, for the OpenAPI document.
 
-    The first line of the view's docstring is the summary, the rest the description.
+    The first line of the view's docstring is the summary, the rest is the description.
     """
 
     def decorate(view: ViewT) -> ViewT:

@@ -1,4 +1,4 @@
-"""Lists page by page: the query of a list, the place where a page goes on, and the cursor of the next one."""
+"""Lists page by page: the query of a list, where the next page starts, and its cursor."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -19,7 +19,7 @@ BAD_QUERY = Problem(400, "The query has bad parameters.", errors=[FieldProblem("
 
 
 def read_query(model: type[QueryT]) -> QueryT:
-    """The query of the request under way as an instance of `model`. Raises Problem 400 naming every bad parameter."""
+    """The current request's query as an instance of `model`. Raises Problem 400, which names every bad parameter."""
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
@@ -27,7 +27,7 @@ def read_query(model: type[QueryT]) -> QueryT:
 
 
 def place(query: Page) -> tuple[int, ...] | None:
-    """The place to go on behind, as the cursor tells it; None on the first page."""
+    """The last place on the previous page, read from the cursor; None on the first page."""
     if not query.cursor:
         return None
     return tuple(min(int(part), MAX_ID) for part in query.cursor.split("-"))
@@ -36,9 +36,9 @@ def place(query: Page) -> tuple[int, ...] | None:
 def cut(
     found: Sequence[RowT], query: Page, place_of: Callable[[RowT], tuple[int, ...]]
 ) -> tuple[Sequence[RowT], str | None]:
-    """The page, and the cursor of the next one (None on the last).
+    """The page, and the cursor of the next one (None on the last page).
 
-    `found` must be one longer than the page where there is more; `place_of` tells the place of a row.
+    `found` must have one row more than the page if there is a next page; `place_of` returns the place of a row.
     """
     page = found[: query.limit]
     return page, "-".join(map(str, place_of(page[-1]))) if len(found) > len(page) else None

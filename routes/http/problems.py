@@ -20,9 +20,9 @@ log = structlog.get_logger()
 
 
 class Problem(Exception):
-    """An answer that is an error: an HTTP status, a sentence for the caller, and the bad fields if any.
+    """An error answer: an HTTP status, a sentence for the caller, and the bad fields, if any.
 
-    `kind` makes the `type` of the document where a status alone does not tell two errors apart; `more` are further
+    `kind` sets the `type` of the document, if the status alone does not tell two errors apart; `more` has further
     members of the document.
     """
 
@@ -50,7 +50,7 @@ class Problem(Exception):
         return document | self.more
 
     def answer(self, request_id: str) -> Answer:
-        """The whole answer to the request with that id."""
+        """The whole answer to the request with this id."""
         headers = {"Content-Type": "application/problem+json"}
         if self.status == 503:
             headers["Retry-After"] = str(RETRY_AFTER)
@@ -58,18 +58,18 @@ class Problem(Exception):
 
 
 def refused(bad: BadPayload) -> Problem:
-    """The problem of a payload that cannot be used."""
+    """The problem that answers a payload that cannot be used."""
     return Problem(400, bad.detail, errors=bad.errors)
 
 
-# What no single view has to itself. They answer errors, and are examples in the document of the API; nobody raises
-# them, since an exception that many raise would keep all their frames.
+# Problems that views share. They answer errors and are examples in the OpenAPI document. They are never raised: a
+# shared exception would keep the frames of everything that raised it.
 BAD_FIELDS = Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")])
 METHOD_NOT_ALLOWED = Problem(405, "The method is not allowed for the requested URL.")
 TOO_LARGE = Problem(413, "The data value transmitted exceeds the capacity limit.")
 NOT_JSON = Problem(415, "The Content-Type must be application/json.")
 DEFECT = Problem(500, "The service has a defect; the log has more under this request id.")
-DATABASE_AWAY = Problem(503, "The database is away or too slow; nothing was stored. Try again.")
+DATABASE_AWAY = Problem(503, "The database is unavailable or too slow; nothing was stored. Try again.")
 UNCERTAIN = Problem(
     503, "The connection to the database broke; send the same event_id again to find out what was stored."
 )
@@ -77,7 +77,7 @@ QUEUE_FULL = Problem(503, "Too many events are waiting already; nothing was stor
 
 
 def answer_to(error: Exception, request_id: str) -> Answer:
-    """The problem document that answers `error`; what is no fault of the caller is logged."""
+    """The problem document that answers `error`. Logs whatever is not the caller's fault."""
     if isinstance(error, Problem):
         return error.answer(request_id)
     if isinstance(error, BadPayload):
@@ -93,7 +93,7 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     if isinstance(error, SQLAlchemyError) and is_away(error):
         log.warning("database_away", request_id=request_id, error=_kind(error))
         return DATABASE_AWAY.answer(request_id)
-    # The message of a database error carries the statement's values, amounts and names among them.
+    # The message of a database error contains the statement's values, including amounts and names.
     trace = None if isinstance(error, SQLAlchemyError) else error
     log.error("defect", request_id=request_id, error=_kind(error), exc_info=trace)
     return DEFECT.answer(request_id)

@@ -27,17 +27,17 @@ AlertStatus = Literal["open", "acknowledged", "closed"]
 
 
 class AlertsQuery(PageQuery):
-    """Which alerts: those that fit all filters given."""
+    """Which alerts to list: those that match all filters given."""
 
     cursor: Annotated[str, cursor_of(4)] = ""
-    user_id: Annotated[Id | None, BeforeValidator(digits), query_filter("Of this user.")] = None
-    code: Annotated[Code | None, BeforeValidator(digits), query_filter("Of this rule.")] = None
-    status: Annotated[AlertStatus | None, query_filter("In this state of work.")] = None
-    risk: Annotated[Risk | None, query_filter("Of users who have this rating now.")] = None
+    user_id: Annotated[Id | None, BeforeValidator(digits), query_filter("Alerts of this user.")] = None
+    code: Annotated[Code | None, BeforeValidator(digits), query_filter("Alerts of this rule.")] = None
+    status: Annotated[AlertStatus | None, query_filter("Alerts with this status.")] = None
+    risk: Annotated[Risk | None, query_filter("Alerts of users who now have this rating.")] = None
     late: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether a late event raised them.")] = None
     superseded: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether they no longer hold.")] = None
     shadow: Annotated[
-        bool, BeforeValidator(flag), Field(description="Those of rules that are tried out, in place of the others.")
+        bool, BeforeValidator(flag), Field(description="List only alerts of rules in shadow, instead of the others.")
     ] = False
 
 
@@ -73,31 +73,31 @@ class EvidenceAnswer(BaseModel):
     parameters: dict[str, MoneyText | int]
     origin: dict[str, Origin]
     actions: list[Id]
-    actions_unlisted: Id | None = may_be_absent("How many older actions are behind it too.")
+    actions_unlisted: Id | None = may_be_absent("How many older actions are behind it too but are not listed.")
     sentence: str
 
 
 class AlertAnswer(BaseModel):
-    """One code on one action, with the evidence for it."""
+    """One code raised by one action, with the evidence for it."""
 
     id: Annotated[AlertId, Field(description="user_id-seq-code")]
     user_id: Id
-    seq: Annotated[Id, Field(description="The action's place in its user's order of arrival.")]
+    seq: Annotated[Id, Field(description="The action's number among its user's actions, in order of arrival.")]
     code: Code
     title: str
     time: Annotated[Seconds, Field(description="The time of the action.")]
     type: ActionType
     amount: MoneyText
     status: AlertStatus
-    late: Annotated[bool, Field(description="Raised by an event that arrived late, not answered with the action.")]
-    superseded: Annotated[bool, Field(description="No longer holds, since an event arrived late.")]
-    shadow: Literal[True] | None = may_be_absent("By a rule that is tried out: it was not answered.")
+    late: Annotated[bool, Field(description="Raised later by a late event, so not in the answer to this action.")]
+    superseded: Annotated[bool, Field(description="No longer holds because of a late event.")]
+    shadow: Literal[True] | None = may_be_absent("Raised by a rule in shadow, so not in the answer to the event.")
     created_at: Moment
     evidence: Annotated[dict[str, Any], AsStored(EvidenceAnswer)]
 
     @classmethod
     def of(cls, row: AlertRow, **more: Any) -> Self:
-        """The answer about a stored alert; `more` are the members that it does not have itself."""
+        """The answer about a stored alert; `more` has the members that are not in `row`."""
         return cls(
             id=alert_id(row.user_id, row.seq, row.code),
             user_id=row.user_id,
@@ -118,12 +118,12 @@ class AlertAnswer(BaseModel):
 
 
 def alert_id(user_id: int, seq: int, code: int) -> str:
-    """The id under which an alert is answered and read."""
+    """The id of an alert in answers and paths."""
     return f"{user_id}-{seq}-{code}"
 
 
 def _title(code: int, evidence: dict[str, Any]) -> str:
-    # The rule may have left the service, or have other parameters by now.
+    # The rule may have been removed from the service, or have other parameters by now.
     try:
         return REGISTRY[code].title.format_map(evidence["parameters"])
     except KeyError:
@@ -140,7 +140,7 @@ class AlertsAnswer(BaseModel):
 
 
 class AlertDetailAnswer(AlertAnswer):
-    """One alert, with the changes of its status, oldest first."""
+    """One alert, with the history of its status, oldest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ALERT | {"history": []}]})
 

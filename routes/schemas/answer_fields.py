@@ -1,4 +1,4 @@
-"""What members of answers have in common: moments, members that may be left out, and JSON as it was stored."""
+"""Kinds of members that answers share: moments, members that may be left out, and JSON as it was stored."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 def rfc3339(moment: datetime) -> str:
-    """A moment in UTC, to the microsecond."""
+    """`moment` in UTC as RFC 3339, to the microsecond."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -17,9 +17,9 @@ Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339)]
 
 
 def may_be_absent(description: str | None = None) -> Any:
-    """A member whose None means that it is left out of the answer; to be declared as `T | None` with this as default.
+    """The default of a member declared as `T | None` that is left out of the answer when it is None.
 
-    Its schema is that of T, and not required.
+    In the schema it has type T and is not required.
     """
 
     def without_none(schema: dict[str, Any]) -> None:
@@ -32,9 +32,9 @@ def may_be_absent(description: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class AsStored:
-    """Annotates JSON data that is answered as it was stored, whatever its age: nothing is checked.
+    """Annotates JSON data that is answered unchecked, exactly as it was stored, however old it is.
 
-    `described_by` is the type of what would be stored today, which the document shows.
+    `described_by` is the type of what would be stored today; the OpenAPI document shows that.
     """
 
     described_by: Any

@@ -1,4 +1,4 @@
-"""Answers about backtests: what was asked, how far it is, and what would have been raised."""
+"""Answers about backtests: what was asked, the progress, and what would have been raised."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -14,13 +14,13 @@ from rules.model import Risk
 from rules.values import LAST_TIME
 
 BacktestStatus = Literal["running", "done", "cancelled", "failed", "interrupted"]
-Progress = Annotated[float, Field(ge=0, le=1, description="The share of all actions that are judged.")]
+Progress = Annotated[float, Field(ge=0, le=1, description="The share of all actions judged so far, from 0 to 1.")]
 Count = Annotated[int, Field(ge=0)]
-PerDay = Annotated[float, Field(ge=0, description="On average over the days of the period.")]
+PerDay = Annotated[float, Field(ge=0, description="Alerts per day, on average over the days of the period.")]
 
 
 class TriedAnswer(BaseModel):
-    """A rule as it was tried; `version` is what it was set to when that was asked."""
+    """A rule as the backtest judged by it; `version` is the version that was in force when the backtest was started."""
 
     code: Code
     version: Id
@@ -29,7 +29,7 @@ class TriedAnswer(BaseModel):
 
 
 class SweptAnswer(BaseModel):
-    """The values that a parameter of a rule was given in turn."""
+    """The values that a parameter of a rule took in turn."""
 
     rule: Code
     parameter: str
@@ -37,7 +37,7 @@ class SweptAnswer(BaseModel):
 
 
 class QuestionAnswer(BaseModel):
-    """What was asked, with everything that was left out."""
+    """The request, with what it left out filled in."""
 
     rules: list[TriedAnswer]
     start: Annotated[Seconds, Field(alias="from")]
@@ -47,7 +47,7 @@ class QuestionAnswer(BaseModel):
 
 
 class BusiestDayAnswer(BaseModel):
-    """The day with the most alerts, the first of several: its seconds, both included."""
+    """The day with the most alerts (the first, if there are several): its first and last second."""
 
     start: Annotated[Seconds, Field(alias="from")]
     end: Annotated[int, Field(alias="to", ge=0)]
@@ -55,7 +55,7 @@ class BusiestDayAnswer(BaseModel):
 
 
 class BacktestFiguresAnswer(BaseModel):
-    """How many alerts there are, and of how many users."""
+    """How many alerts there are, and how many users have any."""
 
     alerts: Count
     users: Count
@@ -86,23 +86,24 @@ class SampleAnswer(BaseModel):
 
 
 class ResultAnswer(BaseModel):
-    """What the rules that are tried would have raised, beside what is stored of the same rules and holds."""
+    """What the rules would have raised with the settings asked for, compared with their stored alerts that stand."""
 
-    actions: Annotated[Count, Field(description="How many were read.")]
-    users: Annotated[Count, Field(description="How many they have.")]
-    start: Annotated[Seconds | None, Field(alias="from", description="The oldest action in the period.")]
-    end: Annotated[Seconds | None, Field(alias="to", description="The newest action in the period.")]
-    days: Annotated[int, Field(ge=1, description="How many days lie between these two, both included.")]
+    actions: Annotated[Count, Field(description="How many actions were judged.")]
+    users: Annotated[Count, Field(description="How many users they belong to.")]
+    start: Annotated[Seconds | None, Field(alias="from", description="The time of the oldest action in the period.")]
+    end: Annotated[Seconds | None, Field(alias="to", description="The time of the newest action in the period.")]
+    days: Annotated[int, Field(ge=1, description="How many days that is, the first and last included.")]
     then: Annotated[BacktestFiguresAnswer, Field(description="What is stored.")]
     now: Annotated[BacktestFiguresAnswer, Field(description="What would have been raised.")]
     added: Count
     removed: Count
-    added_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of them.")]
-    removed_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of them.")]
+    added_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of the added alerts.")]
+    removed_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of the removed alerts.")]
     sweep: list[SweepStepAnswer] | None = may_be_absent()
-    # Left out where nobody asked for it; null where no value is there.
+    # Left out if it was not asked for; null if there is no such value.
     quiet_enough: Annotated[
-        MoneyText | int | None, optional("The first value of the sweep with at most so many alerts a day, if any.")
+        MoneyText | int | None,
+        optional("The first value of the sweep with at most `at_most_per_day` alerts a day, if any."),
     ] = None
 
 
@@ -154,13 +155,13 @@ _DETAIL: JsonDict = _SUMMARY | {
 
 
 class BacktestAnswer(BaseModel):
-    """A backtest: what was asked, and how far it is."""
+    """A backtest: what was asked, and its progress."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SUMMARY]})
 
     id: Id
     status: Annotated[
-        BacktestStatus, Field(description="interrupted: the service, or its run, ended before it was done.")
+        BacktestStatus, Field(description="interrupted: the service or the backtest's process ended before the end.")
     ]
     progress: Progress
     request: Annotated[dict[str, Any], AsStored(QuestionAnswer)]
@@ -170,7 +171,7 @@ class BacktestAnswer(BaseModel):
 
     @classmethod
     def of(cls, row: Row[*tuple[Any, ...]], **more: Any) -> Self:
-        """The answer about a stored backtest; `more` are the members that it does not have itself."""
+        """The answer about a stored backtest; `more` has the members that are not taken from `row`."""
         return cls(
             id=row.backtest_id,
             status=row.status,
@@ -184,7 +185,7 @@ class BacktestAnswer(BaseModel):
 
 
 class BacktestDetailAnswer(BacktestAnswer):
-    """A backtest with its result, once it is done."""
+    """A backtest with its result (null until it is done)."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_DETAIL]})
 

@@ -1,4 +1,4 @@
-"""Requests for backtests. What a rule's parameters take follows from its declaration."""
+"""Requests for backtests. What the parameters of a rule accept follows from its declaration."""
 
 from typing import Annotated, Any, cast
 
@@ -41,13 +41,13 @@ _VALUE_SCHEMA: JsonDict = {
 
 
 class CandidateRequest(Payload):
-    """How to try a rule, whichever it is."""
+    """How to set a rule in a backtest, for any rule."""
 
     parameters: ParametersRequest | None = None
     by_risk: GroupsRequest | None = None
 
     def setting(self, present: RuleSetting) -> RuleSetting:
-        """What the rule is to be judged by, where it is set to `present` now."""
+        """The setting to judge by, for a rule that is now set to `present`."""
         parameters = self.parameters.values() if self.parameters else {}
         return candidate(present, parameters, None if self.by_risk is None else self.by_risk.values())
 
@@ -57,7 +57,7 @@ def _candidate(rule: Rule) -> type[CandidateRequest]:
         "parameters": left_out(PARAMETERS[rule.code]),
         "by_risk": left_out(CHANGES[rule.code].model_fields["by_risk"].annotation),  # type: ignore[arg-type]
     }
-    doc = f"How to try rule {rule.code}. What is left out is as it is set now; `by_risk` replaces all that there is."
+    doc = f"Settings of rule {rule.code}. What is left out is as it is set now; `by_risk` is replaced as a whole."
     return create_model(f"Candidate{rule.code}", __base__=CandidateRequest, __doc__=doc, **fields)
 
 
@@ -65,12 +65,12 @@ CANDIDATES = {code: _candidate(rule) for code, rule in REGISTRY.items()}
 
 
 class Candidates(Payload):
-    """The rules to try, by code; each is judged as if it were active."""
+    """The rules to judge by, by code; each is judged as if it were active."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
     def by_code(self) -> dict[int, CandidateRequest]:
-        """Those that were named, by code."""
+        """The rules that were named, by code."""
         named = {int(field.alias or 0): getattr(self, name) for name, field in type(self).model_fields.items()}
         return {code: one for code, one in named.items() if one is not None}
 
@@ -90,7 +90,7 @@ CandidatesRequest: type[Candidates] = create_model(
 
 
 def _swept(info: ValidationInfo) -> Parameter | None:
-    # None: the rule or the parameter is bad, which is said there.
+    # None: the rule or the parameter is bad, and is reported there.
     try:
         return parameter_of(info.data["rule"], info.data["parameter"])
     except KeyError:
@@ -133,7 +133,7 @@ _Step = Annotated[object, BeforeValidator(_step), WithJsonSchema(_VALUE_SCHEMA)]
 
 
 class SweepRequest(Payload):
-    """A parameter and the values that it is to have in turn: all of `values`, or from `from` to `to` by `step`."""
+    """A parameter and the values to try in turn: all of `values`, or those from `from` to `to` in steps of `step`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -144,14 +144,14 @@ class SweepRequest(Payload):
     rule: Annotated[int, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(REGISTRY)})]
     parameter: Annotated[str, AfterValidator(_parameter_name)]
     first: Annotated[_Value, optional("The first value.")] = Field(None, alias="from")
-    last: Annotated[_Value, optional("No value is beyond this one, which may be the smaller one.")] = Field(
+    last: Annotated[_Value, optional("The last value, or the limit if no step ends on it. May be below from.")] = Field(
         None, alias="to"
     )
-    step: Annotated[_Step, optional("How far the values are apart.")] = None
+    step: Annotated[_Step, optional("The distance between two values.")] = None
     values: Annotated[tuple[_Value, ...], Field(min_length=1, max_length=MOST_STEPS, strict=False), optional()] = ()
 
     def in_turn(self) -> tuple[Value, ...]:
-        """The values in turn. Raises ValueError where they are too many."""
+        """The values in turn. Raises ValueError if there are too many."""
         if self.first is None:
             return cast(tuple[Value, ...], self.values)
         return steps(cast(Value, self.first), cast(Value, self.last), cast(Value, self.step))
@@ -189,26 +189,26 @@ def _one_of_the_rules(sweep: SweepRequest, info: ValidationInfo) -> SweepRequest
 
 
 def _of_a_sweep(at_most: int, info: ValidationInfo) -> int:
-    if info.data.get("sweep", at_most) is None:  # a bad one is not there at all
-        raise PydanticCustomError("at_most", "must stand beside a sweep")
+    if info.data.get("sweep", at_most) is None:  # a bad sweep is not in the data at all
+        raise PydanticCustomError("at_most", "needs a sweep")
     return at_most
 
 
 class BacktestWanted(Payload):
-    """Which rules to try over which period. Without `rules` the one of the sweep, or else all that are active."""
+    """Which rules to judge by over which period. Without `rules`, the rule of the sweep, or else all active rules."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_REQUEST]})
 
     rules: Candidates | None = None
-    start: Annotated[Seconds, optional("The first time whose alerts count.")] = Field(0, alias="from")
-    end: Annotated[Seconds, AfterValidator(_not_before), optional("The last time that counts.")] = Field(
+    start: Annotated[Seconds, optional("Alerts count from this time on.")] = Field(0, alias="from")
+    end: Annotated[Seconds, AfterValidator(_not_before), optional("Alerts count up to this time.")] = Field(
         LAST_TIME, alias="to"
     )
     sweep: SweepRequest | None = None
     at_most_per_day: Annotated[
         Seconds,
         AfterValidator(_of_a_sweep),
-        optional("Asks for the first value of the sweep with at most so many alerts a day."),
+        optional("Find the first value of the sweep with at most this many alerts per day."),
     ] = 0
 
 
@@ -222,6 +222,6 @@ BacktestRequest: type[BacktestWanted] = create_model(
 
 
 class BacktestsQuery(Page):
-    """Which part of the backtests."""
+    """Which page of the backtests."""
 
     cursor: Annotated[str, cursor_of(1)] = ""

@@ -10,16 +10,16 @@ from routes.schemas.fields import AMOUNT, Id, flag
 from routes.schemas.problems import FieldProblemAnswer, ProblemAnswer
 from rules.payload import EventPayload
 
-MAX_EVENTS = 10_000  # in one request, which is one transaction of about a second
+MAX_EVENTS = 10_000  # in one request, which is one transaction and takes about a second
 
 
 def _event_schema(schema: dict[str, Any]) -> None:
-    # Either name of the time, never both. Two whole objects, as readers of the document choose one and fill it in.
+    # Either name for the time, never both. Two complete objects, since readers of the document pick one to fill in.
     properties, required = schema.pop("properties"), schema.pop("required")
     properties["amount"] = AMOUNT | {"title": "Amount"}
-    del properties["event_id"]["default"]  # it stands for "none": no value that a caller may send
-    properties["event_id"]["description"] = "Your own id of this event: posted again, it is not stored again."
-    time = properties.pop("time") | {"description": "Seconds."}
+    del properties["event_id"]["default"]  # it means "none" and is not a value that a caller may send
+    properties["event_id"]["description"] = "Your own id for this event: if you post it again, it is not stored again."
+    time = properties.pop("time") | {"description": "When it happened, in seconds."}
     required.remove("time")
     del schema["type"]
 
@@ -43,7 +43,7 @@ class EventRequest(EventPayload):
 
 
 class Decision(BaseModel):
-    """What an event raised: the codes of its alerts in the order of the rules, none when all is well."""
+    """What an event raised: the codes of its alerts in the order of the rules, none if all is well."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -61,27 +61,27 @@ _LOUD: JsonDict = {"type": "withdraw", "amount": "150.00", "user_id": 1, "time":
 
 
 class EventsRequest(RootModel[Annotated[list[EventRequest], Field(max_length=MAX_EVENTS)]]):
-    """Deposits and withdrawals in the order in which they are judged."""
+    """Deposits and withdrawals, in the order in which to judge them."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [[_LOUD, _LOUD, _LOUD | {"time": 30}]]})
 
 
 class EventsQuery(BaseModel):
-    """How the events of one request hang together."""
+    """Whether the events of one request are stored independently."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    atomic: Annotated[bool, BeforeValidator(flag), Field(description="Whether one bad event refuses all.")] = False
+    atomic: Annotated[bool, BeforeValidator(flag), Field(description="Store nothing if one event is bad.")] = False
 
 
-Index = Annotated[int, Field(ge=0, lt=MAX_EVENTS, description="Its place among the events of the request, from 0.")]
+Index = Annotated[int, Field(ge=0, lt=MAX_EVENTS, description="The event's place in the request, from 0.")]
 
 
 Count = Annotated[int, Field(ge=0, le=MAX_EVENTS)]
 
 
 class EventDecision(BaseModel):
-    """What became of an event that is stored."""
+    """The outcome of an event that is stored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,11 +89,11 @@ class EventDecision(BaseModel):
     alert: bool
     alert_codes: list[int]
     user_id: Id
-    replayed: Literal[True] | None = may_be_absent("It had been stored before under its event_id.")
+    replayed: Literal[True] | None = may_be_absent("It was already stored under this event_id.")
 
 
 class EventProblem(BaseModel):
-    """Why an event is not stored, as it would be said of it alone; status 424 where only others are bad."""
+    """Why an event is not stored, as if it were posted alone; status 424 if only others are bad."""
 
     type: str
     title: str
@@ -103,7 +103,7 @@ class EventProblem(BaseModel):
 
 
 class EventRefusal(BaseModel):
-    """What became of an event that is not stored."""
+    """The outcome of an event that is not stored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -112,7 +112,7 @@ class EventRefusal(BaseModel):
 
 
 class EventsAnswer(BaseModel):
-    """How many events are stored and how many refused, and what became of each, in the order given."""
+    """How many events are stored and how many are refused, and the outcome of each, in the order given."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -144,7 +144,7 @@ class EventsAnswer(BaseModel):
 
 
 class EventsProblemAnswer(ProblemAnswer):
-    """Why no event is stored; where that is for the sake of some, with `atomic=true`, what is wrong with which."""
+    """Why no event is stored; with `atomic=true`, if that is because of some bad events, what is wrong with each."""
 
     accepted: Literal[0] | None = may_be_absent()
     rejected: Count | None = may_be_absent()

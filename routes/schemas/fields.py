@@ -1,4 +1,4 @@
-"""What fields of requests, answers and queries have in common."""
+"""Kinds of fields that requests, answers and queries share."""
 
 from decimal import Decimal
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from rules.values import (
     read_whole_number,
 )
 
-# As the document of the API has it: text is exact, and a number is tolerated.
+# As the OpenAPI document has it: text is exact, and a number is tolerated.
 DECIMAL_TEXT: JsonDict = {"type": "string", "pattern": f"^{DECIMAL}$"}
 _MONEY_NUMBER: JsonDict = {"type": "number", "maximum": float(MOST_MONEY), "multipleOf": 0.01}
 AMOUNT: JsonDict = {
@@ -57,7 +57,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")
 
 
 def optional(description: str | None = None, pattern: str | None = None) -> Any:
-    # The default stands for what is left out: it is no value that a caller may send, so it is kept from the schema.
+    # The default only marks what is left out; it is not a value that a caller may send, so the schema omits it.
     return Field(description=description, pattern=pattern, json_schema_extra=lambda schema: schema.pop("default", None))
 
 
@@ -70,11 +70,11 @@ _whole_number = validator(read_whole_number)
 
 def cursor_of(numbers: int) -> Any:
     pattern = "-".join([WHOLE_NUMBER] * numbers)
-    return optional("The `next` of the page before.", pattern=f"^{pattern}$")
+    return optional("The `next` of the previous page.", pattern=f"^{pattern}$")
 
 
 class Page(BaseModel):
-    """Which part of a list: a page size, and where to go on."""
+    """Which page of a list: its size, and where it starts."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -83,7 +83,7 @@ class Page(BaseModel):
 
 
 class PageQuery(Page):
-    """Which part of a list that goes by time, with bounds on `time` (seconds, both included)."""
+    """Which page of a list in order of time, with bounds on `time` (in seconds, both included)."""
 
     start: Annotated[Seconds, BeforeValidator(digits), Field(alias="from")] = 0
     end: Annotated[Seconds, BeforeValidator(digits), Field(alias="to")] = LAST_TIME
@@ -93,14 +93,14 @@ Code = Annotated[int, Field(ge=1, le=MAX_CODE)]
 
 
 def flag(value: object) -> object:
-    # bool() of pydantic takes "yes", "on", "1" and "T" too.
+    # pydantic's bool also accepts "yes", "on", "1" and "T".
     if isinstance(value, str) and value not in ("true", "false"):
         raise PydanticCustomError("flag", "must be true or false")
     return value
 
 
 def query_filter(description: str) -> Any:
-    # None stands for what is left out: it is no value that a caller may send, so it is kept from the schema.
+    # None only marks what is left out; it is not a value that a caller may send, so the schema omits it.
     def without_none(schema: dict[str, Any]) -> None:
         del schema["default"]
         schema |= schema.pop("anyOf")[0]

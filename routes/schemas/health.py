@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class HealthAnswer(BaseModel):
-    """The state in one word."""
+    """The state of the service in one word."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
 

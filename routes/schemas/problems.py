@@ -1,17 +1,17 @@
-"""How every error is answered."""
+"""The answer to every error."""
 
 from pydantic import BaseModel
 
 
 class FieldProblemAnswer(BaseModel):
-    """One bad field: a JSON pointer to it, and what is wrong."""
+    """One bad field: a JSON pointer to it, and what is wrong with it."""
 
     pointer: str
     detail: str
 
 
 class ProblemAnswer(BaseModel):
-    """Every error looks like this (RFC 9457)."""
+    """The form of every error (RFC 9457)."""
 
     type: str
     title: str

@@ -46,13 +46,15 @@ _RULE: JsonDict = {
 
 
 class RuleVersionAnswer(BaseModel):
-    """What a rule was set to, by whom and why; author null: it follows from its declaration and the setting RULES."""
+    """What a rule was set to, by whom and why. Author null: by the service, from the declaration and setting RULES."""
 
     status: Status
-    version: Annotated[Id, Field(description="Counts what the rule was set to, from 1.")]
+    version: Annotated[Id, Field(description="The number of the version, counted from 1 for each rule.")]
     parameters: Annotated[dict[str, Any], AsStored(WrittenAnswer)]
     by_risk: Annotated[
-        dict[str, Any], AsStored(dict[Risk, WrittenAnswer]), Field(description="What differs for users of a rating.")
+        dict[str, Any],
+        AsStored(dict[Risk, WrittenAnswer]),
+        Field(description="Values that differ for users with a given rating."),
     ]
     author: str | None
     note: str | None
@@ -82,7 +84,7 @@ class RuleVersionsAnswer(BaseModel):
 
 
 class ParameterAnswer(BaseModel):
-    """A parameter as declared: what it counts, its bounds (both included), and why that default."""
+    """A parameter as declared: its unit, its default and bounds (both included), and the reason for the default."""
 
     name: str
     unit: Unit
@@ -106,7 +108,7 @@ class ParameterAnswer(BaseModel):
 
 
 class FiguresAnswer(BaseModel):
-    """How many of the newest `among` alerts of all rules are this rule's and stand."""
+    """How many of the newest `among` alerts of all rules are this rule's and still stand."""
 
     alerts: int
     shadow_alerts: int
@@ -120,13 +122,13 @@ class TitledAnswer(BaseModel):
     title: str
 
 
-# Pydantic takes the members of the last base first.
+# pydantic puts the members of the last base first.
 class RuleAnswer(RuleVersionAnswer, TitledAnswer):
     """A rule as it is set now."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_RULE]})
 
-    fires_on: Annotated[ActionType | None, Field(description="The type of action that it judges; null: any.")]
+    fires_on: Annotated[ActionType | None, Field(description="The type of action it fires on; null: any.")]
     declared: list[ParameterAnswer]
     figures: FiguresAnswer
 

@@ -1,4 +1,4 @@
-"""Requests about what rules are set to. What a rule's parameters take follows from its declaration."""
+"""Requests that set rules. What the parameters of a rule accept follows from its declaration."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Union
@@ -23,14 +23,14 @@ from rules.payload import Payload, validator
 from rules.registry import REGISTRY
 from rules.versions import WantedSetting
 
-Author = Annotated[Name | None, Field(description="Who wants it so.")]
+Author = Annotated[Name | None, Field(description="Who makes the change.")]
 Note = Annotated[
-    Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")] | None, Field(description="Why it is wanted so.")
+    Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")] | None, Field(description="Why it is changed.")
 ]
 
 
 class ParametersRequest(Payload):
-    """Values of parameters; those that are left out stay as they are."""
+    """Values of parameters; what is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,12 +40,12 @@ class ParametersRequest(Payload):
 
 
 class GroupsRequest(Payload):
-    """Values of parameters under a name each, which is a rating or a rule's code."""
+    """Groups of parameter values; the name of each group is a rating or a rule's code."""
 
     model_config = ConfigDict(extra="forbid")
 
     def values(self) -> dict[str, dict[str, Value]]:
-        """The values that were sent, by that name; a name without any is left out."""
+        """The values that were sent, by the name of their group; empty groups are left out."""
         groups = ((field.alias or name, getattr(self, name)) for name, field in type(self).model_fields.items())
         return {name: values for name, group in groups if group is not None and (values := group.values())}
 
@@ -60,7 +60,7 @@ def _reads(parameter: Parameter) -> BeforeValidator:
 
 def _schema(parameter: Parameter) -> JsonDict:
     least, most, default = (written_values({"": v})[""] for v in (parameter.least, parameter.most, parameter.default))
-    # No keyword "default": tools fill it in, and what is left out here is not set to it.
+    # No keyword "default": tools would fill it in, but what is left out is not set to the default.
     described: JsonDict = {"description": f"{parameter.why} {least} to {most}; as declared {default}."}
     if parameter.is_decimal:
         number: JsonDict = {"type": "number", "minimum": float(least), "maximum": float(most), "multipleOf": 0.01}
@@ -75,7 +75,7 @@ def json_object(value: object) -> object:
 
 
 def left_out(model: type[BaseModel], alias: str | None = None) -> Any:
-    # None stands for what is left out: it is no value that a caller may send, so it is kept from the schema.
+    # None only marks what is left out; it is not a value that a caller may send, so the schema omits it.
     return Annotated[model, BeforeValidator(json_object), optional()], Field(default=None, alias=alias)
 
 
@@ -93,7 +93,7 @@ def _parameters(rule: Rule) -> type[ParametersRequest]:
 
 def _by_risk(rule: Rule) -> type[GroupsRequest]:
     fields: dict[str, Any] = {risk: left_out(PARAMETERS[rule.code]) for risk in RISKS}
-    doc = f"Parameters of rule {rule.code} that differ for users of a rating."
+    doc = f"Parameters of rule {rule.code} that differ for users with a given rating."
     return create_model(f"ByRisk{rule.code}", __base__=GroupsRequest, __doc__=doc, **fields)
 
 
@@ -101,10 +101,10 @@ PARAMETERS: Mapping[int, type[ParametersRequest]] = {code: _parameters(rule) for
 
 
 class RuleSettingRequest(Payload):
-    """What to set a rule to, whichever it is."""
+    """What to set a rule to, for any rule."""
 
     status: Annotated[
-        Status, optional("active: alerts and is answered. shadow: alerts are stored apart. off: judges nothing.")
+        Status, optional("active: judged and answered. shadow: judged, but alerts are stored apart. off: not judged.")
     ] = "off"
     parameters: ParametersRequest | None = None
     by_risk: GroupsRequest | None = None
@@ -112,7 +112,7 @@ class RuleSettingRequest(Payload):
     author: Author = None
 
     def setting(self) -> WantedSetting:
-        """What is wanted, in the domain's own terms."""
+        """The request in the domain's own terms."""
         return WantedSetting(
             status=self.status if "status" in self.model_fields_set else None,
             parameters=self.parameters.values() if self.parameters else {},
@@ -141,12 +141,12 @@ _SET: JsonDict = {"status": "active", "parameters": {"threshold": "150.00"}, "no
 RuleRequest: type[BaseModel] = create_model(
     "RuleRequest",
     __base__=RootModel,
-    __doc__="What to set a rule to: its own kind of request. What is left out stays as it is.",
+    __doc__="What to set a rule to. Each rule has its own form of request. What is left out stays as it is.",
     root=(_ANY_CHANGE, Field(json_schema_extra={"examples": [_SET]})),
 )
 
 
 class VersionsQuery(Page):
-    """Which part of a rule's versions."""
+    """Which page of a rule's versions."""
 
     cursor: Annotated[str, cursor_of(1)] = ""

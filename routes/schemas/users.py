@@ -27,7 +27,7 @@ from rules.payload import Payload
 
 
 class UserRequest(Payload):
-    """A new user. Every field is optional; without `user_id` the service gives a free one."""
+    """A new user. Every field is optional; without `user_id`, the service picks a free one."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "Ada", "total": "100.00", "risk": "normal", "user_id": 7}]}
@@ -53,7 +53,7 @@ def _members(user: User) -> dict[str, Any]:
 
 
 class UserAnswer(BaseModel):
-    """A user. `total` is the opening balance; `balance` adds deposits and takes withdrawals off."""
+    """A user. `total` is the opening balance; `balance` is that plus all deposits, minus all withdrawals."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -67,7 +67,7 @@ class UserAnswer(BaseModel):
     balance: MoneyText
     risk: Risk
     overrides: Annotated[dict[str, Any], AsStored(OverridesAnswer)] | None = may_be_absent(
-        "Parameters of rules that hold for this user alone, by code; left out where there are none."
+        "Rule parameters for this user alone, by code; left out if there are none."
     )
 
     @classmethod
@@ -94,16 +94,20 @@ class UserChangedAnswer(UserAnswer):
         }
     )
 
-    overrides: Annotated[dict[str, Any], AsStored(OverridesAnswer), Field(description="There may be none.")]
+    overrides: Annotated[
+        dict[str, Any],
+        AsStored(OverridesAnswer),
+        Field(description="Rule parameters for this user alone, by code; may be empty."),
+    ]
 
     @classmethod
     def of(cls, user: User) -> Self:
-        """The answer about a user who was changed."""
+        """The answer about a user who has just been changed."""
         return cls(**_members(user), overrides=user.overrides)
 
 
 class ActionAnswer(BaseModel):
-    """One stored action; `seq` counts its user's actions in their order of arrival, from 1."""
+    """One stored action; `seq` counts its user's actions in order of arrival, from 1."""
 
     seq: Id
     type: ActionType
@@ -142,7 +146,7 @@ class ActionsAnswer(BaseModel):
 
 
 class ActionsQuery(PageQuery):
-    """Which actions of a user."""
+    """Which of a user's actions to list."""
 
     cursor: Annotated[str, cursor_of(2)] = ""
 
@@ -150,7 +154,7 @@ class ActionsQuery(PageQuery):
 OverridesRequest: type[GroupsRequest] = create_model(
     "OverridesRequest",
     __base__=GroupsRequest,
-    __doc__="All parameters that differ for one user, by the code of their rule; there may be none.",
+    __doc__="All parameters that differ for one user, by the code of their rule; may be empty.",
     **{f"of_{code}": left_out(model, alias=str(code)) for code, model in PARAMETERS.items()},
 )
 
@@ -195,7 +199,7 @@ class UserRuleAnswer(BaseModel):
 
     @classmethod
     def of(cls, setting: RuleSetting, user: User) -> Self:
-        """The answer about a rule that is set so, for `user`."""
+        """The answer about a rule set to `setting`, for `user`."""
         overrides = read_values(setting.rule.declared, user.overrides.get(str(setting.code), {}))
         rule = RuleInForce(setting, risk=cast(Risk, user.risk), overrides=overrides)
         values = written_values(rule.values)
@@ -237,6 +241,6 @@ class UserRulesAnswer(BaseModel):
 
     @classmethod
     def of(cls, user: User, settings: Iterable[RuleSetting]) -> Self:
-        """The answer about `user` where the rules are set so."""
+        """The answer about `user` when the rules are set to `settings`."""
         rules = [UserRuleAnswer.of(setting, user) for setting in settings]
         return cls(user_id=user.user_id, risk=cast(Risk, user.risk), rules=rules)

@@ -319,7 +319,7 @@ def test_no_input_for_a_user_answers_500(client: FlaskClient, sessions: Sessions
     assert counts(sessions) == before
 
 
-# 503: the database is away or too slow
+# 503: the database is unavailable or too slow
 
 
 @pytest.fixture

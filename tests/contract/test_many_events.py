@@ -309,7 +309,7 @@ def test_single_bodies_are_not_packed(client: FlaskClient, sessions: Sessions, p
     for coding in ("gzip", *CODINGS):
         for body in (EVENT, gzip.compress(EVENT)):
             answer = client.post(path, data=body, content_type=JSON, headers={"Content-Encoding": coding})
-            assert "packed bodies are not taken here" in problem(answer, 415)["detail"]
+            assert "compressed bodies are not accepted here" in problem(answer, 415)["detail"]
     assert counts(sessions) == NOTHING
 
 
@@ -437,7 +437,7 @@ WITH_OTHERS = {
     "type": "about:blank",
     "title": "Failed Dependency",
     "status": 424,
-    "detail": "It was refused together with the bad ones.",
+    "detail": "It was not stored because other events are bad.",
 }
 
 

@@ -68,13 +68,13 @@ def test_a_rule_with_another_parameter(run: Any) -> None:
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if not line.startswith("actions per second")]
     assert lines == [
         "rule 123: Deposits over 100.00 in 15 s",
-        "threshold 100.00, which is 200.00 now",
-        "window 15, which is 30 now",
+        "threshold 100.00 (now 200.00)",
+        "window 15 (now 30)",
         "",
         "actions 4 of 2 users",
         "days 2, 10 to 90000",
         "",
-        "stored tried",
+        "stored backtest",
         "alerts 2 3",
         "users hit 2 2",
         "alerts a day 1.00 1.50",

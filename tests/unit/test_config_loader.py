@@ -213,11 +213,11 @@ def test_parts_take_any_character(text: str) -> None:
 @pytest.mark.parametrize(
     ("parts", "problem"),
     [
-        ({"db_host": "db"}, "DB_NAME and DB_USER missing beside DB_HOST"),
-        ({"db_host": "db", "db_user": "app"}, "DB_NAME missing beside DB_HOST"),
-        ({"db_host": "db", "db_name": "alerts"}, "DB_USER missing beside DB_HOST"),
-        ({"db_name": "alerts", "db_user": "app"}, "DB_HOST is missing beside DB_NAME and DB_USER"),
-        ({"db_user": "app", "db_password": SECRET}, "DB_HOST is missing beside DB_USER"),
+        ({"db_host": "db"}, "DB_HOST needs DB_NAME and DB_USER too"),
+        ({"db_host": "db", "db_user": "app"}, "DB_HOST needs DB_NAME too"),
+        ({"db_host": "db", "db_name": "alerts"}, "DB_HOST needs DB_USER too"),
+        ({"db_name": "alerts", "db_user": "app"}, "DB_HOST is needed with DB_NAME and DB_USER"),
+        ({"db_user": "app", "db_password": SECRET}, "DB_HOST is needed with DB_USER"),
     ],
     ids=["host alone", "no name", "no user", "no host", "user and password alone"],
 )

@@ -176,7 +176,7 @@ def test_a_new_migration_carries_the_rules(tmp_path: Path) -> None:
         "autocommit_block()",
         "NOT VALID",
         "VALIDATE CONSTRAINT",
-        "One subcommand an ALTER",
+        "One subcommand per ALTER",
         "No table is rewritten",
         "volatile default",
         "4 s",
