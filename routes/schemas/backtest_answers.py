@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=0)]
 PerDay = Annotated[float, Field(ge=0, description="Alerts per day, on average over the days of the period.")]
 
 
-class TriedAnswer(BaseModel):
+class CandidateAnswer(BaseModel):
     """A rule as the backtest judged by it; `version` is the version that was in force when the backtest was started."""
 
     code: Code
@@ -28,7 +28,7 @@ class TriedAnswer(BaseModel):
     by_risk: dict[Risk, WrittenAnswer]
 
 
-class SweptAnswer(BaseModel):
+class SweepAnswer(BaseModel):
     """The values that a parameter of a rule took in turn."""
 
     rule: Code
@@ -39,10 +39,10 @@ class SweptAnswer(BaseModel):
 class QuestionAnswer(BaseModel):
     """The request, with what it left out filled in."""
 
-    rules: list[TriedAnswer]
+    rules: list[CandidateAnswer]
     start: Annotated[Seconds, Field(alias="from")]
     end: Annotated[Seconds, Field(alias="to")]
-    sweep: SweptAnswer | None = may_be_absent()
+    sweep: SweepAnswer | None = may_be_absent()
     at_most_per_day: Count | None = may_be_absent()
 
 

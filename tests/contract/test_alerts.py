@@ -464,7 +464,7 @@ def test_a_rule_of_the_past(
 def test_evidence_of_any_age(client: FlaskClient, sessions: Sessions, old: dict[str, Any]) -> None:
     """Evidence that is stored in another form than today's is answered as it is."""
     codes(client, type="withdraw", amount="150.00")
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("UPDATE alerts SET evidence = CAST(:old AS jsonb)"), {"old": json.dumps(old)})
     (listed,) = alerts(client)["alerts"]
     assert listed["evidence"] == old
@@ -474,7 +474,7 @@ def test_evidence_of_any_age(client: FlaskClient, sessions: Sessions, old: dict[
 def test_an_answer_to_the_byte(client: FlaskClient, sessions: Sessions) -> None:
     """The members of an alert in their order, without a space, everything but printable ASCII escaped, on one line."""
     codes(client, type="withdraw", amount="150.00", user_id=7)
-    with sessions.begin() as session:
+    with transaction(sessions) as session:
         session.execute(text("UPDATE alerts SET created_at = '2026-01-31 13:00:00+01'"))
         odd = json.dumps({"sentence": "\u00e9\x7f\U0001f600/\n"})
         session.execute(text("UPDATE alerts SET evidence = CAST(:odd AS jsonb)"), {"odd": odd})

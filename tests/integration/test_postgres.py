@@ -1,6 +1,7 @@
 """What the tests stand on: databases that begin empty, sessions of production's kind, and no notice unheard."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from database.models import Base
 from database.session import make_sessions
 from tests.postgres import Databases, engine_on, transaction
+from tests.service import ROOT
 
 FILL = "INSERT INTO users (user_id) SELECT nextval('users_user_id_seq')"
 
@@ -131,3 +133,12 @@ def test_sessions_are_those_of_the_service(sessions: sessionmaker[Session]) -> N
     assert shown == {"plan_cache_mode": "force_generic_plan", "jit": "off"}
     with make_sessions(sessions.kw["bind"])() as session:
         assert session.execute(text("SELECT count(*) FROM users")).scalar_one() == 1
+
+
+@pytest.mark.parametrize("word", ["create_engine(", "sessions.begin("])
+def test_no_test_goes_round_the_services_engine(word: str) -> None:
+    """No test makes an engine of its own kind, nor takes for a transaction what is none on an engine of the service."""
+    own = {Path(__file__), ROOT / "tests" / "postgres.py"}
+    files = set(Path(ROOT, "tests").rglob("*.py")) - own
+    assert len(files) > 50
+    assert [file.name for file in files if word in file.read_text()] == []
