@@ -6,7 +6,7 @@ together goes to the server in one message, since a round trip costs about as mu
 each statement in it still sees what was committed when it began. Late events need some more: `late_events.py`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -167,10 +167,9 @@ def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
     ]
 
 
-def _read_actions(laid: Iterable[tuple[Any, ...]]) -> Iterator[StoredAction]:
-    # One after the other, and without a call for each: there may be a hundred thousand, needed for a moment each.
-    new = tuple.__new__
-    return (new(StoredAction, row[1:]) for row in laid if not row[0])
+def _read_actions(laid: Iterable[tuple[Any, ...]]) -> list[StoredAction]:
+    new = tuple.__new__  # without a call for each: there may be a hundred thousand
+    return [new(StoredAction, row[1:]) for row in laid if not row[0]]
 
 
 # Storing
@@ -214,7 +213,7 @@ def begin_lock_and_read(
     following: Sequence[NextN],
     between: Sequence[Between],
     keys: Sequence[EventKey],
-) -> tuple[list[LockedUser], Iterator[StoredAction]]:
+) -> tuple[list[LockedUser], list[StoredAction]]:
     """Begin a transaction, add `deltas` (sorted by user) to their users, lock them, and read their history.
 
     With `create` unknown users are made; without it they are left out of the answer. The history is every stored
@@ -233,7 +232,7 @@ def begin_lock_and_read(
 
 def read_history(
     connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
-) -> Iterator[StoredAction]:
+) -> list[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
     values = LAST.arrays(last) | FOLLOWING.arrays(following) | BETWEEN.arrays(between)
     values |= DELTAS.arrays([]) | KEYS.arrays([])

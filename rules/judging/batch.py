@@ -12,6 +12,8 @@ from rules.model import Action, ActionType, Event, NumberedAction
 from rules.timeline import Timeline
 from rules.versions import RuleSet
 
+_NOTHING = Decimal(0)
+
 
 @dataclass(slots=True, kw_only=True)
 class AlertState:
@@ -56,13 +58,11 @@ class BatchUser:
 
     # What was there when the batch began, to be checked at its end
     _opening_balance: Decimal = field(init=False)
-    _counted_to: int = field(init=False)
     _numbers: dict[ActionType, tuple[int, Decimal]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.first_new = self.last_seq + 1
         self._opening_balance = self.balance
-        self._counted_to = self.last_seq + self.unused_actions
 
     @property
     def has_nothing(self) -> bool:
@@ -78,14 +78,15 @@ class BatchUser:
 
     def accept(self, event: Event) -> Action:
         """The user's next action, made from an event that is not refused."""
-        net = signed(event)
-        if event.type not in self._numbers:
-            self._numbers[event.type] = self.timeline.newest_numbers(event.type)
-        self.last_seq += 1
+        _, kind, amount, time, _ = event
+        net = amount if kind == "deposit" else -amount
+        if kind not in self._numbers:
+            self._numbers[kind] = self.timeline.newest_numbers(kind)
+        seq = self.last_seq = self.last_seq + 1
         self.balance += net
         self.unused_actions -= 1
         self.unused_net -= net
-        return Action(self.last_seq, event.type, event.amount, event.time)
+        return Action(seq, kind, amount, time)
 
     def give_back(self) -> tuple[int, Decimal]:
         """What was added to the user in vain: actions, and deposits minus withdrawals. It no longer counts as unused.
@@ -93,7 +94,6 @@ class BatchUser:
         The caller subtracts it from what is stored.
         """
         back = self.unused_actions, self.unused_net
-        self._counted_to -= self.unused_actions
         self.unused_actions, self.unused_net = 0, Decimal(0)
         return back
 
@@ -124,15 +124,14 @@ class BatchUser:
         """Assert that what is about to be stored continues, without a gap, what was locked and read."""
         assert not self.unused_actions, "counted up for actions that are not stored"
         assert not self.unused_net, "the balance counts what is not stored"
-        assert self.last_seq == self._counted_to, "the user is counted up to another action"
         # Late or not, new actions go into the running count and sum of the newest one of their type.
-        count, net = 0, Decimal(0)
+        count, net = 0, _NOTHING
         for kind, (ordinal, total) in self._numbers.items():
             new_ordinal, new_total = self.timeline.newest_numbers(kind)
             count += new_ordinal - ordinal
             net += new_total - total if kind == "deposit" else total - new_total
-        assert count == self.last_seq - self.first_new + 1, "running counts do not go on from those read"
-        assert net == self.balance - self._opening_balance, "running sums do not go on from those read"
+        assert count == self.last_seq - self.first_new + 1, "running counts do not continue those read"
+        assert net == self.balance - self._opening_balance, "running sums do not continue those read"
 
 
 class KnownEvent(NamedTuple):

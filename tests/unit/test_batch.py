@@ -75,7 +75,7 @@ def test_what_is_given_back() -> None:
     ("field", "more", "message"),
     [
         ("unused_net", Decimal("0.01"), "the balance counts what is not stored"),
-        ("last_seq", 1, "counted up to another action"),
+        ("last_seq", 1, "running counts do not continue those read"),
         ("balance", Decimal("0.01"), "running sums do not go on"),
         ("first_new", 1, "running counts do not go on"),
     ],
