@@ -76,8 +76,8 @@ def test_what_is_given_back() -> None:
     [
         ("unused_net", Decimal("0.01"), "the balance counts what is not stored"),
         ("last_seq", 1, "running counts do not continue those read"),
-        ("balance", Decimal("0.01"), "running sums do not go on"),
-        ("first_new", 1, "running counts do not go on"),
+        ("balance", Decimal("0.01"), "running sums do not continue"),
+        ("first_new", 1, "running counts do not continue"),
     ],
 )
 def test_what_does_not_follow_is_found(field: str, more: int | Decimal, message: str, arriving: str) -> None:
@@ -93,7 +93,7 @@ def test_an_action_beside_the_batch_is_found() -> None:
     """An action in the timeline that is not among those stored shows in the running counts, and the other way round."""
     batch = batch_of(STORED, IN_ORDER)
     batch.users[1].place(Action(7, "deposit", Decimal(1), 60), RULES)
-    with pytest.raises(AssertionError, match="running counts do not go on"):
+    with pytest.raises(AssertionError, match="running counts do not continue"):
         batch.check()
     batch = batch_of(STORED, IN_ORDER)
     batch.stored.pop()
