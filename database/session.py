@@ -116,63 +116,77 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
 
 
 def begin(session: Session) -> None:
-    """Make all that `session` does from here to `commit` one transaction. It must not have done anything yet."""
+    """Make all that `session` does from here one transaction. It must not have done anything yet."""
     session.connection(execution_options={"isolation_level": "READ COMMITTED"})
 
 
-def commit(session: Session) -> None:
-    """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
+@contextmanager
+def _committing() -> Iterator[None]:
     try:
-        session.commit()
+        yield
     except DBAPIError as error:
         if error.connection_invalidated:
             raise CommitUncertain from error
         raise
 
 
-class Transaction:
-    """A transaction that is undone at the end of its `with` block unless it was committed there.
+def commit(session: Session) -> None:
+    """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
+    with _committing():
+        session.commit()
 
-    For callers that send BEGIN and COMMIT along with other statements, on `connection`: that takes no further message.
+
+class Transaction:
+    """A transaction of a session, undone at the end of its `with` block unless it was committed there.
+
+    The session must not have done anything yet. With `by_message` the caller sends BEGIN and COMMIT along with other
+    statements, on `connection`: that takes no further message.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, *, by_message: bool = False) -> None:
+        self._session, self._by_message = session, by_message
+        if not by_message:
+            begin(session)
         self.connection = session.connection()
         self._is_committed = False
 
     def __enter__(self) -> Self:
         return self
 
+    def commit(self) -> None:
+        """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
+        commit(self._session)
+        self._is_committed = True
+
     @contextmanager
     def committing(self) -> Iterator[None]:
         """Around the message that commits: a connection that breaks there raises CommitUncertain."""
-        try:
+        with _committing():
             yield
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise CommitUncertain from error
-            raise
         self._is_committed = True
 
     def __exit__(self, *_: object) -> None:
         if self._is_committed:
             return
         try:
-            driver = self.connection.connection.driver_connection
-            # What failed before its BEGIN leaves nothing to undo; PostgreSQL would warn.
-            if driver is not None and driver.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-                self.connection.exec_driver_sql("ROLLBACK")
+            if self._by_message:
+                self._roll_back()
             self._session.close()
         except SQLAlchemyError:  # whatever state it is in, nobody else must get this connection
             self._session.invalidate()
+
+    def _roll_back(self) -> None:
+        driver = self.connection.connection.driver_connection
+        # What failed before its BEGIN leaves nothing to undo; PostgreSQL would warn.
+        if driver is not None and driver.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+            self.connection.exec_driver_sql("ROLLBACK")
 
 
 def run(sessions: sessionmaker[Session], work: Callable[[Session], T]) -> T:
     """Run `work` in a session of its own, and again from the start if nothing can have been stored.
 
     That is after a serialization failure, a deadlock, or a connection lost before its COMMIT was sent: a pool
-    that has outlived a restart of the database recovers here. `work` itself commits, through `commit`.
+    that has outlived a restart of the database recovers here. `work` itself commits.
     """
     attempt = 1
     while True:

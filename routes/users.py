@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from database import actions, users
 from database.models import User, UserAction
-from database.session import begin, commit
+from database.session import Transaction
 from routes.http.answers import json_answer
 from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
@@ -127,30 +127,30 @@ def list_actions(user_id: int) -> Response:
 
 
 def _create(session: Session, wanted: UserRequest) -> User:
-    begin(session)
-    for _ in range(1 if wanted.user_id else ID_ATTEMPTS):
-        user_id = wanted.user_id or users.next_user_id(session)
-        if users.create_user(session, user_id, wanted.name or None, wanted.total, wanted.risk):
-            user = _existing(session, user_id)
-            commit(session)
-            return user
-        if not wanted.user_id:
-            users.skip_taken_ids(session, user_id)
+    with Transaction(session) as transaction:
+        for _ in range(1 if wanted.user_id else ID_ATTEMPTS):
+            user_id = wanted.user_id or users.next_user_id(session)
+            if users.create_user(session, user_id, wanted.name or None, wanted.total, wanted.risk):
+                user = _existing(session, user_id)
+                transaction.commit()
+                return user
+            if not wanted.user_id:
+                users.skip_taken_ids(session, user_id)
     if wanted.user_id:
         raise user_exists(wanted.user_id)
     raise Problem(503, "No free user id was found; try again.")
 
 
 def _change(session: Session, user_id: int, wanted: UserChange) -> User:
-    begin(session)
-    user = users.lock_user(session, user_id)
-    if user is None:
-        raise unknown_user(user_id)
-    must_match(user.settings_version)
-    risk = wanted.risk if "risk" in wanted.model_fields_set else None
-    overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
-    users.change_user(session, user, risk, overrides, wanted.author, wanted.note or None)
-    commit(session)
+    with Transaction(session) as transaction:
+        user = users.lock_user(session, user_id)
+        if user is None:
+            raise unknown_user(user_id)
+        must_match(user.settings_version)
+        risk = wanted.risk if "risk" in wanted.model_fields_set else None
+        overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
+        users.change_user(session, user, risk, overrides, wanted.author, wanted.note or None)
+        transaction.commit()
     return user
 
 

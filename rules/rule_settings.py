@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import rule_versions  # noqa: TID251
-from database.session import begin, commit, sqlstate  # noqa: TID251
+from database.session import Transaction, sqlstate  # noqa: TID251
 from rules.parameters import written_values
 from rules.registry import REGISTRY
 from rules.versions import RuleChange, RulesSnapshot, RuleVersions, WantedSetting
@@ -70,13 +70,14 @@ class StoredRules:
         found = read_versions(session)
         if found.changes_for(self._active):
             session.close()
-            begin(session)
-            rule_versions.lock_rules(session)  # several may start at once: the first stores it, the others find it
-            found = read_versions(session)
-            if changes := found.changes_for(self._active):
-                rule_versions.add_rule_versions(session, [change.columns() for change in changes])
-                found = RuleVersions((*found.changes, *changes))
-            commit(session)
+            with Transaction(session) as transaction:
+                # Several may start at once: the first stores it, the others find it.
+                rule_versions.lock_rules(session)
+                found = read_versions(session)
+                if changes := found.changes_for(self._active):
+                    rule_versions.add_rule_versions(session, [change.columns() for change in changes])
+                    found = RuleVersions((*found.changes, *changes))
+                transaction.commit()
             session.close()
         self._known = found
         return found
@@ -93,23 +94,23 @@ def set_rule(session: Session, code: int, wanted: WantedSetting, must_match: Cal
     `must_match` is called under the lock with the present version; if it raises, the rule stays as it is. Raises
     OperationalError if others judge for so long that the lock cannot be taken in time.
     """
-    begin(session)
-    rule_versions.lock_rules(session, LOCK_MILLISECONDS)
-    before = _now(session)[code].setting
-    must_match(before.version)
-    by_risk = before.by_risk if wanted.by_risk is None else wanted.by_risk
-    rule_versions.change_rule(
-        session,
-        code,
-        wanted.status or before.status,
-        json.dumps(written_values({**before.parameters, **wanted.parameters})),
-        json.dumps({risk: written_values(values) for risk, values in by_risk.items()}),
-        wanted.author or UNKNOWN_AUTHOR,
-        wanted.note,
-    )
-    changed = _now(session)[code]
-    commit(session)
-    return changed
+    with Transaction(session) as transaction:
+        rule_versions.lock_rules(session, LOCK_MILLISECONDS)
+        before = _now(session)[code].setting
+        must_match(before.version)
+        by_risk = before.by_risk if wanted.by_risk is None else wanted.by_risk
+        rule_versions.change_rule(
+            session,
+            code,
+            wanted.status or before.status,
+            json.dumps(written_values({**before.parameters, **wanted.parameters})),
+            json.dumps({risk: written_values(values) for risk, values in by_risk.items()}),
+            wanted.author or UNKNOWN_AUTHOR,
+            wanted.note,
+        )
+        changed = _now(session)[code]
+        transaction.commit()
+        return changed
 
 
 def patiently(work: Callable[[], T]) -> T:

@@ -47,7 +47,7 @@ class RuleEngine:
         begun = perf_counter()
         self._observer.begun(len(events))
         expected = self.rules.versions(session).newest
-        with Transaction(session) as transaction:
+        with Transaction(session, by_message=True) as transaction:
             connection = transaction.connection
             batch = begin_and_read(
                 connection,

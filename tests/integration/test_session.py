@@ -241,7 +241,7 @@ def test_refused_commit_is_not_uncertain(sessions: Sessions) -> None:
 @contextmanager
 def ways_to_leave(session: Session, how: str) -> Iterator[None]:
     """A transaction that begins and adds the user 3 by statements of its own, and ends so."""
-    with Transaction(session) as transaction:
+    with Transaction(session, by_message=True) as transaction:
         transaction.connection.exec_driver_sql("BEGIN; INSERT INTO users (user_id) VALUES (3)")
         yield
         if how == "fails":
@@ -282,6 +282,22 @@ def test_undone_unless_committed(how: str, error: type[Exception] | None, is_sto
                 state = text("SELECT now() = statement_timestamp()")  # outside of any transaction
                 session.execute(text("SELECT 1"))
                 assert session.execute(state).scalar_one()
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "is_stored"), [("commits", None, True), ("returns", None, False), ("fails", KeyError, False)]
+)
+def test_a_session_is_undone_unless_committed(
+    how: str, error: type[Exception] | None, is_stored: bool, sessions: Sessions
+) -> None:
+    """What a session does in a transaction is stored only if that was committed."""
+    with sessions() as session, pytest.raises(error) if error else nullcontext(), Transaction(session) as transaction:
+        add_user(session, 3)
+        if how == "fails":
+            raise KeyError(how)
+        if how == "commits":
+            transaction.commit()
+    assert names(sessions) == [None] * is_stored
 
 
 # Away
