@@ -57,6 +57,25 @@ def test_the_example_environment_has_no_setting_of_its_own() -> None:
     assert named == set(Settings.model_fields)
 
 
+def test_every_decision_is_listed() -> None:
+    """The list of decisions has the title of each, and nothing else."""
+    folder = ROOT / "docs/decisions"
+    titles = {page.name: page.read_text().partition("\n")[0].removeprefix("# ") for page in folder.glob("*.md")}
+    listed = re.findall(r"^- \[(.+)\]\((.+)\)$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert {page: title for title, page in listed} == {name: titles[name] for name in titles if name != "README.md"}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """Each page and each heading that a page points to is there."""
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
+        for path, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+            target = page.parent / path if path else page
+            assert target.exists(), (page, path)
+            if heading:
+                headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+                assert heading in {re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings}, page
+
+
 @pytest.mark.parametrize(
     ("where", "wrong"),
     [
