@@ -307,3 +307,11 @@ def test_the_service_takes_its_run_along(start_service: Callable[..., Service], 
     with sessions() as session:
         row = session.execute(text("SELECT status, result FROM backtests")).one()
     assert tuple(row) == ("interrupted", None)
+
+
+def test_progress_ends_at_one(client: FlaskClient, sessions: Sessions) -> None:
+    """Also while more actions have been judged than there were at first."""
+    enter(sessions)
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE backtests SET done = 3, total = 2"))
+    assert client.get("/backtests/1").get_json()["progress"] == 1.0
