@@ -87,7 +87,7 @@ class GroupCommit:
         observer: Observer | None = None,
         *,
         threads: int = 1,
-        queue: int = 10_000,
+        queue: int,
     ) -> None:
         self._process = process
         self._maximum = maximum

@@ -47,7 +47,7 @@ class Line:
 
     def __init__(self, store: Store, maximum: int = 256, alone: bool = True) -> None:
         self.store = store
-        self.group = GroupCommit(store.process, maximum, lambda error, event: alone)
+        self.group = GroupCommit(store.process, maximum, lambda error, event: alone, queue=10_000)
         self.pool = ThreadPoolExecutor(64)
 
     def run(self, users: Sequence[int]) -> list[Future[Outcome]]:
@@ -71,7 +71,7 @@ class Line:
 def test_a_lone_event_is_a_batch_of_one() -> None:
     """An event that meets no other is processed at once."""
     store = Store()
-    assert GroupCommit(store.process, 256, lambda *_: True).submit(event(7)) == Verdict(7, (7,))
+    assert GroupCommit(store.process, 256, lambda *_: True, queue=10_000).submit(event(7)) == Verdict(7, (7,))
     assert store.batches == [[7]]
 
 
@@ -124,7 +124,7 @@ def test_an_event_alone_is_not_tried_twice() -> None:
     """A batch of one that fails has been alone already."""
     store = Store(lambda users: ValueError("no"))
     with pytest.raises(ValueError, match="no"):
-        GroupCommit(store.process, 256, lambda *_: True).submit(event(1))
+        GroupCommit(store.process, 256, lambda *_: True, queue=10_000).submit(event(1))
     assert store.batches == [[1]]
 
 
@@ -141,7 +141,7 @@ def test_a_batch_that_would_end_its_thread_leaves_the_line_led() -> None:
 
 def test_too_few_outcomes_are_an_error_for_all() -> None:
     """A defect that loses an outcome is told to those who wait, instead of leaving one waiting for ever."""
-    group = GroupCommit(lambda events: [], 256, lambda *_: False)
+    group = GroupCommit(lambda events: [], 256, lambda *_: False, queue=10_000)
     with pytest.raises(ValueError, match="zip"):
         group.submit(event(1))
 
@@ -149,7 +149,7 @@ def test_too_few_outcomes_are_an_error_for_all() -> None:
 def test_many_threads_and_none_is_lost() -> None:
     """Under a storm of threads every event is processed once, and every thread gets its own outcome."""
     store = Store()
-    group = GroupCommit(store.process, 16, lambda *_: True)
+    group = GroupCommit(store.process, 16, lambda *_: True, queue=10_000)
     with ThreadPoolExecutor(32) as pool:
         found = list(pool.map(lambda user: group.submit(event(user)), range(100, 3100)))
     assert found == [Verdict(user, (user,)) for user in range(100, 3100)]
@@ -210,7 +210,7 @@ async def settled(waiting: Sequence[Awaitable[Outcome]]) -> list[Outcome | BaseE
 def test_a_lone_coroutine_is_a_batch_of_one() -> None:
     """A coroutine that meets nobody is served at once, again and again."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True)
+    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
 
     async def two() -> list[Outcome]:
         return [await group.submit_soon(event(user)) for user in (7, 8)]
@@ -318,7 +318,7 @@ def test_threads_and_coroutines_stand_in_one_line() -> None:
 def test_where_no_thread_can_be_started_everyone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit of threads, or while the process ends, an event is an error and not a wait without end."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True)
+    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
 
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -336,7 +336,7 @@ def test_where_no_thread_can_be_started_everyone_is_told(monkeypatch: pytest.Mon
 def test_a_leader_that_has_died_is_replaced() -> None:
     """A thread that is gone, as none should be, is started anew for the next event."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True)
+    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
     assert group.submit(event(1)) == Verdict(1, (1,))
     group._leader._orders.put(None)
     thread = group._leader._thread
@@ -347,7 +347,7 @@ def test_a_leader_that_has_died_is_replaced() -> None:
 
 def test_the_thread_ends_with_the_line() -> None:
     """A line that nobody needs any more is freed, and its thread ends."""
-    group = GroupCommit(Store().process, 256, lambda *_: True)
+    group = GroupCommit(Store().process, 256, lambda *_: True, queue=10_000)
     group.submit(event(1))
     thread, gone = group._leader._thread, weakref.ref(group)
     assert thread is not None
@@ -379,7 +379,7 @@ def test_each_alone() -> None:
 def test_many_coroutines_and_none_is_lost() -> None:
     """Under a storm of coroutines every event is processed once, and every one gets its own outcome."""
     store = Store()
-    group = GroupCommit(store.process, 16, lambda *_: True)
+    group = GroupCommit(store.process, 16, lambda *_: True, queue=10_000)
 
     async def storm() -> list[Outcome | BaseException]:
         return await settled([group.submit_soon(event(user)) for user in range(100, 3100)])
