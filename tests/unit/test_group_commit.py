@@ -58,7 +58,7 @@ class Line:
         others = []
         for count, user in enumerate(users[1:], start=1):
             others.append(self.pool.submit(self.group.submit, event(user)))
-            while len(self.group._line) < count and not others[-1].done():
+            while len(self.group._queue) < count and not others[-1].done():
                 pass  # the line keeps the order of arrival, so let each arrive
         self.store.open.set()
         found = [first, *others]
@@ -180,7 +180,7 @@ class Soon:
         first = asyncio.create_task(self.group.submit_soon(event(users[0])))
         await reached(self.store.busy.is_set)
         others = [asyncio.create_task(self.group.submit_soon(event(user))) for user in users[1:]]
-        await reached(lambda: len(self.group._line) == len(others))
+        await reached(lambda: len(self.group._queue) == len(others))
         return [first, *others]
 
     def run(self, users: Sequence[int]) -> list[Outcome | BaseException]:
@@ -307,7 +307,7 @@ def test_threads_and_coroutines_stand_in_one_line() -> None:
     async def all_of() -> list[Outcome | BaseException]:
         tasks = await line.begin([1, 2])
         thread = asyncio.create_task(asyncio.to_thread(line.group.submit, event(3)))
-        await reached(lambda: len(line.group._line) == 2)
+        await reached(lambda: len(line.group._queue) == 2)
         store.open.set()
         return await settled([*tasks, thread])
 
@@ -399,7 +399,7 @@ class Gauge(Observer):
         self.value = 0
         self.seen: list[int] = []
 
-    def lined_up(self) -> None:
+    def queued(self) -> None:
         self.value += 1
         self.seen.append(self.value)
 
@@ -418,7 +418,7 @@ def test_a_full_line_refuses_at_once_and_takes_again_when_there_is_room() -> Non
         for turned_away in (line.group.submit_soon(event(4)), asyncio.to_thread(line.group.submit, event(5))):
             with pytest.raises(QueueFull):
                 await asyncio.wait_for(turned_away, PATIENCE)
-        assert (gauge.value, len(line.group._line)) == (2, 2)
+        assert (gauge.value, len(line.group._queue)) == (2, 2)
         store.open.set()
         return await settled([*tasks])
 
