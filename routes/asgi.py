@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from flask import Flask
 
-from routes.events import PATHS, answer_with  # noqa: TID251
 from routes.flask_threads import FlaskInThreads, Receive, Scope, Send
 from routes.http.answers import Answer
 from routes.http.bodies import MAX_BODY, whole
+from routes.http.decisions import PATHS, answer_with
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.json_body import JSON
 from routes.http.problems import answer_to

@@ -12,15 +12,19 @@ from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
+from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer, BacktestsAnswer
 from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, candidate
 from rules.hindsight.start import AnotherRuns, start
+from rules.payload import FieldProblem
 
 blueprint = Blueprint("backtests", __name__)
 
+BAD_PERIOD = Problem(
+    400, "The request has missing or bad fields.", errors=[FieldProblem("/to", "must not be before from")]
+)
 ID = {"backtest_id": {"example": 1}}
 
 
@@ -40,7 +44,7 @@ def backtest_running(backtest_id: int) -> Problem:
     Operation(
         body=BacktestRequest,
         answers={202: BacktestAnswer},
-        problems=(BAD_FIELDS, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        problems=(BAD_PERIOD, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
     )
 )
 def create_backtest() -> Response:
@@ -89,7 +93,7 @@ def get_backtest(backtest_id: int) -> Response:
 def cancel_backtest(backtest_id: int) -> Response:
     """Cancel a backtest.
 
-    Its processes end within a second. A backtest that has already ended stays as it is.
+    Its processes soon end. A backtest that has already ended stays as it is.
     """
 
     def cancel(session: Session) -> Any:

@@ -5,12 +5,13 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from routes.http.answers import Answer, json_answer, json_bytes
+from routes.http.answers import json_answer
+from routes.http.decisions import PATHS, answer_with, decision_of, problem_of
 from routes.http.hooks import service
 from routes.http.json_body import json_body, read_items
 from routes.http.operation import Operation, describe
 from routes.http.paging import read_query
-from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, QUEUE_FULL, TOO_LARGE, Problem, refused
+from routes.http.problems import DATABASE_AWAY, NOT_JSON, QUEUE_FULL, TOO_LARGE, Problem, refused
 from routes.schemas.events import (
     MAX_EVENTS,
     Decision,
@@ -21,16 +22,13 @@ from routes.schemas.events import (
     EventsRequest,
 )
 from rules.model import Event, Outcome, Refusal, Verdict
-from rules.payload import BadPayload, event_of, read_event
+from rules.payload import BadPayload, FieldProblem, event_of, read_event
 
 blueprint = Blueprint("events", __name__)
 
 MAX_EVENTS_BODY = 16 * 1024 * 1024  # bytes, unpacked: MAX_EVENTS of 1,600 bytes each
-PATHS = ("/event", "/api/events")
-STATUS = {"unknown_user": 404, "overdraft": 409, "out_of_order": 409, "event_id_conflict": 409}
 
-_STORED = {"Content-Type": "application/json"}
-_REPLAYED = _STORED | {"Idempotent-Replayed": "true"}
+BAD_EVENT = Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")])
 _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
 
 
@@ -41,7 +39,7 @@ _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
         body=EventRequest,
         answers={200: Decision},
         problems=(
-            BAD_FIELDS,
+            BAD_EVENT,
             Problem(404, "There is no user 7.", kind="unknown-user"),
             Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
             Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
@@ -81,7 +79,7 @@ def post_event() -> Response:
                     "rejected": 2,
                     "results": [
                         {"index": 0, "problem": _WITH_OTHERS.document()},
-                        {"index": 1, "problem": BAD_FIELDS.document()},
+                        {"index": 1, "problem": BAD_EVENT.document()},
                     ],
                 },
             ),
@@ -113,13 +111,6 @@ def post_events() -> Response:
     return json_answer(answer)
 
 
-def answer_with(outcome: Outcome) -> Answer:
-    """The answer to a `POST /event` with that outcome. Raises Problem if the event was refused."""
-    if isinstance(outcome, Refusal):
-        raise _problem(outcome)
-    return Answer(200, _REPLAYED if outcome.replayed else _STORED, json_bytes(_decision(outcome)))
-
-
 def _event(item: Any) -> Event | Problem:
     if isinstance(item, Problem):  # a line that is not JSON
         return item
@@ -144,18 +135,10 @@ def _all_refused(results: Sequence[Event | Verdict | Problem]) -> Sequence[Probl
 
 
 def _result(outcome: Outcome) -> Verdict | Problem:
-    return _problem(outcome) if isinstance(outcome, Refusal) else outcome
+    return problem_of(outcome) if isinstance(outcome, Refusal) else outcome
 
 
 def _shown(result: Verdict | Problem) -> dict[str, Any]:
     if isinstance(result, Problem):
         return {"problem": result.document()}
-    return _decision(result) | ({"replayed": True} if result.replayed else {})
-
-
-def _problem(refusal: Refusal) -> Problem:
-    return Problem(STATUS[refusal.reason], refusal.detail, kind=refusal.reason.replace("_", "-"))
-
-
-def _decision(verdict: Verdict) -> dict[str, Any]:
-    return {"alert": bool(verdict.codes), "alert_codes": verdict.codes, "user_id": verdict.user_id}
+    return decision_of(result) | ({"replayed": True} if result.replayed else {})

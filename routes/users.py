@@ -14,7 +14,7 @@ from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import BAD_FIELDS, DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
+from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.users import (
     ActionAnswer,
     ActionsAnswer,
@@ -26,8 +26,20 @@ from routes.schemas.users import (
     UserRequest,
     UserRulesAnswer,
 )
+from rules.payload import FieldProblem
 
 blueprint = Blueprint("users", __name__)
+
+BAD_USER = Problem(
+    400,
+    "The request has missing or bad fields.",
+    errors=[FieldProblem("/total", 'must be 1 to 12 digits with at most 2 decimals, such as "42.00"')],
+)
+BAD_CHANGE = Problem(
+    400,
+    "The request has missing or bad fields.",
+    errors=[FieldProblem("/risk", "Input should be 'low', 'normal' or 'high'")],
+)
 
 # How many ids to try for a new user: callers may have taken some of them by choosing ids themselves.
 ID_ATTEMPTS = 20
@@ -49,7 +61,7 @@ def user_exists(user_id: int) -> Problem:
     Operation(
         body=UserRequest,
         answers={201: UserAnswer},
-        problems=(BAD_FIELDS, user_exists(7), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        problems=(BAD_USER, user_exists(7), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
     )
 )
 def create_user() -> Response:
@@ -78,7 +90,7 @@ def get_user(user_id: int) -> Response:
     Operation(
         body=UserChangeRequest,
         answers={200: UserChangedAnswer},
-        problems=(BAD_FIELDS, unknown_user(7), changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        problems=(BAD_CHANGE, unknown_user(7), changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
         tagged=True,
     )
 )

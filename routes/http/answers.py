@@ -28,7 +28,7 @@ def json_bytes(data: Mapping[str, Any]) -> bytes:
 
 
 def model_bytes(model: BaseModel) -> bytes:
-    """`model` as JSON, byte for byte as `json_bytes` would write its data."""
+    """`model` as JSON, byte for byte as `json_bytes` would write its data, except for floats under 0.0001."""
     # The json module escapes DEL; pydantic does not.
     text = model.model_dump_json(by_alias=True, ensure_ascii=True).replace("\x7f", "\\u007f")
     return (text + "\n").encode()

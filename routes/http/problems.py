@@ -64,7 +64,6 @@ def refused(bad: BadPayload) -> Problem:
 
 # Problems that views share. They answer errors and are examples in the OpenAPI document. They are never raised: a
 # shared exception would keep the frames of everything that raised it.
-BAD_FIELDS = Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")])
 METHOD_NOT_ALLOWED = Problem(405, "The method is not allowed for the requested URL.")
 TOO_LARGE = Problem(413, "The data value transmitted exceeds the capacity limit.")
 NOT_JSON = Problem(415, "The Content-Type must be application/json.")

@@ -175,7 +175,7 @@ class BacktestAnswer(BaseModel):
         return cls(
             id=row.backtest_id,
             status=row.status,
-            progress=1.0 if row.status == "done" else round(row.done / row.total, 4) if row.total else 0.0,
+            progress=1.0 if row.status == "done" else min(1.0, round(row.done / row.total, 4)) if row.total else 0.0,
             request=row.request,
             error=row.error,
             created_at=row.created_at,

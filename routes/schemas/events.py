@@ -99,7 +99,7 @@ class EventProblem(BaseModel):
     title: str
     status: int
     detail: str
-    errors: list[FieldProblemAnswer] = []
+    errors: list[FieldProblemAnswer] | None = may_be_absent()
 
 
 class EventRefusal(BaseModel):

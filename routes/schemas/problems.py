@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel
 
+from routes.schemas.answer_fields import may_be_absent
+
 
 class FieldProblemAnswer(BaseModel):
     """One bad field: a JSON pointer to it, and what is wrong with it."""
@@ -17,5 +19,5 @@ class ProblemAnswer(BaseModel):
     title: str
     status: int
     detail: str
-    errors: list[FieldProblemAnswer] = []
+    errors: list[FieldProblemAnswer] | None = may_be_absent()
     request_id: str

@@ -219,6 +219,12 @@ def test_the_folder_of_the_metrics_goes_with_the_service(start_service: Callable
 
 
 def test_the_server_does_not_load_the_metrics_before_their_folder_is_named() -> None:
-    """Importing the application leaves the library alone: it chooses where to count when it is first imported."""
-    code = "import sys, app; sys.exit('prometheus_client' in sys.modules)"
+    """Importing the application and making its service, all that the server does before it forks, leaves the library
+    alone: it chooses where to count when it is first imported."""
+    code = (
+        "import sys, app, config_loader as c;"
+        "settings = c.load_settings(None, database_url='postgresql://nobody@127.0.0.1:1/none');"
+        "app.make_service(settings, settings.database);"
+        "sys.exit('prometheus_client' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

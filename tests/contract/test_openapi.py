@@ -318,6 +318,28 @@ def test_the_examples_of_events_work(
             assert valid(document, schema, answer.get_json())
 
 
+# By operation: a path, and a body for which the answer is the example of a 400.
+BAD_BODIES = {
+    ("POST", "/event"): ("/event", {"type": "deposit", "user_id": 1, "time": 10}),
+    ("POST", "/api/events"): ("/api/events", {"type": "deposit", "user_id": 1, "time": 10}),
+    ("POST", "/users"): ("/users", {"total": "-1"}),
+    ("POST", "/user"): ("/user", {"total": "-1"}),
+    ("PATCH", "/users/{user_id}"): ("/users/7", {"risk": "huge"}),
+    ("PUT", "/rules/{code}"): ("/rules/1100", {"parameters": {"threshold": "-1"}}),
+    ("POST", "/backtests"): ("/backtests", {"from": 10, "to": 9}),
+}
+
+
+def test_the_examples_of_bad_bodies_are_what_comes(client: FlaskClient, operations: dict[tuple[str, str], Any]) -> None:
+    """Every 400 for a body is shown with a field of that body, and that is what such a body gets."""
+    with_body = {key for key, operation in operations.items() if "requestBody" in operation}
+    assert with_body - {("POST", "/events")} == set(BAD_BODIES)  # of which the next test knows
+    for (method, path), (address, body) in BAD_BODIES.items():
+        (shown,) = examples(operations[method, path]["responses"]["400"]["content"]["application/problem+json"])
+        answer = client.open(address, method=method, json=body).get_json()
+        assert without(answer, "request_id") == without(shown, "request_id"), (method, path)
+
+
 def test_the_examples_of_many_events_are_what_comes(
     client: FlaskClient, operations: dict[tuple[str, str], Any]
 ) -> None:
