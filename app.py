@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     service = make_service(settings, settings.database)
     metrics.watch_pool(service.database)
     service.store_in(app.extensions)
+    migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
 
 

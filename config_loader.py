@@ -81,8 +81,8 @@ class Settings(BaseSettings):
         # A password alone is fine: docker compose reads it from the same .env.
         parts = {"DB_NAME": self.db_name, "DB_USER": self.db_user}
         if self.database_url is None:
-            if self.db_host is None and (given := [name for name, part in parts.items() if part is not None]):
-                raise ValueError(f"DB_HOST is needed with {' and '.join(given)}")
+            if self.db_host is None and (present := [name for name, part in parts.items() if part is not None]):
+                raise ValueError(f"DB_HOST is needed with {' and '.join(present)}")
             if self.db_host is not None and (missing := [name for name, part in parts.items() if part is None]):
                 raise ValueError(f"DB_HOST needs {' and '.join(missing)} too")
         return self

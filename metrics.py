@@ -72,7 +72,7 @@ class _Metrics:
 class Recorder(Observer):
     """Counts what the engine reports."""
 
-    def lined_up(self) -> None:
+    def queued(self) -> None:
         _all().line.inc()
 
     def taken(self, waits: Sequence[float]) -> None:

@@ -23,7 +23,7 @@ from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork, VerifyWork, over_all_users
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import actions_of, by_user
-from rules.hindsight.verify import Report
+from rules.hindsight.verify import VerifyReport
 from rules.judging.evidence import evidence_of
 from rules.registry import REGISTRY
 from rules.timeline import Timeline
@@ -91,7 +91,7 @@ def measure(server: URL, actions: int, rounds: int, say: Callable[[str], None]) 
         ways: dict[str, Callable[[], object]] = {
             "SQL": lambda: made.ask(f"SELECT count(*) FROM ({SQL}) AS a"),
             "backtest": lambda: _run(url, BacktestWork(plan), BacktestResult()),
-            "verify": lambda: _run(url, VerifyWork(entered), Report()),
+            "verify": lambda: _run(url, VerifyWork(entered), VerifyReport()),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for number in range(1, rounds + 1):
@@ -102,7 +102,7 @@ def measure(server: URL, actions: int, rounds: int, say: Callable[[str], None]) 
                 say(f"round {number}/{rounds}  {way}: {users * EACH / seconds[way][-1]:,.0f} actions/s")
                 if isinstance(found, BacktestResult) and (found.now[0].added or found.now[0].removed):
                     problems.append(f"backtest: {found.now[0].added} alerts added, {found.now[0].removed} removed")
-                if isinstance(found, Report) and found.found:
+                if isinstance(found, VerifyReport) and found.found:
                     problems.append(f"verify: {found.found} differences, such as {found.differences[0]}")
     return Hindsight(users * EACH, alerts, _cores(), seconds, _rows(users * EACH, seconds), problems)
 

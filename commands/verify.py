@@ -8,7 +8,7 @@ from flask.cli import with_appcontext
 from commands.endings import check_migrations
 from commands.terminal import json_option, over_all, processes_option
 from rules.hindsight.all_users import VerifyWork
-from rules.hindsight.verify import Difference, Report
+from rules.hindsight.verify import Difference, VerifyReport
 
 
 @click.command()
@@ -23,13 +23,13 @@ def verify(processes: int, as_json: bool) -> None:
     difference, 1 if there is one, 2 if it could not be done, 130 after Ctrl+C.
     """
     check_migrations()
-    report, seconds = over_all("Verifying", VerifyWork(), Report(), processes)
+    report, seconds = over_all("Verifying", VerifyWork(), VerifyReport(), processes)
     click.echo(json.dumps(_data(report), indent=2) if as_json else _text(report, seconds))
     if report.found:
         raise click.exceptions.Exit(1)
 
 
-def _data(report: Report) -> dict[str, object]:
+def _data(report: VerifyReport) -> dict[str, object]:
     return {
         "users": report.users,
         "actions": report.actions,
@@ -39,7 +39,7 @@ def _data(report: Report) -> dict[str, object]:
     }
 
 
-def _text(report: Report, seconds: float) -> str:
+def _text(report: VerifyReport, seconds: float) -> str:
     lines = [_line(one) for one in report.differences]
     if report.found > len(lines):
         lines.append(f"and {report.found - len(lines):,} more")

@@ -12,6 +12,7 @@ from database.pages import stretch
 def page_of_actions(
     session: Session,
     user_id: int,
+    *,
     limit: int,
     start: int | None,
     end: int | None,

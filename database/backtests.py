@@ -94,7 +94,7 @@ def cancel(session: Session, backtest_id: int) -> None:
     """Mark it as cancelled if it runs; the run notices and ends."""
     connection = session.connection()
     connection.execute(_END_SILENT)
-    end(connection, backtest_id, "cancelled")
+    end(connection, backtest_id, status="cancelled")
 
 
 # For the run itself
@@ -132,7 +132,7 @@ def beat(connection: Connection, backtest_id: int, done: int, total: int) -> boo
 
 
 def end(
-    connection: Connection, backtest_id: int, status: str, result: str | None = None, error: str | None = None
+    connection: Connection, backtest_id: int, *, status: str, result: str | None = None, error: str | None = None
 ) -> None:
     """Store how it ended, unless that is known: `result` is JSON text, `error` a sentence."""
     connection.execute(_END, {"id": backtest_id, "ending": status, "found": result, "why": error})

@@ -148,7 +148,7 @@ _STANDING = select(Alert.user_id, Alert.seq, Alert.code, Alert.time).where(
 
 
 def standing_alerts(
-    connection: Connection, users: Users, codes: Sequence[int], start: int, end: int
+    connection: Connection, users: Users, codes: Sequence[int], *, start: int, end: int
 ) -> list[StandingAlert]:
     """The alerts of `users` with one of `codes` that hold, shadow alerts too.
 

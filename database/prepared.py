@@ -139,6 +139,7 @@ def run_directly(connection: Connection, statement: str, values: Values) -> list
             lost = dialect.is_disconnect(cast(Any, error), own.dbapi_connection, cursor)
             if lost:
                 connection.invalidate(error)
+                connection.engine.dispose()  # those that wait in the pool are likely to be as stale
             raise DBAPIError.instance(
                 statement, None, error, base, connection_invalidated=lost, dialect=dialect
             ) from error

@@ -78,7 +78,7 @@ _CHANGE_RULE = insert(RuleVersion).from_select(
 
 
 def change_rule(
-    session: Session, code: int, status: str, parameters: str, by_risk: str, author: str, note: str | None
+    session: Session, code: int, *, status: str, parameters: str, by_risk: str, author: str, note: str | None
 ) -> None:
     """Store another version of a rule that has one; `parameters` and `by_risk` are JSON text.
 

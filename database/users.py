@@ -54,7 +54,7 @@ _noted = (
 _CREATE_USER = select(_made.c.user_id).add_cte(_noted)
 
 
-def create_user(session: Session, user_id: int, name: str | None, total: Decimal, risk: str) -> bool:
+def create_user(session: Session, user_id: int, *, name: str | None, total: Decimal, risk: str) -> bool:
     """Store a new user. Returns False, storing nothing, if the id is taken."""
     values = {"id": user_id, "given_name": name, "given_total": total, "given_risk": risk}
     return session.execute(_CREATE_USER, values).scalar() is not None
@@ -94,7 +94,7 @@ _CHANGE_USER = insert(UserSettings).from_select(
 
 
 def change_user(
-    session: Session, user: User, risk: str | None, overrides: str | None, author: str | None, note: str | None
+    session: Session, user: User, *, risk: str | None, overrides: str | None, author: str | None, note: str | None
 ) -> None:
     """Give a locked user another rating, or other overrides (JSON text), as a new version of the user's settings.
 

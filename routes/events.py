@@ -99,7 +99,7 @@ def post_events() -> Response:
     `Content-Encoding: gzip`.
     """
     atomic = read_query(EventsQuery).atomic
-    results = _judged([_event(item) for item in read_items(MAX_EVENTS, MAX_EVENTS_BODY)], atomic)
+    results = _results([_event(item) for item in read_items(MAX_EVENTS, MAX_EVENTS_BODY)], atomic)
     rejected = sum(isinstance(result, Problem) for result in results)
     answer = {
         "accepted": len(results) - rejected,
@@ -120,14 +120,14 @@ def _event(item: Any) -> Event | Problem:
         return refused(bad)
 
 
-def _judged(items: Sequence[Event | Problem], atomic: bool) -> Sequence[Verdict | Problem]:
+def _results(items: Sequence[Event | Problem], atomic: bool) -> Sequence[Verdict | Problem]:
     events = [item for item in items if isinstance(item, Event)]
     if atomic and len(events) < len(items):
         return _all_refused(items)  # the others are not judged: events around them are missing
     outcomes = iter(service().judge_many(events, atomic=atomic) if events else [])
     results = [_result(next(outcomes)) if isinstance(item, Event) else item for item in items]
-    refused = any(isinstance(result, Problem) for result in results)
-    return _all_refused(results) if atomic and refused else results
+    is_bad = any(isinstance(result, Problem) for result in results)
+    return _all_refused(results) if atomic and is_bad else results
 
 
 def _all_refused(results: Sequence[Event | Verdict | Problem]) -> Sequence[Problem]:

@@ -132,7 +132,11 @@ def list_actions(user_id: int) -> Response:
     def read(session: Session) -> list[UserAction]:
         _existing(session, user_id)
         # One row more than the page holds shows whether there is a next page.
-        return list(actions.page_of_actions(session, user_id, query.limit + 1, query.start, query.end, place(query)))
+        return list(
+            actions.page_of_actions(
+                session, user_id, limit=query.limit + 1, start=query.start, end=query.end, before=place(query)
+            )
+        )
 
     page, following = cut(service().run(read), query, lambda action: (action.time, action.seq))
     return json_answer(ActionsAnswer(actions=[ActionAnswer.of(action) for action in page], next=following))
@@ -142,7 +146,7 @@ def _create(session: Session, wanted: UserRequest) -> User:
     with Transaction(session) as transaction:
         for _ in range(1 if wanted.user_id else ID_ATTEMPTS):
             user_id = wanted.user_id or users.next_user_id(session)
-            if users.create_user(session, user_id, wanted.name or None, wanted.total, wanted.risk):
+            if users.create_user(session, user_id, name=wanted.name or None, total=wanted.total, risk=wanted.risk):
                 user = _existing(session, user_id)
                 transaction.commit()
                 return user
@@ -161,7 +165,7 @@ def _change(session: Session, user_id: int, wanted: UserChange) -> User:
         must_match(user.settings_version)
         risk = wanted.risk if "risk" in wanted.model_fields_set else None
         overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
-        users.change_user(session, user, risk, overrides, wanted.author, wanted.note or None)
+        users.change_user(session, user, risk=risk, overrides=overrides, author=wanted.author, note=wanted.note or None)
         transaction.commit()
     return user
 

@@ -189,12 +189,12 @@ class Reading:
         return Reading(needs, self.first or other.first)
 
 
-def reading(judged: ActionType, rules: Iterable[RuleInForce]) -> Reading:
-    """The least to read so that all of `rules` can judge an action of type `judged`.
+def reading(kind: ActionType, rules: Iterable[RuleInForce]) -> Reading:
+    """The least to read so that all of `rules` can judge an action of type `kind`.
 
     That is at least the action of the same type before it, from which its running count and sum follow.
     """
-    found = Reading({judged: Needs()})
+    found = Reading({kind: Needs()})
     for in_force in rules:
         for look in in_force.rule.look_back:
             found = found.with_all_of(_reading_of(look, in_force))

@@ -80,7 +80,13 @@ def event_of(item: object, key: str | None = None) -> Event:
     if key is not None and item.setdefault("event_id", key) != key:
         also.append(FieldProblem("/event_id", "differs from the header Idempotency-Key"))
     found = validate(EventPayload, item, also)
-    return Event(found.user_id, found.type, found.amount, found.time, found.event_id or None)
+    return Event(
+        user_id=found.user_id,
+        type=found.type,
+        amount=found.amount,
+        time=found.time,
+        event_id=found.event_id or None,
+    )
 
 
 def read_json(raw: bytes, what: str = "body") -> Any:

@@ -102,11 +102,11 @@ def set_rule(session: Session, code: int, wanted: WantedSetting, must_match: Cal
         rule_versions.change_rule(
             session,
             code,
-            wanted.status or before.status,
-            json.dumps(written_values({**before.parameters, **wanted.parameters})),
-            json.dumps({risk: written_values(values) for risk, values in by_risk.items()}),
-            wanted.author or UNKNOWN_AUTHOR,
-            wanted.note,
+            status=wanted.status or before.status,
+            parameters=json.dumps(written_values({**before.parameters, **wanted.parameters})),
+            by_risk=json.dumps({risk: written_values(values) for risk, values in by_risk.items()}),
+            author=wanted.author or UNKNOWN_AUTHOR,
+            note=wanted.note,
         )
         changed = _now(session)[code]
         transaction.commit()

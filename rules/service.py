@@ -44,11 +44,11 @@ class Service:
         self._sessions = make_sessions(database)
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
-        self._line: GroupCommit | EachAlone
+        self._queue: GroupCommit | EachAlone
         if group_commit_max is None:
-            self._line = EachAlone(self.judge_many, threads=threads, queue=group_commit_queue)
+            self._queue = EachAlone(self.judge_many, threads=threads, queue=group_commit_queue)
         else:
-            self._line = GroupCommit(
+            self._queue = GroupCommit(
                 self.judge_many, group_commit_max, may_try_alone, observer, threads=threads, queue=group_commit_queue
             )
 
@@ -57,11 +57,11 @@ class Service:
 
         Raises what `judge_many` raises, and QueueFull if too many events wait already: then nothing is stored.
         """
-        return self._line.submit(event)
+        return self._queue.submit(event)
 
     async def judge_soon(self, event: Event) -> Outcome:
         """The same for a coroutine: its event loop keeps running meanwhile."""
-        return await self._line.submit_soon(event)
+        return await self._queue.submit_soon(event)
 
     def judge_many(self, events: Sequence[Event], *, atomic: bool = False) -> list[Outcome]:
         """Store and judge `events` in one transaction, as if they came one by one in the order given.

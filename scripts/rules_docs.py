@@ -21,7 +21,7 @@ from rules.base import (
     SumsWithin,
     Within,
 )
-from rules.judging.late import Reach, ahead
+from rules.judging.late import Reach, reach_of
 from rules.model import ActionType, Value
 from rules.parameters import Parameter, written_values
 from rules.registry import DEFAULT_CODES, REGISTRY
@@ -154,7 +154,7 @@ def _look_back(rule: Rule) -> Iterator[str]:
         yield "It looks only at the judged action, and reads no history."
     else:
         yield "\n".join(_wrapped(f"- {_looks(rule, one)}", "  ") for one in rule.look_back)
-    found = list(_again(rule, ahead([RuleInForce(RuleSetting.initial(rule), risk="normal", overrides={})])))
+    found = list(_again(rule, reach_of([RuleInForce(RuleSetting.initial(rule), risk="normal", overrides={})])))
     if found:
         yield f"When an event arrives late, the service judges again: {'; '.join(found)}."
     else:

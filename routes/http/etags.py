@@ -33,8 +33,8 @@ def tagged(answer: BaseModel, version: int) -> Response:
 
 def must_match(version: int) -> None:
     """Raise Problem 412 if the request has an `If-Match` and none of its tags is of this version."""
-    given = request.headers.get("If-Match", "*")
+    named = request.headers.get("If-Match", "*")
     # A weak tag never matches here (RFC 9110).
-    strong = {tag.partition("-")[0] for weak, tag in _TAG.findall(given) if not weak}
-    if given.strip() != "*" and str(version) not in strong:
+    strong = {tag.partition("-")[0] for weak, tag in _TAG.findall(named) if not weak}
+    if named.strip() != "*" and str(version) not in strong:
         raise changed()

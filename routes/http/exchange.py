@@ -33,10 +33,10 @@ class Exchange:
         return REQUEST_ID, self.request_id
 
 
-def begin(given: str) -> Exchange:
+def begin(asked: str) -> Exchange:
     """Start the exchange of a request to which the caller gave this id ("" for none)."""
     # What the caller sends goes into logs and headers, so it is used only in a harmless form.
-    return Exchange(given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex)
+    return Exchange(asked if _HARMLESS.fullmatch(asked) else uuid.uuid4().hex)
 
 
 def end(exchange: Exchange, *, route: str | None, method: str) -> None:

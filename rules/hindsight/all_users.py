@@ -20,7 +20,7 @@ from database import history
 from database.history import Users
 from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import RiskAndOverrides, Settings
-from rules.hindsight.verify import Report, Verifier
+from rules.hindsight.verify import Verifier, VerifyReport
 from rules.model import Risk
 from rules.rule_settings import read_versions
 from rules.versions import RuleVersions
@@ -78,7 +78,7 @@ class BacktestWork:
         return self._backtest.judge(
             history.actions_to_backtest(connection, users, end),
             _settings(connection, users),
-            history.standing_alerts(connection, users, self.plan.codes, start, end),
+            history.standing_alerts(connection, users, self.plan.codes, start=start, end=end),
         )
 
     def complete(self, connection: Connection, result: BacktestResult) -> None:
@@ -105,7 +105,7 @@ class VerifyWork:
         """The same, by the changes in the state that `connection` sees."""
         return VerifyWork(read_versions(connection))
 
-    def part(self, connection: Connection, users: Users) -> Report:
+    def part(self, connection: Connection, users: Users) -> VerifyReport:
         """What is stored for `users` and does not follow, or follows and is not stored."""
         return self._verifier.verify(
             history.actions_to_verify(connection, users),
@@ -114,7 +114,7 @@ class VerifyWork:
             history.totals(connection, users),
         )
 
-    def complete(self, connection: Connection, result: Report) -> None:
+    def complete(self, connection: Connection, result: VerifyReport) -> None:
         """There is nothing to add."""
 
     @cached_property

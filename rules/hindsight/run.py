@@ -99,7 +99,7 @@ class Run:
             return
         try:
             with self._engine.connect() as connection:
-                backtests.end(connection, self._id, status, result, error)
+                backtests.end(connection, self._id, status=status, result=result, error=error)
         finally:
             os._exit(0)
 

@@ -59,7 +59,7 @@ def _attend(service: Service, backtest_id: int, process: "subprocess.Popen[bytes
         process.wait()
         _input(process).close()
     with suppress(SQLAlchemyError):  # then its silence shows that it has ended
-        service.run(lambda session: backtests.end(session.connection(), backtest_id, "interrupted"))
+        service.run(lambda session: backtests.end(session.connection(), backtest_id, status="interrupted"))
 
 
 def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:

@@ -17,7 +17,7 @@ from database.records import StoredAlert, StoredTotals
 from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
 from rules.judging.batch import BatchUser
 from rules.judging.evidence import evidence_of, written_evidence
-from rules.judging.late import ahead
+from rules.judging.late import reach_of
 from rules.judging.repair import repair
 from rules.model import Action
 from rules.registry import REGISTRY
@@ -44,7 +44,7 @@ class Difference(NamedTuple):
 
 
 @dataclass
-class Report:
+class VerifyReport:
     """What was looked at, and what was found."""
 
     users: int = 0
@@ -53,7 +53,7 @@ class Report:
     found: int = 0
     differences: list[Difference] = field(default_factory=list)
 
-    def add(self, other: "Report") -> None:
+    def add(self, other: "VerifyReport") -> None:
         """Add the report on other users."""
         self.users += other.users
         self.actions += other.actions
@@ -97,15 +97,15 @@ class Verifier:
 
     def verify(
         self, copied: str, settings: Settings, alerts: Iterable[StoredAlert], totals: Iterable[StoredTotals]
-    ) -> Report:
+    ) -> VerifyReport:
         """Verify some users; `copied` is what `database.history.actions_to_verify` returns, the rest all they have."""
-        report = Report()
+        report = VerifyReport()
         stored: dict[int, dict[Key, StoredAlert]] = {}
         for alert in alerts:
             stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert
         noted = {one.user_id: (one.last_seq, one.net) for one in totals}
         for user_id, lines in by_user(copied):
-            own = self._judged(report, user_id, lines, settings)
+            own = self._verified_actions(report, user_id, lines, settings)
             report.users += 1
             report.actions += len(own)
             report.alerts += len(stored.get(user_id, {}))
@@ -116,7 +116,9 @@ class Verifier:
                 report.note(user_id, None, None, _NOT_THE_SUM)
         return report
 
-    def _judged(self, report: Report, user_id: int, lines: list[list[str]], settings: Settings) -> list[VerifiedAction]:
+    def _verified_actions(
+        self, report: VerifyReport, user_id: int, lines: list[list[str]], settings: Settings
+    ) -> list[VerifiedAction]:
         own = []
         for now, (*_, version, number, ordinal, total, codes, moment) in zip(actions_of(lines), lines, strict=True):
             by = settings_at(settings, user_id, int(version))
@@ -124,7 +126,12 @@ class Verifier:
                 report.note(user_id, now.seq, None, "the user's settings that it was judged with are not there")
             own.append(
                 VerifiedAction(
-                    now, self._versions.at(int(number)).rule_set(*(by or FIRST_SETTINGS)), ordinal, total, codes, moment
+                    action=now,
+                    rule_set=self._versions.at(int(number)).rule_set(*(by or FIRST_SETTINGS)),
+                    ordinal=ordinal,
+                    running_total=total,
+                    codes=codes,
+                    moment=moment,
                 )
             )
         return own
@@ -133,7 +140,7 @@ class Verifier:
 _NOT_THE_SUM = "the user's count or balance is not that of the actions"
 
 
-def _verify_numbers(report: Report, user_id: int, own: list[VerifiedAction], totals: tuple[int, Decimal]) -> None:
+def _verify_numbers(report: VerifyReport, user_id: int, own: list[VerifiedAction], totals: tuple[int, Decimal]) -> None:
     counts = {"deposit": 0, "withdraw": 0}
     sums = {"deposit": Decimal(0), "withdraw": Decimal(0)}
     for one in own:
@@ -146,7 +153,9 @@ def _verify_numbers(report: Report, user_id: int, own: list[VerifiedAction], tot
         report.note(user_id, None, None, _NOT_THE_SUM)
 
 
-def _verify_alerts(report: Report, user_id: int, own: list[VerifiedAction], stored: Mapping[Key, StoredAlert]) -> None:
+def _verify_alerts(
+    report: VerifyReport, user_id: int, own: list[VerifiedAction], stored: Mapping[Key, StoredAlert]
+) -> None:
     expected, answered = _in_time(own)
     standing = expected.keys()
     if any(before.action.seq > after.action.seq for before, after in pairwise(own)):
@@ -202,7 +211,9 @@ def _in_time(own: Iterable[VerifiedAction]) -> Found:
         for rule in one.rule_set.by_type[now.type]:
             finding = rule.check(history, rule.parameters)
             if finding is not None:
-                found[now.seq, rule.code] = ExpectedAlert(False, rule.shadow, evidence_of(rule, finding))
+                found[now.seq, rule.code] = ExpectedAlert(
+                    late=False, shadow=rule.shadow, evidence=evidence_of(rule, finding)
+                )
                 if not rule.shadow:
                     codes += f",{rule.code}"
         if codes:
@@ -217,7 +228,7 @@ def _as_they_came(arrived: Sequence[VerifiedAction]) -> Found:
     are taken for one.
     """
     user = BatchUser(user_id=0, rule_set=arrived[0].rule_set)
-    reach = ahead(rule for rule_set in {one.rule_set for one in arrived} for rule in rule_set.all)
+    reach = reach_of(rule for rule_set in {one.rule_set for one in arrived} for rule in rule_set.all)
     answered: dict[int, str] = {}
     for _, together in groupby(arrived, attrgetter("moment")):
         batch = list(together)
@@ -228,7 +239,7 @@ def _as_they_came(arrived: Sequence[VerifiedAction]) -> Found:
         if user.late:
             repair(user, written_evidence, reach)
     found = {
-        key: ExpectedAlert(state.late, state.shadow, json.loads(state.evidence or ""))
+        key: ExpectedAlert(late=state.late, shadow=state.shadow, evidence=json.loads(state.evidence or ""))
         for key, state in user.alerts.items()
     }
     return found, answered

@@ -1,10 +1,10 @@
 """Group commit: requests that arrive while a batch is being committed form the next batch.
 
 A transaction costs much the same for one event as for a hundred, and most of it is waiting for the disk. So callers
-with an event to store line up, threads and coroutines alike. If nothing is being committed, a thread of the line's own
+with an event to store join a queue, threads and coroutines alike. If nothing is being committed, the queue's own thread
 takes all that wait (up to a maximum), runs them as one transaction, and hands each its outcome; it continues with those
-that lined up meanwhile, until the line is empty. A lone event is a batch of one and never waits for company: there is
-no timer. The line is bounded: callers that find it full are turned away at once.
+that joined meanwhile, until the queue is empty. A lone event is a batch of one and never waits for company: there is no
+timer. The queue is bounded: callers that find it full are turned away at once.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class GroupCommit:
 
     If a batch fails, `may_try_alone` says for the error and an event whether that event can safely be tried once more
     by itself, so that one event's trouble (a user whose row somebody else holds, a defect) is not its neighbours'.
-    `observer` is called as the line changes. At most `threads` second tries of coroutines are under way at once.
+    `observer` is called as the queue changes. At most `threads` second tries of coroutines are under way at once.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class GroupCommit:
         observer: Observer | None = None,
         *,
         threads: int = 1,
-        queue: int = 10_000,
+        queue: int,
     ) -> None:
         self._process = process
         self._maximum = maximum
-        self._queue = queue
+        self._most_waiting = queue
         self._may_try_alone = may_try_alone
         self._observer = observer or Observer()
         self._lock = threading.Lock()
-        self._line: deque[_Ticket] = deque()
+        self._queue: deque[_Ticket] = deque()
         self._led = False  # whether the leader's thread is at work, or on its way
         self._leader = _Parked("batches")
         self._alone = EachAlone(process, threads=threads, queue=queue)
@@ -109,7 +109,7 @@ class GroupCommit:
         turn = threading.Lock()  # the cheapest way to wake one thread
         turn.acquire()
         ticket.wake = turn.release
-        self._line_up(ticket)
+        self._enqueue(ticket)
         turn.acquire()
         return self._alone.submit(event) if ticket.try_alone else ticket.result()
 
@@ -118,18 +118,18 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         ticket = _Ticket(event)
         ticket.loop, ticket.turn = loop, loop.create_future()
-        self._line_up(ticket)
+        self._enqueue(ticket)
         await ticket.turn
         if ticket.try_alone:
             return await self._alone.submit_again(event)
         return ticket.result()
 
-    def _line_up(self, ticket: "_Ticket") -> None:
+    def _enqueue(self, ticket: "_Ticket") -> None:
         with self._lock:
-            if len(self._line) + self._alone.in_hand >= self._queue:
+            if len(self._queue) + self._alone.in_hand >= self._most_waiting:
                 raise QueueFull
-            self._observer.lined_up()  # before anybody can take it, so that the count is never below zero
-            self._line.append(ticket)
+            self._observer.queued()  # before anybody can take it, so that the count is never below zero
+            self._queue.append(ticket)
             lead, self._led = not self._led, True
         if lead:
             try:
@@ -144,7 +144,7 @@ class GroupCommit:
 
     def _next_batch(self) -> "list[_Ticket]":
         with self._lock:
-            batch = [self._line.popleft() for _ in range(min(len(self._line), self._maximum))]
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._maximum))]
             self._led = bool(batch)
         return batch
 
@@ -161,7 +161,7 @@ class GroupCommit:
                 # By the caller that waits for it, so that none waits for another's second try.
                 ticket.try_alone = len(batch) > 1 and self._may_try_alone(error, ticket.event)
         except BaseException as error:
-            # The line must not be left without a leader, and no caller in it may be ended by what ended this batch.
+            # The queue must not be left without a leader, and no caller in it may be ended by what ended this batch.
             broken = Broken("The batch was broken off.")
             broken.__cause__ = error
             for ticket in batch:
@@ -169,8 +169,8 @@ class GroupCommit:
 
     def _give_up(self, error: Exception) -> None:
         with self._lock:
-            batch, self._led = list(self._line), False
-            self._line.clear()
+            batch, self._led = list(self._queue), False
+            self._queue.clear()
         self._observer.taken([0.0] * len(batch))
         for ticket in batch:
             ticket.error = error
@@ -205,7 +205,7 @@ def _obey(orders: "SimpleQueue[Callable[[], None] | None]") -> None:
 
 
 class _Ticket:
-    """A place in the line: of a thread, which `wake` wakes, or of a coroutine, which waits for `turn`."""
+    """A place in the queue: of a thread, which `wake` wakes, or of a coroutine, which waits for `turn`."""
 
     __slots__ = ("error", "event", "loop", "outcome", "since", "try_alone", "turn", "wake")
 

@@ -34,7 +34,7 @@ class Reach:
         return bounded and seconds > self.seconds and count > self.count
 
 
-def ahead(rules: Iterable[RuleInForce]) -> Reach:
+def reach_of(rules: Iterable[RuleInForce]) -> Reach:
     """How far ahead of a late action `rules` can reach."""
     count = seconds = 0
     endless, after_first = False, None

@@ -9,11 +9,11 @@ Stage = Literal["lock_and_read", "judge", "write_and_commit"]
 class Observer:
     """Called as things happen, by many threads at once; does nothing unless a subclass does."""
 
-    def lined_up(self) -> None:
+    def queued(self) -> None:
         """An event waits for a batch."""
 
     def taken(self, waits: Sequence[float]) -> None:
-        """Events left the line for a batch; `waits` are the seconds that each waited."""
+        """Events left the queue for a batch; `waits` are the seconds that each waited."""
 
     def begun(self, events: int) -> None:
         """A transaction begins for this number of events."""

@@ -13,7 +13,7 @@ from database.records import Between, Deltas, EventKey, NextN
 from rules.judging import late
 from rules.judging.batch import AlertState, Batch, BatchUser, signed
 from rules.judging.late import Reach
-from rules.judging.requests import Point, requests, requests_ahead
+from rules.judging.lookups import Point, lookups, lookups_ahead
 from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
 from rules.values import LAST_TIME
 from rules.versions import NO_OVERRIDES, RulesSnapshot, RuleVersions
@@ -36,7 +36,7 @@ def begin_and_read(
     deltas = _deltas(events)
     # Several events of one user rarely have stored actions between them: the first read shows whether these do.
     several = len(deltas) < len(events)
-    wanted = requests(
+    wanted = lookups(
         [Point(user_id=event.user_id, time=event.time, reading=expected.reading[event.type]) for event in events],
         in_order=several,
     )
@@ -110,7 +110,7 @@ def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], ex
         if event.user_id in further
     ]
     if points:
-        more = requests(points)
+        more = lookups(points)
         batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
 
 
@@ -127,7 +127,7 @@ def read_what_late_events_reach(
     users = {user.user_id: user for user in late_users}
     settings = _settings(connection, users.values())
     reaches = {user_id: _reach(versions, frozenset(each.values())) for user_id, each in settings.items()}
-    wanted = requests_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
+    wanted = lookups_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
     found = late_events.read_ahead(connection, following=wanted.following, between=wanted.between, until=wanted.until)
     if after_first := _after_former_first(connection, users, reaches):
         found += late_events.read_ahead(connection, following=[], between=after_first, until=[])
@@ -144,7 +144,7 @@ def read_what_late_events_reach(
         user.alerts |= {(seq, code): AlertState(stands=False) for code in one.superseded}
     for user_id, actions in stored.items():
         users[user_id].load(actions)
-    more = requests(points)
+    more = lookups(points)
     batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
     return reaches
 
@@ -161,7 +161,7 @@ def _settings(connection: Connection, users: Iterable[BatchUser]) -> dict[int, d
 # Worked out from all changes of all rules, and asked for each user who has a late event.
 @lru_cache(maxsize=1024)
 def _reach(versions: RuleVersions, settings: frozenset[tuple[Risk, str]]) -> Reach:
-    return late.ahead(rule for each in settings for rule in versions.ever(*each))
+    return late.reach_of(rule for each in settings for rule in versions.ever(*each))
 
 
 def _after_former_first(

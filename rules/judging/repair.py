@@ -12,11 +12,11 @@ from rules.timeline import History
 Evidence = Callable[[RuleInForce, Finding], str]
 
 
-def repair(user: BatchUser, evidence: Evidence, ahead: Reach) -> None:
+def repair(user: BatchUser, evidence: Evidence, reach: Reach) -> None:
     """Judge again what the late actions of `user` can change, and note the difference in its alerts.
 
     The timeline must hold every action in reach and what is read to judge it, and `user.rule_sets`
-    what judged each of them. `ahead` is how far any of those rules can reach.
+    what judged each of them. `reach` is how far any of those rules can reach.
     """
     late = _Late(user)
     last = max(action.time for action in user.late)
@@ -24,7 +24,7 @@ def repair(user: BatchUser, evidence: Evidence, ahead: Reach) -> None:
     for action in user.timeline.following(min(user.late, key=lambda one: one.place)):
         if action.time > last:
             after[action.type] += 1
-            if ahead.is_passed(action.time - last, min(after.values())):
+            if reach.is_passed(action.time - last, min(after.values())):
                 break
         rule_set = user.rule_sets.get(action.seq)
         if rule_set is None:

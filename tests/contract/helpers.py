@@ -16,7 +16,7 @@ Sessions = sessionmaker[Session]
 
 
 def an_event(**fields: Any) -> dict[str, Any]:
-    """A valid event, with `fields` over it; a field of None stays, and `without` takes one away."""
+    """A valid event, overlaid with `fields`; a field of None is kept, and `without` removes one."""
     return {"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10} | fields
 
 
@@ -26,7 +26,7 @@ def without(data: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def with_raw(field: str, raw: str) -> bytes:
-    """The body of a valid event whose `field` stands there exactly as written in `raw`."""
+    """The body of a valid event whose `field` is written exactly as in `raw`."""
     marked = json.dumps(an_event(**{field: "@@"}))
     return marked.replace('"@@"', raw).encode()
 
@@ -37,7 +37,7 @@ def post_raw(client: FlaskClient, body: bytes, path: str = "/event", **headers: 
 
 
 def codes(client: FlaskClient, **fields: Any) -> list[int]:
-    """Post a valid event with `fields` over it and return its alert codes."""
+    """Post a valid event overlaid with `fields` and return its alert codes."""
     answer = client.post("/event", json=an_event(**fields))
     assert answer.status_code == 200, answer.text
     return list(answer.get_json()["alert_codes"])

@@ -79,7 +79,7 @@ EXAMPLE = {
 
 
 def test_an_alert(example: Any) -> None:
-    """An alert is listed and read with all that the contract names; read alone it has its history too."""
+    """An alert is listed and read with all that the contract names; read by itself it has its history too."""
     (listed,) = alerts(example)["alerts"]
     created_at = listed["created_at"]
     assert listed == EXAMPLE | {"created_at": created_at}
@@ -93,7 +93,7 @@ def test_fields_stand_in_the_order_of_the_contract(example: Any) -> None:
 
 
 def test_created_at(example: Any) -> None:
-    """The moment of storing is told in UTC as RFC 3339 has it, whatever the time zone of the database."""
+    """created_at is in UTC as in RFC 3339, whatever the time zone of the database."""
     found = example.get("/alerts/7-3-123").get_json()["created_at"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found)
     assert abs(datetime.now(UTC) - datetime.fromisoformat(found)) < timedelta(hours=1)
@@ -110,7 +110,7 @@ TITLES = {
 
 @pytest.mark.parametrize("code", TITLES)
 def test_titles(make_client: ClientMaker, code: Any) -> None:
-    """The title tells the rule with the parameters that were in force."""
+    """The title names the rule with the parameters that were in force."""
     title, posted = TITLES[code]
     client = make_client(rules=str(code))
     for kind, amount in posted:
@@ -119,7 +119,7 @@ def test_titles(make_client: ClientMaker, code: Any) -> None:
 
 
 def test_the_title_of_a_scaled_threshold(client: FlaskClient) -> None:
-    """Where a rating scales the threshold, title and evidence tell the scaled one and its origin."""
+    """If a rating scales the threshold, title and evidence show the scaled one and its origin."""
     client.post("/users", json={"user_id": 1, "risk": "high"})
     codes(client, type="withdraw", amount="50.01")
     found = client.get("/alerts/1-1-1100").get_json()
@@ -156,7 +156,7 @@ def test_an_unknown_alert(example: Any, alert_id: Any) -> None:
 
 
 def test_an_id_of_another_shape(example: Any) -> None:
-    """An id of another shape, or with a number that cannot be, is a 404 like any unknown path."""
+    """An id of another shape, or with an impossible number, is a 404 like any unknown path."""
     for alert_id in ODD:
         assert (alert_id, problem(example.get(f"/alerts/{alert_id}"), 404)["type"]) == (alert_id, "about:blank")
 
@@ -205,7 +205,7 @@ def test_no_alerts(client: FlaskClient) -> None:
 
 
 def test_newest_first(busy: FlaskClient) -> None:
-    """Alerts of all users stand newest first by the time of the action, then by user, arrival and code."""
+    """Alerts of all users are listed newest first by the time of the action, then by user, arrival and code."""
     assert alerts(busy)["next"] is None
     assert ids(busy) == NEWEST_FIRST
 
@@ -261,7 +261,7 @@ FILTERS = {
 
 
 def test_filters(busy: FlaskClient, subtests: pytest.Subtests) -> None:
-    """Each filter, alone and beside others, gives the alerts that fit all of them, in order."""
+    """Each filter, alone and with others, gives the alerts that fit all of them, in order."""
     for query, expected in FILTERS.items():
         with subtests.test(query=query):
             assert ids(busy, f"?{query}") == expected
@@ -295,7 +295,7 @@ BAD_QUERIES = {
 
 @pytest.mark.parametrize("name", BAD_QUERIES)
 def test_a_bad_filter(client: FlaskClient, name: Any) -> None:
-    """A filter that cannot be read, or is out of bounds, is a 400 that names it."""
+    """A filter that is unreadable or out of bounds is a 400 that names it."""
     for value in BAD_QUERIES[name]:
         assert (value, pointers(client.get(f"/alerts?{name}={value}"))) == (value, [f"/{name}"])
 
@@ -321,7 +321,7 @@ def crowded(client: FlaskClient) -> Any:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 35, 36, 37, 500])
 def test_pages_have_no_gaps_and_no_doubles(crowded: Any, limit: int) -> None:
-    """Following `next` gives every alert once, in order, however long the page and however many share a moment."""
+    """Following `next` gives every alert once, in order, however long the page and however many share a time."""
     everything = alerts(crowded)["alerts"]
     places = [(alert["time"], alert["user_id"], alert["seq"], alert["code"]) for alert in everything]
     assert len(set(places)) == len(places) == 36
@@ -336,7 +336,7 @@ def test_pages_have_no_gaps_and_no_doubles(crowded: Any, limit: int) -> None:
     "query", ["user_id=2", "code=30", "risk=normal", "from=20", "to=10", "from=10&to=10&user_id=3"]
 )
 def test_pages_of_a_filter(crowded: Any, query: str) -> None:
-    """A filter and pages go together."""
+    """A filter and pages work together."""
     expected = ids(crowded, f"?{query}")
     assert len(expected) >= 4
     for limit in (1, 2, 3):
@@ -344,14 +344,14 @@ def test_pages_of_a_filter(crowded: Any, query: str) -> None:
 
 
 def test_pages_stay_in_place(busy: FlaskClient) -> None:
-    """Alerts that come between two pages do not shift the second one."""
+    """Alerts that arrive between two pages do not shift the second one."""
     first = alerts(busy, "?limit=3")
     codes(busy, user_id=9, amount="500.00", time=99)
     assert ids(busy, f"?cursor={first['next']}") == NEWEST_FIRST[3:]
 
 
 def test_fifty_a_page(client: FlaskClient) -> None:
-    """A page is fifty alerts long where no limit is asked."""
+    """A page is fifty alerts long if no limit is asked for."""
     for user_id in range(1, 52):
         codes(client, user_id=user_id, amount="500.00")
     page = alerts(client)
@@ -374,7 +374,7 @@ def test_one_statement(busy: FlaskClient, sessions: Sessions, path: str) -> None
 
 
 def test_a_late_alert(client: FlaskClient) -> None:
-    """A code that fires because of a late event is listed as late; the answer to the action had been without it."""
+    """A code that fires because of a late event is listed as late; the answer to the action did not have it."""
     assert codes(client, amount="150.00", time=20) == []
     assert codes(client, amount="100.00", time=10) == []
     (late,) = alerts(client)["alerts"]
@@ -407,7 +407,7 @@ def test_an_alert_that_stands_again(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_standing_alerts_do_not_depend_on_the_order_of_arrival(client: FlaskClient, seed: Any) -> None:
-    """Events posted in any order end with the standing alerts that they have in the order of time."""
+    """Events posted in any order end with the valid alerts that they would have in order of time."""
     random = Random(seed)
     events = [
         an_event(
@@ -437,7 +437,7 @@ def test_standing_alerts_do_not_depend_on_the_order_of_arrival(client: FlaskClie
 
 
 def test_the_title_keeps_its_parameters(client: FlaskClient) -> None:
-    """The title tells the parameters that were in force, whatever the rule is set to since."""
+    """The title shows the parameters that were in force, whatever the rule has been set to since."""
     codes(client, type="withdraw", amount="150.00")
     client.put("/rules/1100", json={"parameters": {"threshold": "999.00"}})
     assert client.get("/alerts/1-1-1100").get_json()["title"] == "Withdrawal over 100.00"
@@ -447,7 +447,7 @@ def test_the_title_keeps_its_parameters(client: FlaskClient) -> None:
 def test_a_rule_of_the_past(
     client: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """An alert of a rule that the service does not know any more, or not so, can be listed and read."""
+    """An alert of a rule that the service no longer knows, or no longer in that form, can be listed and read."""
     codes(client, type="withdraw", amount="150.00")
     if change == "the rule is gone":
         monkeypatch.setattr(schemas, "REGISTRY", {code: rule for code, rule in REGISTRY.items() if code != 1100})
@@ -488,7 +488,7 @@ def test_an_answer_to_the_byte(client: FlaskClient, sessions: Sessions) -> None:
 
 
 def test_an_alert_in_shadow(client: FlaskClient) -> None:
-    """An alert of a rule in shadow says so, right behind whether it is superseded, and stands only in its own list."""
+    """An alert of a rule in shadow says so, right after whether it is superseded, and appears only in its own list."""
     client.put("/rules/1100", json={"status": "shadow"})
     codes(client, type="withdraw", amount="150.00", user_id=7)
     (found,) = alerts(client, "?shadow=true&user_id=7&superseded=false&risk=normal")["alerts"]
@@ -499,7 +499,7 @@ def test_an_alert_in_shadow(client: FlaskClient) -> None:
 
 
 def test_pages_of_alerts_in_shadow(client: FlaskClient) -> None:
-    """Alerts of rules in shadow and others are paged apart."""
+    """Alerts of rules in shadow and others are paged separately."""
     client.put("/rules/30", json={"status": "shadow"})
     for time in range(6):
         codes(client, type="withdraw", amount="150.00", time=time)

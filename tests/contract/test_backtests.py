@@ -25,7 +25,7 @@ CANDIDATE = {"rules": {"123": {"parameters": {"threshold": "100.00"}}}}
 
 @pytest.fixture
 def run_is(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes the process of a run something else."""
+    """Replaces the process of a run by something else."""
     return lambda *command: monkeypatch.setattr("rules.hindsight.start.COMMAND", command)
 
 
@@ -41,7 +41,7 @@ def runs() -> Any:
 
 
 def enter(sessions: Sessions, silent: Any = 0) -> Any:
-    """A row of a backtest that runs, and has given no sign for so many seconds."""
+    """Store a running backtest that has given no sign for `silent` seconds; returns its id."""
     row = text("""
         INSERT INTO backtests (request, heartbeat_at) VALUES ('{"rules": [], "from": 0, "to": 1}',
             clock_timestamp() - make_interval(secs => :silent))
@@ -55,7 +55,7 @@ def enter(sessions: Sessions, silent: Any = 0) -> Any:
 
 
 def test_a_backtest_from_beginning_to_end(client: FlaskClient) -> None:
-    """It is answered at once, runs in the background, and tells what the command tells."""
+    """It is answered at once, runs in the background, and reports what the command reports."""
     for time, amount in ((10, "80.00"), (20, "80.00"), (30, "60.00")):
         assert client.post("/event", json=an_event(user_id=7, amount=amount, time=time)).status_code == 200
     wanted = CANDIDATE | {
@@ -104,7 +104,7 @@ def test_a_backtest_from_beginning_to_end(client: FlaskClient) -> None:
 
 
 def test_what_is_left_out_is_as_it_is_set(client: FlaskClient, run_is: Any) -> None:
-    """Parameters and by_risk that are not told are those of now, and without rules all that are active are tried."""
+    """Parameters and by_risk that are left out are the current ones, and without rules all active ones are tried."""
     run_is("true")
     client.put("/rules/123", json={"parameters": {"threshold": "300.00"}, "by_risk": {"low": {"window": 9}}})
     client.put("/rules/30", json={"status": "shadow"})
@@ -134,7 +134,7 @@ def test_what_is_left_out_is_as_it_is_set(client: FlaskClient, run_is: Any) -> N
 
 
 def test_there_may_be_nothing_to_try(make_client: ClientMaker) -> None:
-    """Where no rule is active, one has to be named."""
+    """If no rule is active, one has to be named."""
     client = make_client(rules=())
     assert "No rule is active" in problem(client.post("/backtests", json={}), 400)["detail"]
 
@@ -203,7 +203,7 @@ def test_numbers_count_as_written(client: FlaskClient, run_is: Any) -> None:
 
 
 def test_one_runs_at_a_time(client: FlaskClient, sessions: Sessions, run_is: Any) -> None:
-    """A second one is refused with the name of the one that runs, until that gives no sign for 15 seconds."""
+    """A second one is refused with the name of the running one, until that gives no sign for 15 seconds."""
     run_is("true")
     first = enter(sessions)
     refused = problem(client.post("/backtests", json=CANDIDATE), 409)
@@ -225,7 +225,7 @@ def test_a_process_that_does_not_start(client: FlaskClient, run_is: Any) -> None
 
 
 def test_pages(client: FlaskClient, sessions: Sessions) -> None:
-    """The list goes from the newest to the oldest, page by page, without results."""
+    """The list runs from newest to oldest, page by page, without results."""
     ids = [enter(sessions, silent=100 * number) for number in (1,)]
     for _ in range(2):
         client.delete(f"/backtests/{ids[-1]}")
@@ -239,13 +239,13 @@ def test_pages(client: FlaskClient, sessions: Sessions) -> None:
 
 
 def test_unknown_ones(client: FlaskClient) -> None:
-    """Without such a backtest reading and cancelling are a 404."""
+    """Reading or cancelling a backtest that does not exist is a 404."""
     for answer in (client.get("/backtests/7"), client.delete("/backtests/7")):
         assert problem(answer, 404)["type"] == "urn:problem:unknown-backtest"
 
 
 def test_without_the_database() -> None:
-    """All of it is a 503 then."""
+    """Every request is a 503 then."""
     client = create_app(load_settings(None, database_url="postgresql://nobody@127.0.0.1:1/none")).test_client()
     calls = [client.post("/backtests", json=CANDIDATE), client.delete("/backtests/1")]
     for answer in [*calls, client.get("/backtests"), client.get("/backtests/1")]:
@@ -257,7 +257,7 @@ def test_without_the_database() -> None:
 
 @pytest.fixture
 def started(client: FlaskClient, sessions: Sessions) -> Iterator[Any]:
-    """A backtest under way that would take long: its place, and its processes, the first one first."""
+    """A running backtest that would take long: its location, and its processes, the first one first."""
     client.get("/rules")
     make(sessions)
     location = client.post("/backtests", json={"sweep": LONG_SWEEP}).headers["Location"]
@@ -268,7 +268,7 @@ def started(client: FlaskClient, sessions: Sessions) -> Iterator[Any]:
 
 
 def test_cancelling(client: FlaskClient, started: Any) -> None:
-    """A backtest that is cancelled says so at once, as often as that is asked, and its processes end."""
+    """A backtest that is cancelled says so at once, however often it is asked for, and its processes end."""
     location, pids = started
     for _ in range(2):
         answer = client.delete(location)
@@ -289,7 +289,7 @@ def test_a_run_that_is_killed(client: FlaskClient, started: Any, how: Any) -> No
 
 
 def test_the_service_takes_its_run_along(start_service: Callable[..., Service], sessions: Sessions) -> None:
-    """Events are answered and both workers tell of the run meanwhile; with the service, all of its processes end."""
+    """Events are answered and both workers report the run meanwhile; all of its processes end with the service."""
     service = start_service()
     assert requests.get(f"{service.url}/rules", timeout=30).status_code == 200
     make(sessions)

@@ -73,7 +73,7 @@ POSTS = ("/event", "/api/events", "/users", "/user")
 
 @pytest.mark.parametrize("path", POSTS)
 def test_malformed_json(client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, path: Any) -> None:
-    """A body that is no JSON in UTF-8 is a 400 that says so, and stores nothing."""
+    """A body that is not JSON in UTF-8 is a 400 that says so, and stores nothing."""
     for name, body in MALFORMED.items():
         with subtests.test(name):
             document = problem(post_raw(client, body, path), 400)
@@ -119,7 +119,7 @@ OTHER_TYPES = [
 
 @pytest.mark.parametrize("path", POSTS)
 def test_another_content_type(client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, path: Any) -> None:
-    """A missing Content-Type, or another one than application/json, is a 415 and stores nothing."""
+    """A missing Content-Type, or one other than application/json, is a 415 and stores nothing."""
     for content_type in OTHER_TYPES:
         with subtests.test(content_type=content_type):
             headers = {} if content_type is None else {"Content-Type": content_type}
@@ -181,7 +181,7 @@ NO_USERS = [
 
 
 def test_an_unknown_user(client: FlaskClient, subtests: pytest.Subtests) -> None:
-    """A user that does not exist, under an id that can or cannot exist, is a 404."""
+    """A user that does not exist, whether or not the id could exist, is a 404."""
     for user_id in NO_USERS:
         with subtests.test(user_id=user_id[:40]):
             problem(client.get(f"/users/{user_id}"), 404)
@@ -190,7 +190,7 @@ def test_an_unknown_user(client: FlaskClient, subtests: pytest.Subtests) -> None
 
 @pytest.mark.parametrize("user_id", ["0", "-1", "007", "01", "9223372036854775808", "١", "１", "1%00", "1%20", "1.0"])
 def test_an_odd_id_never_means_another(client: FlaskClient, user_id: str) -> None:
-    """An id that only looks like another one does not find that one's user."""
+    """An id that only looks like another one does not find that user."""
     client.post("/users", json={"user_id": 1})
     client.post("/users", json={"user_id": 7})
     problem(client.get(f"/users/{user_id}"), 404)
@@ -222,7 +222,7 @@ def test_a_wrong_method(client: FlaskClient, sessions: Sessions, path: Any, allo
 
 @pytest.mark.parametrize("given_id", ["abc", "7", "A-Z_a.z:0/9+=", "x" * 128])
 def test_a_request_id_comes_back(client: FlaskClient, given_id: str) -> None:
-    """A harmless X-Request-ID stands on the answer, on a good one as on a bad one, and in the problem document."""
+    """A harmless X-Request-ID is on the answer, good or bad, and in the problem document."""
     headers = {"X-Request-ID": given_id}
     assert client.post("/event", json=an_event(), headers=headers).headers["X-Request-ID"] == given_id
     for answer in (
@@ -337,7 +337,7 @@ def make_away() -> Iterator[Any]:
 
 
 def check_away(client: FlaskClient) -> None:
-    """All that a client is told while the database is away."""
+    """What a client gets while the database is away."""
     for answer in (
         client.post("/event", json=an_event()),
         client.post("/api/events", json=an_event()),
@@ -353,17 +353,17 @@ def check_away(client: FlaskClient) -> None:
 
 
 def test_a_closed_port(make_away: Any) -> None:
-    """With nobody listening at the database's address all that needs it is a 503, and the process is alive."""
+    """With nothing listening at the database's address all that needs it is a 503, and the process is alive."""
     check_away(make_away(f"postgresql://nobody@127.0.0.1:{free_port()}/none"))
 
 
 def test_a_database_that_does_not_exist(make_away: Any, database_url: str) -> None:
-    """A database that the server does not have is a 503."""
+    """A database that does not exist on the server is a 503."""
     check_away(make_away(database_url.replace("alerts_test_", "alerts_gone_")))
 
 
 def test_a_database_without_tables(make_away: Any, empty_database_url: str) -> None:
-    """A database that was never migrated is a 503, and nothing is made in it."""
+    """A database that was never migrated is a 503, and nothing is created in it."""
     check_away(make_away(empty_database_url))
     with engine_on(empty_database_url) as engine, engine.connect() as connection:
         tables = connection.execute(text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")).scalar_one()
@@ -374,7 +374,7 @@ def test_a_database_without_tables(make_away: Any, empty_database_url: str) -> N
     "statement", ["UPDATE alembic_version SET version_num = '0000'", "DELETE FROM alembic_version"]
 )
 def test_migrations_that_are_not_current(client: FlaskClient, sessions: Sessions, statement: str) -> None:
-    """With the tables at another migration than the code's the service is not ready, and says how to help it."""
+    """With the tables at a migration other than the code's the service is not ready, and says what to do."""
     assert client.get("/readyz").get_json() == {"status": "ok"}
     with transaction(sessions) as session:
         session.execute(text(statement))
@@ -391,7 +391,7 @@ FULL_DISK = """
 
 @pytest.mark.parametrize("table", ["users", "user_actions", "alerts"])
 def test_a_full_disk(client: FlaskClient, sessions: Sessions, subtests: pytest.Subtests, table: str) -> None:
-    """A full disk, wherever PostgreSQL meets it, is a 503 and stores nothing; with room again the service heals."""
+    """A full disk, wherever PostgreSQL meets it, is a 503 and stores nothing; once there is room all is well again."""
     event = an_event(type="withdraw", amount="150.00")
     client.post("/event", json=an_event(user_id=9))  # from here on the rules are known
     with transaction(sessions) as session:
@@ -477,6 +477,6 @@ def test_the_service_goes_on_after_a_defect(client: FlaskClient, monkeypatch: py
 
 @pytest.mark.parametrize("path", ["/event", "/users", "/nowhere"])
 def test_errors_are_never_html(client: FlaskClient, path: str) -> None:
-    """A browser that asks for HTML is told of its errors in a problem document all the same."""
+    """A browser that asks for HTML gets its errors as a problem document all the same."""
     answer = client.post(path, data=b"{", content_type=JSON, headers={"Accept": "text/html"})
     assert answer.content_type == "application/problem+json"

@@ -29,7 +29,7 @@ PATHS = ("/event", "/api/events")
 
 @pytest.fixture(params=PATHS)
 def path(request: pytest.FixtureRequest) -> Any:
-    """Each name of the one way in."""
+    """Each path that takes one event."""
     return request.param
 
 
@@ -96,7 +96,7 @@ REFUSED = {
 }
 
 
-# The many values of a table share a database: what is refused leaves it empty, and what is accepted is counted.
+# All values of a table share a database: what is refused leaves it empty, and what is accepted is counted.
 
 
 @pytest.mark.parametrize("field", ACCEPTED)
@@ -215,7 +215,7 @@ def test_what_is_stored(client: FlaskClient, sessions: Sessions) -> None:
 
 
 def test_an_unknown_user_is_made(client: FlaskClient, sessions: Sessions) -> None:
-    """An event for an unknown user makes that user with an opening balance of zero."""
+    """An event for an unknown user creates that user with an opening balance of zero."""
     client.post("/event", json=an_event(user_id=LARGEST))
     answer = client.get(f"/users/{LARGEST}")
     assert answer.get_json() == {
@@ -250,7 +250,7 @@ def test_codes_of_a_deposit_in_order(client: FlaskClient) -> None:
 
 
 def test_500_comes_last(make_client: ClientMaker) -> None:
-    """Switched on, 500 stands behind the other codes, whatever the order in the setting."""
+    """Switched on, 500 comes after the other codes, whatever the order in the setting."""
     client = make_client(rules="500,123,300,30,1100")
     for time in range(5):
         assert 500 not in codes(client, type="withdraw", amount="1.00", time=time)
@@ -322,20 +322,20 @@ def test_a_timeline(client: FlaskClient, timeline: Any) -> None:
 
 
 def test_users_never_affect_each_other(client: FlaskClient) -> None:
-    """The same events spread over two users raise nothing that they would raise for one."""
+    """The same events spread over two users raise nothing of what they would raise for one."""
     for time in range(4):
         assert codes(client, type="withdraw", amount="100.00", time=time, user_id=1 + time % 2) == []
 
 
 def test_both_names_reach_the_same_service(client: FlaskClient) -> None:
-    """What came in by one name of the path is history for the other."""
+    """What came in by one path is history for the other."""
     for at, way in enumerate(["/event", "/api/events", "/event"]):
         answer = client.post(way, json=an_event(type="withdraw", time=at))
     assert answer.get_json()["alert_codes"] == [30]
 
 
 def test_both_names_answer_alike(client: FlaskClient) -> None:
-    """Accepted or refused, both names of the path give the same status, type and body."""
+    """Accepted or refused, both paths give the same status, type and body."""
     bodies = [an_event(), an_event(amount="0"), {}, [], "x"]
     answers = [[client.post(way, json=body, headers={"X-Request-ID": "same"}) for body in bodies] for way in PATHS]
     one, other = [[(a.status_code, a.content_type, a.data) for a in of_one] for of_one in answers]
@@ -350,7 +350,7 @@ def test_a_body_that_is_no_object(client: FlaskClient, sessions: Sessions) -> No
 
 
 def stored(sessions: Sessions, *columns: Any) -> list[Any]:
-    """The given columns of all actions, in order; bare values where one column is asked."""
+    """The given columns of all actions, in order; bare values if one column is asked for."""
     with sessions() as session:
         names = ", ".join(columns)
         rows = session.execute(text(f"SELECT {names} FROM user_actions ORDER BY user_id, seq")).all()

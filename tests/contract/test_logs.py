@@ -1,4 +1,4 @@
-"""Logs: one line a request that helps to find it, and nothing in it that is the users' business."""
+"""Logs: one line per request that helps to find it, and nothing in it that is the users' business."""
 
 import json
 from contextlib import redirect_stdout
@@ -48,7 +48,7 @@ def make_client(output: Any, make_client: ClientMaker) -> Any:
 
 @pytest.fixture
 def lines(output: Any, caplog: pytest.LogCaptureFixture) -> Any:
-    """All lines logged so far, each read as JSON, when called; and none of them may tell what is private."""
+    """All lines logged so far, each read as JSON, when called; and none of them may contain what is private."""
 
     def read() -> list[Any]:
         printed = output.getvalue()
@@ -111,13 +111,13 @@ def test_the_id_in_the_log_is_the_one_in_the_answer(client: FlaskClient, lines: 
     ids=["truncated", "cut short", "no UTF-8", "no object", "all bad", "too large"],
 )
 def test_a_refused_body_is_not_logged(client: FlaskClient, lines: Any, body: Any) -> None:
-    """Nothing of a body that is refused stands in the log."""
+    """Nothing of a refused body is in the log."""
     answer = post_raw(client, body, **{"X-Request-ID": "find-me"})
     assert [(line["status"], line["request_id"]) for line in lines()] == [(answer.status_code, "find-me")]
 
 
 def test_a_conflict_is_not_logged_in_detail(lines: Any, make_client: ClientMaker) -> None:
-    """Nothing of an event that a policy refuses stands in the log."""
+    """Nothing of an event that a policy refuses is in the log."""
     client = make_client(overdraft="reject")
     client.post("/event", json=an_event(type="withdraw", amount=AMOUNT, event_id=EVENT_ID))
     assert [line["status"] for line in lines()] == [409]
@@ -155,14 +155,14 @@ def test_a_defect_does_not_log_the_values_at_hand(
 def test_a_defect_in_making_a_user_does_not_log_the_user(
     client: FlaskClient, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log of a defect holds neither name nor total."""
+    """The log of a defect contains neither name nor total."""
     monkeypatch.setattr("database.users.create_user", lambda *values: 1 / 0)
     client.post("/users", json={"name": NAME, "total": AMOUNT})
     assert [line["event"] for line in lines()] == ["defect", "request"]
 
 
 def test_a_database_error_does_not_log_its_values(client: FlaskClient, lines: Any, sessions: Sessions) -> None:
-    """An error of the database, whose message quotes the row, is logged by its kind and the request id alone."""
+    """An error of the database, whose message quotes the row, is logged with its kind and the request id alone."""
     with transaction(sessions) as session:
         session.execute(text("ALTER TABLE user_actions ADD CHECK (amount < 1), ADD CHECK (event_id IS NULL)"))
         session.execute(text("ALTER TABLE users ADD CHECK (name IS NULL)"))
@@ -188,7 +188,7 @@ def test_a_database_that_is_away_is_logged(output: Any, lines: Any) -> None:
 
 
 def test_reading_the_metrics_is_not_logged(client: FlaskClient, lines: Any) -> None:
-    """Prometheus reads every few seconds: the log tells only of other exchange."""
+    """Prometheus reads every few seconds: only other requests are logged."""
     client.get("/metrics")
     client.get("/healthz")
     assert [line["route"] for line in lines()] == ["/healthz"]

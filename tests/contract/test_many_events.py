@@ -100,7 +100,7 @@ def test_each_event_has_its_result(client: FlaskClient, sessions: Sessions, way:
 
 
 def test_no_events(client: FlaskClient, sessions: Sessions, way: Any) -> None:
-    """No events at all are no mistake."""
+    """An empty list of events is not a mistake."""
     assert post(client, [], way=way) == {"accepted": 0, "rejected": 0, "results": []}
     assert counts(sessions) == NOTHING
 
@@ -114,7 +114,7 @@ def test_every_bad_field_is_named(client: FlaskClient, sessions: Sessions) -> No
 
 
 def test_events_that_are_no_objects(client: FlaskClient, way: Any) -> None:
-    """Whatever stands in an event's place is that event's problem."""
+    """Anything else in an event's place is that event's problem."""
     answer = post(client, [1, "deposit", None, [an_event()], 4.2, an_event()], way=way)
     assert statuses(answer) == [400, 400, 400, 400, 400, 200]
     assert answer["results"][0]["problem"]["detail"] == "The event must be a JSON object."
@@ -217,7 +217,7 @@ UNREADABLE = {
 def test_a_body_that_cannot_be_read(
     client: FlaskClient, sessions: Sessions, body: Any, detail: Any, query: str
 ) -> None:
-    """A body that is no JSON array in UTF-8 is one plain problem, and nothing is stored."""
+    """A body that is not a JSON array in UTF-8 is one plain problem, and nothing is stored."""
     document = problem(client.post(f"/events{query}", data=body, content_type=JSON), 400)
     assert document["detail"].startswith(detail)
     assert counts(sessions) == NOTHING
@@ -242,7 +242,7 @@ BAD_LINES = {
 
 @pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
 def test_a_line_that_is_no_json(client: FlaskClient, sessions: Sessions, line: Any) -> None:
-    """A line that is no JSON in UTF-8 is the problem of that event alone; the others are stored."""
+    """A line that is not JSON in UTF-8 is the problem of that event alone; the others are stored."""
     answer = client.post("/events", data=b"\n".join([EVENT, line, EVENT]), content_type=NDJSON).get_json()
     assert (answer["accepted"], answer["rejected"], statuses(answer)) == (2, 1, [200, 400, 200])
     assert answer["results"][1]["problem"]["detail"].startswith("The line is not JSON in UTF-8: ")
@@ -250,7 +250,7 @@ def test_a_line_that_is_no_json(client: FlaskClient, sessions: Sessions, line: A
 
 
 def test_where_a_line_is_bad(client: FlaskClient) -> None:
-    """The place of a mistake is told within its line."""
+    """The position of a mistake is given within its line."""
     answer = client.post("/events", data=EVENT + b"\n  {,}\n", content_type=NDJSON).get_json()
     assert answer["results"][1]["problem"]["detail"].endswith(" at column 2.")
 
@@ -258,7 +258,7 @@ def test_where_a_line_is_bad(client: FlaskClient) -> None:
 @pytest.mark.parametrize("between", [b"\n", b"\r\n", b"\n\n", b"\n \t\r\n\n"])
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n\n"])
 def test_the_ends_of_lines(client: FlaskClient, between: bytes, end: bytes) -> None:
-    """Lines end in LF or CRLF, the last one may go without, and blank lines are no events."""
+    """Lines end in LF or CRLF, the last one may have neither, and blank lines are no events."""
     body = between.join([EVENT, EVENT.replace(b": ", b":\t"), b"1"]) + end
     answer = client.post("/events", data=body, content_type=NDJSON).get_json()
     assert statuses(answer) == [200, 200, 400]
@@ -266,7 +266,7 @@ def test_the_ends_of_lines(client: FlaskClient, between: bytes, end: bytes) -> N
 
 
 def test_a_line_separator_within_text(client: FlaskClient) -> None:
-    """Only LF ends a line: the separators of Unicode may stand in text."""
+    """Only LF ends a line: Unicode's separators may occur in text."""
     events = [an_event(note="a\u2028b\u0085c\x0bd")]
     body = json.dumps(events[0], ensure_ascii=False).encode().replace(b"\\u000b", b" ")
     assert statuses(client.post("/events", data=body, content_type=NDJSON).get_json()) == [200]
@@ -279,7 +279,7 @@ def test_a_line_separator_within_text(client: FlaskClient) -> None:
     "content_type", [None, "", "text/plain", "application/ndjson", "application/jsonl", "application/x-ndjson, x/y"]
 )
 def test_another_content_type(client: FlaskClient, sessions: Sessions, content_type: Any) -> None:
-    """A missing or another Content-Type is a 415 that names both that are taken."""
+    """A missing or different Content-Type is a 415 that names the two that are accepted."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     document = problem(client.post("/events", data=b"[]", headers=headers), 415)
     assert document["detail"] == f"The Content-Type must be {JSON} or {NDJSON}."
@@ -296,7 +296,7 @@ CODINGS = ["deflate", "br", "zstd", "gzip, gzip", "gzip;q=1", "x", ""]
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_another_content_encoding(client: FlaskClient, sessions: Sessions, coding: Any) -> None:
-    """Another Content-Encoding than gzip is a 415 and stores nothing."""
+    """A Content-Encoding other than gzip is a 415 and stores nothing."""
     headers = {"Content-Encoding": coding}
     document = problem(client.post("/events", **as_array([an_event()]), headers=headers), 415)
     assert document["detail"] == "The Content-Encoding must be gzip, or be left out."
@@ -305,7 +305,7 @@ def test_another_content_encoding(client: FlaskClient, sessions: Sessions, codin
 
 @pytest.mark.parametrize("path", ["/event", "/api/events", "/users", "/user"])
 def test_single_bodies_are_not_packed(client: FlaskClient, sessions: Sessions, path: str) -> None:
-    """Where one event or one user is posted every Content-Encoding is a 415 that says so, gzip too."""
+    """For one event or one user every Content-Encoding, gzip too, is a 415 that says so."""
     for coding in ("gzip", *CODINGS):
         for body in (EVENT, gzip.compress(EVENT)):
             answer = client.post(path, data=body, content_type=JSON, headers={"Content-Encoding": coding})
@@ -348,7 +348,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
 def test_broken_gzip(client: FlaskClient, sessions: Sessions, body: Any) -> None:
-    """What is no gzip, or a broken one, is a 400 and stores nothing."""
+    """What is not gzip, or is broken, is a 400 and stores nothing."""
     document = problem(client.post("/events", data=body, content_type=NDJSON, headers=GZIP), 400)
     assert "gzip" in document["detail"]
     assert counts(sessions) == NOTHING
@@ -387,7 +387,7 @@ def test_the_largest_body(client: FlaskClient, sessions: Sessions, pack: Any) ->
 
 
 def test_too_many_events(client: FlaskClient, sessions: Sessions, way: Any) -> None:
-    """10,001 events are a 413 that names the limit, and none is stored, however few could be."""
+    """10,001 events are a 413 that names the limit, and none is stored, even if few of them could be."""
     document = problem(client.post("/events", **way([an_event()] * (MAX_EVENTS + 1))), 413)
     assert document["detail"] == "The body has more than 10,000 events."
     problem(client.post("/events", **way([an_event(), *[None] * MAX_EVENTS])), 413)
@@ -400,7 +400,7 @@ class Endless(io.RawIOBase):
     taken = 0
 
     def readinto(self, buffer: Any) -> int:
-        """Fill all of `buffer`."""
+        """Fill the whole of `buffer`."""
         self.taken += len(buffer)
         buffer[:] = b" " * len(buffer)
         return len(buffer)
@@ -411,14 +411,14 @@ LIMITS = {"/event": SINGLE, "/api/events": SINGLE, "/users": SINGLE, "/user": SI
 
 
 def post_stream(client: FlaskClient, path: Any, stream: Any) -> TestResponse:
-    """Post a body that does not tell its length, in the way the server hands a chunked one on."""
+    """Post a body without a length, in the way the server passes on a chunked one."""
     chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": stream, "wsgi.input_terminated": True}
     return client.post(path, content_type=JSON, environ_overrides=chunked)
 
 
 @pytest.mark.parametrize(("path", "limit"), LIMITS.items(), ids=LIMITS)
 def test_a_body_of_unknown_length(client: FlaskClient, sessions: Sessions, path: Any, limit: Any) -> None:
-    """A body that does not tell its length is read up to the limit; what is longer is a 413 and is not stored."""
+    """A body without a length is read up to the limit; a longer one is a 413 and is not stored."""
     body = padded(limit) if path == "/events" else EVENT + b" " * (limit - len(EVENT))
     assert post_stream(client, path, io.BytesIO(body)).status_code in (200, 201)
     stored = counts(sessions)
@@ -450,7 +450,7 @@ def post_atomic(client: FlaskClient, events: Any, way: Any = as_array) -> list[A
 
 
 def problem_of_many(answer: TestResponse) -> Any:
-    """The document of a 400 that carries results, checked to be a problem with them beside it."""
+    """The document of a 400 that carries results, checked to be a problem that has them as well."""
     assert (answer.status_code, answer.content_type) == (400, "application/problem+json"), answer.text
     document = answer.get_json()
     assert set(document) == {
@@ -471,13 +471,13 @@ def test_all_good(client: FlaskClient, sessions: Sessions, way: Any) -> None:
 
 
 def test_one_that_cannot_be_read(client: FlaskClient, sessions: Sessions, way: Any) -> None:
-    """With atomic=true one event with a bad field refuses all; the good ones say that it was not for their sake."""
+    """With atomic=true one event with a bad field refuses all; the good ones say that it was not because of them."""
     assert post_atomic(client, [an_event(), an_event(amount="0"), LOUD], way) == [WITH_OTHERS, BAD_AMOUNT, WITH_OTHERS]
     assert counts(sessions) == NOTHING
 
 
 def test_a_line_that_cannot_be_read(client: FlaskClient, sessions: Sessions) -> None:
-    """With atomic=true a line that is no JSON refuses all."""
+    """With atomic=true a line that is not JSON refuses all."""
     answer = client.post("/events?atomic=true", data=EVENT + b"\n{", content_type=NDJSON)
     assert statuses(problem_of_many(answer)) == [424, 400]
     assert counts(sessions) == NOTHING
@@ -497,7 +497,7 @@ ONE_REFUSED = {
 def test_one_that_is_refused(
     make_client: ClientMaker, sessions: Sessions, policy: Any, bad: Any, status: Any, place: int
 ) -> None:
-    """With atomic=true one event that is refused as it is judged leaves nothing stored of any, nor a new user."""
+    """With atomic=true one event that is refused as it is judged leaves nothing of any stored, nor a new user."""
     client = make_client(**policy)
     client.post("/users", json={"user_id": 1, "total": "100.00"})
     if "unknown_users" in policy:
@@ -520,7 +520,7 @@ def test_one_that_is_refused(
 
 
 def test_a_repeat_among_the_refused(client: FlaskClient, sessions: Sessions) -> None:
-    """With atomic=true a repeat beside a bad event is refused with it; what is stored stays."""
+    """With atomic=true a repeat next to a bad event is refused with it; what is stored stays."""
     client.post("/event", json=an_event(event_id="a"))
     results = post_atomic(client, [an_event(event_id="a"), an_event(event_id="a", time=11)])
     assert [result["status"] for result in results] == [424, 409]
@@ -576,7 +576,7 @@ def test_alone_and_among_others(client: FlaskClient, sessions: Sessions) -> None
 
 
 def test_the_header_means_nothing(client: FlaskClient, sessions: Sessions) -> None:
-    """Idempotency-Key names one event: beside many it is not looked at, and no answer is marked by a header."""
+    """Idempotency-Key names one event: with many it is ignored, and no answer is marked by a header."""
     for _ in range(2):
         answer = client.post("/events", **as_array([an_event(), an_event()]), headers={"Idempotency-Key": "\xff"})
         assert (answer.status_code, "Idempotent-Replayed" in answer.headers) == (200, False)
@@ -594,7 +594,7 @@ def test_ten_thousand_events(client: FlaskClient, sessions: Sessions) -> None:
     ]
     answer = client.post("/events", **packed(as_lines(events))).get_json()
     assert (answer["accepted"], answer["rejected"], len(answer["results"])) == (MAX_EVENTS, 0, MAX_EVENTS)
-    # With deposits of 15.00 a second the 14th of a user is the first that makes more than 200.00.
+    # With deposits of 15.00 a second a user's 14th is the first to bring the sum over 200.00.
     for number, result in enumerate(answer["results"]):
         fires = number // 500 >= 13
         assert result == {
@@ -619,7 +619,7 @@ def post_chunks(service: Service, path: Any, body: Any) -> Any:
 
 
 def test_chunks_over_the_limit(start_service: Callable[..., Service], sessions: Sessions) -> None:
-    """A chunked body is taken up to the limit; one that is longer is a 413, however whole it looks up to there."""
+    """A chunked body is taken up to the limit; a longer one is a 413, however complete it looks up to there."""
     service = start_service()
     for path, limit, body in (
         ("/event", SINGLE, EVENT + b" " * (SINGLE - len(EVENT))),
@@ -656,7 +656,7 @@ def statuses_in_log(service: Service) -> list[Any]:
 def test_a_caller_that_hangs_up(
     start_service: Callable[..., Service], sessions: Sessions, subtests: pytest.Subtests
 ) -> None:
-    """Of a body that breaks off halfway nothing is stored, and the service goes on."""
+    """Nothing is stored of a body that is cut off halfway, and the service carries on."""
     service = start_service()
     for number, (name, (headers, half)) in enumerate(HALVES.items(), 1):
         with subtests.test(name), socket.create_connection(("127.0.0.1", service.port)) as caller:

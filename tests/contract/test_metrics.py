@@ -32,7 +32,7 @@ def samples(text: Any) -> Any:
 
 @pytest.fixture
 def counted(client: FlaskClient) -> Any:
-    """Gives what has been added to a sample since the test began: metrics are of the process, not of a test."""
+    """Gives what has been added to a sample since the test began: metrics belong to the process, not to a test."""
     before = samples(client.get("/metrics").text)
 
     def read(*key: Any) -> Any:
@@ -42,7 +42,7 @@ def counted(client: FlaskClient) -> Any:
 
 
 def test_the_text_format(client: FlaskClient) -> None:
-    """The answer is Prometheus' text format."""
+    """The answer is in Prometheus' text format."""
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert answer.content_type == "text/plain; version=1.0.0; charset=utf-8"
@@ -101,7 +101,7 @@ def test_a_late_alert_counts_too(client: FlaskClient, counted: Any) -> None:
 
 
 def test_gauges_return_to_nothing(client: FlaskClient) -> None:
-    """When all is answered nobody waits in line and no connection is in use."""
+    """When all is answered nothing waits in line and no connection is in use."""
     client.post("/event", json=an_event())
     found = samples(client.get("/metrics").text)
     assert (found[("line_events",)], found[("db_connections_in_use",)]) == (0, 0)
@@ -116,7 +116,7 @@ def test_connections_in_use_are_seen(client: FlaskClient, make_client: ClientMak
 
 
 def test_no_values_of_users(client: FlaskClient) -> None:
-    """No ids, amounts or names of anybody stand in the metrics."""
+    """Nobody's ids, amounts or names are in the metrics."""
     client.post("/event", json=an_event(user_id=424242, amount="151.37", event_id="kzqx", type="withdraw"))
     text = client.get("/metrics").text
     assert [word for word in ("424242", "151.37", "kzqx") if word in text] == []
@@ -159,7 +159,7 @@ def totals(service: Service) -> Any:
 
 
 def test_all_workers_count_together(start_service: Callable[..., Service]) -> None:
-    """The sums are right whichever worker is asked, also after one was killed with -9 and replaced."""
+    """The sums are right whichever worker is asked, even after one was killed with -9 and replaced."""
     service = start_service(WORKERS="2")
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda part: post(service, part * 25 + 1, part * 25 + 26), range(8)))
@@ -174,7 +174,7 @@ def test_all_workers_count_together(start_service: Callable[..., Service]) -> No
 
 
 def test_a_killed_worker_leaves_no_gauge(start_service: Callable[..., Service], sessions: Sessions) -> None:
-    """What a worker had in use and in line when it was killed is not counted any more."""
+    """What a worker had in use and in line when it was killed is no longer counted."""
     service = start_service(WORKERS="1")
     (worker,) = workers(service)
     with transaction(sessions) as session, ThreadPoolExecutor(4) as threads:
@@ -207,7 +207,7 @@ def totals_of_gauges(service: Service) -> Any:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_the_folder_of_the_metrics_goes_with_the_service(start_service: Callable[..., Service], how: Any) -> None:
-    """The numbers of the workers are in a private folder that is removed at the end, also when the server is killed."""
+    """The numbers of the workers are in a private folder that is removed at the end, even when the server is killed."""
     service = start_service()
     environment = Path(f"/proc/{min(workers(service))}/maps").read_text()
     (folder,) = {Path(line.split()[-1]).parent for line in environment.splitlines() if line.endswith(".db")}
@@ -219,8 +219,10 @@ def test_the_folder_of_the_metrics_goes_with_the_service(start_service: Callable
 
 
 def test_the_server_does_not_load_the_metrics_before_their_folder_is_named() -> None:
-    """Importing the application and making its service, all that the server does before it forks, leaves the library
-    alone: it chooses where to count when it is first imported."""
+    """The library chooses where to count when it is first imported, which nothing that runs before the fork does.
+
+    That is importing the application and making its service.
+    """
     code = (
         "import sys, app, config_loader as c;"
         "settings = c.load_settings(None, database_url='postgresql://nobody@127.0.0.1:1/none');"

@@ -1,4 +1,4 @@
-"""One contract, two ways: the server takes a plain `POST /event` past Flask, and nobody can tell by the answer.
+"""One contract, two ways: the server takes a plain `POST /event` past Flask, and the answer does not show it.
 
 The same requests, plain and odd, go to the Flask application and over a socket to the running service, each with a
 database of its own; answers and stored rows must be the same.
@@ -39,7 +39,7 @@ class Sent(NamedTuple):
 
 
 class Got(NamedTuple):
-    """An answer, but for its request id; `given` is whether that is the caller's own."""
+    """An answer, apart from its request id; `given` is whether that is the caller's own."""
 
     status: int
     headers: dict[str, str | None]
@@ -52,7 +52,7 @@ def of_type(content_type: str) -> tuple[tuple[str, str], ...]:
 
 
 def keyed(event: dict[str, Any], key: str | None = None) -> Sent:
-    """An event, with that header Idempotency-Key."""
+    """An event, with that Idempotency-Key header."""
     return Sent(json.dumps(event).encode(), of_type(JSON) + (((KEY, key),) if key is not None else ()))
 
 
@@ -183,7 +183,7 @@ def got(sent: Sent, status: int, headers: Any, body: bytes) -> Got:
 
 
 def stored(url: str) -> list[Any]:
-    """All rows of all tables, but for the time of the clock."""
+    """All rows of all tables, apart from the time of the clock."""
     with engine_on(url) as engine, engine.connect() as connection:
         return [
             connection.execute(text(f"SELECT to_jsonb(t) - 'created_at' FROM {table} t ORDER BY 1")).scalars().all()
@@ -205,7 +205,7 @@ def test_one_contract(
     service_url: str,
     subtests: pytest.Subtests,
 ) -> None:
-    """Every request is answered alike both ways, and what is stored is the same."""
+    """Every request gets the same answer both ways, and what is stored is the same."""
     service = start_service(DATABASE_URL=service_url)
     statuses = set()
     for name, sent in REQUESTS.items():
@@ -224,7 +224,7 @@ def test_one_contract(
 def test_one_contract_of_what_a_policy_refuses(
     make_client: ClientMaker, start_service: Callable[..., Service], service_url: str, policy: str
 ) -> None:
-    """What a setting has refused is answered alike both ways."""
+    """What a setting refuses gets the same answer both ways."""
     client, service = (
         make_client(**{policy: "reject"}),
         start_service(DATABASE_URL=service_url, **{policy.upper(): "reject"}),
@@ -241,7 +241,7 @@ def test_one_contract_of_what_a_policy_refuses(
 def test_one_contract_while_the_database_is_away(
     client: FlaskClient, start_service: Callable[..., Service], sessions: Sessions
 ) -> None:
-    """A database that cannot be used is answered alike both ways."""
+    """An unusable database gets the same answer both ways."""
     service = start_service()
     with transaction(sessions) as session:
         session.execute(text("ALTER TABLE users RENAME TO gone"))
@@ -253,7 +253,7 @@ def test_one_contract_while_the_database_is_away(
 def test_one_contract_of_a_defect(
     client: FlaskClient, start_service: Callable[..., Service], sessions: Sessions
 ) -> None:
-    """A defect is answered alike both ways."""
+    """A defect gets the same answer both ways."""
     service = start_service()
     with transaction(sessions) as session:
         session.execute(text("ALTER TABLE user_actions ADD CHECK (amount < 1)"))
@@ -262,19 +262,19 @@ def test_one_contract_of_a_defect(
     assert to_service(service, Sent()) == expected
 
 
-# What the test client of Flask cannot send.
+# What Flask's test client cannot send.
 
 
 @pytest.mark.parametrize("types", [(JSON, JSON), (JSON, "text/plain"), ("text/plain", JSON)])
 def test_two_content_types(start_service: Callable[..., Service], sessions: Sessions, types: Any) -> None:
-    """Two Content-Types are another one than application/json."""
+    """Two Content-Types count as one other than application/json."""
     sent = Sent(headers=tuple(("Content-Type", kind) for kind in types))
     assert to_service(start_service(), sent).status == 415
     assert counts(sessions) == NOTHING
 
 
 def test_a_query_in_other_scripts(start_service: Callable[..., Service]) -> None:
-    """A query that holds UTF-8 as it is, which it should not, is read all the same."""
+    """A query with raw UTF-8, which it should not have, is read all the same."""
     service = start_service()
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as caller, caller.makefile("rb") as answers:
         caller.sendall("GET /alerts?code=é HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, true; and the page that shows it needs nobody else's server."""
+"""The OpenAPI document: valid, complete, true; and the page that shows it needs no other server."""
 
 import ast
 import re
@@ -39,7 +39,7 @@ ASSETS = Path(__file__).parents[2] / "routes" / "static"
 
 @pytest.fixture(scope="module")
 def app() -> Any:
-    """An application that never reaches its database: the document does not need one."""
+    """An application that never connects to its database: the document does not need one."""
     return create_app(load_settings(None, database_url="postgresql://nobody@127.0.0.1:1/none"))
 
 
@@ -75,12 +75,12 @@ def test_it_is_openapi_3_1(app: Flask) -> None:
 
 
 def test_it_is_valid(document: dict[str, Any]) -> None:
-    """The document keeps to the specification of OpenAPI 3.1."""
+    """The document conforms to the specification of OpenAPI 3.1."""
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
 def test_every_route_is_listed(app: Flask, operations: dict[tuple[str, str], Any]) -> None:
-    """Every route of the service stands in the document with every method, and nothing else does."""
+    """Every route of the service is in the document with every method, and nothing else is."""
     served = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -145,7 +145,7 @@ def test_every_model_is_described(document: dict[str, Any]) -> None:
 
 
 def media_types(operations: dict[tuple[str, str], Any]) -> Iterator[Any]:
-    """Every body that is asked for or answered, with its place in words."""
+    """Every body that is asked for or answered, with its location in words."""
     for (method, path), operation in operations.items():
         for kind, media in operation.get("requestBody", {"content": {}})["content"].items():
             yield f"{method} {path} body", None, kind, media
@@ -188,7 +188,7 @@ TAGGED = {
 
 
 def test_headers_are_listed(operations: dict[tuple[str, str], Any]) -> None:
-    """Request ids, Allow, Location, ETag, Retry-After and Idempotent-Replayed stand where they are sent."""
+    """Request ids, Allow, Location, ETag, Retry-After and Idempotent-Replayed are documented where they are sent."""
     for (method, path), operation in operations.items():
         for status, response in operation["responses"].items():
             expected = {"X-Request-ID"}
@@ -201,7 +201,7 @@ def test_headers_are_listed(operations: dict[tuple[str, str], Any]) -> None:
 
 
 def test_conditions_are_listed(operations: dict[tuple[str, str], Any]) -> None:
-    """What is changed takes If-Match, and what is read with a tag takes If-None-Match."""
+    """What can be changed takes If-Match, and what is read with a tag takes If-None-Match."""
     for key, operation in operations.items():
         listed = {one["name"] for one in operation["parameters"] if one["in"] == "header"}
         assert listed - {"Idempotency-Key"} == ({TAGGED[key]} if key in TAGGED else set())
@@ -214,7 +214,7 @@ def test_a_tool_can_call_what_it_reads(app: Flask) -> None:
 
 
 def test_a_new_resource_describes_itself(document: dict[str, Any]) -> None:
-    """What a view says of itself is all that the document needs: its models, its problems and what is in its path."""
+    """What a view says about itself is all the document needs: its models, its problems and what is in its path."""
 
     class GoldfishRequest(BaseModel):
         """A new goldfish."""
@@ -268,7 +268,7 @@ def test_a_new_resource_describes_itself(document: dict[str, Any]) -> None:
         "tank-full": "The tank is full.",
         "enemies": "They do not get on.",
     }
-    # Nothing else has changed by it.
+    # Nothing else has changed by this.
     del new["paths"]["/tanks/{tank}/goldfish/{name}"]
     for name in ("GoldfishRequest", "GoldfishAnswer"):
         del new["components"]["schemas"][name]
@@ -280,11 +280,11 @@ KNOWS_NO_RESOURCE = {"routes.http", "routes.schemas.fields", "routes.schemas.pro
 
 
 def test_the_document_knows_no_resource() -> None:
-    """Of our own modules it imports what all resources share, and nobody but app imports it."""
+    """Of our own modules it imports what all resources share, and only app imports it."""
     root = ASSETS.parents[1]
 
     def imported(path: Any) -> Iterator[Any]:
-        """The modules of ours that a file imports, with the names taken from them."""
+        """Our modules that a file imports, with the names taken from them."""
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 yield from (f"{node.module}.{name.name}" for name in node.names)
@@ -308,7 +308,7 @@ def test_the_document_knows_no_resource() -> None:
 def test_the_examples_of_events_work(
     client: FlaskClient, document: dict[str, Any], operations: dict[tuple[str, str], Any]
 ) -> None:
-    """Each example of an event can be posted as it stands and is answered as its schema says."""
+    """Each example of an event can be posted as it is and is answered as its schema says."""
     for path in ("/event", "/api/events"):
         operation = operations["POST", path]
         for event in examples(operation["requestBody"]["content"]["application/json"]):
@@ -366,7 +366,7 @@ def test_the_examples_of_many_events_are_what_comes(
 def test_the_examples_of_users_work(
     make_client: ClientMaker, document: dict[str, Any], operations: dict[tuple[str, str], Any]
 ) -> None:
-    """Each example of a user can be posted as it stands, and its answer is the example of the answer."""
+    """Each example of a user can be posted as it is, and its answer is the example of the answer."""
     client = make_client()
     operation = operations["POST", "/users"]
     (user,) = examples(operation["requestBody"]["content"]["application/json"])
@@ -387,7 +387,7 @@ def test_the_example_of_actions_is_what_comes(client: FlaskClient, operations: d
 
 
 def test_the_examples_of_alerts_are_what_comes(client: FlaskClient, operations: dict[tuple[str, str], Any]) -> None:
-    """The examples of a page, of one alert and of an unknown one are what comes; only the moment differs."""
+    """The examples of a page, of one alert and of an unknown one are what the service sends; only the times differ."""
     listed = operations["GET", "/alerts"]["responses"]
     read = operations["GET", "/alerts/{alert_id}"]["responses"]
     (missing,) = examples(read["404"]["content"]["application/problem+json"])
@@ -409,7 +409,7 @@ def test_the_examples_of_alerts_are_what_comes(client: FlaskClient, operations: 
 
 
 def test_the_examples_of_rules_are_what_comes(client: FlaskClient, operations: dict[tuple[str, str], Any]) -> None:
-    """The examples of a rule, of its versions and of errors are what comes; only the moment differs."""
+    """The examples of a rule, of its versions and of errors are what the service sends; only the times differ."""
     read, listed = operations["GET", "/rules/{code}"]["responses"], operations["GET", "/rules"]["responses"]
     (shown,) = examples(read["200"]["content"]["application/json"])
     found = client.get("/rules/1100").get_json()
@@ -435,7 +435,7 @@ def test_the_examples_of_rules_are_what_comes(client: FlaskClient, operations: d
 def test_the_examples_of_changed_users_are_what_comes(
     client: FlaskClient, operations: dict[tuple[str, str], Any]
 ) -> None:
-    """The examples of a change of a user, and of the rules that judge one, are what comes."""
+    """The examples of a change of a user, and of the rules that judge one, are what the service sends."""
     client.post("/users", json={"user_id": 7, "name": "Ada", "total": "100.00", "risk": "high"})
     client.post("/event", json=an_event(user_id=7))
     rules = operations["GET", "/users/{user_id}/rules"]["responses"]["200"]["content"]["application/json"]
@@ -451,7 +451,7 @@ def test_the_examples_of_changed_users_are_what_comes(
 def test_the_examples_of_problems_are_what_comes(
     make_client: ClientMaker, operations: dict[tuple[str, str], Any]
 ) -> None:
-    """The examples of errors of an event are the very documents that such events are answered with."""
+    """The examples of errors of an event are exactly the documents that such events are answered with."""
     rejecting = make_client(unknown_users="reject", overdraft="reject", out_of_order="reject")
     rejecting.post("/users", json={"user_id": 1})
     rejecting.post("/event", json=an_event(event_id="a"))
@@ -577,14 +577,14 @@ def test_the_schemas_of_settings_agree_with_the_service(
 
 
 def test_every_rule_has_a_schema(document: dict[str, Any]) -> None:
-    """The document tells for every rule and parameter what it takes, its bounds, its default and why."""
+    """The document says for every rule and parameter what it takes, its bounds, its default and why."""
     schemas = document["components"]["schemas"]
     for code, rule in REGISTRY.items():
         properties = schemas[f"Parameters{code}"]["properties"]
         assert list(properties) == list(rule.defaults())
         for parameter in rule.declared:
-            told = properties[parameter.name]["description"]
-            assert told == f"{parameter.why} {parameter.least} to {parameter.most}; as declared {parameter.default}."
+            text = properties[parameter.name]["description"]
+            assert text == f"{parameter.why} {parameter.least} to {parameter.most}; as declared {parameter.default}."
     codes = [one["$ref"].rpartition("/")[2] for one in schemas["RuleRequest"]["anyOf"]]
     assert codes == [f"Rule{code}Request" for code in REGISTRY]
 
@@ -616,7 +616,7 @@ schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 
 def test_the_service_keeps_to_its_document(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is derived from the document, good and bad, alone and in sequences, is answered as it says."""
-    monkeypatch.setattr("rules.hindsight.start.COMMAND", ("true",))  # dozens of them would be under way at once
+    monkeypatch.setattr("rules.hindsight.start.COMMAND", ("true",))  # dozens of them would run at once
     schema = schemathesis.openapi.from_wsgi(
         "/openapi.json", make_client().application, config=SchemathesisConfig(seed=1)
     )
@@ -645,14 +645,14 @@ def test_the_service_keeps_to_its_document(make_client: ClientMaker, monkeypatch
 
 
 def is_against_the_contract(context: Any, failure: Any, case: Any, response: Any) -> Any:
-    """Whether a check failed for another reason than what OpenAPI has no words for.
+    """Whether a check failed for another reason than what OpenAPI cannot express.
 
     The header Idempotency-Key and the field event_id must agree. To JSON Schema 10.0 is an integer; the contract
     refuses floats. And 0.35000000000000003, which the generator takes for a multiple of 0.01, has too many decimals.
     And of many events the bad ones are reported among the good ones, those in lines of text too; too many are a 413.
     The parameters of a rule are those of the rule in the path, and bounds hold for money in text too. What a backtest
-    sweeps is a parameter of a rule that is tried, with so many values at most, and a period does not end before it
-    begins. Whatever stands in If-Match is wrong unless it was read a moment ago. And a backtest that is deleted is
+    sweeps is a parameter of a rule that is tried, with a limited number of values, and a period does not end before it
+    begins. Any value of If-Match is wrong unless it was read a moment ago. And a backtest that is deleted is
     cancelled, and can still be read.
     """
     if isinstance(failure, UseAfterFree):
@@ -673,7 +673,7 @@ def is_against_the_contract(context: Any, failure: Any, case: Any, response: Any
 
 
 def _could_be_said(case: Any, body: Any, why: Any) -> Any:
-    if why["status"] in (409, 424):  # an event_id twice among many, and those beside it
+    if why["status"] in (409, 424):  # an event_id twice among many, and the others with it
         return False
     return not all(_cannot_be_said(case, body, error["pointer"].removeprefix("/")) for error in why["errors"])
 
@@ -712,7 +712,7 @@ def _has_too_many_decimals(value: Any) -> Any:
 
 
 class Links(HTMLParser):
-    """Collects what a page loads or points to, and the scripts and styles that stand in it."""
+    """Collects what a page loads or points to, and the scripts and styles inside it."""
 
     def __init__(self, page: Any) -> None:
         super().__init__()
@@ -721,7 +721,7 @@ class Links(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: Any, attrs: Any) -> None:
-        """Note every address in the tag, and code that stands in it."""
+        """Note every address in the tag, and any code in it."""
         self.links += [value for name, value in attrs if name in ("src", "href", "action", "data", "srcset")]
         self.inline += [name for name, _ in attrs if name.startswith("on")]
         if tag in ("script", "style") and "src" not in dict(attrs):
@@ -751,7 +751,7 @@ def test_the_page_loads_only_its_own(app: Flask, page: Any) -> None:
 
 
 def test_the_page_may_not_load_anything_else(page: Any) -> None:
-    """The page's own policy forbids other hosts and code within the page, and the page has none."""
+    """The page's own policy forbids other hosts and inline code, and the page has none."""
     policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
     assert policy == {"default-src": "'self'", "style-src": "'self' 'unsafe-inline'", "img-src": "'self' data:"}
     assert Links(page.text).inline == []
@@ -766,5 +766,5 @@ def test_the_page_shows_this_document(app: Flask) -> None:
 
 
 def test_the_page_keeps_the_licence_of_what_it_uses() -> None:
-    """The licence of Swagger UI lies beside it."""
+    """The licence of Swagger UI is next to it."""
     assert "Apache License" in (ASSETS / "swagger-ui" / "LICENSE").read_text()

@@ -1,4 +1,4 @@
-"""The line of events that wait has a bound: who finds it full is refused at once, through both doors."""
+"""The line of events that wait has a bound: what finds it full is refused at once, both ways in."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def reached(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def a_held_user(sessions: Sessions) -> Iterator[Any]:
-    """Whoever wants to store an event of user 1 waits for the length of the block; gives how many statements do."""
+    """Whatever stores an event of user 1 waits until the block ends; gives how many statements are waiting."""
 
     def waiting() -> Any:
         with sessions() as session:
@@ -55,7 +55,7 @@ def stored(sessions: Sessions) -> Any:
 
 
 def test_flask_refuses_what_finds_the_line_full(make_client: ClientMaker, sessions: Sessions) -> None:
-    """One event is under way and one waits: the third is a 503 at once, of which nothing is stored."""
+    """One event is being stored and one waits: the third is a 503 at once, of which nothing is stored."""
     client = make_client(group_commit_queue=1)
     before = samples(client.get("/metrics").text)
 
@@ -96,7 +96,7 @@ def test_flask_refuses_what_finds_the_line_full(make_client: ClientMaker, sessio
 def test_the_server_refuses_what_finds_the_line_full(
     start_service: Callable[..., Service], sessions: Sessions, environment: Any, path: str
 ) -> None:
-    """The same of the server's own door, with and without group commit; what waited is stored, and so is a retry."""
+    """The same for the server's own way in, with and without group commit; what waited is stored, and so is a retry."""
     service = start_service(WORKERS="1", GROUP_COMMIT_QUEUE="1", **environment)
 
     def post(event_id: str) -> requests.Response:

@@ -1,4 +1,4 @@
-"""Retries: the same `event_id` is answered the same and stored once, in whatever way it comes again."""
+"""Retries: the same `event_id` is answered the same and stored once, however it comes again."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def test_another_payload(client: FlaskClient, sessions: Sessions, way: Any, chan
 
 
 def test_header_and_field_that_differ(client: FlaskClient, sessions: Sessions) -> None:
-    """A header and a field that name two ids are a 400, and nothing is stored."""
+    """A header and a field with different ids are a 400, and nothing is stored."""
     answer = client.post("/event", json=an_event(event_id="a"), headers={"Idempotency-Key": "b"})
     assert pointers(answer) == ["/event_id"]
     assert counts(sessions)["user_actions"] == 0
@@ -89,7 +89,7 @@ def test_header_and_field_that_differ(client: FlaskClient, sessions: Sessions) -
 
 @pytest.mark.parametrize("field", [None, 5, "", "payment-1 ", "PAYMENT-1"])
 def test_a_field_that_is_not_the_header(client: FlaskClient, sessions: Sessions, field: Any) -> None:
-    """The field must agree with the header to the letter; a bad field is not covered up by a good header."""
+    """The field must agree with the header exactly; a good header does not hide a bad field."""
     answer = client.post("/event", json=an_event(event_id=field), headers={"Idempotency-Key": KEY})
     assert set(pointers(answer)) == {"/event_id"}
     assert counts(sessions)["user_actions"] == 0
@@ -120,7 +120,7 @@ def test_without_an_id(client: FlaskClient, sessions: Sessions) -> None:
 
 
 def test_the_first_answer_stays(client: FlaskClient) -> None:
-    """A repeat is not judged again: it answers what it did at first, whatever happened since."""
+    """A repeat is not judged again: it gives the first answer, whatever has happened since."""
     event = an_event(type="withdraw", amount="1.00", time=100)
     original = client.post("/event", **by_field(event))
     assert original.get_json()["alert_codes"] == []
@@ -139,14 +139,14 @@ def test_several_codes_stay_in_order(client: FlaskClient) -> None:
 
 
 def test_a_refused_event_does_not_take_its_id(client: FlaskClient) -> None:
-    """An event_id of a refused request is free for the corrected one."""
+    """The event_id of a refused request is free for the corrected one."""
     assert pointers(client.post("/event", **by_field(LOUD | {"amount": "0"}))) == ["/amount"]
     answer = client.post("/event", **by_field(LOUD))
     assert (answer.status_code, "Idempotent-Replayed" in answer.headers) == (200, False)
 
 
 def test_a_repeat_after_a_restart(make_client: ClientMaker, sessions: Sessions) -> None:
-    """Another instance of the application on the same database answers a repeat as the first one did."""
+    """Another instance of the application on the same database answers a repeat as the first instance did."""
     original = make_client().post("/event", **by_field(LOUD))
     repeat = make_client().post("/event", **by_field(LOUD))
     assert repeat.data == original.data
@@ -155,14 +155,14 @@ def test_a_repeat_after_a_restart(make_client: ClientMaker, sessions: Sessions) 
 
 
 def test_a_repeat_under_other_rules(make_client: ClientMaker) -> None:
-    """A repeat answers the codes of its first time even where other rules are active now."""
+    """A repeat answers the codes of its first time even if other rules are active now."""
     original = make_client().post("/event", **by_field(LOUD))
     assert make_client(rules="1100").post("/event", **by_field(LOUD)).data == original.data
 
 
 @pytest.mark.parametrize("policy", [{"overdraft": "reject"}, {"out_of_order": "reject"}])
 def test_a_repeat_under_a_policy_that_would_refuse_it_now(make_client: ClientMaker, policy: Any) -> None:
-    """A repeat of a stored event is answered even where the event itself would be refused by now."""
+    """A repeat of a stored event is answered even if the event itself would be refused by now."""
     client = make_client(**policy)
     client.post("/users", json={"user_id": 1, "total": "42.00"})
     event = an_event(type="withdraw")

@@ -40,14 +40,14 @@ def rule(client: FlaskClient, code: Any) -> Any:
 
 
 def versions(client: FlaskClient, code: Any, query: Any = "") -> Any:
-    """One page of what a rule was ever set to."""
+    """One page of all that a rule was ever set to."""
     answer = client.get(f"/rules/{code}/versions{query}")
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
 
 def etag(client: FlaskClient, path: Any) -> Any:
-    """The ETag of what stands there."""
+    """The ETag of what is there."""
     return client.get(path).headers["ETag"]
 
 
@@ -120,7 +120,7 @@ ODD = ["x", "0", "-1", "0123", "123.0", "%20123", "1_0", str(2**63), "9" * 5000,
 
 @pytest.mark.parametrize("path", ["/rules/{}", "/rules/{}/versions"])
 def test_an_unknown_rule(client: FlaskClient, path: str) -> None:
-    """A code that no rule has is a 404 of its own type, and what can be no code is one like any unknown path."""
+    """A code that no rule has is a 404 of its own type; what cannot be a code is one like any unknown path."""
     for code in UNKNOWN:
         document = problem(client.get(path.format(code)), 404)
         assert (document["type"], document["detail"]) == ("urn:problem:unknown-rule", f"There is no rule {code}.")
@@ -134,7 +134,7 @@ def test_an_unknown_rule_cannot_be_set(client: FlaskClient) -> None:
 
 
 def test_figures(client: FlaskClient) -> None:
-    """The figures count the alerts that stand, those in shadow apart."""
+    """The figures count the alerts not superseded, those in shadow separately."""
     put(client, 500, status="shadow", parameters={"count": 1})
     for time in (10, 20, 30):
         codes(client, type="withdraw", amount="150.00", time=time)
@@ -147,7 +147,7 @@ def test_figures(client: FlaskClient) -> None:
 
 
 def test_figures_are_bounded(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures look at the newest alerts alone, however many there are."""
+    """The figures look only at the newest alerts, however many there are."""
     monkeypatch.setattr(views, "COUNTED", 2)
     for time in (10, 20, 30):
         codes(client, type="withdraw", amount="150.00", time=time)
@@ -159,16 +159,16 @@ def test_figures_are_bounded(client: FlaskClient, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_rule_is_set(client: FlaskClient) -> None:
-    """A rule is set to all that is told, and answered and read as it then is."""
-    told: dict[str, Any] = {
+    """A rule is set to all that is sent, and answered and read like that."""
+    sent: dict[str, Any] = {
         "status": "shadow",
         "parameters": {"threshold": "150.00", "window": 60},
         "by_risk": {"high": {"threshold": "80.00"}, "low": {"window": 10}},
         "note": "Tried out.",
         "author": "Ada",
     }
-    changed = put(client, 123, **told)
-    assert {name: changed[name] for name in told} == told
+    changed = put(client, 123, **sent)
+    assert {name: changed[name] for name in sent} == sent
     assert (changed["version"], changed["title"]) == (2, "Deposits over 150.00 in 60 s")
     assert rule(client, 123) == changed
     assert without(rule(client, 1100), "created_at")["version"] == 1
@@ -188,7 +188,7 @@ def test_what_is_left_out_stays(client: FlaskClient) -> None:
 
 
 def test_what_was_read_can_be_sent_back(client: FlaskClient) -> None:
-    """The very document that was read is a body that changes nothing but the version and who made it."""
+    """The document as it was read is a body that changes nothing but the version and who made it."""
     before = rule(client, 123)
     after = client.put("/rules/123", json=before).get_json()
     changing = ("version", "created_at", "author")
@@ -197,13 +197,13 @@ def test_what_was_read_can_be_sent_back(client: FlaskClient) -> None:
 
 
 def test_the_setting_rules_gives_way(make_client: ClientMaker, database_url: str) -> None:
-    """Who has set a rule has the last word: RULES changes nothing about it, also after a restart."""
+    """Setting a rule has the last word: RULES changes nothing about it, even after a restart."""
     first = make_client(rules="1100")
     put(first, 1100, status="off")
     put(first, 30, status="active")
     entering = make_service(load_settings(None, rules="1100,300"), database_url)
-    entering.enter_rules()
-    entering.database.dispose()  # as the start of the service does
+    entering.enter_rules()  # as the start of the service does
+    entering.database.dispose()
     listed = make_client().get("/rules").get_json()["rules"]
     assert [one["code"] for one in listed if one["status"] == "active"] == [30, 300]
 
@@ -251,7 +251,7 @@ REFUSED_VALUES = {
 
 @pytest.mark.parametrize(("code", "name"), REFUSED_VALUES)
 def test_a_refused_value(client: FlaskClient, code: Any, name: Any) -> None:
-    """A value of the wrong type or out of bounds is a 400 that names it wherever it stands, and nothing is stored."""
+    """A value of the wrong type or out of bounds is a 400 that names it wherever it is, and nothing is stored."""
     for raw in REFUSED_VALUES[code, name]:
         body = f'{{"parameters": {{"{name}": {raw}}}, "by_risk": {{"low": {{"{name}": {raw}}}}}}}'
         answer = client.put(f"/rules/{code}", data=body, content_type=JSON)
@@ -302,7 +302,7 @@ def test_everything_bad_is_named_at_once(client: FlaskClient) -> None:
 
 
 def test_a_body_that_is_none(client: FlaskClient) -> None:
-    """A body that is no JSON object, or of another type, is refused as everywhere."""
+    """A body that is not a JSON object, or of another type, is refused as everywhere."""
     for body in (b"", b"[]", b"null", b"{"):
         problem(client.put("/rules/123", data=body, content_type=JSON), 400)
     problem(client.put("/rules/123", data=b"{}"), 415)
@@ -373,7 +373,7 @@ def test_a_bad_query_of_versions(client: FlaskClient) -> None:
 
 
 def test_tags(client: FlaskClient) -> None:
-    """A rule is answered with an ETag: a reader who has it gets a 304, until something about the rule has changed."""
+    """A rule is answered with an ETag: a reader that has it gets a 304, until something about the rule has changed."""
     tag = etag(client, "/rules/1100")
     again = client.get("/rules/1100", headers={"If-None-Match": f'"x", W/{tag}'})
     assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", tag)
@@ -386,7 +386,7 @@ def test_tags(client: FlaskClient) -> None:
 
 
 def test_a_change_of_something_else(client: FlaskClient) -> None:
-    """With the ETag of a setting that holds no longer a change is a 412, and nothing is stored."""
+    """With the ETag of an outdated setting a change is a 412, and nothing is stored."""
     tag = etag(client, "/rules/123")
     put(client, 30, status="off")
     put(client, 123, {"If-Match": tag}, parameters={"window": 60})
@@ -401,7 +401,7 @@ def test_a_change_of_something_else(client: FlaskClient) -> None:
 
 
 def at_once(jobs: Any) -> list[Any]:
-    """The results of the jobs, each run in a thread of its own, all let go at the same moment."""
+    """The results of the jobs, each run in a thread of its own, all started at the same moment."""
     barrier = Barrier(len(jobs))
 
     def wait_and(job: Any) -> Any:
@@ -424,7 +424,7 @@ def writer(client: FlaskClient, windows: Any, headers: dict[str, str] | None = N
 
 
 def test_writers_at_once(make_client: ClientMaker) -> None:
-    """Writers who do not ask for a tag all succeed, one after the other, and the versions show each of them."""
+    """Writers that send no tag all succeed, one after the other, and the versions show each of them."""
     clients = [make_client(), make_client()]
     jobs = [writer(clients[at % 2], range(100 * at, 100 * at + 5)) for at in range(4)]
     assert at_once(jobs) == [[200] * 5] * 4
@@ -436,7 +436,7 @@ def test_writers_at_once(make_client: ClientMaker) -> None:
 
 
 def test_of_two_writers_with_a_tag_one_wins(make_client: ClientMaker) -> None:
-    """Of writers who have read the same setting, in one application or two, exactly one succeeds."""
+    """Of writers that have read the same setting, in one application or two, exactly one succeeds."""
     clients = [make_client(), make_client()]
     for version in range(1, 6):
         headers = {"If-Match": etag(clients[0], "/rules/123")}
@@ -449,7 +449,7 @@ def test_of_two_writers_with_a_tag_one_wins(make_client: ClientMaker) -> None:
 
 
 def test_it_holds_from_the_next_event_on(make_client: ClientMaker) -> None:
-    """A change holds for the next event, also in another application on the same database; what was stays."""
+    """A change holds from the next event on, also in another application on the same database; the past stays."""
     first, second = make_client(), make_client()
     assert codes(second, type="withdraw", amount="60.00", user_id=1) == []
     put(first, 1100, parameters={"threshold": "50.00"})
@@ -464,7 +464,7 @@ def test_it_holds_from_the_next_event_on(make_client: ClientMaker) -> None:
 
 
 def test_a_longer_look_back_finds_what_was_before(make_client: ClientMaker) -> None:
-    """A rule that is set to look further back sees what happened before it was, in both applications."""
+    """A rule that is set to look further back sees what happened before that change, in both applications."""
     first, second = make_client(), make_client()
     codes(second, amount="150.00", time=0)
     put(first, 123, parameters={"window": 3000})
@@ -500,14 +500,14 @@ PRECEDENCE = [
 ]
 
 
-@pytest.mark.parametrize(("told", "threshold", "origin"), PRECEDENCE)
-def test_the_parameter_in_force(client: FlaskClient, told: Any, threshold: Any, origin: Any) -> None:
+@pytest.mark.parametrize(("settings", "threshold", "origin"), PRECEDENCE)
+def test_the_parameter_in_force(client: FlaskClient, settings: Any, threshold: Any, origin: Any) -> None:
     """The user's override counts first, then the value for the rating, then the scaled default, then the default."""
     client.post("/users", json={"user_id": 1})
-    put(client, 1100, **{name: told[name] for name in ("parameters", "by_risk") if name in told})
-    changes = {"risk": told.get("risk", "normal")}
-    if "overrides" in told:
-        changes["overrides"] = {"1100": {"threshold": told["overrides"]}}
+    put(client, 1100, **{name: settings[name] for name in ("parameters", "by_risk") if name in settings})
+    changes = {"risk": settings.get("risk", "normal")}
+    if "overrides" in settings:
+        changes["overrides"] = {"1100": {"threshold": settings["overrides"]}}
     assert client.patch("/users/1", json=changes).status_code == 200
 
     listed = {one["code"]: one for one in client.get("/users/1/rules").get_json()["rules"]}
@@ -545,7 +545,7 @@ def test_a_rule_in_shadow(client: FlaskClient) -> None:
 
 
 def test_out_of_shadow_and_off(client: FlaskClient) -> None:
-    """Once a rule is active it alerts, and off it does neither; what was stored before stays what it was."""
+    """Once a rule is active it alerts, and off it does neither; what was stored before stays as it was."""
     put(client, 1100, status="shadow")
     codes(client, type="withdraw", amount="150.00", user_id=1)
     put(client, 1100, status="active")
@@ -557,7 +557,7 @@ def test_out_of_shadow_and_off(client: FlaskClient) -> None:
 
 
 def test_a_late_event_and_a_rule_in_shadow(client: FlaskClient) -> None:
-    """A late event raises and supersedes alerts in shadow among their own kind, also when the rule is active by now."""
+    """A late event raises and supersedes alerts in shadow among their own kind, even when the rule is active by now."""
     put(client, 123, status="shadow")
     codes(client, amount="150.00", time=20)
     put(client, 123, status="active")
@@ -570,12 +570,12 @@ def test_a_late_event_and_a_rule_in_shadow(client: FlaskClient) -> None:
 
 
 def test_a_late_event_after_a_change(client: FlaskClient) -> None:
-    """Later actions are judged again by what they were first judged with, and the late event by what holds now."""
+    """Later actions are judged again by what first judged them, and the late event by what holds now."""
     codes(client, user_id=1, amount="150.00", time=20)
     codes(client, user_id=2, amount="60.00", time=20)
     put(client, 123, parameters={"threshold": "100.00"})
     assert codes(client, user_id=2, amount="60.00", time=10) == []
-    assert alert_ids(client) == [], "120.00 is over today's 100.00, but not over the 200.00 of then"
+    assert alert_ids(client) == [], "120.00 is over today's 100.00, but not over the 200.00 of that time"
     put(client, 123, parameters={"threshold": "500.00"})
     assert codes(client, user_id=1, amount="100.00", time=10) == []
     (late,) = client.get("/alerts").get_json()["alerts"]
@@ -605,7 +605,7 @@ def test_a_late_event_after_a_change_of_the_user(client: FlaskClient) -> None:
 def test_a_change_under_load(make_client: ClientMaker) -> None:
     """While events pour into two applications rules can be set: no request is lost, none judged by what held before.
 
-    Every withdrawal alerts, and its evidence tells the version that judged it.
+    Every withdrawal alerts, and its evidence names the version that judged it.
     """
     clients = [make_client(), make_client()]
     put(clients[0], 1100, parameters={"threshold": "0.00"})
@@ -649,7 +649,7 @@ def test_a_change_under_load(make_client: ClientMaker) -> None:
 
 @pytest.fixture
 def judging(client: FlaskClient, sessions: Sessions) -> Iterator[Any]:
-    """A transaction that judges by the rules as they are and does not end."""
+    """A transaction that judges by the present rules and does not end."""
     rule(client, 123)  # once the rules are entered
     with sessions() as session:
         begin(session)
@@ -658,7 +658,7 @@ def judging(client: FlaskClient, sessions: Sessions) -> Iterator[Any]:
 
 
 def test_a_change_that_cannot_wait(client: FlaskClient, judging: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where somebody judges without an end a change is a 503 that stores nothing, and events are served meanwhile."""
+    """While something judges without end a change is a 503 that stores nothing, and events are served meanwhile."""
     monkeypatch.setattr(rule_settings, "LOCK_MILLISECONDS", 100)
     changed = []
     change = Thread(target=lambda: changed.append(client.application.test_client().put("/rules/123", json={})))
@@ -687,7 +687,7 @@ def test_a_change_waits_for_who_judges(client: FlaskClient, judging: Any, monkey
 
 
 def test_reading_the_rules_changes_none(make_client: ClientMaker) -> None:
-    """What RULES says is entered when the service starts: whoever else looks into its database changes nothing."""
+    """What RULES says is entered when the service starts: others that read its database change nothing."""
     running = make_client(rules="1100")
     assert codes(running, type="withdraw", amount="101.00") == [1100]
     other = make_client()

@@ -19,7 +19,7 @@ PATHS = ("/users", "/user")
 
 @pytest.fixture(params=PATHS)
 def path(request: pytest.FixtureRequest) -> Any:
-    """Each name of the one way to make a user."""
+    """Each path that makes a user."""
     return request.param
 
 
@@ -37,7 +37,7 @@ def test_a_new_user(client: FlaskClient, path: Any) -> None:
 
 
 def test_every_field_is_optional(client: FlaskClient, path: Any) -> None:
-    """A user of whom nothing is told gets an id, a total of zero and the normal rating."""
+    """A user posted without any field gets an id, a total of zero and the normal rating."""
     answer = client.post(path, json={})
     made = answer.get_json()
     assert answer.status_code == 201
@@ -46,7 +46,7 @@ def test_every_field_is_optional(client: FlaskClient, path: Any) -> None:
 
 
 def test_given_ids_differ(client: FlaskClient, path: Any) -> None:
-    """Users without an id of the caller's own get ids that differ from all others'."""
+    """Users posted without an id get ids that differ from all others'."""
     client.post(path, json={"user_id": 2})
     client.post("/event", json=an_event(user_id=3))
     ids = [client.post(path, json={}).get_json()["id"] for _ in range(4)]
@@ -217,13 +217,13 @@ def test_an_action(client: FlaskClient) -> None:
 
 
 def test_a_user_without_actions(client: FlaskClient) -> None:
-    """A user who did nothing has an empty list."""
+    """A user without actions has an empty list."""
     client.post("/users", json={"user_id": 1})
     assert actions(client) == {"actions": [], "next": None}
 
 
 def test_newest_first(busy: FlaskClient) -> None:
-    """Actions stand newest first by time, equal times by arrival."""
+    """Actions are listed newest first by time, equal times by arrival."""
     assert seqs(busy) == [6, 7, 5, 3, 2, 1, 4]
 
 
@@ -247,7 +247,7 @@ def test_pages_stay_in_place(busy: FlaskClient) -> None:
 
 
 def test_fifty_a_page(client: FlaskClient) -> None:
-    """A page is fifty actions long where no limit is asked."""
+    """A page is fifty actions long if no limit is asked for."""
     for time in range(51):
         client.post("/event", json=an_event(amount="1.00", time=time))
     assert len(actions(client)["actions"]) == 50
@@ -271,7 +271,7 @@ def test_fifty_a_page(client: FlaskClient) -> None:
     ],
 )
 def test_bounds(busy: FlaskClient, query: str, expected: Any) -> None:
-    """`from` and `to` bound the time, both included, also behind a cursor."""
+    """`from` and `to` bound the time, both included, also after a cursor."""
     assert seqs(busy, query) == expected
 
 
@@ -285,7 +285,7 @@ BAD_QUERIES = {
 
 @pytest.mark.parametrize("name", BAD_QUERIES)
 def test_a_bad_query(busy: FlaskClient, name: Any) -> None:
-    """A parameter that cannot be read, or is out of bounds, is a 400 that names it."""
+    """A parameter that is unreadable or out of bounds is a 400 that names it."""
     for value in BAD_QUERIES[name]:
         answer = busy.get(f"/users/1/actions?{name}={value}")
         assert (value, pointers(answer)) == (value, [f"/{name}"])
@@ -308,7 +308,7 @@ SCALED = {
 
 @pytest.mark.parametrize("risk", SCALED)
 def test_a_rating_scales_money(client: FlaskClient, risk: Any) -> None:
-    """A low rating doubles the thresholds of money, a high one halves them."""
+    """A low rating doubles the money thresholds, a high one halves them."""
     client.post("/users", json={"user_id": 1, "risk": risk})
     for time, (kind, code) in enumerate([("withdraw", 1100), ("deposit", 123)]):
         passes, fires = SCALED[risk][kind]
@@ -416,7 +416,7 @@ def settings(sessions: Sessions, user_id: int = 1) -> list[Any]:
 
 
 def test_a_user_is_changed(client: FlaskClient, sessions: Sessions) -> None:
-    """A rating and overrides are answered, shown from then on, and kept with who gave them and why."""
+    """A rating and overrides are answered, shown from then on, and stored with who set them and why."""
     before = client.post("/users", json={"user_id": 1, "name": "Ada", "total": "10.00"}).get_json()
     changed = patch(client, risk="high", overrides={"1100": {"threshold": "50.00"}}, note="Watched.", author="Eve")
     assert changed == before | {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}}
@@ -458,7 +458,7 @@ SAME = [
 
 
 def test_overrides_are_stored_in_one_form(client: FlaskClient, sessions: Sessions) -> None:
-    """However the same overrides are written, they are stored in the same words."""
+    """However the same overrides are written, they are stored in the same form."""
     client.post("/users", json={"user_id": 1})
     for raw in SAME:
         answer = client.patch("/users/1", data=f'{{"overrides": {raw}}}', content_type="application/json")
@@ -542,7 +542,7 @@ def test_overrides_that_look_further_back_than_the_rules(make_client: ClientMake
 
 
 def test_overrides_and_late_events(client: FlaskClient) -> None:
-    """A late event far back changes what an override makes the later action look at."""
+    """A late event far back changes what an override makes a later action look at."""
     codes(client, amount="120.00", time=2000)
     patch(client, overrides={"123": {"window": 3000}})
     codes(client, amount="150.00", time=8000)
@@ -551,7 +551,7 @@ def test_overrides_and_late_events(client: FlaskClient) -> None:
 
 
 def test_tags_of_a_user(client: FlaskClient) -> None:
-    """A user is read with an ETag: 304 while nothing has changed, 412 for a change that was made without the last."""
+    """A user is read with an ETag: 304 while nothing has changed, 412 for a change made without knowing the last."""
     client.post("/users", json={"user_id": 1})
     tag = client.get("/users/1").headers["ETag"]
     assert client.get("/users/1", headers={"If-None-Match": tag}).status_code == 304
@@ -564,7 +564,7 @@ def test_tags_of_a_user(client: FlaskClient) -> None:
 
 
 def test_of_two_who_change_a_user_one_wins(make_client: ClientMaker, sessions: Sessions) -> None:
-    """Of changes at once by callers who have read the same, exactly one succeeds; without a tag all do."""
+    """Of simultaneous changes by callers that have read the same, exactly one succeeds; without a tag all do."""
     clients = [make_client() for _ in range(4)]
     clients[0].post("/users", json={"user_id": 1})
     tag = clients[0].get("/users/1").headers["ETag"]
@@ -582,7 +582,7 @@ def test_of_two_who_change_a_user_one_wins(make_client: ClientMaker, sessions: S
 
 
 def test_the_rules_of_a_user(client: FlaskClient) -> None:
-    """All rules are listed as they judge the user, those that are off too, in the order of the registry."""
+    """All rules are listed as they judge the user, including those that are off, in the order of the registry."""
     client.post("/users", json={"user_id": 1, "risk": "high"})
     client.put("/rules/123", json={"status": "shadow", "by_risk": {"high": {"window": 60}}})
     patch(client, overrides={"30": {"count": 4}})

@@ -14,7 +14,7 @@ from tests.postgres import transaction
 
 
 class TestEventsAPI:
-    """Settings by parts of the database's address, `POST /api/events`, and the tables by their names."""
+    """Settings as parts of the database's address, `POST /api/events`, and the tables by their names."""
 
     def test_the_settings_make_a_database_url(self, tmp_path: Path) -> None:
         """A `.env` file with DB_HOST and its companions names the PostgreSQL to use and where to listen."""
@@ -48,7 +48,7 @@ class TestEventsAPI:
         assert set(tables) >= {"users", "user_actions", "alerts"}
 
     def test_a_user_inserted_by_hand(self, make_client: ClientMaker, sessions: Sessions) -> None:
-        """A user made by SQL with nothing but an id can be read and can act, also where unknown users cannot."""
+        """A user made by SQL with nothing but an id can be read and can act, even where unknown users cannot."""
         with transaction(sessions) as session:
             session.execute(text("INSERT INTO users (user_id) VALUES (1);"))
         client = make_client(unknown_users="reject")
@@ -77,12 +77,12 @@ class TestPracticeFlask:
 
     @pytest.mark.parametrize(("risk", "expected"), [("low", []), ("normal", [1100]), ("high", [1100])])
     def test_the_rating_decides(self, client: FlaskClient, risk: str, expected: Any) -> None:
-        """A withdrawal of 150.00 passes for a user of low risk only."""
+        """A withdrawal of 150.00 passes only for a user of low risk."""
         client.post("/users", json={"user_id": 1, "risk": risk})
         assert codes(client, type="withdraw", amount="150.00") == expected
 
     def test_data_outlives_the_application(self, make_client: ClientMaker) -> None:
-        """A second application on the same database goes on where the first one stopped."""
+        """A second application on the same database continues where the first one stopped."""
         first, second = make_client(), make_client()
         assert codes(first, type="withdraw", amount="1.00", time=0) == []
         assert codes(first, type="withdraw", amount="1.00", time=1) == []
@@ -90,7 +90,7 @@ class TestPracticeFlask:
 
 
 class TestActivityEventsAPI:
-    """The time called `t`, and tests that keep to a database of their own."""
+    """The time called `t`, and tests that use only a database of their own."""
 
     def test_the_time_is_called_t(self, client: FlaskClient, sessions: Sessions) -> None:
         """A withdrawal of 100.00 at `t` 0 is taken and raises nothing."""
@@ -100,7 +100,7 @@ class TestActivityEventsAPI:
             assert session.scalars(text("SELECT time FROM user_actions")).all() == [0]
 
     def test_t_and_time_mix(self, client: FlaskClient) -> None:
-        """Events with `t` and with `time` stand on one line of time."""
+        """Events with `t` and with `time` share one timeline."""
         assert codes(client, amount="150.00", time=0) == []
         answer = client.post("/event", json=without(an_event(amount="60.00", t=30), "time"))
         assert answer.get_json()["alert_codes"] == [123]
@@ -108,7 +108,7 @@ class TestActivityEventsAPI:
     def test_a_test_has_a_database_of_its_own(
         self, client: FlaskClient, sessions: Sessions, server_url: str, database_url: str
     ) -> None:
-        """A test writes into a database made for it alone, on the server but not the one its URL names."""
+        """A test writes into a database made for it alone, on the server but not in the one its URL names."""
         codes(client)
         assert counts(sessions)["user_actions"] == 1
         own = make_url(database_url).database
@@ -118,7 +118,7 @@ class TestActivityEventsAPI:
 
 
 class TestJuniorTask:
-    """Plain mistakes of callers are told to them, and the window of deposits is right."""
+    """Callers' plain mistakes are reported to them, and the window of deposits is right."""
 
     @pytest.mark.parametrize("field", ["type", "amount", "user_id", "time"])
     def test_a_missing_or_invalid_field(self, client: FlaskClient, field: str) -> None:

@@ -27,7 +27,7 @@ def base_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def curl(command: str, base_url: str, user_id: int) -> Any:
-    """The JSON that a curl command of the README gets from `base_url`, for another user than its user 1."""
+    """The JSON that a curl command of the README gets from `base_url`, for a user other than its user 1."""
     headers, body, url = {}, None, ""
     words = iter(shlex.split(command.replace("\\\n", " "))[1:])
     for word in words:
@@ -45,8 +45,8 @@ def curl(command: str, base_url: str, user_id: int) -> Any:
 
 
 def test_the_examples_of_the_readme_answer_as_it_says(base_url: str) -> None:
-    """Each curl command of the README, in order, gets the answer that stands below it."""
-    # A user of its own, so that it can be run on a service that is in use.
+    """Each curl command of the README, in order, gets the answer shown below it."""
+    # A user of its own, so that it can be run against a service that is in use.
     user_id = requests.post(f"{base_url}/users", json={}, timeout=30).json()["id"]
     examples = EXAMPLE.findall((ROOT / "README.md").read_text())
     assert len(examples) == 3

@@ -58,15 +58,15 @@ def watched(module: ModuleType) -> set[str]:
 
 def use_users(session: Session) -> None:
     begin(session)
-    assert users.create_user(session, 1, "Ada", Decimal(5), "high")
-    assert not users.create_user(session, 1, None, Decimal(0), "normal")
-    assert users.create_user(session, 2, None, Decimal(0), "normal")
+    assert users.create_user(session, 1, name="Ada", total=Decimal(5), risk="high")
+    assert not users.create_user(session, 1, name=None, total=Decimal(0), risk="normal")
+    assert users.create_user(session, 2, name=None, total=Decimal(0), risk="normal")
     assert users.next_user_id(session) == 1
     users.skip_taken_ids(session, 1)
     assert users.next_user_id(session) == 3
     user = users.lock_user(session, 1)
     assert user is not None
-    users.change_user(session, user, None, '{"30": {"count": 4}}', "me", "why")
+    users.change_user(session, user, risk=None, overrides='{"30": {"count": 4}}', author="me", note="why")
     commit(session)
     user = users.get_user(session, 1)
     assert user is not None
@@ -93,7 +93,7 @@ def store(session: Session) -> None:
 
 
 def use_lists(session: Session) -> None:
-    assert [one.seq for one in actions.page_of_actions(session, 1, 9, 5, 25, (20, 3))] == [2, 1]
+    assert [one.seq for one in actions.page_of_actions(session, 1, limit=9, start=5, end=25, before=(20, 3))] == [2, 1]
     every = AlertFilter(1, 30, "open", "high", False, False, 5, 25)
     found = alerts.page_of_alerts(session, every, 9, (20, 1, 3, 0))
     assert [(row.seq, row.type, row.amount) for row in found] == [(2, "withdraw", 2), (1, "deposit", 1)]
@@ -111,7 +111,8 @@ def use_rule_versions(session: Session) -> None:
     session.commit()
     begin(session)
     rule_versions.lock_rules(session, 500)
-    rule_versions.change_rule(session, 30, "active", '{"count": 5}', '{"high": {"count": 2}}', "me", "why")
+    wanted = {"status": "active", "parameters": '{"count": 5}', "by_risk": '{"high": {"count": 2}}'}
+    rule_versions.change_rule(session, 30, **wanted, author="me", note="why")
     commit(session)
     stored = rule_versions.rule_versions(session)
     assert [(one.number, one.code, one.version) for one in stored] == [(1, 30, 1), (2, 300, 1), (3, 30, 2)]
@@ -132,7 +133,7 @@ def use_backtests(session: Session) -> None:
     assert backtests.running(session) == first
     assert backtests.request(connection, first) == asked
     assert backtests.beat(connection, first, 3, 7)
-    backtests.end(connection, first, "done", '{"now": 1}')
+    backtests.end(connection, first, status="done", result='{"now": 1}')
     assert not backtests.beat(connection, first, 3, 7)
     found = backtests.get(session, first)
     assert found is not None
@@ -160,7 +161,7 @@ def use_history(connection: Connection) -> None:
     assert lines == "1\t1\tdeposit\t1.00\t10\t0\n2\t1\twithdraw\t1.00\t10\t0\n"
     *_, last = history.actions_to_verify(connection, Users(1, 1, 2)).splitlines()
     assert last.split("\t")[:-1] == ["1", "2", "withdraw", "2.00", "20", "0", "1", "1", "2.00", "{30}"]
-    found = history.standing_alerts(connection, both, [30, 300], 5, 15)
+    found = history.standing_alerts(connection, both, [30, 300], start=5, end=15)
     assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10) for user_id in (1, 2)]
     (alert,) = history.alerts(connection, Users(2, 2, 1))
     flags = {"late": False, "superseded": False, "shadow": True}

@@ -67,7 +67,7 @@ def alerts(sessions: Sessions) -> list[tuple[int, int, int]]:
 
 def create_user(sessions: Sessions, user_id: int, total: str = "0.00", risk: str = "normal") -> None:
     with transaction(sessions) as session:
-        assert database_users.create_user(session, user_id, None, Decimal(total), risk)
+        assert database_users.create_user(session, user_id, name=None, total=Decimal(total), risk=risk)
 
 
 @contextmanager

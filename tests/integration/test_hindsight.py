@@ -21,7 +21,7 @@ from rules.base import Rule, RuleSetting
 from rules.hindsight import backtest
 from rules.hindsight.all_users import BacktestWork, VerifyWork
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
-from rules.hindsight.verify import Report
+from rules.hindsight.verify import VerifyReport
 from rules.judging.engine import RuleEngine
 from rules.model import RISKS, Event, Value
 from rules.parameters import Parameter, written_values
@@ -188,13 +188,15 @@ class Live:
         with self.sessions() as session:
             begin(session)
             user_id = self.first + change.user
-            users.create_user(session, user_id, None, Decimal(0), "normal")
+            users.create_user(session, user_id, name=None, total=Decimal(0), risk="normal")
             user = users.lock_user(session, user_id)
             assert user is not None
-            users.change_user(session, user, change.risk, json.dumps(change.overrides), "test", None)
+            users.change_user(
+                session, user, risk=change.risk, overrides=json.dumps(change.overrides), author="test", note=None
+            )
             commit(session)
 
-    def report(self) -> Report:
+    def report(self) -> VerifyReport:
         with self.sessions() as session:
             connection = session.connection()
             return VerifyWork().prepared(connection).part(connection, self.users)

@@ -64,7 +64,9 @@ def prepare(sessions: sessionmaker[Session], oracle: Oracle) -> int:
     offset = next(offsets) * 10
     with transaction(sessions) as session:
         for user, account in USERS.items():
-            users.create_user(session, offset + user, None, Decimal(account.opening) / 100, account.risk)
+            users.create_user(
+                session, offset + user, name=None, total=Decimal(account.opening) / 100, risk=account.risk
+            )
             oracle.accounts[user] = Account(account.risk, account.opening)
     return offset
 

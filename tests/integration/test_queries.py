@@ -22,7 +22,7 @@ Sessions = sessionmaker[Session]
 def take(session: Session, *user_ids: int) -> None:
     """Make users with ids of the caller's own."""
     for user_id in user_ids:
-        assert users.create_user(session, user_id, None, Decimal(0), "normal")
+        assert users.create_user(session, user_id, name=None, total=Decimal(0), risk="normal")
 
 
 # Ids for new users
@@ -38,7 +38,7 @@ def test_taken_id_is_told(sessions: Sessions) -> None:
     """A user is not made where the id is taken, and the one who holds it stays as it is."""
     with sessions() as session:
         take(session, 1)
-        assert not users.create_user(session, 1, "another", Decimal(5), "high")
+        assert not users.create_user(session, 1, name="another", total=Decimal(5), risk="high")
         user = users.get_user(session, 1)
         assert user is not None
         assert (user.name, user.total, user.risk) == (None, Decimal(0), "normal")
@@ -100,7 +100,9 @@ def page(
     before: tuple[int, int] | None = None,
 ) -> list[int]:
     """The `seq` of the actions on one page of user 1."""
-    return [action.seq for action in actions.page_of_actions(session, 1, limit, start, end, before)]
+    return [
+        action.seq for action in actions.page_of_actions(session, 1, limit=limit, start=start, end=end, before=before)
+    ]
 
 
 def test_newest_first(session: Session) -> None:
@@ -112,7 +114,8 @@ def test_newest_first(session: Session) -> None:
 def test_pages_have_no_duplicates_and_no_gaps(limit: int, session: Session) -> None:
     """Going on behind the last action of each page yields every action once, in order, at any length of page."""
     places = {
-        action.seq: (action.time, action.seq) for action in actions.page_of_actions(session, 1, 50, None, None, None)
+        action.seq: (action.time, action.seq)
+        for action in actions.page_of_actions(session, 1, limit=50, start=None, end=None, before=None)
     }
     pages = [page(session, limit)]
     while pages[-1] and len(pages) <= len(NEWEST_FIRST):
@@ -144,7 +147,7 @@ def test_bounds(query: dict[str, Any], expected: list[int], session: Session) ->
 
 def test_no_actions(session: Session) -> None:
     """A user without actions, known or not, has an empty page."""
-    assert list(actions.page_of_actions(session, 3, 50, None, None, None)) == []
+    assert list(actions.page_of_actions(session, 3, limit=50, start=None, end=None, before=None)) == []
 
 
 # Where a page begins

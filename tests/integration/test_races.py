@@ -131,7 +131,7 @@ def test_processes_see_each_others_deposits(database_url: str, sessions: Session
 def test_overdraft(many_sessions: Sessions) -> None:
     """Of 48 withdrawals of 10.00 at once from a balance of 100.00, ten are accepted."""
     with transaction(many_sessions) as session:
-        assert users.create_user(session, 1, None, Decimal("100.00"), "normal")
+        assert users.create_user(session, 1, name=None, total=Decimal("100.00"), risk="normal")
     outcomes = race(many_sessions, THREADS, "w 10.00 @5", times=3, allow_overdraft=False)
     refusals = [o.reason for o in outcomes if isinstance(o, Refusal)]
     assert refusals == ["overdraft"] * 38

@@ -1,7 +1,7 @@
 """What a failing database means for the caller: tried again, away, uncertain, or a defect."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from decimal import Decimal
 from threading import Barrier, Thread
 
@@ -144,6 +144,23 @@ def test_connection_lost_while_idle(database_url: str, sessions: Sessions) -> No
     with engine_on(database_url) as administrator, administrator.connect() as connection:
         assert connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid}).scalar()
     assert run(sessions, lambda session: session.execute(text("SELECT pg_backend_pid()")).scalar()) not in (pid, None)
+
+
+def test_all_connections_lost_while_idle(database_url: str, two_users: Sessions) -> None:
+    """A pool of connections that all died since their last use, as after a restart, serves the very next batch."""
+    event = Event(1, "deposit", Decimal("1.00"), 10)
+    judging = RuleEngine(Policy(()))
+    with engine_on(database_url) as engine:
+        sessions = make_sessions(engine)
+        with ExitStack() as stack:
+            pids = [
+                stack.enter_context(sessions()).execute(text("SELECT pg_backend_pid()")).scalar_one()
+                for _ in range(ATTEMPTS + 2)
+            ]
+        with two_users() as administrator:
+            for pid in pids:
+                administrator.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+        assert run(sessions, lambda session: judging.process(session, [event])) == [Verdict(1, ())]
 
 
 def test_gives_up(sessions: Sessions) -> None:

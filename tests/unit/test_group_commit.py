@@ -47,7 +47,7 @@ class Line:
 
     def __init__(self, store: Store, maximum: int = 256, alone: bool = True) -> None:
         self.store = store
-        self.group = GroupCommit(store.process, maximum, lambda error, event: alone)
+        self.group = GroupCommit(store.process, maximum, lambda error, event: alone, queue=10_000)
         self.pool = ThreadPoolExecutor(64)
 
     def run(self, users: Sequence[int]) -> list[Future[Outcome]]:
@@ -58,7 +58,7 @@ class Line:
         others = []
         for count, user in enumerate(users[1:], start=1):
             others.append(self.pool.submit(self.group.submit, event(user)))
-            while len(self.group._line) < count and not others[-1].done():
+            while len(self.group._queue) < count and not others[-1].done():
                 pass  # the line keeps the order of arrival, so let each arrive
         self.store.open.set()
         found = [first, *others]
@@ -71,7 +71,7 @@ class Line:
 def test_a_lone_event_is_a_batch_of_one() -> None:
     """An event that meets no other is processed at once."""
     store = Store()
-    assert GroupCommit(store.process, 256, lambda *_: True).submit(event(7)) == Verdict(7, (7,))
+    assert GroupCommit(store.process, 256, lambda *_: True, queue=10_000).submit(event(7)) == Verdict(7, (7,))
     assert store.batches == [[7]]
 
 
@@ -124,7 +124,7 @@ def test_an_event_alone_is_not_tried_twice() -> None:
     """A batch of one that fails has been alone already."""
     store = Store(lambda users: ValueError("no"))
     with pytest.raises(ValueError, match="no"):
-        GroupCommit(store.process, 256, lambda *_: True).submit(event(1))
+        GroupCommit(store.process, 256, lambda *_: True, queue=10_000).submit(event(1))
     assert store.batches == [[1]]
 
 
@@ -141,7 +141,7 @@ def test_a_batch_that_would_end_its_thread_leaves_the_line_led() -> None:
 
 def test_too_few_outcomes_are_an_error_for_all() -> None:
     """A defect that loses an outcome is told to those who wait, instead of leaving one waiting for ever."""
-    group = GroupCommit(lambda events: [], 256, lambda *_: False)
+    group = GroupCommit(lambda events: [], 256, lambda *_: False, queue=10_000)
     with pytest.raises(ValueError, match="zip"):
         group.submit(event(1))
 
@@ -149,7 +149,7 @@ def test_too_few_outcomes_are_an_error_for_all() -> None:
 def test_many_threads_and_none_is_lost() -> None:
     """Under a storm of threads every event is processed once, and every thread gets its own outcome."""
     store = Store()
-    group = GroupCommit(store.process, 16, lambda *_: True)
+    group = GroupCommit(store.process, 16, lambda *_: True, queue=10_000)
     with ThreadPoolExecutor(32) as pool:
         found = list(pool.map(lambda user: group.submit(event(user)), range(100, 3100)))
     assert found == [Verdict(user, (user,)) for user in range(100, 3100)]
@@ -180,7 +180,7 @@ class Soon:
         first = asyncio.create_task(self.group.submit_soon(event(users[0])))
         await reached(self.store.busy.is_set)
         others = [asyncio.create_task(self.group.submit_soon(event(user))) for user in users[1:]]
-        await reached(lambda: len(self.group._line) == len(others))
+        await reached(lambda: len(self.group._queue) == len(others))
         return [first, *others]
 
     def run(self, users: Sequence[int]) -> list[Outcome | BaseException]:
@@ -210,7 +210,7 @@ async def settled(waiting: Sequence[Awaitable[Outcome]]) -> list[Outcome | BaseE
 def test_a_lone_coroutine_is_a_batch_of_one() -> None:
     """A coroutine that meets nobody is served at once, again and again."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True)
+    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
 
     async def two() -> list[Outcome]:
         return [await group.submit_soon(event(user)) for user in (7, 8)]
@@ -307,7 +307,7 @@ def test_threads_and_coroutines_stand_in_one_line() -> None:
     async def all_of() -> list[Outcome | BaseException]:
         tasks = await line.begin([1, 2])
         thread = asyncio.create_task(asyncio.to_thread(line.group.submit, event(3)))
-        await reached(lambda: len(line.group._line) == 2)
+        await reached(lambda: len(line.group._queue) == 2)
         store.open.set()
         return await settled([*tasks, thread])
 
@@ -318,7 +318,7 @@ def test_threads_and_coroutines_stand_in_one_line() -> None:
 def test_where_no_thread_can_be_started_everyone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit of threads, or while the process ends, an event is an error and not a wait without end."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True)
+    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
 
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -336,7 +336,7 @@ def test_where_no_thread_can_be_started_everyone_is_told(monkeypatch: pytest.Mon
 def test_a_leader_that_has_died_is_replaced() -> None:
     """A thread that is gone, as none should be, is started anew for the next event."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True)
+    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
     assert group.submit(event(1)) == Verdict(1, (1,))
     group._leader._orders.put(None)
     thread = group._leader._thread
@@ -347,7 +347,7 @@ def test_a_leader_that_has_died_is_replaced() -> None:
 
 def test_the_thread_ends_with_the_line() -> None:
     """A line that nobody needs any more is freed, and its thread ends."""
-    group = GroupCommit(Store().process, 256, lambda *_: True)
+    group = GroupCommit(Store().process, 256, lambda *_: True, queue=10_000)
     group.submit(event(1))
     thread, gone = group._leader._thread, weakref.ref(group)
     assert thread is not None
@@ -379,7 +379,7 @@ def test_each_alone() -> None:
 def test_many_coroutines_and_none_is_lost() -> None:
     """Under a storm of coroutines every event is processed once, and every one gets its own outcome."""
     store = Store()
-    group = GroupCommit(store.process, 16, lambda *_: True)
+    group = GroupCommit(store.process, 16, lambda *_: True, queue=10_000)
 
     async def storm() -> list[Outcome | BaseException]:
         return await settled([group.submit_soon(event(user)) for user in range(100, 3100)])
@@ -399,7 +399,7 @@ class Gauge(Observer):
         self.value = 0
         self.seen: list[int] = []
 
-    def lined_up(self) -> None:
+    def queued(self) -> None:
         self.value += 1
         self.seen.append(self.value)
 
@@ -418,7 +418,7 @@ def test_a_full_line_refuses_at_once_and_takes_again_when_there_is_room() -> Non
         for turned_away in (line.group.submit_soon(event(4)), asyncio.to_thread(line.group.submit, event(5))):
             with pytest.raises(QueueFull):
                 await asyncio.wait_for(turned_away, PATIENCE)
-        assert (gauge.value, len(line.group._line)) == (2, 2)
+        assert (gauge.value, len(line.group._queue)) == (2, 2)
         store.open.set()
         return await settled([*tasks])
 

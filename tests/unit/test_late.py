@@ -6,7 +6,7 @@ import pytest
 
 from rules.base import First, Last, LookBack, Rule, RuleInForce, RuleSetting, SumsSoFar, SumsWithin, Within
 from rules.judging.batch import AlertState, BatchUser
-from rules.judging.late import Reach, ahead
+from rules.judging.late import Reach, reach_of
 from rules.judging.repair import repair
 from rules.model import ActionType, Finding
 from rules.parameters import actions as a_number_of_actions
@@ -194,7 +194,7 @@ def test_how_far_ahead() -> None:
 
     def reach(*looks: LookBack) -> Reach:
         settings = [RuleSetting.initial(a_rule(look, "deposit", n, [])) for n, look in enumerate(looks, start=3)]
-        return ahead(RuleInForce(setting, risk="normal", overrides={}) for setting in settings)
+        return reach_of(RuleInForce(setting, risk="normal", overrides={}) for setting in settings)
 
     assert reach() == Reach()
     assert reach(Last("n"), Last("n", "deposit")) == Reach(count=3)

@@ -21,7 +21,7 @@ class Point:
 
 
 @dataclass(slots=True, kw_only=True)
-class Requests:
+class Lookups:
     """What to read: the last actions before some moments, the first after some, and all of some stretches."""
 
     last: list[LastN]
@@ -30,7 +30,7 @@ class Requests:
 
 
 @dataclass(slots=True, kw_only=True)
-class RequestsAhead:
+class LookupsAhead:
     """What to read after late actions: the first of each type, all of some stretches, and all up to some action."""
 
     following: list[NextN]
@@ -38,13 +38,13 @@ class RequestsAhead:
     until: list[NextN]
 
 
-def requests(points: Iterable[Point], in_order: bool = False) -> Requests:
+def lookups(points: Iterable[Point], in_order: bool = False) -> Lookups:
     """What is read to judge at all of `points`, nothing twice, and to see if anything follows each user's first point.
 
     With `in_order` it is assumed that nothing follows: then a user's last actions are those before the first point, and
     the newest action shows whether the assumption was right.
     """
-    found = Requests(last=[], following=[], between=[])
+    found = Lookups(last=[], following=[], between=[])
     for user_id, own in _by_user(points).items():
         counts: dict[ActionType, int] = {}
         spans: dict[ActionType, list[tuple[int, int]]] = {}
@@ -97,22 +97,22 @@ def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set
     return {user_id: own.values() for user_id, own in grouped.items()}
 
 
-def requests_ahead(late: Mapping[int, Iterable[Action]], aheads: Mapping[int, Reach]) -> RequestsAhead:
-    """What each user's late actions can reach; `aheads` says how far the rules that judged the user do."""
+def lookups_ahead(late: Mapping[int, Iterable[Action]], reaches: Mapping[int, Reach]) -> LookupsAhead:
+    """What each user's late actions can reach; `reaches` says how far the rules that judged the user do."""
     following: list[NextN] = []
     until: list[NextN] = []
     between: list[Between] = []
     for user_id, actions in late.items():
-        ahead = aheads[user_id]
+        reach = reaches[user_id]
         moments = {action.time for action in actions}
-        places = {(action.type, action.time) for action in actions if action.type in ahead.until}
-        until += [NextN(user_id=user_id, type=kind, time=time, limit=ahead.until[kind]) for kind, time in places]
-        reached = [(time, LAST_TIME if ahead.endless else min(LAST_TIME, time + ahead.seconds)) for time in moments]
+        places = {(action.type, action.time) for action in actions if action.type in reach.until}
+        until += [NextN(user_id=user_id, type=kind, time=time, limit=reach.until[kind]) for kind, time in places]
+        reached = [(time, LAST_TIME if reach.endless else min(LAST_TIME, time + reach.seconds)) for time in moments]
         between += _merged(user_id, dict.fromkeys(ACTION_TYPES, reached))
         following += [
-            NextN(user_id=user_id, type=kind, time=time, limit=ahead.count) for kind in ACTION_TYPES for time in moments
+            NextN(user_id=user_id, type=kind, time=time, limit=reach.count) for kind in ACTION_TYPES for time in moments
         ]
-    return RequestsAhead(following=following, between=between, until=until)
+    return LookupsAhead(following=following, between=between, until=until)
 
 
 def _merged(user_id: int, spans: Mapping[ActionType, Iterable[tuple[int, int]]]) -> list[Between]:
