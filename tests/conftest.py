@@ -108,7 +108,7 @@ def _collect_notices(connection: Any, _: object) -> None:
 def notices() -> Iterator[list[str]]:
     """The notices and warnings that PostgreSQL sends to this process; after a test there must be none.
 
-    A test that provokes some removes them from the list.
+    A test that causes some removes them from the list.
     """
     assert _noticed == []  # of what many tests share, which is made before this
     try:

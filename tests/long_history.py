@@ -31,7 +31,7 @@ def make(sessions: sessionmaker[Session], users: int = 300, each: int = 100) -> 
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
-    """Call `what` until it returns something true, and return that. Fails after `seconds`."""
+    """Call `what` until it returns something truthy, and return that. Fails after `seconds`."""
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end, "it does not happen"

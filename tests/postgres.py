@@ -35,7 +35,7 @@ FROM pg_database AS d WHERE datname = current_database()
 _TABLES = [table.name for table in reversed(Base.metadata.sorted_tables)]
 _DELETE = "; ".join(f"DELETE FROM {name}" for name in _TABLES)
 _TRUNCATE = f"TRUNCATE {', '.join(_TABLES)}"
-# Deleting a few rows is a hundred times as fast as truncating. PostgreSQL plans for a table of fewer than ten pages as
+# Deleting a few rows is a hundred times faster than truncating. PostgreSQL plans for a table of fewer than ten pages as
 # if it had ten, so such growth makes no difference to the next test.
 FEW_PAGES = 8
 

@@ -64,7 +64,7 @@ class Service:
         self.process = subprocess.Popen(
             self._command,
             env=self._environment,
-            cwd=tempfile.gettempdir(),  # a developer's .env must not reach it
+            cwd=tempfile.gettempdir(),  # it must not see a developer's .env
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,

@@ -147,7 +147,7 @@ ALL_BAD = {
         ["/amount", "/event_id", "/time", "/type", "/user_id"],
     ),
     "some bad, some missing": ({"type": "x", "amount": "42.00", "time": -1}, ["/time", "/type", "/user_id"]),
-    "both times beside others": (an_event(amount="0", t=10), ["/amount", "/t"]),
+    "both times among other faults": (an_event(amount="0", t=10), ["/amount", "/t"]),
 }
 
 
@@ -302,7 +302,7 @@ TIMELINES = {
         ("deposit", "1.00", 160, []),
         ("deposit", "200.01", 200, [123]),
     ],
-    "an event that arrives late is judged on what stands at or before its time": [
+    "an event that arrives late is judged on what is stored at or before its time": [
         ("deposit", "150.00", 100, []),
         ("deposit", "60.00", 90, []),
         ("deposit", "60.00", 101, [123]),

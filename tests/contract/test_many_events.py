@@ -341,7 +341,7 @@ BROKEN = {
     "a wrong checksum": PACKED[:-8] + bytes(4) + PACKED[-4:],
     "a wrong length": PACKED[:-4] + bytes(4),
     "a wrong byte": PACKED[:20] + bytes([PACKED[20] ^ 0xFF]) + PACKED[21:],
-    "something behind it": PACKED + b"x",
+    "something after it": PACKED + b"x",
     "half of a second piece": PACKED + PACKED[:-1],
 }
 

@@ -26,7 +26,7 @@ class Posted:
 
 @dataclass
 class Account:
-    """A user as the oracle knows one: every event that was stored, in order of arrival, and what it answered."""
+    """A user as the oracle knows it: every event that was stored, in order of arrival, and what it answered."""
 
     risk: str = "normal"
     opening: int = 0

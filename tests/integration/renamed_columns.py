@@ -1,4 +1,4 @@
-"""Uses the service's statements and prints what comes of it, by names of columns that the models alone know.
+"""Uses the service's statements and prints the results, with column names that only the models know.
 
 For test_column_names.py, as a program: URL, the id that users count from, and the tables whose columns are renamed.
 """
@@ -43,7 +43,7 @@ def answer(outcome: Outcome) -> Any:
 
 
 def judging(sessions: Sessions) -> Any:
-    """What a batch can meet: users who are made, known, refused or rated, repeated ids, events that come late."""
+    """What a batch can meet: users who are created, known, refused or rated, repeated ids, late events."""
     answers: list[Any] = []
 
     def judge(engine: RuleEngine, *events: Event) -> None:
@@ -58,17 +58,17 @@ def judging(sessions: Sessions) -> Any:
         user.risk, user.settings_version = "high", 1
         session.add(UserSettings(user_id=user.user_id, version=1, risk="high", overrides={}))
         session.commit()
-    # Late ones: between others, and as the first of all.
+    # Late ones: between others, and as the very first.
     judge(ENGINE, event(1, "deposit", 80, 25), event(1, "withdraw", 60, 5), event(2, "deposit", 100, 30))
     judge(ENGINE, event(2, "withdraw", 1, 1))
-    # Counted up and given back: a repeated one, and the user who was made for a refused one.
+    # Counted up and taken back: a repeated one, and the user who was created for a refused one.
     judge(STRICT, event(2, "deposit", 90, 20, "mine"), event(3, "withdraw", 7, 5), event(4, "deposit", 7, 5))
     judge(STRICT, event(5, "withdraw", 7, 5))
     return answers
 
 
 def stored(sessions: Sessions) -> dict[str, list[Any]]:
-    """All rows of the tables that judging writes, apart from ids of users and the time of writing."""
+    """All rows of the tables that judging writes, apart from user ids and the time of writing."""
     with sessions() as session:
         return {
             model.__tablename__: [
@@ -83,7 +83,7 @@ def stored(sessions: Sessions) -> dict[str, list[Any]]:
         }
 
 
-# Each takes sessions, and returns what is the same for every START.
+# Each takes sessions and returns what is the same for every START.
 USES = (judging,)
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Uses every statement that does not judge, with columns that have other names in the models and in the database.
+"""Uses every statement that does not judge, with columns renamed in the models and in the database.
 
 For test_column_names_elsewhere.py, as a program: it is given the URL of a migrated database, and renames everything.
 """
@@ -40,7 +40,7 @@ EVIDENCE = {"parameters": {"count": 3}}
 
 
 def watched(module: ModuleType) -> set[str]:
-    """Have each public function of `module` enter its name in USED when it is called; returns all these names."""
+    """Have each public function of `module` add its name to USED when it is called; returns all these names."""
     names = set()
     for name, function in inspect.getmembers(module, inspect.isfunction):
         if function.__module__ != module.__name__ or name.startswith("_"):
@@ -75,7 +75,7 @@ def use_users(session: Session) -> None:
 
 
 def store(session: Session) -> None:
-    """Two actions of user 1, one of user 2, and an alert on each: that of user 2 in shadow."""
+    """Two actions of user 1, one of user 2, and an alert on each: user 2's in shadow."""
     begin(session)
     for user_id, seq, kind in ((1, 1, "deposit"), (1, 2, "withdraw"), (2, 1, "withdraw")):
         action = UserAction(user_id=user_id, seq=seq, type=kind, amount=Decimal(seq), time=10 * seq)
@@ -182,7 +182,7 @@ def main(url: str) -> None:
     with engine.connect() as connection:
         for statement in RENAME:
             connection.execute(text(statement))
-        with pytest.raises(ProgrammingError):  # else nothing is shown here
+        with pytest.raises(ProgrammingError):  # otherwise this proves nothing
             connection.execute(text("SELECT user_id FROM users"))
     public = set.union(*map(watched, MODULES))
     with make_sessions(engine)() as session:

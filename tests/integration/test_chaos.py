@@ -18,7 +18,7 @@ from tests.service import Service
 
 CONNECTIONS = 12
 STREAMS = 48  # one user each
-EVENTS = 40  # of each stream
+EVENTS = 40  # per stream
 KILLS = 6
 PATIENCE = 90  # seconds
 
@@ -44,7 +44,7 @@ def make_stream(user: int) -> Stream:
 
 
 class Client(threading.Thread):
-    """One connection that posts the events of its streams in turn, each until it is answered."""
+    """One connection that posts the events of its streams in turn, retrying each until it is answered."""
 
     def __init__(self, url: str, streams: list[Stream], done: "list[int]") -> None:
         super().__init__()

@@ -14,7 +14,7 @@ TABLES = ("users", "user_actions", "alerts", "user_settings", "rule_versions")
 
 
 def use(url: str, start: int, *renamed: str) -> dict[str, Any]:
-    """What comes of using the service's statements for users with ids from `start`, with the columns of such tables
+    """The results of the service's statements for users with ids from `start`, with the columns of these tables
     renamed in the models."""
     program = [sys.executable, "-m", "tests.integration.renamed_columns", url, str(start), *renamed]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
@@ -33,12 +33,12 @@ def test_a_column_has_its_name_in_the_model_alone(database_url: str) -> None:
                 connection.execute(text(f'ALTER TABLE {table} RENAME COLUMN "{name}" TO "renamed_{name}"'))
     after = use(database_url, 1000, *TABLES)
     assert after["answers"] == before["answers"]
-    # Those of before, and the same once more.
+    # The earlier rows, and the same once more.
     assert after["stored"] == {table: rows * 2 for table, rows in before["stored"].items()}
 
 
 def test_what_is_used(database_url: str) -> None:
-    """The events are such that everything is written: late and superseded alerts, refusals, a user who is forgotten."""
+    """The events are such that everything is written: late and superseded alerts, refusals, a user who is removed."""
     found = use(database_url, 0)
     alerts = found["stored"]["alerts"]
     assert {alert["late"] for alert in alerts} == {alert["superseded"] for alert in alerts} == {"True", "False"}

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
 use = partial(embedded.use, fsync="off", shared_buffers="1MB")  # nothing here outlives its test
 
-# A user of the server in a process of its own: prints the URL, leaves when its standard input ends.
+# A user of the server in a process of its own: prints the URL, exits when its standard input ends.
 USER = """
 import sys
 from pathlib import Path
@@ -60,7 +60,7 @@ def supervisor_of(folder: Path) -> int:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there and no zombie (which only waits for its parent, not our business)."""
+    """Whether the process exists and is no zombie (which only waits for its parent, not our concern)."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -90,7 +90,7 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def users(folder: Path, count: int = 1) -> Iterator[list[tuple["subprocess.Popen[str]", str]]]:
-    """So many processes that use the server, started at once, each with the URL it was given."""
+    """`count` processes that use the server, started at once, each with the URL it got."""
     command = [sys.executable, "-c", USER, str(folder)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
     started = [subprocess.Popen(command, **pipes) for _ in range(count)]
@@ -102,7 +102,7 @@ def users(folder: Path, count: int = 1) -> Iterator[list[tuple["subprocess.Popen
 
 
 def test_gives_a_working_url(folder: Path) -> None:
-    """The first user gets a database where it is the superuser app, reached by a private socket only."""
+    """The first user gets a database where it is the superuser app, reachable only by a private socket."""
     with use(folder) as url:
         assert url.startswith("postgresql+psycopg2://app@/postgres?host=%2Ftmp%2Fpg-")
         assert execute(url, "SELECT current_user, current_database()") == [("app", "postgres")]
@@ -131,7 +131,7 @@ def test_any_path_will_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_environment_does_not_leak_into_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of the caller's libpq and locale change nothing."""
+    """The caller's libpq and locale settings change nothing."""
     for name, value in [("PGPORT", "1"), ("PGOPTIONS", "-c nonsense=1"), ("LC_ALL", "xx"), ("LANG", "xx")]:
         monkeypatch.setenv(name, value)
     with use(folder) as url:
@@ -152,7 +152,7 @@ def test_the_last_one_to_leave_stops_it(folder: Path) -> None:
 
 
 def test_the_one_who_started_it_may_leave_first(folder: Path) -> None:
-    """The server belongs to nobody in particular: it stays for a process that has joined."""
+    """The server belongs to no process in particular: it stays up for one that has joined."""
     starter = use(folder)
     url = starter.__enter__()
     with users(folder) as [(_, joined)]:
@@ -163,7 +163,7 @@ def test_the_one_who_started_it_may_leave_first(folder: Path) -> None:
 
 
 def test_data_stays(folder: Path) -> None:
-    """What one run has committed is there in the next."""
+    """What one run has committed is there in the next one."""
     with use(folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 'ü' AS value")
     with use(folder) as url:
@@ -195,7 +195,7 @@ def test_killed_users_leave_nothing(folder: Path) -> None:
 
 
 def test_a_killed_postmaster_is_replaced(folder: Path) -> None:
-    """After kill -9 of PostgreSQL it is back on the same URL, with what was committed."""
+    """After kill -9 of PostgreSQL it is back at the same URL, with what was committed."""
     with use(folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
         killed = postmaster_of(folder)
@@ -207,7 +207,7 @@ def test_a_killed_postmaster_is_replaced(folder: Path) -> None:
 
 
 def test_a_killed_supervisor_is_replaced(folder: Path) -> None:
-    """After kill -9 of the supervisor users go on; who joins next brings another, which ends the server."""
+    """After kill -9 of the supervisor users carry on; the next to join starts another, which ends the server."""
     with use(folder) as url:
         postmaster, killed = postmaster_of(folder), supervisor_of(folder)
         kill(killed)
@@ -224,7 +224,7 @@ def test_a_killed_supervisor_is_replaced(folder: Path) -> None:
 
 
 def test_the_last_user_cleans_up_after_a_killed_supervisor(folder: Path) -> None:
-    """Even if nobody joins after the supervisor was killed, the last user leaves nothing behind."""
+    """Even if no process joins after the supervisor was killed, the last user leaves nothing running."""
     with use(folder) as url:
         postmaster = postmaster_of(folder)
         os.kill(supervisor_of(folder), signal.SIGKILL)
@@ -233,7 +233,7 @@ def test_the_last_user_cleans_up_after_a_killed_supervisor(folder: Path) -> None
 
 
 def test_both_killed_are_replaced(folder: Path) -> None:
-    """After kill -9 of supervisor and PostgreSQL who joins next starts it on the address that users have."""
+    """After kill -9 of supervisor and PostgreSQL the next to join starts it at the address that users have."""
     with use(folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
         postmaster = postmaster_of(folder)
@@ -255,7 +255,7 @@ def test_an_adopted_server_is_replaced_too(folder: Path) -> None:
 
 
 def test_sigterm_ends_the_supervisor_in_order(folder: Path) -> None:
-    """The supervisor ignores SIGINT and SIGHUP; on SIGTERM it stops PostgreSQL, and leaving is no error."""
+    """The supervisor ignores SIGINT and SIGHUP; on SIGTERM it stops PostgreSQL, and exiting is no error."""
     with use(folder) as url:
         supervisor, postmaster = supervisor_of(folder), postmaster_of(folder)
         os.kill(supervisor, signal.SIGINT)
@@ -269,7 +269,7 @@ def test_sigterm_ends_the_supervisor_in_order(folder: Path) -> None:
 
 
 def test_a_recycled_pid_does_not_hinder(folder: Path) -> None:
-    """A stale postmaster.pid with the pid of another live process is overcome, and that process unharmed."""
+    """A stale postmaster.pid with the pid of another live process is overcome, and that process is unharmed."""
     with use(folder):
         pid_file = folder / "postgres" / "postmaster.pid"
         postmaster, rest = pid_file.read_text().split("\n", 1)
@@ -289,7 +289,7 @@ def test_a_recycled_pid_does_not_hinder(folder: Path) -> None:
 
 
 def test_an_initdb_cut_short_is_made_anew(folder: Path) -> None:
-    """What an interrupted initdb has left neither counts as a cluster nor stays."""
+    """What an interrupted initdb left behind neither counts as a cluster nor stays."""
     left = folder / "postgres.new-left"
     left.mkdir(parents=True)
     (left / "PG_VERSION").write_text("18\n")
@@ -320,7 +320,7 @@ def test_a_broken_setting_is_explained(folder: Path) -> None:
 
 
 def test_a_cluster_of_another_user_is_refused(folder: Path) -> None:
-    """Whoever may not run the cluster is told whose it is, or which file another user has made."""
+    """The error for a user who may not run the cluster says whose it is, or which file is another user's."""
     folder.mkdir()
     if AS_ROOT:
         (folder / "postgres").mkdir()
@@ -349,7 +349,7 @@ def test_a_copied_folder_has_a_server_of_its_own(folder: Path) -> None:
 
 @contextmanager
 def home_of(folder: Path) -> Iterator[Path]:
-    """Where root keeps what cannot be in this data folder; removed in the end."""
+    """Where root keeps what cannot be in this data folder; removed at the end."""
     home = Path("/var/lib", f"transaction-alerts-{hashlib.sha256(bytes(folder)).hexdigest()[:16]}")
     try:
         yield home
@@ -359,8 +359,8 @@ def home_of(folder: Path) -> Iterator[Path]:
 
 
 def test_closed_folders_are_no_hindrance(folder: Path) -> None:
-    """A plain user's cluster lies in the data folder. So does root's, unless the user who runs PostgreSQL for
-    root may not enter: then a link leads to it, and a copy or a wiped folder begins anew."""
+    """A plain user's cluster is in the data folder. So is root's, unless the user who runs PostgreSQL for
+    root may not enter: then a link leads to it, and a copy or a wiped folder starts afresh."""
     closed = folder / "closed"
     closed.mkdir(mode=0o700, parents=True)
     data = closed / "data"
@@ -396,7 +396,7 @@ def test_closed_folders_are_no_hindrance(folder: Path) -> None:
 
 
 def test_closed_programs_are_copied_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root's programs in a closed virtual environment are copied, once for each version of the wheel, for all data
+    """Root's programs in a closed virtual environment are copied once per version of the wheel, for all data
     folders."""
     package = embedded.bin_dir().parents[1]
     closed = folder / "closed"

@@ -28,7 +28,7 @@ ALL_RULES = tuple(REGISTRY[code] for code in (1100, 30, 300, 123, 500))  # those
 
 
 def process(sessions: Sessions, posted: Sequence[Event], rules: Any = DEFAULT_RULES, **policy: bool) -> list[Outcome]:
-    """The outcomes of one batch under the default policy, or what `policy` changes of it."""
+    """The outcomes of one batch under the default policy, with the changes of `policy`."""
     with sessions() as session:
         engine = RuleEngine(Policy(rules, **policy))
         engine.rules.enter_declared(session)
@@ -36,11 +36,11 @@ def process(sessions: Sessions, posted: Sequence[Event], rules: Any = DEFAULT_RU
 
 
 def post(sessions: Sessions, user_id: int, notation: str, **policy: Any) -> list[Any]:
-    """The codes of each noted event of one user, posted as one batch; the reason where one is refused."""
-    return [told(outcome) for outcome in process(sessions, events(user_id, notation), **policy)]
+    """The codes of each noted event of one user, posted as one batch; the reason if one is refused."""
+    return [result_of(outcome) for outcome in process(sessions, events(user_id, notation), **policy)]
 
 
-def told(outcome: Outcome) -> Any:
+def result_of(outcome: Outcome) -> Any:
     return outcome.reason if isinstance(outcome, Refusal) else list(outcome.codes)
 
 
@@ -74,7 +74,7 @@ def create_user(sessions: Sessions, user_id: int, total: str = "0.00", risk: str
 def statements(sessions: Sessions) -> Iterator[list[str]]:
     """Collects the SQL statements that are executed within the block.
 
-    Those by which an engine reads or enters the rules before its first transaction are left out.
+    Those with which an engine reads or enters the rules before its first transaction are left out.
     """
     executed: list[str] = []
 
@@ -112,7 +112,7 @@ def test_stored_rows(sessions: Sessions) -> None:
 
 
 def test_codes_in_answer_order(sessions: Sessions) -> None:
-    """Several codes on one event come in the contract's order, and each is an alert of its own."""
+    """Several codes on one event are listed in the contract's order, and each is an alert of its own."""
     first = post(sessions, 1, "d 1 @0, d 2 @0, w 1 @0, w 1 @0, d 3 @0, d 300 @0", rules=ALL_RULES)
     assert first == [[], [], [], [], [300], [300, 123, 500]]
     assert post(sessions, 1, "w 1 @1, w 1 @1, w 101 @1", rules=ALL_RULES) == [[500], [500], [1100, 30, 500]]
@@ -203,7 +203,7 @@ EVIDENCE = {
 @pytest.mark.parametrize("batched", [True, False], ids=["one batch", "one by one"])
 @pytest.mark.parametrize("code", EVIDENCE)
 def test_evidence(code: int, batched: bool, sessions: Sessions) -> None:
-    """An alert keeps what was measured, with which parameters, over which actions, and says it in a sentence."""
+    """An alert keeps what was measured, with which parameters, over which actions, and says so in a sentence."""
     notation, evidence = EVIDENCE[code]
     for part in [notation] if batched else notation.split(","):
         post(sessions, 1, part, rules=(REGISTRY[code],))
@@ -239,7 +239,7 @@ def test_replay(sessions: Sessions) -> None:
 
 
 def test_replay_keeps_the_first_answer(sessions: Sessions) -> None:
-    """A replay tells what was answered first, also where the rules would say otherwise now."""
+    """A replay repeats the first answer, even if the rules would say otherwise now."""
     post(sessions, 1, "w 150 @0 #key")
     (again,) = process(sessions, events(1, "w 150 @0 #key"), rules=())
     assert again == Verdict(1, (1100,), replayed=True)
@@ -265,17 +265,17 @@ def test_event_id_belongs_to_its_user(sessions: Sessions) -> None:
     "event_id", ["NULL", "null", "{a,b}", "a\\b", "it's", '"quoted"', "%s %(x)s", ":x", " ", "~" * 128]
 )
 def test_event_id_may_be_any_printable_text(event_id: str, sessions: Sessions) -> None:
-    """An event_id is stored and found again as it is, whatever it means to a database."""
+    """An event_id is stored and found again as it is, whatever its characters mean to a database."""
     posted = [Event(1, "deposit", Decimal("1.00"), 0, event_id)]
     assert [process(sessions, posted), process(sessions, posted)] == [[Verdict(1, ())], [Verdict(1, (), replayed=True)]]
     assert rows(sessions, "SELECT event_id FROM user_actions") == [(event_id,)]
 
 
 def test_replay_and_conflict_within_a_batch(sessions: Sessions) -> None:
-    """An event_id that stands twice in one batch is a replay, or a conflict where the payload differs."""
+    """An event_id that occurs twice in one batch is a replay, or a conflict if the payload differs."""
     found = process(sessions, events(1, "d 201 @0 #key, d 201 @0 #key, d 5 @0 #key, d 1 @9"))
     assert found[:2] == [Verdict(1, (123,)), Verdict(1, (123,), replayed=True)]
-    assert [told(outcome) for outcome in found[2:]] == ["event_id_conflict", [123]]
+    assert [result_of(outcome) for outcome in found[2:]] == ["event_id_conflict", [123]]
     assert (seqs(sessions, 1), users(sessions)) == ([1, 2], {1: (2, Decimal("202.00"))})
 
 
@@ -288,7 +288,7 @@ def test_replay_beside_new_events(sessions: Sessions) -> None:
 
 
 def test_refused_event_id_can_come_again(sessions: Sessions) -> None:
-    """An event that was refused left nothing: with the same event_id it is judged when it fits, also with changes."""
+    """A refused event leaves nothing: with the same event_id it is judged once it fits, even with changes."""
     assert post(sessions, 1, "w 10 @0 #key", allow_overdraft=False) == ["overdraft"]
     assert post(sessions, 1, "d 10 @0, w 9 @1 #key, w 9 @1 #key", allow_overdraft=False) == [[], [], []]
     assert users(sessions) == {1: (2, Decimal("1.00"))}
@@ -304,7 +304,7 @@ def test_overdraft_is_allowed_by_default(sessions: Sessions) -> None:
 
 
 def test_overdraft_rejected(sessions: Sessions) -> None:
-    """A withdrawal over the balance is refused, to the cent; the balance itself can be withdrawn."""
+    """A withdrawal over the balance is refused, to the cent; the whole balance can be withdrawn."""
     create_user(sessions, 1, "100.00")
     assert post(sessions, 1, "w 100.01 @0", allow_overdraft=False) == ["overdraft"]
     assert users(sessions) == {1: (0, Decimal("100.00"))}
@@ -314,7 +314,7 @@ def test_overdraft_rejected(sessions: Sessions) -> None:
 
 
 def test_overdraft_within_a_batch(sessions: Sessions) -> None:
-    """Each withdrawal of a batch sees the balance that the events before it left, not the ones behind it."""
+    """Each withdrawal of a batch sees the balance that the events before it left, not the ones after it."""
     found = post(sessions, 1, "w 5 @0, d 10 @0, w 6 @0, w 5 @0, w 4 @0, d 50 @0", allow_overdraft=False)
     assert found == ["overdraft", [], [], "overdraft", [], []]
     assert (seqs(sessions, 1), users(sessions)) == ([1, 2, 3, 4], {1: (4, Decimal("50.00"))})
@@ -330,19 +330,19 @@ def test_unknown_users_rejected(sessions: Sessions) -> None:
     """An event for an unknown user is refused and makes no user; others in the batch are stored."""
     create_user(sessions, 1)
     batch = events(2, "d 1 @0") + events(1, "d 1 @0") + events(3, "w 500 @0")
-    found = [told(outcome) for outcome in process(sessions, batch, create_users=False)]
+    found = [result_of(outcome) for outcome in process(sessions, batch, create_users=False)]
     assert found == ["unknown_user", [], "unknown_user"]
     assert users(sessions) == {1: (1, Decimal("1.00"))}
 
 
 def test_only_unknown_users_rejected(sessions: Sessions) -> None:
     """A batch for unknown users alone stores nothing at all."""
-    found = [told(o) for o in process(sessions, events(2, "d 1 @0 #k, d 1 @0 #k"), create_users=False)]
+    found = [result_of(o) for o in process(sessions, events(2, "d 1 @0 #k, d 1 @0 #k"), create_users=False)]
     assert (found, users(sessions)) == (["unknown_user"] * 2, {})
 
 
 def test_out_of_order_is_accepted_by_default(sessions: Sessions) -> None:
-    """A late event is judged on what stands at or before its time."""
+    """A late event is judged on what is stored at or before its time."""
     assert post(sessions, 1, "d 150 @50") == [[]]
     assert post(sessions, 1, "d 100 @40") == [[]]
     assert post(sessions, 1, "d 50.01 @50") == [[123]]
@@ -359,20 +359,20 @@ def test_out_of_order_rejected(kind: str, sessions: Sessions) -> None:
 
 
 def test_out_of_order_sees_far_newer_actions(sessions: Sessions) -> None:
-    """The newest action decides, also one far ahead that no rule would read."""
+    """The newest action decides, even one far ahead that no rule would read."""
     post(sessions, 1, f"d 10 @{LAST_TIME}")
     assert post(sessions, 1, "d 10 @0", accept_out_of_order=False, rules=()) == ["out_of_order"]
 
 
 def test_out_of_order_within_a_batch(sessions: Sessions) -> None:
-    """Each event of a batch is held against the stored ones before it; a refused one moves nothing on."""
+    """Each event of a batch is held against the stored ones before it; a refused one does not count."""
     found = post(sessions, 1, "d 1 @10, d 1 @5, d 1 @20, d 1 @15, d 1 @20", accept_out_of_order=False)
     assert found == [[], "out_of_order", [], "out_of_order", []]
     assert (seqs(sessions, 1), users(sessions)) == ([1, 2, 3], {1: (3, Decimal("3.00"))})
 
 
 def test_mixed_batch(sessions: Sessions) -> None:
-    """Refused, replayed and stored events of many users in one batch: no gaps, right balances, no idle new users."""
+    """Refused, replayed and stored events of many users in one batch: no gaps, right balances, no needless users."""
     create_user(sessions, 1, "5.00")
     create_user(sessions, 2)
     batch = [
@@ -381,7 +381,7 @@ def test_mixed_batch(sessions: Sessions) -> None:
         *events(3, "w 1 @0, w 2 @0"),
         *events(4, "w 1 @0, d 8 @0, w 3 @0"),
     ]
-    found = [told(o) for o in process(sessions, batch, allow_overdraft=False, accept_out_of_order=False)]
+    found = [result_of(o) for o in process(sessions, batch, allow_overdraft=False, accept_out_of_order=False)]
     assert found == [
         *([], "overdraft", [], [], "out_of_order"),
         "overdraft",
@@ -393,15 +393,15 @@ def test_mixed_batch(sessions: Sessions) -> None:
 
 
 def test_a_user_made_beforehand_stays(sessions: Sessions) -> None:
-    """A user without actions whose events are all refused was there before, and stays."""
+    """A user without actions whose events are all refused existed before, and stays."""
     create_user(sessions, 1)
     batch = events(1, "w 1 @0") + events(2, "d 1 @0")
-    assert [told(o) for o in process(sessions, batch, allow_overdraft=False)] == ["overdraft", []]
+    assert [result_of(o) for o in process(sessions, batch, allow_overdraft=False)] == ["overdraft", []]
     assert users(sessions) == {1: (0, Decimal("0.00")), 2: (1, Decimal("1.00"))}
 
 
 def test_new_user_with_refused_events_alone(sessions: Sessions) -> None:
-    """A user whom only refused events name is not made."""
+    """A user named only by refused events is not created."""
     assert post(sessions, 1, "w 1 @0, w 2 @0", allow_overdraft=False) == ["overdraft", "overdraft"]
     assert users(sessions) == {}
 
@@ -433,7 +433,7 @@ def test_a_failed_batch_stores_nothing(sessions: Sessions) -> None:
     ],
 )
 def test_stored_risk_scales_money(risk: str, expected: list[list[int]], sessions: Sessions) -> None:
-    """The user's stored rating doubles or halves the money thresholds, and leaves counts and windows."""
+    """The user's stored rating doubles or halves the money thresholds, and leaves counts and windows alone."""
     create_user(sessions, 1, risk=risk)
     found = post(sessions, 1, "w 50 @0, w 50.01 @0, w 100.01 @0, w 200.01 @0")
     found += post(sessions, 1, "d 100 @100, d 100 @130, d 0.01 @130, d 200 @130")
@@ -441,7 +441,7 @@ def test_stored_risk_scales_money(risk: str, expected: list[list[int]], sessions
 
 
 def test_origin_of_a_scaled_threshold(sessions: Sessions) -> None:
-    """Evidence tells the threshold that was in force and that it came from the risk rating."""
+    """Evidence shows the threshold that was in force and that it came from the risk rating."""
     create_user(sessions, 1, risk="high")
     post(sessions, 1, "d 100.01 @0")
     ((evidence,),) = rows(sessions, "SELECT evidence FROM alerts")
@@ -454,7 +454,7 @@ def test_risks_side_by_side(sessions: Sessions) -> None:
     for user_id, risk in enumerate(["low", "normal", "high"], start=1):
         create_user(sessions, user_id, risk=risk)
     batch = [event for user_id in (1, 2, 3, 4) for event in events(user_id, "w 100 @0, w 150 @0")]
-    found = [told(outcome) for outcome in process(sessions, batch)]
+    found = [result_of(outcome) for outcome in process(sessions, batch)]
     assert found == [*([], []), *([], [1100]), *([1100], [1100]), *([], [1100])]
 
 
@@ -486,7 +486,7 @@ def test_users_do_not_affect_each_other(sessions: Sessions) -> None:
     """What one user does, before or in the same batch, never counts for another."""
     post(sessions, 1, "w 1 @0, w 1 @0, d 150 @0")
     batch = events(2, "w 1 @0, d 100 @0") + events(1, "d 1 @9") + events(2, "d 100 @0")
-    assert [told(outcome) for outcome in process(sessions, batch)] == [[], [], [], []]
+    assert [result_of(outcome) for outcome in process(sessions, batch)] == [[], [], [], []]
 
 
 def test_largest_ids_and_times(sessions: Sessions) -> None:
@@ -529,7 +529,7 @@ def test_a_batch_equals_its_events_one_by_one(seed: int, sessions: Sessions) -> 
     single = random_batch(range(11, 14), seed, 120)
     at_once = process(sessions, whole, ALL_RULES)
     by_one = [outcome for event in single for outcome in process(sessions, [event], ALL_RULES)]
-    assert [told(outcome) for outcome in at_once] == [told(outcome) for outcome in by_one]
+    assert [result_of(outcome) for outcome in at_once] == [result_of(outcome) for outcome in by_one]
     answered = "SELECT seq, code, evidence FROM alerts WHERE user_id = :u AND NOT late ORDER BY seq, code"
     standing = "SELECT seq, code FROM alerts WHERE user_id = :u AND NOT superseded ORDER BY seq, code"
     for user_id in range(1, 4):
@@ -545,7 +545,7 @@ def test_a_batch_equals_its_events_one_by_one(seed: int, sessions: Sessions) -> 
     ],
 )
 def test_last_actions_of_a_crowded_moment(code: int, crowd: str, event: str, sessions: Sessions) -> None:
-    """Of many stored actions at one time the latest to arrive are the last, also when no other rule reads more."""
+    """Of many stored actions at one time the latest to arrive are the last, even when no other rule reads more."""
     post(sessions, 1, crowd, rules=(REGISTRY[code],))
     assert post(sessions, 1, event, rules=(REGISTRY[code],)) == [[code]]
 
@@ -563,10 +563,10 @@ def test_statements_do_not_grow(sessions: Sessions) -> None:
 
 
 def test_statements_with_refusals_do_not_grow(sessions: Sessions) -> None:
-    """Giving back what refused events and idle new users had counted takes at most two statements more."""
+    """Giving back what refused events and needless new users had counted takes at most two statements more."""
     process(sessions, random_batch(range(1, 51), 1, 500))
     batch = random_batch(range(1, 101), 2, 500)
     with statements(sessions) as executed:
         found = process(sessions, batch, ALL_RULES, allow_overdraft=False, accept_out_of_order=False)
-    assert {told(o) for o in found if isinstance(o, Refusal)} == {"overdraft", "out_of_order"}
+    assert {result_of(o) for o in found if isinstance(o, Refusal)} == {"overdraft", "out_of_order"}
     assert len(executed) <= 6

@@ -1,4 +1,4 @@
-"""The engines of the service: what PostgreSQL holds to on their connections."""
+"""The engines of the service: what PostgreSQL applies to their connections."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ ENGINES: dict[str, tuple[Callable[[str], Engine], dict[str, str]]] = {
 def test_settings_of_connections(
     make: Callable[[str], Engine], expected: dict[str, str], empty_database_url: str
 ) -> None:
-    """Each kind of work has its own name in pg_stat_activity, its own limits on time, and its own way to plan."""
+    """Each kind of work has its own name in pg_stat_activity, its own time limits, and its own way of planning."""
     engine = make(empty_database_url)
     with engine.connect() as connection:
         found = {name: connection.execute(text(f"SHOW {name}")).scalar_one() for name in expected}

@@ -65,7 +65,7 @@ class RuleSet(NamedTuple):
 
 
 class UserSet(NamedTuple):
-    """A user is judged in another way."""
+    """A user's settings change."""
 
     user: int
     risk: str
@@ -134,11 +134,11 @@ def posted(draw: st.DrawFn) -> Posted:
     return Posted(tuple(draw(st.lists(event, min_size=1, max_size=8))))
 
 
-ORIGINS = st.sampled_from([0, 1_700_000_000, LAST_TIME - 200])  # of all times
+ORIGINS = st.sampled_from([0, 1_700_000_000, LAST_TIME - 200])  # that all times count from
 
 
 class Live:
-    """What happens to some users of their own, in the database of the test."""
+    """What happens to some users of its own, in the test's database."""
 
     def __init__(self, sessions: Sessions, codes: Iterable[int] = REGISTRY, **policy: bool) -> None:
         self.sessions = sessions
@@ -238,7 +238,7 @@ class Live:
 
 
 def forget_rules(sessions: Sessions) -> None:
-    """What other examples have set: reading all of that would take longer each time."""
+    """Delete what other examples have set: reading all of it would take longer each time."""
     with transaction(sessions) as session:
         session.execute(text("DELETE FROM rule_versions"))
 
@@ -271,7 +271,7 @@ judged_alike = st.lists(posted() | posted() | user_set, min_size=1, max_size=14)
 def test_a_backtest_of_the_present_rules_changes_nothing(
     sessions: Sessions, rules: list[RuleSet], steps: list[Any], origin: int
 ) -> None:
-    """Over a history that was judged by the present rules, no alert is added and none removed."""
+    """If a history was judged by the present rules, no alert is added and none removed."""
     forget_rules(sessions)
     live = Live(sessions)
     live.set_rules(rules)
@@ -298,7 +298,7 @@ def test_a_backtest_is_what_judging_live_would_have_been(
     other: list[RuleSet],
     origin: int,
 ) -> None:
-    """The alerts of a backtest are those that stand where the same actions are judged by its rules as they come."""
+    """The alerts of a backtest are those that hold when the same actions are judged by its rules as they come."""
     monkeypatch.setattr(backtest, "SAMPLES", 1_000_000)
     forget_rules(sessions)
     first = Live(sessions)
@@ -324,12 +324,12 @@ def test_a_backtest_is_what_judging_live_would_have_been(
 
 
 @pytest.fixture(scope="module")
-def told(databases: Databases, template: str) -> Iterator[tuple[Connection, Users]]:
+def recorded(databases: Databases, template: str) -> Iterator[tuple[Connection, Users]]:
     """A connection that sees a history with alerts of every kind, and never commits; and its users."""
     with databases.new(template) as name, engine_on(databases.url(name)) as engine:
         live = Live(make_sessions(engine), DEFAULT_CODES)
         live.set_rules([RuleSet(123, "shadow", {"threshold": Decimal("200.00"), "window": 30}, {})])
-        # User 1 loses alerts that were answered and one that was late; that of 2 is a shadow; 3 has all in order; what
+        # User 1 loses alerts that were answered and one that was late; 2's is in shadow; 3 has all in order; what
         # 4 has is late; 5 has overrides; 6 has nothing.
         for user, notation in [
             (1, "w 101 @10, w 1 @20, w 1 @30, w 1 @35"),
@@ -349,16 +349,16 @@ def told(databases: Databases, template: str) -> Iterator[tuple[Connection, User
             yield connection.execution_options(isolation_level="READ COMMITTED"), live.users
 
 
-def differences(told: tuple[Connection, Users]) -> list[tuple[int, int | None, int | None, str]]:
-    connection, users = told
+def differences(recorded: tuple[Connection, Users]) -> list[tuple[int, int | None, int | None, str]]:
+    connection, users = recorded
     report = VerifyWork().prepared(connection).part(connection, users)
     assert report.found == len(report.differences)
     return sorted(((one.user_id - users.first, *one[1:]) for one in report.differences), key=str)
 
 
-def test_all_kinds_of_alerts_are_there(told: tuple[Connection, Users]) -> None:
-    """What is tampered with below has alerts that are late, superseded, both, neither and in shadow, and follows."""
-    connection, users = told
+def test_all_kinds_of_alerts_are_there(recorded: tuple[Connection, Users]) -> None:
+    """What is tampered with below has alerts that are late, superseded, both, neither and in shadow, and verifies."""
+    connection, users = recorded
     kinds = connection.execute(
         text("SELECT user_id - :first, seq, code, late, superseded, shadow FROM alerts ORDER BY 1, 2, 3"),
         {"first": users.first},
@@ -373,7 +373,7 @@ def test_all_kinds_of_alerts_are_there(told: tuple[Connection, Users]) -> None:
         (4, 2, 300, True, False, False),
         (5, 1, 1100, False, False, False),
     ]
-    assert differences(told) == []
+    assert differences(recorded) == []
 
 
 ADD = """
@@ -389,7 +389,7 @@ NUMBERS = "its running count or sum is not that of the actions before it"
 TOTALS = "the user's count or balance is not that of the actions"
 LATE, NOT_LATE = "its own action raised it, and it is marked late", "its own action did not raise it"
 
-# By what is done: the statement, and what is found. {one} to {six} are the users' only, or first, alerts.
+# For each change: the statement, and what is found. {one} to {six} are the users' only, or first, alerts.
 TAMPERED: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
     "a standing alert is deleted": ("DELETE FROM alerts WHERE {three}", [(3, 1, 1100, MISSING)]),
     "a late alert is deleted": ("DELETE FROM alerts WHERE {four}", [(4, 2, 300, MISSING)]),
@@ -486,11 +486,11 @@ TAMPERED: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
     "a balance": ("UPDATE users SET net = net + 0.01 WHERE {three}", [(3, None, None, TOTALS)]),
     "a count of actions": ("UPDATE users SET last_seq = last_seq + 1 WHERE {three}", [(3, None, None, TOTALS)]),
     "the balance of a user without actions": ("UPDATE users SET net = 1 WHERE {six}", [(6, None, None, TOTALS)]),
-    "overrides of then": (
+    "overrides of that time": (
         "UPDATE user_settings SET overrides = '{{}}' WHERE {five}",
         [(5, 1, None, "it was answered with {1100}, and raises {}"), (5, 1, 1100, NOT_SO)],
     ),
-    "parameters of then": (
+    "parameters of that time": (
         """UPDATE rule_versions SET parameters = '{{"threshold": "101.00"}}' WHERE code = 1100""",
         [
             (1, 1, None, "it was answered with {1100}, and raises {}"),
@@ -503,14 +503,14 @@ TAMPERED: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
 
 
 @pytest.mark.parametrize("what", TAMPERED)
-def test_verify_finds_what_was_altered(told: tuple[Connection, Users], what: str) -> None:
+def test_verify_finds_what_was_altered(recorded: tuple[Connection, Users], what: str) -> None:
     """Whatever is deleted, added or altered by SQL is found, and nothing else."""
-    connection, users = told
+    connection, users = recorded
     statement, expected = TAMPERED[what]
     names = ("one", "two", "three", "four", "five", "six")
     places = {name: f"user_id = {users.first + number}" for number, name in enumerate(names, start=1)}
     connection.execute(text(statement.format(**places)))
     try:
-        assert differences(told) == sorted(expected, key=str)
+        assert differences(recorded) == sorted(expected, key=str)
     finally:
         connection.rollback()

@@ -1,4 +1,4 @@
-"""The commands backtest and verify: what they tell, how they end, and that nothing stays behind."""
+"""The commands backtest and verify: what they print, how they end, and that nothing is left running."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def flask(database_url: str, *args: Any, stderr: Any = subprocess.PIPE) -> Any:
 
 
 def test_a_rule_with_another_parameter(run: Any) -> None:
-    """Alerts stored and tried are counted, by day and user, and those added or removed are shown with evidence."""
+    """Alerts stored and tested are counted, by day and user, and those added or removed are shown with evidence."""
     result = run("backtest", "--rule", "123", "--set", "threshold=100", "--set", "window=15")
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if not line.startswith("actions per second")]
@@ -88,7 +88,7 @@ def test_a_rule_with_another_parameter(run: Any) -> None:
 
 
 def test_removed_alerts_come_with_the_stored_evidence(run: Any) -> None:
-    """What would not be raised any more is told with why it was."""
+    """What would no longer be raised is shown with why it was."""
     found = backtest(run, "--set", "threshold=210.00")
     assert (found["added"], found["removed"]) == (0, 1)
     (removed,) = found["removed_alerts"]
@@ -97,7 +97,7 @@ def test_removed_alerts_come_with_the_stored_evidence(run: Any) -> None:
 
 
 def test_a_period(run: Any) -> None:
-    """Only alerts within it count; what is before is looked back to, what is behind is not read."""
+    """Only alerts within it count; what is before it is read for look-back, what is after it is not read."""
     found = backtest(run, "--from", "30", "--to", "89999")
     assert (found["actions"], found["from"], found["to"], found["days"]) == (3, 30, 30, 1)
     assert (found["then"]["alerts"], found["now"]["alerts"], found["added"], found["removed"]) == (1, 1, 0, 0)
@@ -126,7 +126,7 @@ def test_a_sweep(run: Any) -> None:
 
 
 def test_without_a_rule_all_that_are_active_are_tried(run: Any) -> None:
-    """They are judged as they are, so nothing is added and nothing removed."""
+    """They are judged as they are set, so nothing is added and nothing removed."""
     result = run("backtest")
     assert result.exit_code == 0
     assert [line for line in result.stdout.splitlines() if line.startswith("rule ")] == [
@@ -140,7 +140,7 @@ def test_without_a_rule_all_that_are_active_are_tried(run: Any) -> None:
 
 
 def test_a_rule_that_is_off_is_tried_as_if_it_were_active(run: Any) -> None:
-    """Whatever a rule is set to now, its alerts are what it would raise."""
+    """Whatever its status now, its alerts are what it would raise."""
     result = run("backtest", "--rule", "500", "--set", "count=2", "--json")
     assert json.loads(result.stdout)["now"]["alerts"] == 1
 
@@ -192,7 +192,7 @@ def test_what_cannot_be_tried_is_a_usage_error(make_client: ClientMaker, options
 
 
 def test_verify_finds_no_difference(run: Any) -> None:
-    """The counts are told, and the exit status is 0."""
+    """The counts are printed, and the exit status is 0."""
     result = run("verify", "--processes", "2")
     assert result.exit_code == 0
     counts = dict(line.rsplit(maxsplit=1) for line in result.stdout.splitlines())
@@ -224,7 +224,7 @@ def test_verify_lists_each_difference(run: Any, sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("command", ["backtest", "verify"])
 def test_progress_on_a_terminal(client: FlaskClient, database_url: str, command: str) -> None:
-    """A person who waits sees a bar, how far it is and how fast; what comes out stays clean."""
+    """Someone waiting sees a bar, how far it is and how fast; the output stays clean."""
     ours, theirs = pty.openpty()
     with flask(database_url, command, "--json", stderr=theirs) as running:
         output, _ = running.communicate(timeout=30)
@@ -243,7 +243,7 @@ def test_progress_on_a_terminal(client: FlaskClient, database_url: str, command:
 def test_a_database_that_is_not_migrated_is_a_clear_error(
     make_client: ClientMaker, sessions: Sessions, command: str
 ) -> None:
-    """Nothing is tried on tables of another version."""
+    """Nothing is attempted on tables of another version."""
     with transaction(sessions) as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
     result = make_client().application.test_cli_runner().invoke(args=[command])
@@ -262,7 +262,7 @@ def test_one_reads_all_of_history_at_a_time(run: Any, sessions: Sessions, comman
 
 
 def test_an_error_of_the_database_is_told(run: Any, sessions: Sessions) -> None:
-    """What a process meets is told by the command, without a traceback."""
+    """An error in one of its processes is reported by the command, without a traceback."""
     with transaction(sessions) as session:
         session.execute(text("ALTER TABLE alerts RENAME superseded TO gone"))
     for command in ("backtest", "verify"):
@@ -277,7 +277,7 @@ def test_an_error_of_the_database_is_told(run: Any, sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("how", ["ctrl-c", "kill -9"])
 def test_no_process_is_left(client: FlaskClient, sessions: Sessions, database_url: str, how: str) -> None:
-    """Ctrl+C, which reaches all processes, ends all of them and says so; and they do not outlive a kill."""
+    """Ctrl+C, which reaches all processes, ends all of them and says so; and none outlives a kill."""
     make(sessions)
     sweep = "{parameter}={from}:{to}:{step}".format(**LONG_SWEEP)
     with flask(database_url, "backtest", "--rule", "123", "--sweep", sweep) as command:

@@ -1,4 +1,4 @@
-"""The statements of a batch as the models make them: that PostgreSQL takes them, and what they bring."""
+"""The statements of a batch as the models make them: that PostgreSQL accepts them, and what they return."""
 
 import re
 from decimal import Decimal
@@ -68,7 +68,7 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("name", PLANNED)
 def test_what_is_not_prepared_runs(name: str, sessions: Sessions) -> None:
-    """PostgreSQL takes every other statement too, with nothing asked of it."""
+    """PostgreSQL accepts every other statement too, with empty input."""
     statement = PLANNED[name]
     nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}")
     with sessions() as session:
@@ -93,7 +93,7 @@ def test_a_connection_prepares_once(sessions: Sessions, monkeypatch: pytest.Monk
 
 
 def test_a_literal_is_refused() -> None:
-    """A value in a statement would become a parameter that nobody fills in."""
+    """A value in a statement would become a parameter that nothing fills in."""
     with pytest.raises(ValueError, match=r"literals that would become parameters: \[5\]"):
         Prepared("wrong", select(User.net).where(User.user_id == 5))
     with pytest.raises(ValueError, match="literals"):
@@ -101,7 +101,7 @@ def test_a_literal_is_refused() -> None:
 
 
 def test_tables_that_are_not_joined_are_refused() -> None:
-    """A condition that is forgotten would pair every row with every other."""
+    """A forgotten condition would pair every row with every other."""
     with pytest.raises(SAWarning, match="cartesian product"):
         Prepared("wrong", select(User.net, Alert.code))
 
@@ -115,7 +115,7 @@ def test_a_record_must_be_of_its_model() -> None:
 
 
 def test_records_as_arrays() -> None:
-    """Each field becomes an array, as long as there are records."""
+    """Each field becomes an array with one element per record."""
     records = Records(NewAlert, "new", Alert)
     values: dict[str, Any] = {"user_id": 1, "code": 30, "late": False, "superseded": True, "shadow": False}
     first = NewAlert(seq=1, time=10, evidence='{"a": 1}', **values)
@@ -134,7 +134,7 @@ def test_records_as_arrays() -> None:
 
 
 def test_rows_come_back_as_records(sessions: Sessions) -> None:
-    """Users and actions, which share the rows of one statement, are told apart and named."""
+    """Users and actions, which share the rows of one statement, are distinguished and named."""
     post(sessions, 7, "d 42.50 @10, w 150 @20 #mine")
     with sessions() as session:
         number = session.execute(text("SELECT max(number) FROM rule_versions")).scalar_one()

@@ -51,7 +51,7 @@ def forget_alerts(sessions: Sessions) -> None:
 
 
 class Case(NamedTuple):
-    """Actions that are stored, a late one, and the `seq` of those that get a late alert or lose theirs by it."""
+    """Actions that are stored, a late one, and the `seq` of those that get a late alert or lose theirs through it."""
 
     stored: str
     late: str
@@ -74,7 +74,7 @@ CASES = {
         "a deposit between the last two": Case("w 1 @10, w 1 @20, w 1 @30", "d 1 @25", superseded=[3]),
         "a deposit among five": Case("w 1 @10, w 1 @20, w 1 @30, w 1 @40, w 1 @50", "d 1 @25", superseded=[3, 4]),
         "a deposit far before the next action": Case("w 1 @0, w 1 @1, w 1 @1000000", "d 1 @2", superseded=[3]),
-        "a deposit behind a crowd at its own time": Case(
+        "a deposit after a crowd at its own time": Case(
             "w 1 @10, w 1 @10, w 1 @10, w 1 @10, w 1 @1000, w 1 @2000", "d 1 @10", superseded=[5, 6]
         ),
         "stored actions out of order": Case("w 1 @30, w 1 @10, w 1 @20", "d 1 @15", superseded=[1]),
@@ -123,7 +123,7 @@ CASES = {
     ids=[f"{code} {name}" for code, cases in CASES.items() for name in cases],
 )
 def test_what_a_late_event_changes(code: int, case: Case, all_rules: bool, sessions: Sessions) -> None:
-    """A late event adds late alerts to, and supersedes alerts of, exactly the actions that it changes the past of."""
+    """A late event adds late alerts to, and supersedes alerts of, exactly the actions whose past it changes."""
     active = ALL_RULES if all_rules else (REGISTRY[code],)
     post_singly(sessions, 1, case.stored, active)
     newest = case.stored.count(",") + 1
@@ -136,7 +136,7 @@ def test_what_a_late_event_changes(code: int, case: Case, all_rules: bool, sessi
 
 
 def test_how_late_and_superseded_are_stored(sessions: Sessions) -> None:
-    """What the action was answered with is never late; what a late event adds is, and the two marks are apart."""
+    """An alert that was answered is never late; one that a late event adds is; the two marks are separate."""
     assert post_singly(sessions, 1, "w 1 @10, w 1 @20, w 1 @30, w 1 @35", DEFAULT_RULES) == [[], [], [30], [30]]
     assert post(sessions, 1, "w 1 @5") == [[]]
     assert post(sessions, 1, "d 1 @25") == [[]]
@@ -151,7 +151,7 @@ def test_how_late_and_superseded_are_stored(sessions: Sessions) -> None:
 
 
 def test_a_count_of_three_reaches_two_ahead(sessions: Sessions) -> None:
-    """A late action makes the next two be judged again, not the third; all types count where the rule takes all."""
+    """A late action makes the next two be judged again, not the third; all types count if the rule takes all."""
     post(sessions, 1, "w 1 @10, w 1 @20, w 1 @30, w 1 @40, w 1 @50", rules=ALL_RULES)
     forget_alerts(sessions)
     post(sessions, 1, "w 1 @15", rules=ALL_RULES)
@@ -159,7 +159,7 @@ def test_a_count_of_three_reaches_two_ahead(sessions: Sessions) -> None:
 
 
 def test_a_count_of_three_deposits_reaches_two_deposits_ahead(sessions: Sessions) -> None:
-    """Where only deposits count, the next two deposits are judged again, however many withdrawals are in between."""
+    """If only deposits count, the next two deposits are judged again, however many withdrawals are in between."""
     post(sessions, 1, "d 1 @10, w 1 @11, w 1 @12, d 3 @20, w 1 @21, w 1 @22, d 4 @30, d 5 @40, d 6 @50")
     forget_alerts(sessions)
     post(sessions, 1, "d 2 @15")
@@ -196,7 +196,7 @@ def test_equal_times_are_not_late(sessions: Sessions) -> None:
 
 
 def test_equal_times_in_the_past(sessions: Sessions) -> None:
-    """A late event stands behind those of its own time: they are left alone, and later ones are judged again."""
+    """A late event comes after those of its own time: they are left alone, and later ones are judged again."""
     post(sessions, 1, "w 1 @10, w 1 @20, w 1 @20, w 1 @30")
     assert post(sessions, 1, "d 1 @20") == [[]]
     assert alerts(sessions) == [
@@ -206,7 +206,7 @@ def test_equal_times_in_the_past(sessions: Sessions) -> None:
 
 
 def test_other_users_are_left_alone(sessions: Sessions) -> None:
-    """A late event changes nothing for other users with the same actions, also beside it in one batch."""
+    """A late event changes nothing for other users with the same actions, even in the same batch."""
     for user_id in (1, 2, 3):
         post(sessions, user_id, "w 1 @10, w 1 @20, w 1 @30, d 150 @40")
     before = alerts(sessions, 2)
@@ -216,7 +216,7 @@ def test_other_users_are_left_alone(sessions: Sessions) -> None:
 
 
 def test_beside_the_last_time(sessions: Sessions) -> None:
-    """Late events beside the last time there is are placed and reach ahead like any other."""
+    """Late events next to the last possible time are placed and reach ahead like any other."""
     post(sessions, 1, f"d 150 @{LAST_TIME}", rules=ALL_RULES)
     assert post(sessions, 1, f"d 51 @{LAST_TIME - 31}, d 50 @{LAST_TIME - 30}", rules=ALL_RULES) == [[], []]
     assert alerts(sessions) == []
@@ -284,7 +284,7 @@ def test_late_events_reach_late_events(sessions: Sessions) -> None:
 
 
 def test_late_within_one_batch(sessions: Sessions) -> None:
-    """Within a batch each event is answered as it came, and its alerts end as the whole batch leaves them."""
+    """Within a batch each event is answered as it arrived, and its alerts end as the whole batch leaves them."""
     assert post(sessions, 1, "w 1 @10, w 1 @20, w 1 @30, d 1 @25, d 150 @50, d 100 @40") == [[], [], [30], [], [], []]
     assert alerts(sessions) == [
         State(3, 30, late=False, superseded=True),
@@ -380,7 +380,7 @@ def test_evidence_of_a_late_alert_tells_the_first_rating(sessions: Sessions) -> 
 
 
 def test_answers_stay(sessions: Sessions) -> None:
-    """Repair leaves the answered codes: a replay tells the first answer of actions that gained or lost alerts."""
+    """Repair keeps the answered codes: a replay repeats the first answer of actions that gained or lost alerts."""
     post(sessions, 1, "w 1 @10 #a, w 1 @20 #b, w 1 @30 #c, d 150 @50 #d")
     post(sessions, 1, "w 1 @5, d 1 @25, d 100 @40")
     assert alerts(sessions) == [
@@ -405,7 +405,7 @@ def test_kept_alerts_keep_their_evidence(sessions: Sessions) -> None:
 
 
 def test_superseded_alerts_keep_their_evidence(sessions: Sessions) -> None:
-    """An alert that no longer holds changes in nothing but its mark."""
+    """An alert that no longer holds changes nothing but its mark."""
     post(sessions, 1, "w 1 @10, w 1 @20, w 1 @30")
     (before,) = rows(sessions, "SELECT to_jsonb(alerts) FROM alerts")
     post(sessions, 1, "d 1 @25")
@@ -417,7 +417,7 @@ def test_superseded_alerts_keep_their_evidence(sessions: Sessions) -> None:
 
 
 def test_statements_with_late_events_do_not_grow(sessions: Sessions) -> None:
-    """300 late events of 30 users, with alerts added and superseded, take the statements that two take."""
+    """300 late events of 30 users, with alerts added and superseded, take as many statements as two do."""
     history = ", ".join(f"w 1 @{time}, d 60 @{time + 1}, w 1 @{time + 2}" for time in range(100, 200, 10))
     for user_id in range(1, 32):
         post(sessions, user_id, f"{history}, w 1 @300, w 1 @301, w 1 @302", rules=ALL_RULES)
@@ -454,5 +454,5 @@ def test_a_late_event_reads_no_more_than_it_needs(sessions: Sessions, monkeypatc
     for module, name in ((late_events, "read_ahead"), (judging, "read_history")):
         monkeypatch.setattr(module, name, recording(module, name))
     post(sessions, 1, "d 1 @50050", rules=ALL_RULES)
-    # Those that it can change were judged by no rule; the surroundings of judging them again are their own.
+    # The actions it can change were judged by no rule; what judging again reads around them is its own.
     assert read == {"read_ahead": {50100, 50200}, "read_history": {50100, 50200, 100000}}

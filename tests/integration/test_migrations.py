@@ -75,7 +75,7 @@ def test_upgrade_again_changes_nothing(database_url: str) -> None:
 
 
 def test_down_and_up_empty(empty_database_url: str) -> None:
-    """A downgrade to the beginning removes all that the upgrade made, so that it can be made again."""
+    """A downgrade to the beginning removes all that the upgrade made, so that it can be done again."""
     migrations.upgrade(empty_database_url)
     command.downgrade(migrations.config(empty_database_url), "base")
     assert (tables(empty_database_url), sequences(empty_database_url)) == (["alembic_version"], [])
@@ -160,14 +160,14 @@ def columns(url: str, table: str) -> set[str]:
 
 
 def use(configuration: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have `migrations.upgrade` go by `configuration`."""
+    """Make `migrations.upgrade` use `configuration`."""
     monkeypatch.setattr(migrations, "config", lambda url: configuration)
 
 
 def test_a_migration_that_fails_leaves_those_before_it(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named, nothing of it stays, none after it runs, and once it is mended the next upgrade goes on with it."""
+    """It is named, nothing of it stays, none after it runs, and once fixed the next upgrade continues with it."""
     add(tmp_path, 'op.add_column("users", sa.Column("country", sa.Text))')
     failing = add(tmp_path, 'op.add_column("users", sa.Column("city", sa.Text)); op.execute("SELECT 1 / 0")')
     add(tmp_path, 'op.add_column("users", sa.Column("street", sa.Text))')
@@ -184,7 +184,7 @@ def test_a_migration_that_fails_leaves_those_before_it(
 
 
 def test_the_first_migration_is_named_too(empty_database_url: str) -> None:
-    """In a database where something of ours is in the way."""
+    """In a database where something the migration creates already exists."""
     with session_on(empty_database_url) as session:
         session.execute(text("CREATE TABLE users ()"))
         session.commit()
@@ -194,7 +194,7 @@ def test_the_first_migration_is_named_too(empty_database_url: str) -> None:
 
 
 def test_what_a_migration_sets_for_itself_ends_with_it(database_url: str, tmp_path: Path) -> None:
-    """Every transaction begins with the timeouts, also after a block outside of one."""
+    """Every transaction begins with the timeouts, even after a block outside one."""
     seen = "SELECT current_setting('lock_timeout') AS lock, current_setting('statement_timeout') AS statement"
     add(tmp_path, f'op.execute("CREATE TABLE seen AS {seen}")')
     add(
@@ -220,7 +220,7 @@ def _upgrade_with(folder: Path, url: str, barrier: Any = None) -> None:
 
 
 def test_an_index_is_made_while_another_runner_waits(database_url: str, tmp_path: Path) -> None:
-    """CREATE INDEX CONCURRENTLY waits for all older snapshots; a runner in line has none. Each migration runs once."""
+    """CREATE INDEX CONCURRENTLY waits for all older snapshots; a waiting runner has none. Each migration runs once."""
     add(tmp_path, 'op.execute("CREATE TABLE ran (revision text)"); op.execute("INSERT INTO ran VALUES (5)")')
     add(
         tmp_path,
@@ -250,7 +250,7 @@ with op.get_context().autocommit_block():
 def test_a_runner_that_hangs_is_given_up_and_one_that_is_killed_is_followed(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A start fails where another runner goes on for longer than the turn timeout; a killed one stops and lets go."""
+    """A start fails if another runner takes longer than the turn timeout; a killed one stops and releases its lock."""
     hanging = add(tmp_path, 'op.execute("SELECT pg_sleep(300)")')
     configuration = config_with(tmp_path, database_url)
     use(configuration, monkeypatch)
@@ -296,7 +296,7 @@ def test_the_table_of_versions_alone(empty_database_url: str) -> None:
 
 
 def test_the_documented_examples_run(database_url: str, tmp_path: Path, notices: list[str]) -> None:
-    """A column comes, is filled in stretches and goes, as docs/operations.md shows, and the tables are as declared."""
+    """A column is added, filled in stretches and dropped as docs/operations.md shows; the tables are as declared."""
     with session_on(database_url) as session:
         session.execute(text("INSERT INTO users (user_id) SELECT 7 * number FROM generate_series(1, 2500) AS number"))
         session.commit()

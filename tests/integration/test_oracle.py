@@ -43,7 +43,7 @@ def stream_of(event: st.SearchStrategy[Posted]) -> st.SearchStrategy[list[list[P
     return streams.filter(lambda found: sum(map(len, found)) <= 60)
 
 
-# Fewer rules read less history, so that one rule's look-back cannot hide what another's lacks.
+# Fewer rules read less history, so that one rule's look-back cannot hide what another's misses.
 ACTIVE = st.just(frozenset(ANSWER_ORDER)) | st.frozensets(st.sampled_from(ANSWER_ORDER))
 KEYS = st.sampled_from([None, "a", "b", "c"])
 
@@ -60,7 +60,7 @@ def rules(active: frozenset[int]) -> tuple[Rule, ...]:
 
 
 def prepare(sessions: sessionmaker[Session], oracle: Oracle) -> int:
-    """Make the users anew, in the database and in the oracle; returns what their ids there begin at."""
+    """Make new users, in the database and in the oracle; returns the offset of their ids in the database."""
     offset = next(offsets) * 10
     with transaction(sessions) as session:
         for user, account in USERS.items():
@@ -72,7 +72,7 @@ def prepare(sessions: sessionmaker[Session], oracle: Oracle) -> int:
 
 
 def active_now(sessions: sessionmaker[Session], policy: Policy) -> RuleEngine:
-    """An engine, and its policy's rules active in the database from here on."""
+    """An engine, and its policy's rules active in the database from now on."""
     engine = RuleEngine(policy)
     with sessions() as session:
         engine.rules.enter_declared(session)
@@ -85,13 +85,13 @@ def process(sessions: sessionmaker[Session], engine: RuleEngine, batch: Sequence
         return engine.process(session, events)
 
 
-def told(outcome: Outcome) -> list[int] | str:
-    """An outcome as the oracle tells it."""
+def result_of(outcome: Outcome) -> list[int] | str:
+    """An outcome in the form of the oracle's answers."""
     return outcome.reason if isinstance(outcome, Refusal) else list(outcome.codes)
 
 
 def numbers(stored: list[Posted], seq: int) -> tuple[int, int]:
-    """Count and sum (cents) of the user's actions of its type up to and including the one with `seq`, in time."""
+    """Count and sum (cents) of the user's actions of its type up to and including the one with `seq`, by time."""
     own = stored[seq - 1]
     upto = [e for s, e in enumerate(stored, start=1) if e.type == own.type and (e.time, s) <= (own.time, seq)]
     return len(upto), sum(e.cents for e in upto)
@@ -136,7 +136,7 @@ def test_codes_and_alerts_equal_the_oracle(
     offset = prepare(sessions, oracle)
     for batch in stream:
         outcomes = process(sessions, engine, batch, offset)
-        assert [told(outcome) for outcome in outcomes] == [oracle.post(event) for event in batch]
+        assert [result_of(outcome) for outcome in outcomes] == [oracle.post(event) for event in batch]
     assert_stored(sessions, oracle, offset)
 
 
@@ -145,14 +145,14 @@ def test_codes_and_alerts_equal_the_oracle(
 def test_refusals_and_replays_equal_the_oracle(
     sessions: sessionmaker[Session], stream: list[list[Posted]], overdraft: bool, out_of_order: bool, unknown: bool
 ) -> None:
-    """Under every policy, with event ids that come again, answers, refusals, balances and rows are the oracle's."""
+    """Under every policy, with repeated event ids, answers, refusals, balances and rows are the oracle's."""
     oracle = Oracle(reject_overdraft=overdraft, reject_out_of_order=out_of_order, reject_unknown=unknown)
     policy = Policy(rules(frozenset(ANSWER_ORDER)), not unknown, not overdraft, not out_of_order)
     engine = active_now(sessions, policy)
     offset = prepare(sessions, oracle)
-    refusals = {"overdraft", "out_of_order"}  # the contract leaves open which of the two is told where both hold
+    refusals = {"overdraft", "out_of_order"}  # the contract leaves open which of the two is answered if both apply
     for batch in stream:
-        found = [told(outcome) for outcome in process(sessions, engine, batch, offset)]
+        found = [result_of(outcome) for outcome in process(sessions, engine, batch, offset)]
         expected = [oracle.post(event) for event in batch]
         assert ["refused" if f in refusals else f for f in map(str, found)] == [
             "refused" if e in refusals else e for e in map(str, expected)
@@ -179,7 +179,7 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Posted], list[Posted]]:
 def test_standing_alerts_do_not_depend_on_the_order_of_arrival(
     sessions: sessionmaker[Session], orders: tuple[list[Posted], list[Posted]], cut: int
 ) -> None:
-    """The same events in any order, one by one or in batches, end with the same standing alerts."""
+    """The same events in any order, one by one or in batches, end with the same valid alerts."""
     engine = active_now(sessions, Policy(rules(frozenset(REGISTRY))))
     standing = text("""
         SELECT a.event_id, l.code FROM alerts AS l JOIN user_actions AS a USING (user_id, seq)
@@ -214,7 +214,7 @@ def another_order(random: Random, events: list[Posted]) -> list[Posted]:
 
 
 def test_thousands_of_streams_in_any_order(sessions: sessionmaker[Session]) -> None:
-    """2,000 users' events, out of order and in batches across all users, end with what stands in the order of time."""
+    """2,000 users' events, out of order and in batches across all users, end with the alerts of the order of time."""
     random = Random(20261122)
     streams = {user_id: stream(random) for user_id in range(1, 2001)}
     orders = {user_id: another_order(random, events) for user_id, events in streams.items()}

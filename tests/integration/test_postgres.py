@@ -1,4 +1,4 @@
-"""What the tests stand on: databases that begin empty, sessions of production's kind, and no notice unheard."""
+"""What the tests rely on: databases that begin empty, sessions like production's, and no notice missed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def own(server_url: str) -> Iterator[Databases]:
 
 
 def do(databases: Databases, name: str, *statements: str) -> list[object]:
-    """The first column of what the last of the statements found."""
+    """The first column of what the last statement found."""
     with engine_on(databases.url(name)) as engine, engine.connect() as connection:
         for statement in statements:
             result = connection.execute(text(statement))
@@ -76,7 +76,7 @@ CHANGES = [
 def test_a_database_of_another_shape_is_not_used_again(
     own: Databases, template: str, subtests: pytest.Subtests
 ) -> None:
-    """Where a test changed more than rows, the next one gets a copy of the template."""
+    """If a test changed more than rows, the next one gets a copy of the template."""
     for change in CHANGES:
         with subtests.test(change):
             with own.copy(template) as changed:
@@ -85,7 +85,7 @@ def test_a_database_of_another_shape_is_not_used_again(
 
 
 def test_a_database_with_somebody_in_it_is_not_used_again(own: Databases, template: str) -> None:
-    """Who is still connected when a test is over loses the connection, and the next test gets another database."""
+    """A client still connected when a test is over loses the connection, and the next test gets another database."""
     with own.copy(template) as first:
         left = engine_on(own.url(first))
         connection = left.__enter__().connect()
@@ -107,7 +107,7 @@ def test_notices_are_heard(sessions: sessionmaker[Session], notices: list[str]) 
 
 
 def test_a_transaction_of_a_test_is_one(sessions: sessionmaker[Session]) -> None:
-    """What stands in a transaction is seen by others when all of it is, and not at all after an error."""
+    """What is done in a transaction is visible to others all at once, and not at all after an error."""
     count = text("SELECT count(*) FROM users")
     with transaction(sessions) as session, sessions() as other:
         session.execute(text(FILL))
@@ -137,7 +137,7 @@ def test_sessions_are_those_of_the_service(sessions: sessionmaker[Session]) -> N
 
 @pytest.mark.parametrize("word", ["create_engine(", "sessions.begin("])
 def test_no_test_goes_round_the_services_engine(word: str) -> None:
-    """No test makes an engine of its own kind, nor takes for a transaction what is none on an engine of the service."""
+    """No test makes an engine of another kind, or takes for a transaction what is none on the service's engines."""
     own = {Path(__file__), ROOT / "tests" / "postgres.py"}
     files = set(Path(ROOT, "tests").rglob("*.py")) - own
     assert len(files) > 50

@@ -61,7 +61,7 @@ def test_a_host_may_be_a_name(start_service: StartService) -> None:
 
 
 def test_a_start_with_other_rules(start_service: StartService) -> None:
-    """What RULES says when a service starts holds from then on, for others on the same database too."""
+    """What RULES says when a service starts applies from then on, to others on the same database too."""
     large: dict[str, Any] = {"type": "withdraw", "amount": "500.00", "user_id": 1, "time": 1}
 
     def answered(service: Service) -> list[int]:
@@ -82,7 +82,7 @@ def test_workers_do_not_outlive_a_killed_server(start_service: StartService) -> 
 
 
 def test_a_killed_worker_is_replaced(start_service: StartService) -> None:
-    """After kill -9 of a worker the service goes on."""
+    """After kill -9 of a worker the service carries on."""
     service = start_service(WORKERS="1")
     (worker,) = service.workers()
     os.kill(worker, signal.SIGKILL)
@@ -177,7 +177,7 @@ def test_development_mode_serves_and_stops(start_service: StartService) -> None:
 
 
 def test_development_mode_loads_changed_code(database_url: str, tmp_path: Path) -> None:
-    """GLOBAL_TEST_FLAG serves what a file says after a change of it, without a restart."""
+    """GLOBAL_TEST_FLAG serves a file as it is after a change, without a restart."""
     copy = tmp_path / "copy"
     ignored = shutil.ignore_patterns(".*", "tests", "htmlcov", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=ignored)
@@ -196,7 +196,7 @@ def test_development_mode_loads_changed_code(database_url: str, tmp_path: Path) 
 
 
 def status(service: Service) -> str:
-    """What GET /healthz says; nothing while the worker is being replaced."""
+    """What GET /healthz answers; nothing while the worker is being replaced."""
     try:
         return str(requests.get(f"{service.url}/healthz", timeout=5).json()["status"])
     except requests.RequestException:
@@ -204,7 +204,7 @@ def status(service: Service) -> str:
 
 
 def run_app(environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """`python app.py` where it is expected to end by itself."""
+    """`python app.py` when it is expected to end by itself."""
     return subprocess.run(
         [sys.executable, str(ROOT / "app.py")],
         env=os.environ | environment,
@@ -216,7 +216,7 @@ def run_app(environment: dict[str, str], cwd: Path) -> subprocess.CompletedProce
 
 
 def test_bad_settings_end_the_process_with_all_their_names(tmp_path: Path) -> None:
-    """Every bad setting is named at the start, and nothing is started."""
+    """Every bad setting is named at startup, and nothing is started."""
     ended = run_app({"BACKEND_PORT": "99999", "OVERDRAFT": "maybe", "RULES": "1100,7"}, tmp_path)
     assert ended.returncode == 2
     assert all(name in ended.stderr for name in ("BACKEND_PORT", "OVERDRAFT", "RULES"))
@@ -225,7 +225,7 @@ def test_bad_settings_end_the_process_with_all_their_names(tmp_path: Path) -> No
 
 
 def test_a_taken_port_is_a_clear_error(start_service: StartService, tmp_path: Path) -> None:
-    """A port that somebody listens on already is an error that names the setting."""
+    """A port that is already in use is an error that names the setting."""
     service = start_service()
     ended = run_app({"BACKEND_PORT": str(service.port)}, tmp_path)
     assert ended.returncode == 2
@@ -234,7 +234,7 @@ def test_a_taken_port_is_a_clear_error(start_service: StartService, tmp_path: Pa
 
 
 def test_a_database_out_of_reach_is_a_clear_error(tmp_path: Path) -> None:
-    """A configured database that cannot be reached ends the process; the password stays unsaid."""
+    """A configured database that cannot be reached ends the process; the password is not shown."""
     url = f"postgresql://user:{{password}}@127.0.0.1:{free_port()}/alerts{{query}}"
     for password, query in (("topsecret", ""), ("", "?password=topsecret"), ("topsecret", "?schema=public")):
         assert_refused(url.format(password=password, query=query), tmp_path)
@@ -250,7 +250,7 @@ def test_tables_that_are_not_ours_are_a_clear_error(database_url: str, tmp_path:
 
 
 def assert_refused(database_url: str, tmp_path: Path) -> None:
-    """The service ends at once, says that the database cannot be used, and nothing that it should not."""
+    """The service ends at once, says that the database cannot be used, and nothing that it should not say."""
     ended = run_app({"DATABASE_URL": database_url, "BACKEND_PORT": str(free_port())}, tmp_path)
     assert ended.returncode == 1
     assert "cannot be used" in ended.stderr

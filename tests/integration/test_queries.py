@@ -20,7 +20,7 @@ Sessions = sessionmaker[Session]
 
 
 def take(session: Session, *user_ids: int) -> None:
-    """Make users with ids of the caller's own."""
+    """Make users with these ids."""
     for user_id in user_ids:
         assert users.create_user(session, user_id, name=None, total=Decimal(0), risk="normal")
 
@@ -35,7 +35,7 @@ def test_ids_count_up(sessions: Sessions) -> None:
 
 
 def test_taken_id_is_told(sessions: Sessions) -> None:
-    """A user is not made where the id is taken, and the one who holds it stays as it is."""
+    """A user is not created if the id is taken, and the user who has it stays unchanged."""
     with sessions() as session:
         take(session, 1)
         assert not users.create_user(session, 1, name="another", total=Decimal(5), risk="high")
@@ -47,10 +47,10 @@ def test_taken_id_is_told(sessions: Sessions) -> None:
 @pytest.mark.parametrize(
     ("taken", "free"),
     [([1], 2), ([1, 2, 3], 4), ([1, 2, 4, 5], 3), ([1, 3], 2), (list(range(1, 201)), 201)],
-    ids=["one", "a run", "a gap behind the run", "others later", "a long run"],
+    ids=["one", "a run", "a gap after the run", "others later", "a long run"],
 )
 def test_skip_taken_ids(taken: list[int], free: int, sessions: Sessions) -> None:
-    """After an id proved to be taken, the next one stands behind the whole run of taken ids."""
+    """After an id proved to be taken, the next one comes after the whole run of taken ids."""
     with sessions() as session:
         take(session, *taken)
         first = users.next_user_id(session)
@@ -59,7 +59,7 @@ def test_skip_taken_ids(taken: list[int], free: int, sessions: Sessions) -> None
 
 
 def test_skip_a_run_in_the_middle(sessions: Sessions) -> None:
-    """A run of taken ids that the count reaches later is stepped over as well."""
+    """A run of taken ids that the count reaches later is skipped as well."""
     with sessions() as session:
         take(session, 3, 4, 5, 9)
         given = [users.next_user_id(session) for _ in range(3)]
@@ -68,7 +68,7 @@ def test_skip_a_run_in_the_middle(sessions: Sessions) -> None:
 
 
 def test_skip_taken_ids_beside_the_largest_id(sessions: Sessions) -> None:
-    """A user with the largest possible id does not stand in the way of new ids."""
+    """A user with the largest possible id does not get in the way of new ids."""
     with sessions() as session:
         take(session, 1, 2, 2**63 - 1)
         users.skip_taken_ids(session, users.next_user_id(session))
@@ -112,7 +112,7 @@ def test_newest_first(session: Session) -> None:
 
 @pytest.mark.parametrize("limit", range(1, 12))
 def test_pages_have_no_duplicates_and_no_gaps(limit: int, session: Session) -> None:
-    """Going on behind the last action of each page yields every action once, in order, at any length of page."""
+    """Continuing after the last action of each page yields every action once, in order, at any page length."""
     places = {
         action.seq: (action.time, action.seq)
         for action in actions.page_of_actions(session, 1, limit=50, start=None, end=None, before=None)
@@ -134,14 +134,14 @@ BOUNDS = {
     "nothing in between": ({"start": 16, "end": 19}, []),
     "turned around": ({"start": 15, "end": 5}, []),
     "bounds and a page": ({"start": 10, "end": 10, "limit": 2, "before": (10, 9)}, [3, 2]),
-    "behind a place that holds no action": ({"before": (12, 99), "limit": 1}, [10]),
-    "behind the oldest": ({"before": (0, 7)}, []),
+    "after a place without an action": ({"before": (12, 99), "limit": 1}, [10]),
+    "after the oldest": ({"before": (0, 7)}, []),
 }
 
 
 @pytest.mark.parametrize(("query", "expected"), BOUNDS.values(), ids=BOUNDS)
 def test_bounds(query: dict[str, Any], expected: list[int], session: Session) -> None:
-    """Bounds include the times they name, and hold together with the place to go on behind."""
+    """Bounds include the times they name, and apply together with the place to continue after."""
     assert page(session, **query) == expected
 
 
@@ -156,12 +156,12 @@ BEHIND = (20, 7, 3, 30)
 PLANS = {
     "all alerts": (AlertFilter(), None, None),
     "from the top": (AlertFilter(start=10, end=20), None, "((time >= 10) AND (time <= 20))"),
-    "behind a place": (
+    "after a place": (
         AlertFilter(start=10, end=LAST_TIME),
         BEHIND,
         "((time >= 10) AND (ROW(time, user_id, seq, code) < ROW(20, 7, 3, 30)))",
     ),
-    "behind a place above the end": (AlertFilter(start=10, end=19), BEHIND, "((time >= 10) AND (time <= 19))"),
+    "after a place above the end": (AlertFilter(start=10, end=19), BEHIND, "((time >= 10) AND (time <= 19))"),
     "of one user": (
         AlertFilter(user_id=7, end=20),
         BEHIND,

@@ -37,7 +37,7 @@ def many_sessions(database_url: str) -> Iterator[Sessions]:
 
 
 def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of the jobs, each run in a thread of its own, all let go at the same moment."""
+    """The results of the jobs, each run in a thread of its own, all started at the same moment."""
     barrier = Barrier(len(jobs))
 
     def wait_and(job: Callable[[], T]) -> T:
@@ -62,7 +62,7 @@ def poster(sessions: Sessions, batches: Sequence[Sequence[Event]], **policy: boo
 
 
 def race(sessions: Sessions, jobs: int, notation: str, times: int = 1, **policy: bool) -> list[Outcome]:
-    """All outcomes of so many threads that each post the noted events of user 1 so often."""
+    """All outcomes of `jobs` threads that each post the noted events of user 1 `times` times."""
     job = poster(sessions, [events(1, notation)] * times, **policy)
     return [outcome for outcomes in at_once([job] * jobs) for outcome in outcomes]
 
@@ -177,7 +177,7 @@ def test_first_events_of_an_unknown_user(user_id: int, many_sessions: Sessions) 
 
 
 def test_refused_and_stored_first_events(many_sessions: Sessions) -> None:
-    """While some threads make and forget a user with refused events, the deposits of others are all stored."""
+    """While some threads create and remove a user with refused events, the deposits of others are all stored."""
     overdraw = poster(many_sessions, [events(1, "w 999 @5") + events(2, "d 1 @5")] * 5, allow_overdraft=False)
     deposit = poster(many_sessions, [events(1, "d 1.00 @5")], allow_overdraft=False)
     found = at_once([overdraw, deposit] * (THREADS // 2))

@@ -69,7 +69,7 @@ def rejects(path: Any) -> Any:
 
 
 def test_every_event_is_judged_in_the_order_of_the_file(replay: Any, stored: Any, tmp_path: Path) -> None:
-    """Actions and alerts are what posting the events in turn gives, also where batches end between them."""
+    """Actions and alerts are what posting the events in turn gives, even where batches end between them."""
     events = [an_event(amount=f"{amount}.00", time=amount) for amount in (80, 90, 100)]
     result = replay(jsons(*events, an_event(type="withdraw", amount="150", user_id=2)), "--batch", "2")
     assert result.exit_code == 0
@@ -93,7 +93,7 @@ def test_every_event_is_judged_in_the_order_of_the_file(replay: Any, stored: Any
 
 
 def test_a_second_run_stores_nothing(replay: Any, stored: Any) -> None:
-    """Events with and without ids are recognised, and the summary of the second run tells the same alerts."""
+    """Events with and without ids are recognised, and the second run's summary shows the same alerts."""
     lines = jsons(an_event(), an_event(), an_event(event_id="mine"), an_event(type="withdraw", amount="101.00"))
     first, actions = replay(lines), stored()
     second = replay(lines, "--batch", "1")
@@ -110,7 +110,7 @@ def test_ids_follow_from_line_and_event(replay: Any, stored: Any) -> None:
 
 
 def test_the_way_a_file_comes_does_not_matter(replay: Any, stored: Any) -> None:
-    """The same history under another name, packed, or longer by now, is recognised."""
+    """The same history under another name, compressed, or longer by now, is recognised."""
     lines = jsons(an_event(), an_event())
     replay(lines)
     replay(gzip.compress("\n".join([*lines, *jsons(an_event())]).encode()), name="renamed.gz")
@@ -144,7 +144,7 @@ BAD_JSON = [
 
 
 def test_bad_lines_are_listed_and_the_rest_is_stored(replay: Any, stored: Any, tmp_path: Path) -> None:
-    """Each bad line stands in the reject file with its number and every reason; the exit status tells of them."""
+    """Each bad line is in the reject file with its number and every reason; the exit status reports them."""
     lines = [line for bad, _ in BAD_JSON for line in (bad, json.dumps(an_event()))]
     result = replay(lines, "--batch", "3")
     listed = rejects(tmp_path / "history.ndjson.rejects")
@@ -177,7 +177,7 @@ def test_what_the_engine_refuses_is_listed_too(replay: Any, stored: Any, tmp_pat
 
 
 def test_a_run_without_rejects_leaves_no_reject_file(replay: Any, tmp_path: Path) -> None:
-    """The list of an earlier run is gone when there is nothing to list any more."""
+    """The list of an earlier run is gone when there is nothing left to list."""
     replay(["{"])
     assert (tmp_path / "history.ndjson.rejects").exists()
     replay(jsons(an_event()))
@@ -185,7 +185,7 @@ def test_a_run_without_rejects_leaves_no_reject_file(replay: Any, tmp_path: Path
 
 
 def test_csv(replay: Any, stored: Any, tmp_path: Path) -> None:
-    """CSV has a header; columns may be in any order, further ones are ignored, and t stands for time."""
+    """CSV has a header; columns may be in any order, extra ones are ignored, and t means time."""
     table = 't,"user_id",amount,type,note\r\n5,1,42,deposit,"a, ""b"""\r\n6,1,0.50,withdraw,\r\n'
     assert replay(b"\xef\xbb\xbf" + table.encode(), name="history.CSV").exit_code == 0
     assert [row[2:] for row in stored()] == [
@@ -208,7 +208,7 @@ BAD_CSV = [
 
 
 def test_bad_csv_lines_are_listed(replay: Any, stored: Any, tmp_path: Path) -> None:
-    """A bad record is refused by itself, also one with a quote that is never closed."""
+    """A bad record is refused by itself, even one with a quote that is never closed."""
     lines = [line for bad, _ in BAD_CSV for line in (bad, "deposit,42,1,5,")]
     content = (CSV_HEADER + "\n".join(lines)).encode(errors="surrogateescape")
     assert replay(content, name="history.csv").exit_code == 1
@@ -222,14 +222,14 @@ def test_bad_csv_lines_are_listed(replay: Any, stored: Any, tmp_path: Path) -> N
     "header", ["", "type,amount,user_id", "type;amount;user_id;time", "type,type,amount,user_id,time"]
 )
 def test_a_csv_header_must_name_the_fields(replay: Any, header: str) -> None:
-    """Without the fields' names nothing can be read, so nothing is tried."""
+    """Without the fields' names nothing can be read, so nothing is attempted."""
     result = replay([header, "deposit,42,1,5"], name="history.csv")
     assert (result.exit_code, counts(result)["events read"]) == (2, 0)
     assert "The CSV header" in result.stderr
 
 
 def test_the_format_can_be_named(replay: Any, stored: Any) -> None:
-    """--format is stronger than the name."""
+    """--format overrides the name."""
     assert replay([CSV_HEADER + "deposit,42,1,5,a"], "--format", "csv", name="history.txt").exit_code == 0
     assert replay(jsons(an_event(event_id="b")), "--format", "ndjson", name="history.csv").exit_code == 0
     assert [row[-1] for row in stored()] == ["a", "b"]
@@ -239,7 +239,7 @@ def test_the_format_can_be_named(replay: Any, stored: Any) -> None:
 def test_standard_input(
     make_client: ClientMaker, stored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Any
 ) -> None:
-    """`-` reads standard input, plain or packed; what it refuses is listed in the folder at hand."""
+    """`-` reads standard input, plain or compressed; what it refuses is listed in the current folder."""
     monkeypatch.chdir(tmp_path)
     lines = pack("\n".join(["{", *jsons(an_event())]).encode())
     result = make_client().application.test_cli_runner().invoke(args=["replay", "-"], input=io.BytesIO(lines))
@@ -249,7 +249,7 @@ def test_standard_input(
 
 
 def test_an_empty_file_is_an_empty_history(replay: Any) -> None:
-    """No lines are no trouble."""
+    """No lines are no error."""
     result = replay(b"")
     assert (result.exit_code, counts(result)["events read"]) == (0, 0)
 
@@ -275,7 +275,7 @@ def test_bad_options_are_errors(replay: Any, stored: Any, tmp_path: Path, option
 def test_a_database_that_is_not_migrated_is_a_clear_error(
     make_client: ClientMaker, sessions: Sessions, tmp_path: Path
 ) -> None:
-    """Nothing is tried on tables of another version."""
+    """Nothing is attempted on tables of another version."""
     (tmp_path / "history").write_text("")
     with transaction(sessions) as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
@@ -308,7 +308,7 @@ def test_a_moment_without_the_database_is_waited_out(
 
 
 def test_ctrl_c_says_how_to_go_on(make_client: ClientMaker, stored: Any, tmp_path: Path) -> None:
-    """Ctrl+C keeps what is stored, tells the counts so far, and ends with status 130."""
+    """Ctrl+C keeps what is stored, prints the counts so far, and ends with status 130."""
     app = make_client().application
     service = app.extensions["transaction-alerts"]
     (tmp_path / "history").write_text("\n".join(jsons(*[an_event()] * 4)))

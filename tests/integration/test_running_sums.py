@@ -21,7 +21,7 @@ USERS = 8
 
 
 def sql_of_the_page() -> str:
-    """The statements that make the numbers anew."""
+    """The statements that recompute the numbers."""
     found = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     assert len(found) == 1
     return str(found[0])
@@ -34,7 +34,7 @@ def run(url: str, statements: str) -> None:
 
 
 def stored(sessions: sessionmaker[Session]) -> list[Any]:
-    """Every action with its numbers, and where its row stands: a row that is updated stands elsewhere."""
+    """Every action with its numbers, and where its row is stored: a row that is updated moves."""
     query = (
         "SELECT user_id, seq, type, amount, time, ordinal, running_total, ctid::text FROM user_actions ORDER BY 1, 2"
     )
@@ -69,7 +69,7 @@ def test_the_sql_of_the_page_finds_nothing_to_change(sessions: sessionmaker[Sess
 
 
 def test_the_sql_of_the_page_mends_what_is_wrong(sessions: sessionmaker[Session], database_url: str) -> None:
-    """Wrong numbers are made right, and no row is touched whose numbers are."""
+    """Wrong numbers are corrected, and no row with right numbers is touched."""
     post_a_random_history(sessions)
     before = stored(sessions)
     run(database_url, "UPDATE user_actions SET ordinal = 7, running_total = 0.07 WHERE user_id IN (2, 3)")

@@ -1,4 +1,4 @@
-"""How the server treats its callers: slow ones, those who hang up, many at once, and those who are there at the end."""
+"""How the server treats its callers: slow ones, those that hang up, many at once, and those still there at the end."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ def event(user_id: int = 1, **fields: object) -> dict[str, Any]:
 
 
 def post(service: Service, user_id: int = 1, path: str = "/event") -> requests.Response:
-    """Post an event, to /events as the only one of an array."""
+    """Post an event, to /events as the only one in an array."""
     body: Any = [event(user_id)] if path == "/events" else event(user_id)
     return requests.post(service.url + path, json=body, timeout=PATIENCE)
 
@@ -40,7 +40,7 @@ def caller(service: Service) -> socket.socket:
 
 
 def head(length: int, path: str = "/event") -> bytes:
-    """The head of a post of so many bytes."""
+    """The head of a post of `length` bytes."""
     lines = (f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {length}", "", "")
     return "\r\n".join(lines).encode()
 
@@ -76,7 +76,7 @@ BODY = json.dumps(event()).encode()
 
 
 def test_clients_that_stall_hold_nothing_of_post_event(start_service: StartService) -> None:
-    """Any number of callers who stop in the middle of an event leave all threads to others."""
+    """Any number of callers who stop in the middle of an event leave all threads free for others."""
     service = start_service(WORKERS="1", THREADS="1")
     with ExitStack() as stack:
         for _ in range(50):
@@ -120,7 +120,7 @@ def test_a_body_in_pieces(start_service: StartService) -> None:
 
 @pytest.mark.parametrize("sent", [0, 10, len(BODY) - 1])
 def test_a_caller_that_hangs_up_in_the_middle(start_service: StartService, sessions: Sessions, sent: int) -> None:
-    """Of an event that breaks off nothing is stored, not even where what came is a whole object; it is logged."""
+    """Nothing is stored of an event that is cut off, not even if what came is a whole object; it is logged."""
     service = start_service()
     whole = BODY + b" "
     with closing(caller(service)) as gone:
@@ -132,7 +132,7 @@ def test_a_caller_that_hangs_up_in_the_middle(start_service: StartService, sessi
 
 
 def test_a_caller_that_hangs_up_before_the_answer(start_service: StartService, sessions: Sessions) -> None:
-    """An event whose caller has gone while it waited is stored and logged; those beside it are answered."""
+    """An event whose caller has left while it waited is stored and logged; the others with it are answered."""
     service = start_service(WORKERS="1")
     with ThreadPoolExecutor(2) as threads:
         with transaction(sessions) as session:
@@ -191,7 +191,7 @@ def test_a_line_for_each_of_many(start_service: StartService) -> None:
 
 
 def test_without_group_commit_nobody_waits_for_another(start_service: StartService, sessions: Sessions) -> None:
-    """With GROUP_COMMIT=off an event that waits for its user's row leaves those of others alone."""
+    """With GROUP_COMMIT=off an event that waits for its user's row does not hold up those of others."""
     service = start_service(GROUP_COMMIT="off", WORKERS="1")
     with ThreadPoolExecutor(1) as threads:
         with transaction(sessions) as session:
@@ -206,7 +206,7 @@ def test_without_group_commit_nobody_waits_for_another(start_service: StartServi
 def test_an_event_that_cannot_be_stored_is_not_its_neighbours_trouble(
     start_service: StartService, sessions: Sessions
 ) -> None:
-    """Where a batch fails for one user's sake, the others of the batch are stored, each by itself."""
+    """If a batch fails because of one user, the others of the batch are stored, each by itself."""
     service = start_service(WORKERS="1", DB_TIMEOUT="1")
     with ThreadPoolExecutor(8) as threads, transaction(sessions) as session:
         session.execute(text("INSERT INTO users (user_id) VALUES (1)"))

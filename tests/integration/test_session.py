@@ -76,7 +76,7 @@ def test_result(sessions: Sessions) -> None:
 
 
 def test_serialization_failure(two_users: Sessions) -> None:
-    """A transaction that PostgreSQL could not serialize is done anew from the start."""
+    """A transaction that PostgreSQL could not serialize is run again from the start."""
     seen = []
 
     def work(session: Session) -> str:
@@ -94,7 +94,7 @@ def test_serialization_failure(two_users: Sessions) -> None:
 
 
 def test_deadlock(two_users: Sessions) -> None:
-    """Of two transactions that wait for each other one is undone and done anew; both succeed."""
+    """Of two transactions that wait for each other one is undone and run again; both succeed."""
     both_hold_one, tries = Barrier(2), []
 
     def job(name: str, first: int, second: int) -> Callable[[], None]:
@@ -121,7 +121,7 @@ def test_deadlock(two_users: Sessions) -> None:
 
 
 def test_connection_lost_before_the_commit(sessions: Sessions) -> None:
-    """Work whose connection was killed before its COMMIT is done anew on another connection, and stored once."""
+    """Work whose connection was killed before its COMMIT is run again on another connection, and stored once."""
     tries = []
 
     def work(session: Session) -> str:
@@ -178,7 +178,7 @@ def test_gives_up(sessions: Sessions) -> None:
 
 
 def test_other_errors_are_not_tried_again(sessions: Sessions) -> None:
-    """An error that would come again is raised at once."""
+    """An error that would recur is raised at once."""
     tries = []
 
     def work(session: Session) -> None:
@@ -257,7 +257,7 @@ def test_refused_commit_is_not_uncertain(sessions: Sessions) -> None:
 
 @contextmanager
 def ways_to_leave(session: Session, how: str) -> Iterator[None]:
-    """A transaction that begins and adds the user 3 by statements of its own, and ends so."""
+    """A transaction that begins and adds the user 3 by its own statements, and ends in this way."""
     with Transaction(session, by_message=True) as transaction:
         transaction.connection.exec_driver_sql("BEGIN; INSERT INTO users (user_id) VALUES (3)")
         yield
@@ -374,7 +374,7 @@ def test_missing_database_is_away(database_url: str) -> None:
 
 
 def test_killed_connection_is_away(database_url: str) -> None:
-    """A connection that an administrator ended is a database that restarts."""
+    """A connection that an administrator ended is a database that is restarting."""
     with engine_on(database_url) as engine:
         error = failure(engine, "SELECT pg_terminate_backend(pg_backend_pid())")
     assert is_away(error)
@@ -405,7 +405,7 @@ def test_missing_tables_are_away(empty_database_url: str) -> None:
     ids=["division by zero", "unknown column", "a broken constraint", "out of range"],
 )
 def test_defects_are_not_away(statement: str, code: str, database_url: str) -> None:
-    """What the service asked wrongly is its own defect, not the database's absence."""
+    """A wrong request by the service is its own defect, not the database's absence."""
     with engine_on(database_url) as engine:
         error = failure(engine, statement)
     assert (sqlstate(error), is_away(error)) == (code, False)
@@ -416,7 +416,7 @@ def test_defects_are_not_away(statement: str, code: str, database_url: str) -> N
 
 @pytest.fixture
 def impatient(database_url: str) -> Iterator[Sessions]:
-    """Sessions as the service makes them, with two connections and a tenth of a second for every wait."""
+    """Sessions as the service makes them, with two connections and a limit of a tenth of a second on every wait."""
     with engine_on(database_url, timeout=0.1, connections=2) as engine:
         yield make_sessions(engine)
 
@@ -434,7 +434,7 @@ def test_every_wait_is_bounded(impatient: Sessions, two_users: Sessions) -> None
 
 
 def test_connections_are_named(impatient: Sessions) -> None:
-    """The service's connections bear its name, so that an administrator can tell them apart."""
+    """The service's connections carry its name, so that an administrator can tell them apart."""
     with impatient() as session:
         assert session.execute(text("SHOW application_name")).scalar() == "transaction-alerts"
 

@@ -16,7 +16,7 @@ EVENT = {"type": "withdraw", "amount": "150.00", "user_id": 1, "time": 0, "event
 
 @contextmanager
 def stopped(cluster: Path) -> Iterator[None]:
-    """All processes of the PostgreSQL in `cluster` stand still."""
+    """All processes of the PostgreSQL in `cluster` are suspended."""
     postmaster = int((cluster / "postmaster.pid").read_text().splitlines()[0])
     table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     children = [int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == postmaster]
@@ -30,7 +30,7 @@ def stopped(cluster: Path) -> Iterator[None]:
 
 
 def test_a_database_that_hangs_is_a_503_and_heals(folder: Path) -> None:
-    """Every request that meets a hanging database is answered with 503, and the next ones with what they ask for."""
+    """Every request that meets a hanging database is answered with 503, and the next ones normally."""
     with embedded.use(folder, fsync="off") as url:
         migrations.upgrade(url)
         app = create_app(load_settings(None, database_url=url, db_timeout=0.2))

@@ -31,14 +31,14 @@ print(json.dumps({"answers": answers, "alert": client.get("/alerts/1-4-700").jso
 
 
 def file_of(name: str) -> str:
-    """The block of the page that is said to be the file of this name."""
+    """The block that the page says is the file of this name."""
     found = re.findall(rf"`{re.escape(name)}`[^`]*(?:`[^`\n]+`[^`]*)*?{BLOCK}", PAGE, re.DOTALL)
     assert len(found) == 1
     return str(found[0])
 
 
 def registry_lines() -> list[tuple[str, str]]:
-    """What goes into the registry: the line behind which it goes, and the line itself."""
+    """What goes into the registry: the line after which it goes, and the line itself."""
     found = re.findall(rf"behind `( +[^`]+)`{BLOCK}", PAGE, re.DOTALL | re.IGNORECASE)
     return [(behind + "\n", line) for behind, line in found]
 
@@ -75,13 +75,13 @@ def python(project: Path, *arguments: str, **environment: str) -> str:
 
 
 def test_a_rule_of_ones_own(project: Path, database_url: str) -> None:
-    """It judges events, gives evidence, has a page, passes its cases and what holds for all rules, and is tidy."""
-    told = json.loads(python(project, "-c", POST, DATABASE_URL=database_url, RULES="700").splitlines()[-1])
-    assert [answer["alert_codes"] for answer in told["answers"]] == [[], [], [], [700]]
-    evidence = told["alert"]["evidence"]
+    """It judges events, gives evidence, has a page, passes its cases and the tests for all rules, and is tidy."""
+    printed = json.loads(python(project, "-c", POST, DATABASE_URL=database_url, RULES="700").splitlines()[-1])
+    assert [answer["alert_codes"] for answer in printed["answers"]] == [[], [], [], [700]]
+    evidence = printed["alert"]["evidence"]
     assert (evidence["actions"], evidence["measured"], evidence["parameters"]) == ([1, 2, 3, 4], 4, {"count": 4})
     assert evidence["sentence"] == "The last 4 actions are all of 5.00."
-    assert told["alert"]["title"] == "4 times the same amount"
+    assert printed["alert"]["title"] == "4 times the same amount"
 
     python(project, "-m", "scripts.rules_docs")
     assert "[700](700.md) | 4 times the same amount" in (project / "docs/rules/README.md").read_text()

@@ -1,4 +1,4 @@
-"""What a rule declares, what of it holds for one user, and how far back judging reads."""
+"""What a rule declares, what of that holds for one user, and how far back judging reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def test_a_rule_without_parameters() -> None:
 
 @pytest.mark.parametrize("least", ["100.01", "600"])
 def test_a_default_out_of_its_bounds(least: str) -> None:
-    """It is a mistake of who writes the rule."""
+    """It is a mistake by the author of the rule."""
     with pytest.raises(AssertionError):
         money("100.00", "Why.", least=least, most="500")
 
@@ -185,7 +185,7 @@ def test_read_says_what_is_expected(name: str, sentence: str) -> None:
     [("low", "200.00", "risk"), ("normal", "100.00", "default"), ("high", "50.00", "risk")],
 )
 def test_risk_scales_money_only(risk: Risk, threshold: str, origin: str) -> None:
-    """Money doubles at low and halves at high risk; all else stays, and each value tells its origin."""
+    """Money doubles at low and halves at high risk; all else stays, and each value names its origin."""
     found = RuleInForce(RuleSetting.initial(rule()), risk=risk, overrides={})
     assert found.parameters == Parameters(threshold=Decimal(threshold))
     assert found.values == rule().defaults() | {"threshold": Decimal(threshold)}
@@ -256,7 +256,7 @@ def test_overrides_of_what_is_not_money() -> None:
 
 @pytest.mark.parametrize(("status", "shadow"), [("active", False), ("shadow", True), ("off", False)])
 def test_what_the_version_says(status: Status, shadow: bool) -> None:
-    """A rule in force knows its code, its check, its version and whether it is in the shadow."""
+    """A rule in force knows its code, its check, its version and whether it is in shadow."""
     version = setting(7, status, rule().defaults(), {})
     found = RuleInForce(version, risk="normal", overrides={})
     assert (found.code, found.check, found.version, found.shadow, found.rule) == (1, check, 7, shadow, version.rule)
@@ -274,7 +274,7 @@ def test_the_first_version() -> None:
     ("fires_on", "expected"), [(None, [True, True]), ("deposit", [True, False]), ("withdraw", [False, True])]
 )
 def test_judges(fires_on: ActionType | None, expected: list[bool]) -> None:
-    """A rule judges actions of its own type, or all where it names none."""
+    """A rule judges actions of its own type, or all if it names none."""
     judged = rule(fires_on=fires_on)
     assert [judged.judges("deposit"), judged.judges("withdraw")] == expected
 
@@ -351,7 +351,7 @@ READINGS: dict[str, tuple[list[RuleInForce], dict[str, Needs], bool]] = {
 
 @pytest.mark.parametrize(("rules", "needs", "first"), READINGS.values(), ids=READINGS)
 def test_reading(rules: list[RuleInForce], needs: dict[ActionType, Needs], first: bool) -> None:
-    """Judging a deposit reads what serves all rules, at least the deposit before it, and no type without need."""
+    """Judging a deposit reads what serves all rules, at least the deposit before it, and no type needlessly."""
     assert reading("deposit", rules) == Reading(needs, first)
 
 
@@ -363,7 +363,7 @@ def test_reading_for_the_other_type() -> None:
 
 
 def test_reading_of_the_catalogue() -> None:
-    """All rules together read little for one event: at most twenty actions, a minute, and one a long window."""
+    """All rules together read little for one event: at most twenty actions, a minute, and one for each long window."""
     day, month = 86_400, 30 * 86_400
 
     def of(kind: ActionType) -> Reading:
@@ -405,7 +405,7 @@ def test_covers(what: Reading, other: Reading, expected: bool) -> None:
 
 
 def test_merged_needs() -> None:
-    """Of both the larger count, the longer stretch and all windows."""
+    """The larger count and the longer stretch of the two, and all windows."""
     assert Needs(7, 10, frozenset((5,))).with_all_of(LARGE) == Needs(7, 30, frozenset((5, 10, 20)))
     assert Needs(1, None).with_all_of(Needs(1, 0)) == Needs(1, 0)
     assert Needs().with_all_of(Needs()) == Needs()

@@ -15,7 +15,7 @@ RULES = RuleSet([RuleSetting.initial(REGISTRY[1100]), RuleSetting.initial(REGIST
 
 
 def batch_of(stored: str, arriving: str, *, more: int = 0) -> Batch:
-    """A batch of one user with stored actions, counted up for those that arrive and for `more`, all of which came."""
+    """A batch of one user with stored actions, counted up for the arriving ones and for `more`; all have arrived."""
     known = numbered(actions(stored)) if stored else []
     new = events(1, arriving) if arriving else []
     net = sum((one.amount if one.type == "deposit" else -one.amount for one in new), Decimal(0))
@@ -62,7 +62,7 @@ def test_a_sound_batch_passes(stored: str, arriving: str) -> None:
 
 
 def test_what_is_given_back() -> None:
-    """A user who was counted up for more than is stored passes once that is given back."""
+    """A user counted up for more than is stored passes once that is taken back."""
     batch = batch_of(STORED, IN_ORDER, more=2)
     with pytest.raises(AssertionError, match="counted up for actions that are not stored"):
         batch.check()
@@ -81,7 +81,7 @@ def test_what_is_given_back() -> None:
     ],
 )
 def test_what_does_not_follow_is_found(field: str, more: int | Decimal, message: str, arriving: str) -> None:
-    """A count, a sum or a place that does not go on from what was read is not stored."""
+    """A count, a sum or a place that does not continue what was read is not stored."""
     batch = batch_of(STORED, arriving)
     user = batch.users[1]
     setattr(user, field, getattr(user, field) + more)

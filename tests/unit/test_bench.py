@@ -1,4 +1,4 @@
-"""What the bench reads from its load generators, and what it makes of it. Nothing here is timed."""
+"""What the bench reads from its load generators, and what it makes of that. Nothing here is timed."""
 
 import json
 
@@ -49,7 +49,7 @@ def test_wrk_counts_only_what_was_answered_well() -> None:
 
 
 def test_wrk_without_figures_is_an_error() -> None:
-    """A script that failed or a server that is not there must not pass for zero events."""
+    """A script that failed or a server that is not there must not count as zero events."""
     with pytest.raises(Unreadable, match="unable to connect"):
         from_wrk("unable to connect to 127.0.0.1:1 Connection refused\n")
 
@@ -61,7 +61,7 @@ def test_pgbench_gives_rate_and_latencies() -> None:
 
 @pytest.mark.parametrize(("output", "log"), [("pgbench: error: connection failed", PGBENCH_LOG), (PGBENCH, [])])
 def test_pgbench_without_figures_is_an_error(output: str, log: list[str]) -> None:
-    """Neither a failed run nor one without transactions has figures."""
+    """A failed run and one without transactions have no figures."""
     with pytest.raises(Unreadable):
         from_pgbench(output, log)
 
@@ -128,12 +128,12 @@ def test_made_events_go_forward_in_time() -> None:
 
 
 def test_rows_to_copy_have_a_key_each() -> None:
-    """Two calls that follow each other make rows that no key forbids."""
+    """Two calls that follow each other make rows that violate no key."""
     text = events.copy_rows(1_500, 0) + events.copy_rows(1_500, 1_500)
     keys = [tuple(line.split("\t")[:2]) for line in text.splitlines()]
     assert len(set(keys)) == len(keys) == 3_000
 
 
 def test_table_lines_up() -> None:
-    """The first column stands to the left, the others to the right."""
+    """The first column is aligned left, the others right."""
     assert table(["load", "n"], [["a", "10"], ["long name", "5"]]) == "load        n\na          10\nlong name   5"

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what is refused, and what never shows."""
+"""Settings: where they come from, what is refused, and what is never shown."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def parts_url(**parts: object) -> URL:
 
 
 def test_defaults() -> None:
-    """With nothing configured the contract's defaults hold."""
+    """With nothing configured the contract's defaults apply."""
     assert load_settings(None).model_dump() == {
         "database_url": None,
         "db_host": None,
@@ -86,7 +86,7 @@ def test_environment_variable(name: str, text: str, value: object, monkeypatch: 
     "name", [*ENVIRONMENT, "DATABASE_URL", "TEST_DATABASE_URL", "DB_HOST", "DB_PORT", "DB_PASSWORD"]
 )
 def test_empty_means_unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable counts as unset: the default holds."""
+    """An empty variable counts as unset: the default applies."""
     unset = load_settings(None)
     monkeypatch.setenv(name, "")
     assert load_settings(None) == unset
@@ -101,7 +101,7 @@ def test_env_file(tmp_path: Path) -> None:
 
 
 def test_env_file_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a name the .env file where the service is started is read."""
+    """Without a name the .env file in the current folder is read."""
     (tmp_path / ".env").write_text("BACKEND_PORT=8080\n")
     monkeypatch.chdir(tmp_path)
     assert load_settings().backend_port == 8080
@@ -145,7 +145,7 @@ def test_url_names_the_driver(name: str, text: str, expected: str, monkeypatch: 
 
 
 def test_database_url_wins_over_the_parts() -> None:
-    """With DATABASE_URL set, the DB_* parts do not matter, whole or not."""
+    """With DATABASE_URL set, the DB_* parts do not matter, complete or not."""
     settings = load_settings(None, database_url="postgresql://db/alerts", db_host="other")
     assert settings.database == f"{DRIVER}://db/alerts"
 
@@ -167,7 +167,7 @@ def test_percent_encoded_password_is_decoded() -> None:
     ],
 )
 def test_other_databases_are_refused(url: str) -> None:
-    """Another dialect or driver is refused by its name, without the rest of the URL."""
+    """Another dialect or driver is refused by name, without the rest of the URL."""
     (problem,) = problems(database_url=url)
     assert problem == f"DATABASE_URL: must be a postgresql:// URL, not {url.split(':')[0]}://"
 
@@ -183,7 +183,7 @@ def test_what_is_no_url_is_refused(url: str) -> None:
     "url", ["postgresql://app:hunter2/alerts", "postgresql://app:hunter2", "postgresql://app@db:hunter2/alerts"]
 )
 def test_a_mistyped_url_does_not_leak(url: str) -> None:
-    """A URL whose password stands where the port belongs is refused without repeating it."""
+    """A URL with the password where the port belongs is refused without repeating it."""
     (problem,) = problems(database_url=url)
     assert problem.startswith("DATABASE_URL: ")
     assert SECRET not in problem
@@ -196,7 +196,7 @@ def test_parts_make_a_url() -> None:
 
 
 def test_parts_without_a_password_or_port() -> None:
-    """DB_PASSWORD may be left out, and the port is 5432 unless it is said."""
+    """DB_PASSWORD may be left out, and the port is 5432 unless it is set."""
     settings = load_settings(None, db_host="db", db_name="alerts", db_user="app")
     assert settings.database == f"{DRIVER}://app@db:5432/alerts"
 
@@ -222,12 +222,12 @@ def test_parts_take_any_character(text: str) -> None:
     ids=["host alone", "no name", "no user", "no host", "user and password alone"],
 )
 def test_missing_parts(parts: dict[str, str], problem: str) -> None:
-    """Parts that do not make a whole are refused by the names of the missing ones."""
+    """An incomplete set of parts is refused with the names of the missing ones."""
     assert problems(**parts) == [problem]
 
 
 def test_a_password_alone_is_no_database() -> None:
-    """DB_PASSWORD may stand alone, for other programs that read the same file."""
+    """DB_PASSWORD may be set alone, for other programs that read the same file."""
     assert load_settings(None, db_password=SECRET).database is None
 
 
@@ -250,14 +250,14 @@ BAD = {
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
 def test_bad_value_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bad value is refused by the name of its setting."""
+    """A bad value is refused with the name of its setting."""
     monkeypatch.setenv(name, text)
     (problem,) = problems()
     assert problem.startswith(f"{name}: ")
 
 
 def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All bad values are told together, one a line, in a message that says what is wrong."""
+    """All bad values are reported together, one per line, in a message that says what is wrong."""
     for name, texts in BAD.items():
         monkeypatch.setenv(name, texts[0])
     with pytest.raises(SettingsError) as caught:
@@ -299,13 +299,13 @@ def test_no_secret_in_the_settings_as_text() -> None:
     ],
 )
 def test_rules_stand_in_answer_order(text: str, codes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """RULES may list codes in any order, spaced and repeated; they are kept once and in answer order."""
+    """RULES may list codes in any order, spaced and repeated; they are kept once and in the order of answers."""
     monkeypatch.setenv("RULES", text)
     assert load_settings(None).rules == codes
 
 
 def test_unknown_rule_says_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown code is named beside the known ones."""
+    """An unknown code is named along with the known ones."""
     monkeypatch.setenv("RULES", "1100,999")
     known = ", ".join(map(str, REGISTRY))
     assert problems() == [f"RULES: '999' is not the code of a rule; the rules are {known}"]
@@ -335,7 +335,7 @@ def test_a_socket_folder_as_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_white_space_around_a_url_does_not_count() -> None:
-    """A URL that was pasted with its line end is the same URL."""
+    """A URL pasted with its line ending is the same URL."""
     settings = load_settings(None, database_url="postgresql://ada@db/alerts\n")
     assert settings.database == "postgresql+psycopg2://ada@db/alerts"
 

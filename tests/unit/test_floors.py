@@ -1,4 +1,4 @@
-"""The floors of the house: app | routes, commands | rules | database. What each loads, and who may import whom."""
+"""The floors of the house: app | routes, commands | rules | database. What each loads, and what may import what."""
 
 import ast
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 from tests.service import ROOT
 
-# What each module must not load, not even by way of others: the beginnings of names of modules.
+# What each module must not load, not even indirectly: the beginnings of module names.
 WEB = ("flask", "werkzeug", "click", "granian", "app", "routes", "commands", "metrics", "prometheus_client")
 SETTINGS = ("pydantic_settings", "config_loader")
 LIBRARIES = ("sqlalchemy", "psycopg2", "flask", "werkzeug", "pydantic", "pydantic_core", "structlog")
@@ -26,7 +26,7 @@ FLOORS = {
     "routes.openapi": ("app", "commands", *SETTINGS),
 }
 
-# These run wherever there is Python, also where there is no database.
+# These run wherever there is Python, even without a database.
 PURE = (
     *sorted(f"rules.catalogue.{path.stem}" for path in Path(ROOT, "rules/catalogue").glob("[a-z]*.py")),
     "rules.base",
@@ -57,7 +57,7 @@ for name in sys.argv[2:]:
 
 
 def loads(banned: tuple[str, ...], *modules: str) -> dict[str, list[str]]:
-    """What is loaded of `banned` once each of `modules` was imported, one after the other in one process."""
+    """What of `banned` is loaded after each of `modules` is imported, one after the other in one process."""
     run = [sys.executable, "-c", LOADED, " ".join(banned), *modules]
     found = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return {name: words for name, *words in map(str.split, found)}
@@ -74,11 +74,11 @@ def test_what_is_pure_loads_no_library() -> None:
     assert loads(LIBRARIES, *PURE) == {module: [] for module in PURE}
 
 
-# Who imports whom, by the text of the sources
+# What imports what, by the text of the sources
 
 
 def sources() -> Iterator[Path]:
-    """All of the project's modules but the tests."""
+    """All of the project's modules except the tests."""
     yield from ROOT.glob("*.py")
     for folder in ("alembic", "bench", "commands", "database", "routes", "rules", "scripts"):
         yield from Path(ROOT, folder).rglob("*.py")
@@ -105,7 +105,7 @@ def views() -> set[str]:
 
 
 def test_who_reads_the_settings() -> None:
-    """Everybody else is handed what holds; the developer's own tools read them too."""
+    """All others are handed the settings in force; the developer's own tools read them too."""
     readers = {name for name, names in IMPORTED.items() if "config_loader" in names}
     allowed = {"app.py", "commands/serve.py", "alembic/env.py"}
     assert {name for name in readers - allowed if not name.startswith(("scripts/", "bench/"))} == set()
@@ -143,5 +143,5 @@ def test_an_import_of_a_view_is_found(where: str, wrong: str) -> None:
 
 
 def test_nobody_imports_the_application() -> None:
-    """It wires all others."""
+    """It wires up all the others."""
     assert [name for name, names in IMPORTED.items() if "app" in names] == []

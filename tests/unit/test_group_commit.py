@@ -1,4 +1,4 @@
-"""Group commit: who leads, what a batch holds, and what becomes of the others when one fails."""
+"""Group commit: which leads, what a batch holds, and what becomes of the others when one fails."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ def event(user_id: int) -> Event:
 
 
 class Store:
-    """A stand-in for the engine: it notes each batch, and can be held in the middle of one."""
+    """A stand-in for the engine: it records each batch, and can be held in the middle of one."""
 
     def __init__(self, fail: Callable[[list[int]], BaseException | None] = lambda _: None) -> None:
         self.batches: list[list[int]] = []
@@ -43,7 +43,7 @@ class Store:
 
 
 class Line:
-    """Threads that submit one event each, so that the line forms behind a first batch that is held."""
+    """Threads that submit one event each, so that the line forms behind a held first batch."""
 
     def __init__(self, store: Store, maximum: int = 256, alone: bool = True) -> None:
         self.store = store
@@ -84,7 +84,7 @@ def test_what_waits_forms_the_next_batch_in_order() -> None:
 
 
 def test_a_line_longer_than_the_maximum_is_several_batches() -> None:
-    """No batch is larger than the maximum, and nobody is left in the line."""
+    """No batch is larger than the maximum, and nothing is left in the line."""
     store = Store()
     found = Line(store, maximum=3).run(range(1, 9))
     assert store.batches == [[1], [2, 3, 4], [5, 6, 7], [8]]
@@ -113,7 +113,7 @@ def test_after_an_error_each_is_tried_alone() -> None:
 
 
 def test_where_that_is_not_safe_each_gets_the_error() -> None:
-    """Where a second try could store twice, or cannot help, everyone of the batch gets the error."""
+    """If a second try could store twice, or cannot help, everyone in the batch gets the error."""
     store = Store(lambda users: ValueError("away") if len(users) > 1 else None)
     found = Line(store, alone=False).run([1, 2, 3])
     assert store.batches == [[1], [2, 3]]
@@ -121,7 +121,7 @@ def test_where_that_is_not_safe_each_gets_the_error() -> None:
 
 
 def test_an_event_alone_is_not_tried_twice() -> None:
-    """A batch of one that fails has been alone already."""
+    """A batch of one that fails was alone already."""
     store = Store(lambda users: ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         GroupCommit(store.process, 256, lambda *_: True, queue=10_000).submit(event(1))
@@ -129,7 +129,7 @@ def test_an_event_alone_is_not_tried_twice() -> None:
 
 
 def test_a_batch_that_would_end_its_thread_leaves_the_line_led() -> None:
-    """What ends threads fails the batch in which it happens, and nothing else; the line goes on."""
+    """What ends threads fails the batch in which it happens, and nothing else; the line carries on."""
     store = Store(lambda users: SystemExit(1) if users == [1] else None)
     found = Line(store).run([1, 2, 3])
     assert isinstance(found[0].exception(), Broken)
@@ -140,7 +140,7 @@ def test_a_batch_that_would_end_its_thread_leaves_the_line_led() -> None:
 
 
 def test_too_few_outcomes_are_an_error_for_all() -> None:
-    """A defect that loses an outcome is told to those who wait, instead of leaving one waiting for ever."""
+    """A defect that loses an outcome is an error for those who wait, and leaves none waiting forever."""
     group = GroupCommit(lambda events: [], 256, lambda *_: False, queue=10_000)
     with pytest.raises(ValueError, match="zip"):
         group.submit(event(1))
@@ -161,7 +161,7 @@ def test_many_threads_and_none_is_lost() -> None:
 
 
 class Soon:
-    """Coroutines that submit one event each, so that the line forms behind a first batch that is held."""
+    """Coroutines that submit one event each, so that the line forms behind a held first batch."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ async def settled(waiting: Sequence[Awaitable[Outcome]]) -> list[Outcome | BaseE
 
 
 def test_a_lone_coroutine_is_a_batch_of_one() -> None:
-    """A coroutine that meets nobody is served at once, again and again."""
+    """A coroutine that meets no other is served at once, again and again."""
     store = Store()
     group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
 
@@ -219,8 +219,8 @@ def test_a_lone_coroutine_is_a_batch_of_one() -> None:
     assert store.batches == [[7], [8]]
 
 
-def test_coroutines_line_up_in_order_in_batches_of_the_maximum() -> None:
-    """What arrives during a batch is the next ones, in order, none larger than the maximum; each gets its own."""
+def test_coroutines_queue_in_order_in_batches_of_the_maximum() -> None:
+    """What arrives during a batch makes the next ones, in order, none larger than the maximum; each gets its own."""
     store = Store()
     found = Soon(store, maximum=3).run([1, 2, 13, 4, 5, 6])
     assert store.batches == [[1], [2, 13, 4], [5, 6]]
@@ -254,7 +254,7 @@ def test_the_loop_goes_on_while_events_are_tried_alone() -> None:
 
 
 def test_coroutines_get_the_error_where_a_second_try_is_not_safe() -> None:
-    """Where a second try could store twice, or cannot help, everyone of the batch gets the error."""
+    """If a second try could store twice, or cannot help, everyone in the batch gets the error."""
     store = Store(lambda users: ValueError("away") if len(users) > 1 else None)
     found = Soon(store, alone=False).run([1, 2, 3])
     assert store.batches == [[1], [2, 3]]
@@ -289,7 +289,7 @@ def test_a_caller_who_has_gone_leaves_the_others_alone(gone: int) -> None:
 
 
 def test_a_loop_that_ends_while_its_events_wait() -> None:
-    """When an event loop is closed over events in line, they are stored, and the line goes on for others."""
+    """When an event loop is closed with events in line, they are stored, and the line carries on for others."""
     store = Store()
     line = Soon(store)
     asyncio.run(line.begin([1, 2]))  # cancels both, and closes the loop
@@ -299,8 +299,8 @@ def test_a_loop_that_ends_while_its_events_wait() -> None:
     assert [user for batch in store.batches for user in batch] == [1, 2, 3]
 
 
-def test_threads_and_coroutines_stand_in_one_line() -> None:
-    """Whoever waits, and however, is in the same batch."""
+def test_threads_and_coroutines_share_one_queue() -> None:
+    """All that wait, in either way, are in the same batch."""
     store = Store()
     line = Soon(store)
 
@@ -316,7 +316,7 @@ def test_threads_and_coroutines_stand_in_one_line() -> None:
 
 
 def test_where_no_thread_can_be_started_everyone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the limit of threads, or while the process ends, an event is an error and not a wait without end."""
+    """At the limit of threads, or while the process ends, an event is an error and not an endless wait."""
     store = Store()
     group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
 
@@ -345,8 +345,8 @@ def test_a_leader_that_has_died_is_replaced() -> None:
     assert group.submit(event(2)) == Verdict(2, (2,))
 
 
-def test_the_thread_ends_with_the_line() -> None:
-    """A line that nobody needs any more is freed, and its thread ends."""
+def test_the_thread_ends_with_the_queue() -> None:
+    """A queue that is no longer needed is freed, and its thread ends."""
     group = GroupCommit(Store().process, 256, lambda *_: True, queue=10_000)
     group.submit(event(1))
     thread, gone = group._leader._thread, weakref.ref(group)
@@ -358,7 +358,7 @@ def test_the_thread_ends_with_the_line() -> None:
 
 
 def test_each_alone() -> None:
-    """Without group commit each event is a batch of one, for threads and coroutines; the loop goes on meanwhile."""
+    """Without group commit each event is a batch of one, for threads and coroutines; the loop keeps running."""
     store = Store()
     each = EachAlone(store.process, threads=2, queue=1)
 
@@ -393,7 +393,7 @@ def test_many_coroutines_and_none_is_lost() -> None:
 
 
 class Gauge(Observer):
-    """Keeps how many stand in line, as the metrics do."""
+    """Keeps how many are in line, as the metrics do."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -429,7 +429,7 @@ def test_a_full_line_refuses_at_once_and_takes_again_when_there_is_room() -> Non
 
 
 def test_second_tries_fill_the_line_once_and_are_not_turned_away() -> None:
-    """An event that is tried once more takes one place until that is done, and no full line refuses it."""
+    """An event that is tried once more takes one place until that is done, and a full line does not refuse it."""
 
     def fail(users: list[int]) -> BaseException | None:
         if users == [2, 3]:
@@ -456,7 +456,7 @@ def test_second_tries_fill_the_line_once_and_are_not_turned_away() -> None:
 
 
 def test_each_alone_has_the_same_bound() -> None:
-    """Without group commit a coroutine is turned away where too many wait for a thread, and not for ever."""
+    """Without group commit a coroutine is turned away while too many wait for a thread, and only then."""
     store = Store()
     each = EachAlone(store.process, threads=1, queue=1)
 

@@ -18,7 +18,7 @@ PRODUCTION = sorted(
 
 
 def name_of(path: Path) -> str:
-    """Where a file stands in the project."""
+    """The path of a file within the project."""
     return path.relative_to(ROOT).as_posix()
 
 
@@ -28,7 +28,7 @@ def nodes(path: Path) -> Iterator[ast.AST]:
 
 
 def test_files_fit_on_a_few_screens() -> None:
-    """No production file is longer than 300 lines, but for the launcher of the embedded PostgreSQL."""
+    """No production file is longer than 300 lines, except the launcher of the embedded PostgreSQL."""
     lengths = {name_of(path): len(path.read_text().splitlines()) for path in PRODUCTION}
     assert {name for name, length in lengths.items() if length > 300} <= {"database/embedded.py"}
 
@@ -43,7 +43,7 @@ def test_no_class_name_twice() -> None:
     assert {name: where for name, where in found.items() if len(where) > 1} == {}
 
 
-# Not settings: the environment of another process, or what the server tells its workers.
+# Not settings: the environment of another process, or what the server passes to its workers.
 ENVIRONMENT = {
     "commands/serve.py",  # hands the database and the metrics' folder to the workers
     "metrics.py",  # the workers' side of that folder
@@ -66,7 +66,7 @@ def test_only_settings_read_the_environment() -> None:
     "word", ["book", "books", "ledger", "trial", "trials", "told", "tried", "given", "judged", "hindsight"]
 )
 def test_one_meaning_a_word(word: str) -> None:
-    """Words that meant several things are gone from the names of classes, functions and arguments."""
+    """Words that meant several things are not in the names of classes, functions and arguments."""
     found = set()
     for path in PRODUCTION:
         for node in nodes(path):
@@ -83,7 +83,7 @@ def test_one_meaning_a_word(word: str) -> None:
 
 
 def texts(path: Path) -> Iterator[str]:
-    """The texts in a file, but for those that stand alone, as its docstrings do."""
+    """The texts in a file, except those that are statements of their own, such as docstrings."""
     tree = ast.parse(path.read_text())
     alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -101,7 +101,7 @@ def test_nothing_below_the_engine_commits() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
         if (node.func.id if isinstance(node.func, ast.Name) else node.func.attr) in ("commit", "begin")
     }
-    # There the functions stand that callers commit and begin with.
+    # The functions that callers commit and begin with are there.
     assert calling <= {"database/session.py"}
     sending = {name_of(path) for path in ground for text in texts(path) if re.search(r"\bCOMMIT\b", text)}
     assert sending <= {"database/judging.py", "database/session.py"}  # session.py names isolation levels
@@ -109,7 +109,7 @@ def test_nothing_below_the_engine_commits() -> None:
 
 
 def test_money_is_read_in_one_place() -> None:
-    """The pattern of money as callers write it stands in rules/values.py alone; others are made of it."""
+    """The pattern of money as callers write it is in rules/values.py alone; others are built from it."""
     assert {name_of(path) for path in PRODUCTION for text in texts(path) if "{1,12}" in text} == {"rules/values.py"}
 
 

@@ -1,4 +1,4 @@
-"""Judging again after late events, on a timeline alone: which actions, how often, and what it notes."""
+"""Judging again after late events, on a timeline alone: which actions, how often, and what is noted."""
 
 from dataclasses import dataclass, replace
 
@@ -35,7 +35,7 @@ def account(stored: str, arriving: str, by: RuleSet) -> BatchUser:
 
 
 def a_rule(look: LookBack, fires_on: ActionType | None, number: int, checked: list[int]) -> Rule:
-    """A rule that looks back so, and notes the `seq` of what it checks."""
+    """A rule with this look-back that notes the `seq` of what it checks."""
 
     @dataclass(frozen=True)
     class Parameters:
@@ -51,7 +51,7 @@ def a_rule(look: LookBack, fires_on: ActionType | None, number: int, checked: li
 def judged_again(
     stored: str, arriving: str, look: LookBack, fires_on: ActionType | None = None, number: int = 3
 ) -> list[int]:
-    """The `seq` of the actions that repair checks with a rule that looks back so, in the order of checking."""
+    """The `seq` of the actions that repair checks with a rule with this look-back, in the order of checking."""
     checked: list[int] = []
     made = account(stored, arriving, judges(a_rule(look, fires_on, number, checked)))
     if made.late:
@@ -87,7 +87,7 @@ STORED = "d 1 @10, w 1 @20, d 1 @30, w 1 @40, d 1 @50, w 1 @60, d 1 @70, d 1 @99
     ],
 )
 def test_windows_ahead(arriving: str, expected: list[int]) -> None:
-    """All that is behind a late action and within its window is judged again, each once where windows overlap."""
+    """Everything after a late action and within its window is judged again, each once where windows overlap."""
     assert windows(STORED, arriving) == expected
 
 
@@ -103,7 +103,7 @@ def test_windows_of_another_type() -> None:
 
 
 def test_windows_at_the_end_of_time() -> None:
-    """A window that would end after the last time there is ends there."""
+    """A window that would end after the last possible time ends there."""
     assert windows(f"d 1 @{LAST_TIME - 1}, d 1 @{LAST_TIME}", f"d 1 @{LAST_TIME - 2}") == [1, 2]
 
 
@@ -121,25 +121,25 @@ def test_windows_at_the_end_of_time() -> None:
     ],
 )
 def test_counts_ahead(arriving: str, expected: list[int]) -> None:
-    """The two actions behind a late one are judged again, each once where several late ones reach it."""
+    """The two actions after a late one are judged again, each only once if several late ones reach it."""
     assert counts(STORED, arriving) == expected
 
 
 def test_counts_ahead_of_one_type() -> None:
-    """Where the rule counts deposits, the next two deposits are judged again, and late withdrawals do nothing."""
+    """If the rule counts deposits, the next two deposits are judged again, and late withdrawals do nothing."""
     assert counts(STORED, "d 1 @15", "deposit") == [3, 5]
     assert counts(STORED, "w 1 @15", "deposit") == []
 
 
 def test_counts_of_another_type() -> None:
-    """A withdrawal judged by the last two deposits is reached until two deposits stand between, however many it are."""
+    """One judged by the last two deposits is reached until two deposits lie between, however many it takes."""
     stored = "w 1 @20, w 1 @21, d 1 @30, w 1 @40, w 1 @41, d 1 @50, w 1 @60"
     assert judged_again(stored, "d 1 @15", Last("n", "deposit"), "withdraw", 2) == [1, 2, 4, 5]
     assert judged_again(stored, "w 1 @15", Last("n", "deposit"), "withdraw", 2) == []
 
 
 def test_sums_ahead() -> None:
-    """A window whose sum alone is read reaches as far as one that is read whole; sums so far reach all that follows."""
+    """A window of which only the sum is read reaches as far as one read whole; sums so far reach all that follows."""
     assert judged_again(STORED, "d 1 @15", SumsWithin("n", "deposit"), number=30) == [2, 3, 4]
     assert judged_again(STORED, "w 1 @15", SumsWithin("n", "deposit"), number=30) == []
     assert judged_again(STORED, "d 1 @65", SumsSoFar("deposit")) == [7, 8]
@@ -147,7 +147,7 @@ def test_sums_ahead() -> None:
 
 
 def test_a_new_first_action() -> None:
-    """What a rule counts from the first action is judged again where a late one becomes the first, and only there."""
+    """What a rule counts from the first action is judged again if a late one becomes the first, and only then."""
     assert judged_again(STORED, "w 1 @5", First("n"), "deposit") == [1, 3, 5, 7, 8]
     assert judged_again(STORED, "w 1 @10", First("n"), "deposit") == []
 
@@ -158,7 +158,7 @@ def test_in_order_is_not_late() -> None:
 
 
 def test_only_what_judged_it_first() -> None:
-    """An action is judged again by what judged it when it came, and not at all where that is not known."""
+    """An action is judged again by what judged it when it came, and not at all if that is not known."""
     checked: list[int] = []
     made = account(STORED, "d 1 @15", NOBODY)
     made.rule_sets[2] = judges(a_rule(Within("n"), None, 30, checked))
@@ -177,7 +177,7 @@ def repaired(arriving: str, before: dict[int, AlertState], shadow: bool = False)
 
 
 def test_what_repair_notes() -> None:
-    """A new alert is late with evidence; a stored one changes its standing only where it has to."""
+    """A new alert is late with evidence; a stored one changes its status only if it has to."""
     rise, fall = "d 2 @15", "d 9 @15"
     new = AlertState(stands=True, late=True, evidence="The last 3 deposits keep growing: 1.00, 2.00, 3.00.")
     assert repaired(rise, {}) == {2: new}
@@ -204,7 +204,7 @@ def test_how_far_ahead() -> None:
 
 
 def test_where_repair_stops() -> None:
-    """What is out of reach of every late action is not even looked at, unless a rule reaches without an end."""
+    """What is out of reach of every late action is not even looked at, unless a rule's reach has no end."""
     reach = Reach(count=1, seconds=30)
     assert not reach.is_passed(31, 1)
     assert not reach.is_passed(30, 2)

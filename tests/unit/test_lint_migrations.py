@@ -15,7 +15,7 @@ from tests.service import ROOT
 
 
 def faults(folder: Path, body: str) -> list[str]:
-    """What is wrong with a migration that does `body`."""
+    """The faults of a migration with `body` as its upgrade."""
     add(folder, body)
     return lint_migrations.check(config_with(folder))
 
@@ -30,7 +30,7 @@ def test_the_projects_own_migrations_are_clean() -> None:
 def test_faults_end_with_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where there are faults they are printed."""
+    """If there are faults they are printed."""
     add(tmp_path, 'op.execute("CREATE INDEX ix_users_name ON users (name)")')
     configuration = config_with(tmp_path)
     monkeypatch.setattr(migrations, "config", lambda: configuration)
@@ -122,7 +122,7 @@ def test_a_good_migration_passes(tmp_path: Path, body: str) -> None:
 
 
 def test_the_documented_examples_pass(tmp_path: Path) -> None:
-    """What docs/operations.md shows is what the check wants."""
+    """What docs/operations.md shows passes the check."""
     for body in documented():
         add(tmp_path, body)
     assert len(list(tmp_path.glob("*.py"))) == 7
@@ -130,7 +130,7 @@ def test_the_documented_examples_pass(tmp_path: Path) -> None:
 
 
 def test_a_finding_is_ignored_for_a_reason_alone(tmp_path: Path) -> None:
-    """Without one it stays, and so do the findings of other rules."""
+    """Without one it remains, and so do the findings of other rules."""
     add(tmp_path, '# squawk-ignore ban-drop-column: unused since 1.4\nop.drop_column("users", "name")')
     assert lint_migrations.check(config_with(tmp_path)) == []
     (unexplained,) = faults(tmp_path, '# squawk-ignore ban-drop-table:\nop.drop_table("alerts")')
@@ -138,19 +138,19 @@ def test_a_finding_is_ignored_for_a_reason_alone(tmp_path: Path) -> None:
 
 
 def test_ignoring_what_is_not_found_is_a_fault(tmp_path: Path) -> None:
-    """Nothing stays in a migration that says what is not so."""
+    """A migration keeps no comment that is not true."""
     body = '# squawk-ignore ban-drop-column: no longer\nop.add_column("users", sa.Column("country", sa.Text))'
     assert faults(tmp_path, body) == ["0005_of_a_test.py: `# squawk-ignore ban-drop-column` is not needed"]
 
 
 def test_a_migration_that_cannot_be_written_as_sql_is_a_fault(tmp_path: Path) -> None:
-    """Nothing goes unchecked because it reads what it migrates."""
+    """No migration goes unchecked because it reads what it migrates."""
     (fault,) = faults(tmp_path, 'op.get_bind().execute(sa.text("SELECT count(*) FROM users")).scalar()')
     assert fault.startswith("0005_of_a_test.py: cannot be written as SQL without a database (AttributeError")
 
 
 def test_written_sql_is_bounded_and_whole(tmp_path: Path) -> None:
-    """A transaction a migration, timeouts before the first, and percent signs as they are."""
+    """One transaction per migration, timeouts before the first, and percent signs as they are."""
     add(tmp_path, "op.execute(\"UPDATE users SET name = '' WHERE name LIKE '%'\")")
     add(tmp_path, 'op.add_column("users", sa.Column("country", sa.Text))')
     configuration = config_with(tmp_path)
@@ -165,7 +165,7 @@ def test_written_sql_is_bounded_and_whole(tmp_path: Path) -> None:
 
 
 def test_a_new_migration_carries_the_rules(tmp_path: Path) -> None:
-    """`alembic revision` writes them into the file, which is in the project's style but for imports not used yet."""
+    """`alembic revision` writes them into the file, which is in the project's style except for imports not used yet."""
     configuration = config_with(tmp_path)
     command.revision(configuration, "countries of users", rev_id="0005", version_path=str(tmp_path))
     path = tmp_path / "0005_countries_of_users.py"

@@ -1,4 +1,4 @@
-"""Where log lines go: each at once, those of one turn of an event loop together."""
+"""How log lines are written: each at once, those of one turn of an event loop together."""
 
 import asyncio
 import io
@@ -8,7 +8,7 @@ from logs import _Lines
 
 
 class File(io.StringIO):
-    """A file that notes what it held whenever it was flushed."""
+    """A file that records its contents whenever it is flushed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class File(io.StringIO):
 
 
 def test_a_line_of_a_thread_is_out_at_once() -> None:
-    """Where no event loop runs, a line is in the file when `write` is done."""
+    """If no event loop runs, a line is in the file when `write` is done."""
     file = File()
     lines = _Lines(file)
     lines.write("a\n")
@@ -46,7 +46,7 @@ def test_the_lines_of_a_turn_go_out_together_at_its_end() -> None:
 
 
 def test_a_thread_does_not_wait_for_the_turn() -> None:
-    """A line of another thread is out at once also while a turn has lines to write."""
+    """A line of another thread is written at once, even while a turn has lines to write."""
     file = File()
     lines = _Lines(file)
 

@@ -28,12 +28,12 @@ def newest_sees(line: Timeline) -> History:
 
 
 def window_after(count: int, kind: ActionType | None = None) -> Window:
-    """The window that the last of `count` deposits of 1.00 at one time sees."""
+    """The window seen by the last of `count` deposits of 1.00 at one time."""
     return newest_sees(timeline(", ".join(["d 1.00 @0"] * count))).window(30, kind)
 
 
 def test_order_and_totals_whatever_comes_in_first() -> None:
-    """Actions stand by time, equal times by arrival, and sums are right, in whatever order they are stored."""
+    """Actions are in order of time, equal times by arrival, and sums are right, however they are stored."""
     stored = {one.action.seq: one for one in numbered(MIXED)}
     for order in permutations(MIXED):
         line = Timeline()
@@ -52,7 +52,7 @@ def test_order_and_totals_whatever_comes_in_first() -> None:
     ("seq", "seen"), [(3, [3]), (1, [3, 1]), (2, [3, 1, 2]), (5, [3, 1, 2, 5]), (4, IN_ORDER)], ids="31254"
 )
 def test_history_ends_with_the_judged_action(seq: int, seen: list[int]) -> None:
-    """An action sees itself and what stands before it; later ones, also at the same time, are not there."""
+    """An action sees itself and what comes before it; later ones, even at the same time, are not there."""
     history = timeline(NOTATION).at(MIXED[seq - 1])
     assert seqs(history.last(9)) == seen
     assert list(history.window(100).listed) == seen
@@ -77,7 +77,7 @@ def test_totals_between_insertions() -> None:
 
 
 def test_last_of_one_type() -> None:
-    """The last so many of one type skip the other type, oldest first, and are fewer where there are no more."""
+    """The last ones of one type skip the other type, oldest first, and are fewer if there are no more."""
     history = newest_sees(timeline("d 1 @0, w 1 @1, d 1 @2, w 1 @3, d 1 @4"))
     assert seqs(history.last(2, "deposit")) == [3, 5]
     assert seqs(history.last(2, "withdraw")) == [2, 4]
@@ -86,7 +86,7 @@ def test_last_of_one_type() -> None:
 
 
 def test_following() -> None:
-    """What stands behind an action is told oldest first, of one type or of both."""
+    """What follows an action is listed oldest first, of one type or of both."""
     line = timeline(NOTATION)
     assert seqs(line.following(MIXED[0])) == [2, 5, 4]
     assert seqs(line.following(MIXED[0], "withdraw")) == [2, 5]
@@ -106,7 +106,7 @@ def test_window_edges() -> None:
 
 
 def test_without_any() -> None:
-    """Of a type that the user has no action of, windows are empty and sums are nothing."""
+    """For a type of which the user has no action, windows are empty and sums are nothing."""
     window = window_after(1, "withdraw")
     assert (len(window), window.total, window.listed, window.unlisted) == (0, Decimal(0), (), 0)
     history = newest_sees(timeline("w 5 @1, d 1 @100"))
@@ -116,7 +116,7 @@ def test_without_any() -> None:
 
 
 def test_newest_of_none() -> None:
-    """A timeline without actions has no newest one, also when nothing is loaded."""
+    """A timeline without actions has no newest one, even when nothing is loaded."""
     line = Timeline()
     line.load([])
     assert line.newest() is None
@@ -146,7 +146,7 @@ def test_sums_over_a_gap() -> None:
 
 
 def test_a_late_action_counts_for_all_behind_it() -> None:
-    """What came late is in the numbers of the stored actions behind it, and not in those before it."""
+    """What came late is in the numbers of the stored actions after it, and not in those before it."""
     stored = numbered(actions("d 1 @0, d 2 @10, d 4 @20, d 8 @30"))
     line = Timeline()
     line.load(stored[:1])
@@ -181,11 +181,11 @@ def made(drawn: list[tuple[ActionType, int, int]], begin: int) -> list[Action]:
 def test_any_gaps(
     stored: list[tuple[ActionType, int, int]], new: list[tuple[ActionType, int, int]], data: st.DataObject
 ) -> None:
-    """With gaps, late actions and reading in two steps, all that is there sees what it would see in the whole."""
+    """With gaps, late actions and reading in two steps, every action sees what it would see in the whole."""
     past = made(stored, 0)
     arriving = made(new, len(past))
     rows = numbered(past)
-    # At least what every event reads: the action of its type that stands before it.
+    # At least what every event reads: the action of its type before it.
     wanted = {before.action.seq for action in arriving if (before := _before(rows, action)) is not None}
     read = wanted | set(data.draw(st.lists(st.sampled_from(seqs(past)))) if past else [])
     line, here = Timeline(), set(read)
@@ -218,7 +218,7 @@ def _before(rows: list[NumberedAction], action: Action) -> NumberedAction | None
 
 
 def compare(line: Timeline, now: Action, whole: list[Action], here: set[int]) -> None:
-    """What `now` sees on `line`, of which the actions `here` are loaded, is what it sees of the whole."""
+    """With the actions `here` loaded, `now` sees on `line` what it sees of the whole."""
     history = line.at(now)
     seen = sorted((one for one in whole if one.place <= now.place), key=lambda one: one.place)
     of = {kind: [one for one in seen if kind in (None, one.type)] for kind in KINDS}
@@ -244,8 +244,8 @@ def compare(line: Timeline, now: Action, whole: list[Action], here: set[int]) ->
             assert history.sums_so_far(kind)[:2] == (len(of[kind]), _sum(of[kind]))
     if seen[0].seq in here and min(whole, key=lambda one: one.place).seq in here:
         assert history.first == seen[0]
-    behind = sorted((one for one in whole if one.place > now.place and one.seq in here), key=lambda one: one.place)
-    assert line.following(now) == behind
+    later = sorted((one for one in whole if one.place > now.place and one.seq in here), key=lambda one: one.place)
+    assert line.following(now) == later
 
 
 def _sum(actions: list[Action]) -> Decimal:

@@ -1,4 +1,4 @@
-"""From bytes to an event: what is read, and how every fault is named. What doors make of it is in tests/contract."""
+"""From bytes to an event: what is read, and how each fault is named. What routes make of it is in tests/contract."""
 
 import json
 import weakref
@@ -34,7 +34,7 @@ def test_an_event() -> None:
 
 
 def test_its_key() -> None:
-    """The key in the header is the event's id, beside the same id too, and not beside another one."""
+    """The key in the header is the event's id, also next to the same id, but not next to a different one."""
     body = json.dumps(GOOD).encode()
     assert read_event(body, "k").event_id == "k"
     with_id = json.dumps(GOOD | {"event_id": "k"}).encode()
@@ -74,23 +74,23 @@ def test_every_fault_is_named() -> None:
     ],
 )
 def test_what_is_no_object(body: bytes, detail: str) -> None:
-    """It is said in one sentence, without fields."""
+    """It is reported in one sentence, without fields."""
     assert faults(body) == (detail, [])
 
 
 @pytest.mark.parametrize("item", [None, 1, "text", [GOOD]])
 def test_an_item_that_is_no_object(item: Any) -> None:
-    """Among many events it is called by another name."""
+    """Among many events it goes by another name."""
     with pytest.raises(BadPayload, match=r"^The event must be a JSON object\.$"):
         event_of(item)
 
 
 class Item(dict[str, Any]):
-    """An item to which there can be weak references."""
+    """An item that can have weak references."""
 
 
 def test_nothing_is_kept_of_a_bad_event() -> None:
-    """Among ten thousand bad events each is let go as soon as its faults are named."""
+    """Among ten thousand bad events each is freed as soon as its faults are named."""
     item = Item(GOOD | {"amount": "0"})
     reference = weakref.ref(item)
     found = events._event(item)

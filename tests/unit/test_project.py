@@ -44,7 +44,7 @@ def test_alembic_folder_does_not_shadow_the_library() -> None:
 
 @pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
 def test_every_setting_is_documented(name: str) -> None:
-    """Each setting stands in .env.example and in docs/operations.md."""
+    """Each setting is in .env.example and in docs/operations.md."""
     assert re.search(rf"^#{name}=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert f"`{name}`" in (ROOT / "docs/operations.md").read_text()
 

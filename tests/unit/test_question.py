@@ -30,19 +30,19 @@ def money(*texts: str) -> tuple[Value, ...]:
     ],
 )
 def test_the_values_of_a_sweep(first: Value, last: Value, step: Value, expected: tuple[Value, ...]) -> None:
-    """They begin with the first one, keep their distance, and none is beyond the last one."""
+    """They begin with the first one, are evenly spaced, and none is beyond the last one."""
     assert steps(first, last, step) == expected
 
 
 def test_a_sweep_has_an_end() -> None:
-    """As many values as are allowed are, and one more is not."""
+    """The maximum number of values is allowed, and one more is not."""
     assert len(steps(1, MOST_STEPS, 1)) == MOST_STEPS
     with pytest.raises(ValueError, match="makes 201 values, which are more than 200"):
         steps(0, MOST_STEPS, 1)
 
 
 def test_a_step_is_more_than_nothing() -> None:
-    """Whatever the bounds of the parameter are, a sweep gets on."""
+    """Whatever the bounds of the parameter are, a sweep makes progress."""
     window, threshold = parameter_of(123, "window"), parameter_of(123, "threshold")
     assert (read_step(window, 1), read_step(threshold, "0.01")) == (1, Decimal("0.01"))
     for parameter, bad in ((window, 0), (window, "1"), (threshold, "0"), (threshold, "0.001")):
@@ -61,7 +61,7 @@ def a_question() -> Question:
 
 
 def test_a_question_survives_being_written() -> None:
-    """What is stored as JSON is the same question when it is read."""
+    """A question stored as JSON is the same when it is read."""
     question = a_question()
     written = json.loads(json.dumps(question.written()))
     assert written == {
@@ -94,7 +94,7 @@ def test_a_candidate_is_active_and_one_rule_is_swept() -> None:
 
 
 def test_what_is_reported() -> None:
-    """Alerts a day count whole days; of equally busy days the first is named, and the first value that is quiet."""
+    """Alerts per day count whole days; of equally busy days the first is named, and the first value that is quiet."""
     result = BacktestResult(
         actions=9,
         users=3,

@@ -18,12 +18,12 @@ from tests.unit.rules.timeline import numbered, ruled
 each_rule = pytest.mark.parametrize("rule", REGISTRY.values(), ids=[str(code) for code in REGISTRY])
 
 YEAR = 366 * 86_400
-# Those whose particulars are told here; a rule of one's own need not be added.
+# Those whose details are listed here; a rule of your own need not be added.
 SHIPPED = (1100, 30, 300, 123, 500, 600, 610, 620, 630, 640, 650, 660, 670, 680, 690)
 
 
 def test_answer_order() -> None:
-    """Codes are answered in the contract's order, and later rules behind them."""
+    """Codes are answered in the contract's order, and later rules after them."""
     contract, later = list(REGISTRY)[:5], list(REGISTRY)[5:]
     assert contract == [1100, 30, 300, 123, 500]
     assert later == sorted(later)
@@ -55,14 +55,14 @@ def test_fires_on() -> None:
 
 
 def test_codes_are_unique() -> None:
-    """No two rules share a code, and each stands under its own."""
+    """No two rules share a code, and each is registered under its own."""
     assert [rule.code for rule in REGISTRY.values()] == list(REGISTRY)
     assert len({id(rule) for rule in REGISTRY.values()}) == len(REGISTRY)
 
 
 @each_rule
 def test_parameters_are_declared(rule: Rule) -> None:
-    """Parameters have a default that fits the unit and the bounds, and a sentence why."""
+    """Parameters have a default that fits the unit and the bounds, and a sentence that says why."""
     assert is_dataclass(rule.parameters)
     assert rule.parameters() == rule.parameters(**rule.defaults())
     for parameter in rule.declared:
@@ -108,7 +108,7 @@ def test_titles() -> None:
 
 @each_rule
 def test_look_back_names_parameters(rule: Rule) -> None:
-    """A look-back names an existing parameter of the right unit, and nobody can set it to read without bounds."""
+    """A look-back names an existing parameter of the right unit, and no setting makes it read without bounds."""
     declared = {parameter.name: parameter for parameter in rule.declared}
     for look in rule.look_back:
         if isinstance(look, Last):
@@ -174,7 +174,7 @@ class Watched(History):
 
 
 AMOUNTS = ["0.01", "0.50", "0.99", "20", "50", "50.01", "100", "100.01", "200", "500.01", "1000", "9500", "9999.99"]
-# What lies between two actions: mostly little, at times a window of some rule, and sometimes a step back.
+# What lies between two actions: mostly little, at times some rule's window, and sometimes a step back.
 STEPS = [0, 0, 1, 1, 1, 5, 30, 31, 60, 300, 86_400, 86_401, 200_000, 2_592_000, 8_000_000, -1, -60, -86_400, -300_000]
 
 
@@ -195,7 +195,7 @@ def stream(seed: int, length: int = 120) -> list[Action]:
 
 @each_rule
 def test_checks_read_what_they_declare(rule: Rule) -> None:
-    """On random histories a check asks for nothing but what is declared, for all of that, and fires now and then."""
+    """On random histories a check asks for nothing but what is declared, for all of it, and fires now and then."""
     asked: set[str] = set()
     fired = 0
     for seed in range(60):
@@ -223,9 +223,9 @@ def _asked(look: object) -> list[str]:
 
 @each_rule
 def test_what_is_declared_is_enough(rule: Rule) -> None:
-    """With no more read than the look-back declares, a check finds just what it finds in the whole history.
+    """With no more read than the look-back declares, a check finds exactly what it finds in the whole history.
 
-    That holds for the action that arrives, and for those behind it that are judged again because it came late.
+    That holds for the action that arrives, and for those after it that are judged again because it came late.
     """
     found: list[Finding] = []
     for seed in range(45):
@@ -256,7 +256,7 @@ def test_what_is_declared_is_enough(rule: Rule) -> None:
 def least(
     stored: list[NumberedAction], arriving: Action, judged: Action, in_force: RuleInForce
 ) -> list[NumberedAction]:
-    """Of what is stored, what is to be read when `arriving` comes and `judged` is judged, and nothing else."""
+    """Of what is stored, exactly what is to be read when `arriving` comes and `judged` is judged."""
     chosen = {one.action.seq: one for one in stored if one.action == judged}
     for now, rules in ((arriving, []), (judged, [in_force])):
         wanted = reading(now.type, rules)

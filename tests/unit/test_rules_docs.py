@@ -1,4 +1,4 @@
-"""The pages on the rules: that they are current, complete, lead somewhere, and show requests that are taken."""
+"""The pages on the rules: they are current and complete, their links work, and their requests are accepted."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def test_pages_are_current(name: str) -> None:
 
 @each_code
 def test_a_page_tells_all_that_is_declared(code: int) -> None:
-    """Each parameter stands on the page with why, and how it is scaled."""
+    """Each parameter is on the page with its reason, and how it is scaled."""
     rule, page = REGISTRY[code], pages()[f"{code}.md"]
     for parameter in rule.declared:
         row = next(line for line in page.splitlines() if line.startswith(f"| `{parameter.name}` | {parameter.unit} |"))
@@ -57,7 +57,7 @@ def test_the_example_of_a_page_is_taken(code: int) -> None:
 
 
 def test_long_lines_are_tables() -> None:
-    """Text is cut at the width of the project's own."""
+    """Text is wrapped at the project's own width."""
     long = [line for page in pages().values() for line in page.splitlines() if len(line) > 120]
     assert [line for line in long if not line.startswith("| ")] == []
 
@@ -74,7 +74,7 @@ def test_links_of_the_pages_lead_somewhere() -> None:
 
 
 def test_the_readme_lists_the_first_five_and_leads_to_the_others() -> None:
-    """The README names the rules of the contract; the rest is in the pages."""
+    """The README names the rules of the contract; the others are on the pages."""
     readme = Path(ROOT, "README.md").read_text()
     assert re.findall(r"^\| \[?(\d+)", readme, re.MULTILINE) == ["1100", "30", "300", "123", "500"]
     assert "(docs/rules/README.md)" in readme

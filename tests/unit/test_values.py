@@ -12,7 +12,7 @@ from rules.values import Number, read_amount, read_decimal, read_whole_number
     [("42", "42.00"), ("0.5", "0.50"), (7, "7.00"), (Number("42.5"), "42.50"), ("999999999999.99", "999999999999.99")],
 )
 def test_decimals(raw: object, written: str) -> None:
-    """Text, whole numbers and numbers as they were written have two decimals, whatever they came with."""
+    """Text, whole numbers and numbers as they were written have two decimals, however many they came with."""
     assert str(read_decimal(raw)) == written
 
 
@@ -28,7 +28,7 @@ def test_what_is_no_decimal(raw: object) -> None:
 
 
 def test_numbers_count_as_they_were_written() -> None:
-    """A JSON number with an exponent or too many decimals is refused although its value would do."""
+    """A JSON number with an exponent or too many decimals is refused although its value would be fine."""
     for text in ("4.2e1", "42.000", "-0.0"):
         with pytest.raises(ValueError, match=r"^must be 1 to 12 digits"):
             read_decimal(Number(text))
@@ -43,7 +43,7 @@ def test_an_amount_is_over_0() -> None:
 
 
 def test_whole_numbers() -> None:
-    """Plain digits, and nothing else that int() would take."""
+    """Plain digits, and nothing else that int() would accept."""
     assert [read_whole_number(text) for text in ("0", "007", "9" * 19)] == [0, 7, 10**19 - 1]
     for bad in ("", " 5", "5.0", "1_0", "+5", "-5", "٣", "1" * 20):
         with pytest.raises(ValueError, match=r"^must be a whole number$"):

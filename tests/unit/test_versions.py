@@ -1,4 +1,4 @@
-"""All changes of all rules: which number they have, what they say, and what has to be entered."""
+"""All changes of all rules: their numbers, what they say, and what has to be entered."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -36,7 +36,7 @@ def test_all_rules_are_entered_once() -> None:
 
 
 def test_another_setting_changes_only_what_nobody_has_set() -> None:
-    """RULES goes on deciding about a rule until somebody sets it."""
+    """RULES continues to decide about a rule until somebody sets it."""
     changes = entered(1100, 30)
     by_hand = replace(changes[0].setting, version=2)
     changes.append(replace(changes[0], number=len(changes) + 1, setting=by_hand, author="Ada"))
@@ -47,7 +47,7 @@ def test_another_setting_changes_only_what_nobody_has_set() -> None:
 
 @pytest.mark.parametrize("stored", [{}, {"count": 3, "gone": 1}, {"count": 4}])
 def test_other_declarations_are_entered(stored: dict[str, int]) -> None:
-    """A parameter that is new, that is gone or that has another default makes a version, where nobody set the rule."""
+    """A parameter that is new, removed or has another default makes a version if nobody has set the rule."""
     changes = rows(entered(*DEFAULT_CODES))
     changes[1] = changes[1]._replace(parameters=stored)
     (change,) = RuleVersions.stored(changes).changes_for(DEFAULT_CODES)
@@ -56,7 +56,7 @@ def test_other_declarations_are_entered(stored: dict[str, int]) -> None:
 
 
 def test_a_rule_that_is_gone_from_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its changes still count, so that the next one gets a number of its own, and it judges nothing any more."""
+    """Its changes still count, so that the next one gets a number of its own, and it no longer judges anything."""
     changes = entered(*DEFAULT_CODES)
     monkeypatch.delitem(REGISTRY, changes[-1].setting.code)
     versions = RuleVersions.stored(rows(changes))
@@ -75,5 +75,5 @@ def test_a_change_survives_being_stored() -> None:
 
 
 def test_a_stored_value_out_of_bounds_holds() -> None:
-    """A release that allows less does not lose, or fail on, what was set before."""
+    """A release that allows less neither loses nor fails on what was set before."""
     assert read_values(REGISTRY[30].declared, {"count": 100_000, "gone": 1}) == {"count": 100_000}

@@ -39,7 +39,7 @@ def test_risk_changes_nothing(risk: Risk) -> None:
 
 
 def test_evidence() -> None:
-    """It measures the count, names the actions of the window alone, and tells where they begin and end."""
+    """It measures the count, names only the actions of the window, and says where they begin and end."""
     found = findings(RULE, f"d 1 @0, {FIVE_AT_10}, w 1 @65")
     sentence = "6 actions between 10 and 65 are more than 5 in 60 s."
     assert found[7] == Finding(6, (2, 3, 4, 5, 6, 7), sentence)

@@ -17,7 +17,7 @@ CASES = {
     "a deposit second": ("w 1 @0, d 1 @1, w 1 @2, w 1 @3", []),
     "a deposit third": ("w 1 @0, w 1 @1, d 1 @2, w 1 @3", []),
     "a deposit starts the count anew": ("w 1 @0, w 1 @1, w 1 @2, d 1 @3, w 1 @4, w 1 @5, w 1 @6", [3, 7]),
-    "a deposit at the same time stands where it arrived": ("w 1 @5, w 1 @5, d 1 @5, w 1 @5", []),
+    "a deposit at the same time counts where it arrived": ("w 1 @5, w 1 @5, d 1 @5, w 1 @5", []),
     "never on a deposit": ("w 1 @0, w 1 @1, w 1 @2, d 1 @3", [3]),
     "later ones are not seen": ("w 1 @50, w 1 @60, w 1 @10", []),
     "a late one between earlier ones": ("w 1 @10, w 1 @20, w 1 @90, w 1 @30", [3, 4]),

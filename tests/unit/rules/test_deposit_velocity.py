@@ -46,7 +46,7 @@ def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None
 
 
 def test_evidence() -> None:
-    """It measures the sum, names the deposits of the window alone, and tells where they begin and end."""
+    """It measures the sum, names only the deposits of the window, and says where they begin and end."""
     found = findings(RULE, "d 100 @9, d 100 @40, w 5 @45, d 120.50 @70")
     sentence = "Deposits of 220.50 between 40 and 70 are over 200.00 in 30 s."
     assert found == {4: Finding(Decimal("220.50"), (2, 4), sentence)}

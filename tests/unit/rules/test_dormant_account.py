@@ -44,7 +44,7 @@ def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None
 
 @pytest.mark.parametrize(("among", "expected"), [(2, []), (3, [3]), (4, [3, 4])])
 def test_among(among: int, expected: list[int]) -> None:
-    """The gap may lie further back than before the judged action itself."""
+    """The gap may lie further back than right before the judged action."""
     assert fired(RULE, f"d 1 @0, d 1 @{GAP}, d 501 @{GAP + 1}, w 501 @{GAP + 2}", among=among) == expected
 
 
@@ -56,7 +56,7 @@ def test_evidence() -> None:
 
 
 def test_evidence_of_a_gap_further_back() -> None:
-    """All from the last action before the gap to the judged one are named; the latest gap is the one that is told."""
+    """All from the last action before the gap to the judged one are named; the latest gap is the one reported."""
     found = findings(RULE, f"d 501 @0, d 1 @{GAP}, w 1 @{2 * GAP + 1}, d 600 @{2 * GAP + 9}", among=5)
     sentence = "A deposit of 600.00 is over 500.00 after 7776001 s without any action, from 7776000 to 15552001."
     assert found == {4: Finding(GAP + 1, (2, 3, 4), sentence)}

@@ -43,7 +43,7 @@ def test_risk_changes_nothing(risk: Risk) -> None:
 
 
 def test_evidence() -> None:
-    """It names the last three deposits and tells their amounts, oldest first in time."""
+    """It names the last three deposits and gives their amounts, oldest first in time."""
     found = findings(RULE, "d 10 @0, w 1 @1, d 30.50 @30, d 20 @10, d 25.05 @20")
     sentence = "The last 3 deposits keep growing: 10.00, 20.00, 25.05."
     assert found == {5: Finding(3, (1, 4, 5), sentence)}

@@ -18,7 +18,7 @@ CASES = {
     "each one on its own": ("w 100.01 @0, w 100.00 @0, w 100.02 @0", [1, 3]),
     "small ones do not add up": ("w 60 @0, w 60 @0, w 60 @0", []),
     "whatever came before": ("d 1 @0, w 1 @1, d 1 @2, w 150 @3", [4]),
-    "late behind a small one": ("w 1 @50, w 150 @10", [2]),
+    "late after a small one": ("w 1 @50, w 150 @10", [2]),
     "early before a large one": ("w 150 @50, w 1 @10", [1]),
 }
 
@@ -38,6 +38,6 @@ def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None
 
 
 def test_evidence() -> None:
-    """It measures the amount and names the withdrawal alone."""
+    """It measures the amount and names only the withdrawal."""
     found = findings(RULE, "w 5.00 @0, w 100.01 @1")
     assert found == {2: Finding(Decimal("100.01"), (2,), "A withdrawal of 100.01 is over 100.00.")}

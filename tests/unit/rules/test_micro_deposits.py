@@ -52,7 +52,7 @@ def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None
 
 
 def test_evidence() -> None:
-    """It measures the withdrawal, and names the tiny deposits of the window and itself alone."""
+    """It measures the withdrawal, and names only itself and the tiny deposits of the window."""
     found = findings(RULE, f"d 0.01 @9, d 0.50 @20, d 5 @21, d 0.60 @30, w 1 @31, d 0.70 @25, w 150 @{DAY + 10}")
     sentence = "A withdrawal of 150.00 is over 100.00 and follows 3 deposits of at most 0.99 since 20."
     assert found == {7: Finding(Decimal("150.00"), (2, 6, 4, 7), sentence)}

@@ -48,7 +48,7 @@ def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None
 
 
 def test_evidence() -> None:
-    """It measures the difference, names the judged one, counts the others and tells where they begin."""
+    """It measures the difference, names the judged one, counts the others and says where they begin."""
     found = findings(RULE, f"d 100 @9, w 20 @10, d 100 @45, w 7.50 @50, d 90.75 @{MONTH + 10}")
     assert list(found) == [3, 5]
     sentence = (
@@ -58,7 +58,7 @@ def test_evidence() -> None:
 
 
 def test_evidence_without_withdrawals() -> None:
-    """Where there are none, the sentence begins at the first deposit of the window."""
+    """If there are none, the sentence begins at the first deposit of the window."""
     found = findings(RULE, f"w 5 @1, d 100 @20, d 100 @{MONTH + 5}")
     sentence = (
         "Deposits of 200.00 less withdrawals of 0.00 between 20 and 2592005 are 200.00, over 150.00 in 2592000 s."

@@ -45,7 +45,7 @@ def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None
 
 
 def test_evidence() -> None:
-    """It measures the sum, names the judged one, counts the other deposits and tells when the user began."""
+    """It measures the sum, names the judged one, counts the other deposits and says when the user began."""
     found = findings(RULE, "w 5 @7, d 600 @10, w 5 @45, d 7 @50, d 500.50 @70")
     sentence = "Deposits of 1107.50 between the user's first action at 7 and 70 are over 1000.00 in the first 172800 s."
     assert found == {5: Finding(Decimal("1107.50"), (5,), sentence, 2)}

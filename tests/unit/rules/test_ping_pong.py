@@ -45,7 +45,7 @@ def test_risk_changes_nothing(risk: Risk) -> None:
 
 
 def test_evidence() -> None:
-    """It measures the changes, names the actions of the window alone, and tells where they begin and end."""
+    """It measures the changes, names only the actions of the window, and says where they begin and end."""
     found = findings(RULE, f"w 1 @0, {FOUR_CHANGES}, d 1 @15, w 1 @305")
     sentence = "7 actions between 10 and 305 change 5 times between deposit and withdrawal."
     assert found[8] == Finding(5, (2, 3, 4, 5, 6, 7, 8), sentence)

@@ -39,7 +39,7 @@ CASES = {
 
 @pytest.mark.parametrize(("notation", "expected"), CASES.values(), ids=CASES)
 def test_fires(notation: str, expected: list[int]) -> None:
-    """It fires when withdrawals of a day are at least 0.90 of its deposits, and these at least 1000.00."""
+    """It fires when a day's withdrawals are at least 0.90 of its deposits, and these at least 1000.00."""
     assert fired(RULE, notation) == expected
 
 
@@ -53,12 +53,12 @@ def test_minimum_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
 def test_the_least_minimum(risk: Risk) -> None:
-    """However low the minimum is set, a withdrawal without deposits is none of money that came in."""
+    """However low the minimum is set, a withdrawal without deposits is not money that came in."""
     assert fired(RULE, "w 0.01 @0", risk, minimum="0.02") == []
 
 
 def test_evidence() -> None:
-    """It measures what left, names the judged one, counts the others of both types and tells where they begin."""
+    """It measures what left, names the judged one, counts the others of both types and says where they begin."""
     found = findings(RULE, f"d 7 @9, w 7 @10, d 600.50 @{DAY + 20}, d 500 @{DAY + 30}, w 1100.50 @{DAY + 40}")
     between = "between 86420 and 86440"
     sentence = f"Withdrawals of 1100.50 {between} are at least 0.90 of the deposits of 1100.50 in 86400 s."

@@ -45,7 +45,7 @@ def test_unit_scales_with_the_risk(risk: Risk, expected: list[int]) -> None:
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
 def test_the_least_unit(risk: Risk) -> None:
-    """Halved, the least unit is still a cent, of which every amount is a multiple."""
+    """Halved, the smallest unit is still a cent, of which every amount is a multiple."""
     assert fired(RULE, "d 0.04 @0", risk, unit="0.02", count=1) == [1]
 
 

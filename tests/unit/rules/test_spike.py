@@ -44,7 +44,7 @@ def test_fires(notation: str, expected: list[int]) -> None:
 
 @pytest.mark.parametrize("risk", ["low", "normal", "high"])
 def test_risk_changes_nothing(risk: Risk) -> None:
-    """It compares the user with the user, so no risk rating scales it."""
+    """It compares the user with their own past, so no risk rating scales it."""
     assert fired(RULE, f"{TEN}, d 50 @1, d 68.19 @2", risk) == [12]  # five times 150 / 11 is 68.1818...
 
 
@@ -57,7 +57,7 @@ def test_parameters(count: int, times: str, expected: list[int]) -> None:
 
 
 def test_evidence() -> None:
-    """It measures the amount, names the judged one, and counts those that make the average."""
+    """It measures the amount, names the judged one, and counts those that make up the average."""
     found = findings(RULE, f"{TEN}, w 1 @1, d 60.50 @2")
     sentence = "A deposit of 60.50 is over 5.00 times the average of the 10 deposits before it, which sum to 100.00."
     assert found == {12: Finding(Decimal("60.50"), (12,), sentence, 10)}

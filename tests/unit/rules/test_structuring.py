@@ -40,7 +40,7 @@ CASES = {
 
 @pytest.mark.parametrize(("notation", "expected"), CASES.values(), ids=CASES)
 def test_fires(notation: str, expected: list[int]) -> None:
-    """It fires on a deposit in [9000.00, 10000.00) that is the third such one within a week."""
+    """It fires on a deposit in [9000.00, 10000.00) that is the third of its kind within a week."""
     assert fired(RULE, notation) == expected
 
 
@@ -62,7 +62,7 @@ def test_a_margin_over_the_threshold() -> None:
 
 
 def test_evidence() -> None:
-    """It measures how many there are and names those in the band and the window alone, oldest first."""
+    """It measures how many there are and names only those in the band and the window, oldest first."""
     found = findings(RULE, f"d 9500 @0, d 9000 @{WEEK + 1}, d 5 @{WEEK + 1}, d 9700 @{WEEK + 5}, d 9600 @{WEEK + 9}")
     sentence = "3 deposits between 604801 and 604809 are each from 9000.00 to just under 10000.00."
     assert found == {5: Finding(3, (2, 4, 5), sentence)}

@@ -47,7 +47,7 @@ def test_threshold_scales_with_the_risk(risk: Risk, expected: list[int]) -> None
 
 
 def test_evidence() -> None:
-    """It measures the sum, names the judged one, counts the others of the window and tells where they begin."""
+    """It measures the sum, names the judged one, counts the others of the window and says where they begin."""
     found = findings(RULE, f"w 100 @9, w 600 @10, d 5 @45, w 7 @50, w 500.50 @{DAY + 10}")
     sentence = "Withdrawals of 1107.50 between 10 and 86410 are over 1000.00 in 86400 s."
     assert found == {5: Finding(Decimal("1107.50"), (5,), sentence, 2)}

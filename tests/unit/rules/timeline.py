@@ -1,6 +1,6 @@
 """Actions in compact notation: `d 100 @10, w 5.50 @12` is a deposit of 100.00 at 10 and a withdrawal of 5.50 at 12.
 
-They stand in the order of arrival. `#key` behind an action is its `event_id`.
+They are in the order of arrival. `#key` after an action is its `event_id`.
 """
 
 import re
