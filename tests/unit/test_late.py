@@ -132,7 +132,7 @@ def test_counts_ahead_of_one_type() -> None:
 
 
 def test_counts_of_another_type() -> None:
-    """One judged by the last two deposits is reached until two deposits lie between, however many it takes."""
+    """A withdrawal judged by the last two deposits is reached until two deposits lie between, however many it takes."""
     stored = "w 1 @20, w 1 @21, d 1 @30, w 1 @40, w 1 @41, d 1 @50, w 1 @60"
     assert judged_again(stored, "d 1 @15", Last("n", "deposit"), "withdraw", 2) == [1, 2, 4, 5]
     assert judged_again(stored, "w 1 @15", Last("n", "deposit"), "withdraw", 2) == []
