@@ -42,10 +42,11 @@ def backtest(
     processes: int,
     as_json: bool,
 ) -> None:
-    """Judge all stored actions again by a rule with other parameters, and compare the result with the stored alerts.
+    """Judge all stored actions again, and compare the result with the stored alerts.
 
-    The rule keeps its present parameters except for those given by --set, and is judged as if it were active. Nothing
-    is changed, and the service keeps running. Exit status: 0 if done, 2 if it could not be done, 130 after Ctrl+C.
+    Without --rule they are judged by all active rules as they are. With --rule, by that rule alone, as if it were
+    active, with its present parameters except for those given by --set. Nothing is changed, and the service keeps
+    running. Exit status: 0 if done, 2 if it could not be done, 130 after Ctrl+C.
     """
     if rule is None and (settings or sweep):
         raise click.UsageError("--set and --sweep need --rule.")

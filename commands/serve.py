@@ -101,8 +101,10 @@ def _free_address(settings: Settings) -> str:
         family, *_, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         socket.create_server(place[:2], family=family).close()
     except OSError as error:
+        # Python's own text repeats the address; a name that is not found has no number of the system.
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
         setting = "BACKEND_PORT" if error.errno == errno.EADDRINUSE else "BACKEND_HOST, BACKEND_PORT"
-        raise SettingsError([f"{setting}: cannot listen on {name}:{port}: {error.strerror}"]) from None
+        raise SettingsError([f"{setting}: cannot listen on {name}:{port}: {reason}"]) from None
     return str(place[0])
 
 

@@ -76,7 +76,10 @@ QUEUE_FULL = Problem(503, "Too many events are waiting already; nothing was stor
 
 
 def answer_to(error: Exception, request_id: str) -> Answer:
-    """The problem document that answers `error`. Logs whatever is not the caller's fault."""
+    """The problem document that answers `error`. Logs whatever is not the caller's fault.
+
+    A full queue is no line of its own: under overload there would be thousands, and each request has one.
+    """
     if isinstance(error, Problem):
         return error.answer(request_id)
     if isinstance(error, BadPayload):
@@ -87,7 +90,6 @@ def answer_to(error: Exception, request_id: str) -> Answer:
         log.warning("commit_uncertain", request_id=request_id, error=_kind(error.__cause__))
         return UNCERTAIN.answer(request_id)
     if isinstance(error, QueueFull):
-        log.warning("queue_full", request_id=request_id)
         return QUEUE_FULL.answer(request_id)
     if isinstance(error, SQLAlchemyError) and is_away(error):
         log.warning("database_away", request_id=request_id, error=_kind(error))
