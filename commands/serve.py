@@ -102,7 +102,8 @@ def _free_address(settings: Settings) -> str:
         socket.create_server(place[:2], family=family).close()
     except OSError as error:
         # Python's own text repeats the address; a name that is not found has no number of the system.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror
         setting = "BACKEND_PORT" if error.errno == errno.EADDRINUSE else "BACKEND_HOST, BACKEND_PORT"
         raise SettingsError([f"{setting}: cannot listen on {name}:{port}: {reason}"]) from None
     return str(place[0])
