@@ -1,12 +1,13 @@
 """What every rule is set to, now and at any moment before, and what follows from that for one user."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from database.records import RuleVersionRow  # noqa: TID251
+from database.records import RuleVersionRow, StoredSettings  # noqa: TID251
 from rules.base import Reading, RuleInForce, RuleSetting, Status, reading
 from rules.model import ACTION_TYPES, RISKS, ActionType, Risk, Value
 from rules.parameters import read_values, written_values
@@ -16,6 +17,24 @@ NO_OVERRIDES = "{}"
 
 # Few users have overrides of their own; should there be more, all that was worked out is dropped and begun again.
 _REMEMBERED = 4096
+
+
+class RiskAndOverrides(NamedTuple):
+    """What a user is judged by besides the rules: a rating, and overrides as JSON text by code and parameter."""
+
+    risk: Risk
+    overrides: str
+
+
+FIRST_SETTINGS = RiskAndOverrides("normal", NO_OVERRIDES)  # a user's version 0, which is not stored
+
+
+def settings_by_user(stored: Iterable[StoredSettings]) -> dict[int, dict[int, RiskAndOverrides]]:
+    """What users were judged by, by user and version of their settings, from the stored versions."""
+    found: dict[int, dict[int, RiskAndOverrides]] = defaultdict(dict)
+    for one in stored:
+        found[one.user_id][one.version] = RiskAndOverrides(cast(Risk, one.risk), one.overrides)
+    return found
 
 
 class RuleSet:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field, GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, core_schema
 
+from routes.schemas.fields import without_none
+
 
 def rfc3339(moment: datetime) -> str:
     """`moment` in UTC as RFC 3339, to the microsecond."""
@@ -21,12 +23,6 @@ def may_be_absent(description: str | None = None) -> Any:
 
     In the schema it has type T and is not required.
     """
-
-    def without_none(schema: dict[str, Any]) -> None:
-        del schema["default"]
-        (only,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
-        schema |= only
-
     return Field(None, description=description, exclude_if=lambda value: value is None, json_schema_extra=without_none)
 
 

@@ -37,31 +37,24 @@ _OPENING_BALANCE: JsonDict = {
     "default": "0.00",
 }
 
-
 OpeningBalance = Annotated[Decimal, BeforeValidator(validator(read_decimal)), WithJsonSchema(_OPENING_BALANCE)]
-
-
 EventId = Annotated[str, Field(pattern=f"^{EVENT_ID}$")]
-
-
 MoneyText = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2}$")]
-
-
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
-
-
 Seconds = Annotated[int, Field(ge=0, le=LAST_TIME)]
-
-
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL stores no NUL
+Code = Annotated[int, Field(ge=1, le=MAX_CODE)]
+AlertId = Annotated[str, Field(pattern=f"^{ALERT_ID}$")]
 
 
 def optional(description: str | None = None, pattern: str | None = None) -> Any:
+    """A member of a request that may be left out; `pattern` is a regular expression for text."""
     # The default only marks what is left out; it is not a value that a caller may send, so the schema omits it.
     return Field(description=description, pattern=pattern, json_schema_extra=lambda schema: schema.pop("default", None))
 
 
 def digits(value: object) -> object:
+    """For queries, where everything is text: the whole number in plain digits, or whatever is not text as it is."""
     return _whole_number(value) if isinstance(value, str) else value
 
 
@@ -69,6 +62,7 @@ _whole_number = validator(read_whole_number)
 
 
 def cursor_of(numbers: int) -> Any:
+    """The cursor of a list in which a place is this many numbers."""
     pattern = "-".join([WHOLE_NUMBER] * numbers)
     return optional("The `next` of the previous page.", pattern=f"^{pattern}$")
 
@@ -89,10 +83,8 @@ class PageQuery(Page):
     end: Annotated[Seconds, BeforeValidator(digits), Field(alias="to")] = LAST_TIME
 
 
-Code = Annotated[int, Field(ge=1, le=MAX_CODE)]
-
-
 def flag(value: object) -> object:
+    """For queries: lets text through only if it is "true" or "false"."""
     # pydantic's bool also accepts "yes", "on", "1" and "T".
     if isinstance(value, str) and value not in ("true", "false"):
         raise PydanticCustomError("flag", "must be true or false")
@@ -100,12 +92,15 @@ def flag(value: object) -> object:
 
 
 def query_filter(description: str) -> Any:
-    # None only marks what is left out; it is not a value that a caller may send, so the schema omits it.
-    def without_none(schema: dict[str, Any]) -> None:
-        del schema["default"]
-        schema |= schema.pop("anyOf")[0]
-
+    """A filter of a list, declared as `T | None` with the default None: not filtered."""
     return Field(description=description, json_schema_extra=without_none)
 
 
-AlertId = Annotated[str, Field(pattern=f"^{ALERT_ID}$")]
+def without_none(schema: dict[str, Any]) -> None:
+    """Make the schema of a member declared as `T | None` with the default None that of T.
+
+    None only marks what is left out; it is not a value that is sent.
+    """
+    del schema["default"]
+    (only,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
+    schema |= only

@@ -69,12 +69,14 @@ def _schema(parameter: Parameter) -> JsonDict:
 
 
 def json_object(value: object) -> object:
+    """Lets through only what is a JSON object."""
     if not isinstance(value, dict):
         raise PydanticCustomError("object", "must be an object")
     return value
 
 
 def left_out(model: type[BaseModel], alias: str | None = None) -> Any:
+    """The declaration and default, for `create_model`, of an object that may be left out."""
     # None only marks what is left out; it is not a value that a caller may send, so the schema omits it.
     return Annotated[model, BeforeValidator(json_object), optional()], Field(default=None, alias=alias)
 

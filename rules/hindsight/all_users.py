@@ -5,25 +5,22 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing.connection import Connection as Pipe
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
 from database import history
 from database.history import Users
 from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
-from rules.hindsight.stored_history import RiskAndOverrides, Settings
 from rules.hindsight.verify import Verifier, VerifyReport
-from rules.model import Risk
 from rules.rule_settings import read_versions
-from rules.versions import RuleVersions
+from rules.versions import RuleVersions, settings_by_user
 
 # Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is shown
 # often. A user is never split, so one with more of them is a part by itself.
@@ -77,7 +74,7 @@ class BacktestWork:
         start, end = self.plan.start, self.plan.end
         return self._backtest.judge(
             history.actions_to_backtest(connection, users, end),
-            _settings(connection, users),
+            settings_by_user(history.settings(connection, users)),
             history.standing_alerts(connection, users, self.plan.codes, start=start, end=end),
         )
 
@@ -109,7 +106,7 @@ class VerifyWork:
         """What is stored for `users` and does not follow, or follows and is not stored."""
         return self._verifier.verify(
             history.actions_to_verify(connection, users),
-            _settings(connection, users),
+            settings_by_user(history.settings(connection, users)),
             history.alerts(connection, users),
             history.totals(connection, users),
         )
@@ -239,10 +236,3 @@ def _end_with(parent: Pipe) -> None:
 
 def _part(users: Users) -> Any:
     return _here.work.part(_here.connection, users)
-
-
-def _settings(connection: Connection, users: Users) -> Settings:
-    found: dict[int, dict[int, RiskAndOverrides]] = defaultdict(dict)
-    for one in history.settings(connection, users):
-        found[one.user_id][one.version] = RiskAndOverrides(cast(Risk, one.risk), one.overrides)
-    return found

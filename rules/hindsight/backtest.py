@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from database.records import StandingAlert
 from rules.base import RuleInForce, RuleSetting
-from rules.hindsight.stored_history import FIRST_SETTINGS, RiskAndOverrides, Settings, actions_of, by_user, settings_at
+from rules.hindsight.stored_history import Settings, actions_of, by_user, settings_at
 from rules.judging.evidence import evidence_of
 from rules.model import ACTION_TYPES, Action, ActionType, Finding
 from rules.timeline import History, Timeline
-from rules.versions import RuleSet
+from rules.versions import FIRST_SETTINGS, RiskAndOverrides, RuleSet
 
 SAMPLES = 20  # added and removed alerts that are shown
 DAY = 86_400  # seconds

@@ -4,21 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
 
-from rules.model import ACTION_TYPES, Action, ActionType, Risk
-from rules.versions import NO_OVERRIDES
-
-
-class RiskAndOverrides(NamedTuple):
-    """What a user is judged by besides the rules: a rating, and overrides as JSON text by code and parameter."""
-
-    risk: Risk
-    overrides: str
-
+from rules.model import ACTION_TYPES, Action, ActionType
+from rules.versions import FIRST_SETTINGS, RiskAndOverrides
 
 Settings = Mapping[int, Mapping[int, RiskAndOverrides]]  # by user and version
-FIRST_SETTINGS = RiskAndOverrides("normal", NO_OVERRIDES)  # version 0, which is not stored
 
 _TYPES: dict[str, ActionType] = {kind: kind for kind in ACTION_TYPES}
 _user = itemgetter(0)

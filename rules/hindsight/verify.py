@@ -14,15 +14,15 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from database.records import StoredAlert, StoredTotals
-from rules.hindsight.stored_history import FIRST_SETTINGS, Settings, actions_of, by_user, settings_at
+from rules.hindsight.stored_history import Settings, actions_of, by_user, settings_at
 from rules.judging.batch import BatchUser
-from rules.judging.evidence import evidence_of, written_evidence
+from rules.judging.evidence import evidence_of
 from rules.judging.late import reach_of
 from rules.judging.repair import repair
 from rules.model import Action
 from rules.registry import REGISTRY
 from rules.timeline import Timeline
-from rules.versions import RuleSet, RuleVersions
+from rules.versions import FIRST_SETTINGS, RuleSet, RuleVersions
 
 LISTED = 1000  # differences that are listed; all are counted
 
@@ -237,7 +237,7 @@ def _as_they_came(arrived: Sequence[VerifiedAction]) -> Found:
             if codes := user.arrive(one.action, one.rule_set):
                 answered[one.action.seq] = f"{{{','.join(map(str, codes))}}}"
         if user.late:
-            repair(user, written_evidence, reach)
+            repair(user, reach)
     found = {
         key: ExpectedAlert(late=state.late, shadow=state.shadow, evidence=json.loads(state.evidence or ""))
         for key, state in user.alerts.items()

@@ -78,15 +78,14 @@ class BatchUser:
 
     def accept(self, event: Event) -> Action:
         """The user's next action, made from an event that is not refused."""
-        _, kind, amount, time, _ = event
-        net = amount if kind == "deposit" else -amount
-        if kind not in self._numbers:
-            self._numbers[kind] = self.timeline.newest_numbers(kind)
+        net = signed(event)
+        if event.type not in self._numbers:
+            self._numbers[event.type] = self.timeline.newest_numbers(event.type)
         seq = self.last_seq = self.last_seq + 1
         self.balance += net
         self.unused_actions -= 1
         self.unused_net -= net
-        return Action(seq, kind, amount, time)
+        return Action(seq, event.type, event.amount, event.time)
 
     def give_back(self) -> tuple[int, Decimal]:
         """What was added to the user in vain: actions, and deposits minus withdrawals. It no longer counts as unused.

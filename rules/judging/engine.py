@@ -16,7 +16,6 @@ from database import judging
 from database.session import Transaction
 from rules.judging import store
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
-from rules.judging.evidence import written_evidence
 from rules.judging.observer import Observer, Stage
 from rules.judging.reads import begin_and_read, read_what_late_events_reach
 from rules.judging.repair import repair
@@ -108,4 +107,4 @@ class RuleEngine:
         """Judge again what late events can change."""
         reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known)
         for user in late_users:
-            repair(user, written_evidence, reaches[user.user_id])
+            repair(user, reaches[user.user_id])

@@ -1,7 +1,7 @@
 """Reading what it takes to judge a batch: its users, their timelines, and what late events reach."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import cast
@@ -16,7 +16,7 @@ from rules.judging.late import Reach
 from rules.judging.lookups import Point, lookups, lookups_ahead
 from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
 from rules.values import LAST_TIME
-from rules.versions import NO_OVERRIDES, RulesSnapshot, RuleVersions
+from rules.versions import FIRST_SETTINGS, NO_OVERRIDES, RiskAndOverrides, RulesSnapshot, RuleVersions, settings_by_user
 
 # All events
 
@@ -149,18 +149,16 @@ def read_what_late_events_reach(
     return reaches
 
 
-def _settings(connection: Connection, users: Iterable[BatchUser]) -> dict[int, dict[int, tuple[Risk, str]]]:
+def _settings(connection: Connection, users: Collection[BatchUser]) -> dict[int, dict[int, RiskAndOverrides]]:
     """Rating and overrides of each version of these users' settings."""
-    settings: dict[int, dict[int, tuple[Risk, str]]] = {user.user_id: {0: ("normal", NO_OVERRIDES)} for user in users}
-    if changed := [user.user_id for user in users if user.settings_version]:
-        for one in late_events.user_settings(connection, changed):
-            settings[one.user_id][one.version] = (cast(Risk, one.risk), one.overrides)
-    return settings
+    changed = [user.user_id for user in users if user.settings_version]
+    stored = settings_by_user(late_events.user_settings(connection, changed) if changed else ())
+    return {user.user_id: {0: FIRST_SETTINGS, **stored.get(user.user_id, {})} for user in users}
 
 
 # Worked out from all changes of all rules, and asked for each user who has a late event.
 @lru_cache(maxsize=1024)
-def _reach(versions: RuleVersions, settings: frozenset[tuple[Risk, str]]) -> Reach:
+def _reach(versions: RuleVersions, settings: frozenset[RiskAndOverrides]) -> Reach:
     return late.reach_of(rule for each in settings for rule in versions.ever(*each))
 
 

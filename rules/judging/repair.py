@@ -1,22 +1,20 @@
 """Judging again the later actions that an event out of order can change."""
 
 from bisect import bisect_left
-from collections.abc import Callable
 
 from rules.base import First, Last, RuleInForce, SumsSoFar, SumsWithin, Within
 from rules.judging.batch import AlertState, BatchUser
+from rules.judging.evidence import written_evidence
 from rules.judging.late import Reach
-from rules.model import Action, ActionType, Finding
+from rules.model import Action, ActionType
 from rules.timeline import History
 
-Evidence = Callable[[RuleInForce, Finding], str]
 
-
-def repair(user: BatchUser, evidence: Evidence, reach: Reach) -> None:
+def repair(user: BatchUser, reach: Reach) -> None:
     """Judge again what the late actions of `user` can change, and note the difference in its alerts.
 
-    The timeline must hold every action in reach and what is read to judge it, and `user.rule_sets`
-    what judged each of them. `reach` is how far any of those rules can reach.
+    The timeline must hold every action in reach and what is read to judge it, and `user.rule_sets` what judged each of
+    them. `reach` is how far any of those rules can reach.
     """
     late = _Late(user)
     last = max(action.time for action in user.late)
@@ -32,16 +30,16 @@ def repair(user: BatchUser, evidence: Evidence, reach: Reach) -> None:
         history = user.timeline.at(action)
         for rule in rule_set.by_type[action.type]:
             if late.reaches(history, rule):
-                _judge_again(user, history, rule, evidence)
+                _judge_again(user, history, rule)
 
 
-def _judge_again(user: BatchUser, history: History, rule: RuleInForce, evidence: Evidence) -> None:
+def _judge_again(user: BatchUser, history: History, rule: RuleInForce) -> None:
     key = history.now.seq, rule.code
     finding = rule.check(history, rule.parameters)
     state = user.alerts.get(key)
     if state is None:
         if finding is not None:
-            new = AlertState(stands=True, late=True, evidence=evidence(rule, finding), shadow=rule.shadow)
+            new = AlertState(stands=True, late=True, evidence=written_evidence(rule, finding), shadow=rule.shadow)
             user.alerts[key] = new
     elif state.stands != (finding is not None):
         state.stands, state.changed = not state.stands, True

@@ -1,5 +1,6 @@
 """Judging again after late events, on a timeline alone: which actions, how often, and what is noted."""
 
+import json
 from dataclasses import dataclass, replace
 
 import pytest
@@ -55,7 +56,7 @@ def judged_again(
     checked: list[int] = []
     made = account(stored, arriving, judges(a_rule(look, fires_on, number, checked)))
     if made.late:
-        repair(made, lambda in_force, finding: "", EVERYTHING)
+        repair(made, EVERYTHING)
     return checked
 
 
@@ -163,7 +164,7 @@ def test_only_what_judged_it_first() -> None:
     made = account(STORED, "d 1 @15", NOBODY)
     made.rule_sets[2] = judges(a_rule(Within("n"), None, 30, checked))
     del made.rule_sets[3]
-    repair(made, lambda in_force, finding: "", EVERYTHING)
+    repair(made, EVERYTHING)
     assert checked == [2]
 
 
@@ -172,8 +173,13 @@ def repaired(arriving: str, before: dict[int, AlertState], shadow: bool = False)
     setting = RuleSetting.initial(REGISTRY[300], "shadow" if shadow else "active")
     made = account("d 1 @10, d 3 @20", arriving, RuleSet([setting], risk="normal"))
     made.alerts = {(seq, 300): state for seq, state in before.items()}
-    repair(made, lambda in_force, finding: finding.sentence, EVERYTHING)
-    return {seq: state for (seq, _), state in made.alerts.items()}
+    repair(made, EVERYTHING)
+    return {seq: with_sentence_alone(state) for (seq, _), state in made.alerts.items()}
+
+
+def with_sentence_alone(state: AlertState) -> AlertState:
+    """The same, with nothing of the evidence but its sentence."""
+    return state if state.evidence is None else replace(state, evidence=json.loads(state.evidence)["sentence"])
 
 
 def test_what_repair_notes() -> None:
