@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from decimal import Decimal
 from threading import Barrier, Thread
+from threading import Event as ThreadEvent
 
 import pytest
 from sqlalchemy import Engine, make_url, text
@@ -95,10 +96,12 @@ def test_serialization_failure(two_users: Sessions) -> None:
 
 def test_deadlock(two_users: Sessions) -> None:
     """Of two transactions that wait for each other one is undone and run again; both succeed."""
-    both_hold_one, tries = Barrier(2), []
+    both_hold_one, one_is_through, tries = Barrier(2), ThreadEvent(), []
 
     def job(name: str, first: int, second: int) -> Callable[[], None]:
         def work(session: Session) -> None:
+            if name in tries:  # else it could take its first row back before the other one has got it
+                assert one_is_through.wait(30)
             begin(session)
             rename(session, first, name)
             if name not in tries:
@@ -108,6 +111,7 @@ def test_deadlock(two_users: Sessions) -> None:
                 tries.append("again")
             rename(session, second, name)
             commit(session)
+            one_is_through.set()
 
         return lambda: run(two_users, work)
 
