@@ -36,12 +36,17 @@ class RuleEngine:
         self._observer = observer or Observer()
         self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
-    def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
+    def process(
+        self, session: Session, events: Sequence[Event], atomic: bool = False, *, repair_limit: int | None = None
+    ) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
 
         With `atomic` one refusal is enough to store none of them: the verdicts next to it say what would have been.
         Ends the database's transaction: committed, or rolled back if no event was stored. Raises what the
         database raises, and CommitUncertain when the connection broke during the commit.
+
+        With `repair_limit` it raises LargeRepair as soon as it sees that late events of some users change more stored
+        actions than that, each user taken alone: those whose numbers are rewritten and those that are judged again.
         """
         begun = perf_counter()
         self._observer.begun(len(events))
@@ -61,7 +66,7 @@ class RuleEngine:
                 return outcomes  # nothing is stored: neither counts nor new users may stay
             late_users = batch.late_users
             if late_users:
-                self._repair(connection, batch, late_users)
+                self._repair(connection, batch, late_users, repair_limit)
             begun = self._done("judge", begun)
             store.give_back_unused(connection, batch)
             batch.check()
@@ -103,8 +108,8 @@ class RuleEngine:
             batch.known[event.user_id, event.event_id] = KnownEvent(action, codes)
         return Verdict(event.user_id, codes)
 
-    def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser]) -> None:
-        """Judge again what late events can change."""
-        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known)
+    def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser], limit: int | None) -> None:
+        """Judge again what late events can change. Raises LargeRepair beyond `limit`."""
+        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known, limit)
         for user in late_users:
             repair(user, reaches[user.user_id])

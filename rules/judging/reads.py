@@ -1,6 +1,6 @@
 """Reading what it takes to judge a batch: its users, their timelines, and what late events reach."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -12,7 +12,7 @@ from database import judging, late_events
 from database.records import Between, Deltas, EventKey, NextN
 from rules.judging import late
 from rules.judging.batch import AlertState, Batch, BatchUser, signed
-from rules.judging.late import Reach
+from rules.judging.late import LargeRepair, Reach
 from rules.judging.lookups import Point, lookups, lookups_ahead
 from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
 from rules.values import LAST_TIME
@@ -118,11 +118,16 @@ def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], ex
 
 
 def read_what_late_events_reach(
-    connection: Connection, batch: Batch, late_users: Iterable[BatchUser], versions: RuleVersions
+    connection: Connection,
+    batch: Batch,
+    late_users: Iterable[BatchUser],
+    versions: RuleVersions,
+    limit: int | None = None,
 ) -> dict[int, Reach]:
     """Read the actions that the late events of a batch can change, what judged them, and what it takes to judge them.
 
-    Returns, by the id of each of `late_users`, how far ahead of a late event that can be.
+    Returns, by the id of each of `late_users`, how far ahead of a late event that can be. Raises LargeRepair if that is
+    more than `limit` actions of a user.
     """
     users = {user.user_id: user for user in late_users}
     settings = _settings(connection, users.values())
@@ -131,6 +136,10 @@ def read_what_late_events_reach(
     found = late_events.read_ahead(connection, following=wanted.following, between=wanted.between, until=wanted.until)
     if after_first := _after_former_first(connection, users, reaches):
         found += late_events.read_ahead(connection, following=[], between=after_first, until=[])
+    if limit is not None:
+        counts = Counter(one.user_id for one in found)
+        if large := frozenset(user_id for user_id, count in counts.items() if count > limit):
+            raise LargeRepair(large)
     stored: dict[int, list[NumberedAction]] = defaultdict(list)
     points = []
     for one in found:
