@@ -71,7 +71,7 @@ class RuleEngine:
             store.give_back_unused(connection, batch)
             batch.check()
             if late_users:
-                store.store_late(connection, late_users)
+                store.store_late(connection, batch, late_users)
             actions, alerts = store.new_rows(batch)
             with transaction.committing():
                 judging.store_and_commit(connection, actions=actions, alerts=alerts)
