@@ -11,17 +11,13 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    and_,
     any_,
     bindparam,
     false,
-    func,
     literal_column,
-    null,
     select,
     true,
     tuple_,
-    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -40,32 +36,29 @@ STRETCH = 500
 _LAST: Place = (2**63 - 1, 2**63 - 1)
 
 
-class Counted(NamedTuple):
-    """A late action to count in: the `number` of the stretch that it is in."""
-
-    number: int
-    time: int
-    seq: int
-    amount: Decimal
-
-
 class Rewritten(NamedTuple):
-    """A stretch of stored actions whose numbers are rewritten: after one place and before another."""
+    """What is added to the numbers of the stored actions of one type after one place and before another."""
 
-    number: int
     user_id: int
     type: str
     time: int
     seq: int
     end_time: int
     end_seq: int
+    added_count: int
+    added_total: Decimal
 
 
 OFFSETS = Records(Offset, "late_offset", LateOffset)
 REWRITTEN = Records(
-    Rewritten, "rewritten", UserAction, number=BigInteger(), end_time=UserAction.time, end_seq=UserAction.seq
+    Rewritten,
+    "rewritten",
+    UserAction,
+    end_time=UserAction.time,
+    end_seq=UserAction.seq,
+    added_count=UserAction.ordinal,
+    added_total=UserAction.running_total,
 )
-COUNTED = Records(Counted, "counted", UserAction, number=BigInteger())
 
 
 def _cuts() -> Any:
@@ -81,36 +74,19 @@ def _cuts() -> Any:
 
 
 def _rewrite() -> Any:
-    # One pass over each stretch, however many came late in it.
-    x, of, late = aliased(UserAction, name="x"), REWRITTEN.c, COUNTED.c
-    place = tuple_(x.time, x.seq)
-    within = and_(
-        x.user_id == of.user_id,
-        x.type == of.type,
-        place > tuple_(of.time, of.seq),
-        place < tuple_(of.end_time, of.end_seq),
-    )
-    one: ColumnElement[Any] = literal_column("1")
-    nothing: ColumnElement[Any] = literal_column("0")
-    user_id = null().cast(UserAction.user_id.type)
-    changing = union_all(
-        select(late.number, user_id.label("user_id"), late.time, late.seq, one.label("added"), late.amount),
-        select(of.number, x.user_id, x.time, x.seq, nothing, nothing).select_from(REWRITTEN.table.join(x, within)),
-    ).subquery("changing")
-    number, order = changing.c.number, [changing.c.time, changing.c.seq]
-    summed = select(
-        changing.c.user_id,
-        changing.c.seq,
-        func.sum(changing.c.added).over(partition_by=number, order_by=order).label("added"),
-        func.sum(changing.c.amount).over(partition_by=number, order_by=order).label("amount"),
-    ).subquery("s")
+    of, place = REWRITTEN.c, tuple_(UserAction.time, UserAction.seq)
     return (
         update(UserAction)
-        .where(UserAction.user_id == summed.c.user_id, UserAction.seq == summed.c.seq)  # a late one has no user here
+        .where(
+            UserAction.user_id == of.user_id,
+            UserAction.type == of.type,
+            place > tuple_(of.time, of.seq),
+            place < tuple_(of.end_time, of.end_seq),
+        )
         .values(
             {
-                UserAction.ordinal: UserAction.ordinal + summed.c.added,
-                UserAction.running_total: UserAction.running_total + summed.c.amount,
+                UserAction.ordinal: UserAction.ordinal + of.added_count,
+                UserAction.running_total: UserAction.running_total + of.added_total,
             }
         )
     )
@@ -126,7 +102,9 @@ def _set_offsets() -> Any:
 
 
 _VALUES = ("added_count", "added_total")
-_CUTS, _REWRITE, _SET_OFFSETS = Planned(_cuts()), Planned(_rewrite()), Planned(_set_offsets())
+_CUTS, _SET_OFFSETS = Planned(_cuts()), Planned(_set_offsets())
+# By the index, stretch by stretch: PostgreSQL, which cannot know how short they are, would rather read the whole table.
+_REWRITE = Planned(_rewrite(), enable_hashjoin="off", enable_mergejoin="off")
 _MARK = Planned(
     update(User)
     .where(User.user_id == any_(array_of("user_id", User.user_id.type)), User.has_late_offsets == false())
@@ -150,10 +128,21 @@ class _LateSeries:
         at = bisect_right(self.offsets, self.places[self.next], key=place_of)
         return place_of(self.offsets[at]) if at < len(self.offsets) else _LAST
 
-    def take(self, end: Place) -> Sequence[LateAction]:
-        """The next actions, as far as `end`."""
+    def take(self, end: Place) -> Iterable[Rewritten]:
+        """What the next actions, as far as `end`, add to the stored ones between them and before `end`."""
         start, self.next = self.next, bisect_left(self.places, end)
-        return self.actions[start : self.next]
+        ends = [*self.places[start + 1 : self.next], end]
+        for at, (one, until) in enumerate(zip(self.actions[start : self.next], ends, strict=True), start=1):
+            yield Rewritten(
+                user_id=one.user_id,
+                type=one.type,
+                time=one.time,
+                seq=one.seq,
+                end_time=until[0],
+                end_seq=until[1],
+                added_count=at,
+                added_total=self.totals[start + at] - self.totals[start],
+            )
 
     def changed(self) -> Iterable[Offset]:
         """All offsets behind the first action as they will be, those of new cuts too."""
@@ -186,7 +175,6 @@ def count_in(connection: Connection, late: Sequence[LateAction], offsets: LateOf
     """
     series = _by_series(connection, late, offsets)
     rewritten: list[Rewritten] = []
-    counted: list[Counted] = []
     left = series
     while left:
         ends = {key: each.end() for key, each in left.items()}
@@ -194,12 +182,10 @@ def count_in(connection: Connection, late: Sequence[LateAction], offsets: LateOf
         for user_id, kind, *cut in _CUTS.run(connection, ASKED.arrays(asked) | {"length": STRETCH}):
             ends[user_id, kind] = (cut[0], cut[1])
             left[user_id, kind].cuts.append((cut[0], cut[1]))
-        for one in asked:
-            key = one.user_id, one.type
-            rewritten.append(Rewritten(len(rewritten), *one[:4], *ends[key]))
-            counted += [Counted(rewritten[-1].number, a.time, a.seq, a.amount) for a in left[key].take(ends[key])]
+        for key, each in left.items():
+            rewritten += each.take(ends[key])
         left = {key: each for key, each in left.items() if each.next < len(each.actions)}
-    _REWRITE.run(connection, REWRITTEN.arrays(rewritten) | COUNTED.arrays(counted))
+    _REWRITE.run(connection, REWRITTEN.arrays(rewritten))
     if changed := [one for each in series.values() for one in each.changed()]:
         _SET_OFFSETS.run(connection, OFFSETS.arrays(changed))
         if new := {one.user_id for one in changed} - offsets.user_ids:

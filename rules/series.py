@@ -59,16 +59,18 @@ class TypedSeries(Series):
     (`ordinals`, `totals`: at a new one, those of the stored one before it), and from the new actions up to there.
     """
 
-    __slots__ = ("_new", "_new_totals", "_stored", "ordinals", "totals", "was_late")
+    __slots__ = ("_new", "_new_amounts", "_new_totals", "_stored", "ordinals", "totals", "was_late")
 
     def __init__(self) -> None:
         super().__init__()
         self.ordinals: list[int] = []
         self.totals: list[Decimal] = []
         self._stored: dict[int, tuple[int, Decimal]] = {}  # the numbers of the stored actions, as they were read
-        # Once an action has come late: the new actions in order, and their running sum as far as it has been needed.
+        # Once an action has come late: the places of new actions, their amounts, and the running sum of these as far as
+        # it has been needed.
         self.was_late = False
-        self._new: list[Action] = []
+        self._new: list[tuple[int, int]] = []
+        self._new_amounts: list[Decimal] = []
         self._new_totals: list[Decimal] = []
 
     def add(self, action: Action) -> int:
@@ -79,8 +81,9 @@ class TypedSeries(Series):
         ordinal, total = (self.ordinals[at - 1], self.totals[at - 1]) if at else (0, NOTHING)
         self.ordinals.insert(at, ordinal)
         self.totals.insert(at, total)
-        new = bisect_left(self._new, action.place, key=_place)
-        self._new.insert(new, action)
+        new = bisect_left(self._new, action.place)
+        self._new.insert(new, action.place)
+        self._new_amounts.insert(new, action.amount)
         del self._new_totals[new:]
         return at
 
@@ -108,14 +111,14 @@ class TypedSeries(Series):
         ordinal, total = self.ordinals[index], self.totals[index]
         if not self.was_late:
             return ordinal, total
-        new = bisect_right(self._new, self.actions[index].place, key=_place)
+        new = bisect_right(self._new, self.actions[index].place)
         return ordinal + new, total + self._new_total(new) if new else total
 
     def _new_total(self, count: int) -> Decimal:
         """The sum of the first `count` new actions."""
         done = len(self._new_totals)
         if done < count:
-            amounts = [one.amount for one in self._new[done:count]]
+            amounts = self._new_amounts[done:count]
             if done:
                 amounts[0] += self._new_totals[-1]
             self._new_totals += accumulate(amounts)
@@ -124,8 +127,8 @@ class TypedSeries(Series):
     def _take_apart(self) -> None:
         """Keep the numbers of stored actions and those of new ones apart."""
         self.was_late = True
-        self._new = [one for one in self.actions if one.seq not in self._stored]
-        self._new_totals = []
+        new = [one for one in self.actions if one.seq not in self._stored]
+        self._new, self._new_amounts, self._new_totals = [one.place for one in new], [one.amount for one in new], []
         self.ordinals, self.totals = [], []
         numbers = (0, NOTHING)
         for action in self.actions:

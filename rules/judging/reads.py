@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from database import judging, late_events
 from database.offsets import LateOffsets
-from database.records import Between, Deltas, EventKey, NextN
+from database.records import Between, Deltas, EventKey, LastN, NextN
 from rules.judging import late
 from rules.judging.batch import AlertState, Batch, BatchUser, signed
 from rules.judging.late import LargeRepair, Reach
@@ -27,11 +27,13 @@ def begin_and_read(
     events: Sequence[Event],
     *,
     create_users: bool,
+    late_limit: int,
     expected: RulesSnapshot,
     snapshot: Callable[[int], RulesSnapshot],
 ) -> Batch:
     """Begin a transaction, lock the users of `events` and read their history: a batch, ready to be judged.
 
+    If a user may have more than `late_limit` actions after an event, what it takes to count them is read too.
     `expected` are the rules that probably hold; if the database says that others do, `snapshot` finds them by number.
     """
     deltas = _deltas(events)
@@ -70,6 +72,8 @@ def begin_and_read(
     batch.load(history)
     if several or rules is not expected or any(user.overrides != NO_OVERRIDES for user in locked):
         _read_further(connection, batch, events, expected)
+    if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
+        _read_to_count(connection, batch, events, late_limit)
     return batch
 
 
@@ -112,6 +116,22 @@ def _read_further(connection: Connection, batch: Batch, events: Sequence[Event],
     ]
     if points:
         read_more(connection, batch, lookups(points))
+
+
+def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event], late_limit: int) -> None:
+    """Read what it takes to count the actions after the late ones of `events`, of users who may have too many."""
+    ends: dict[int, int] = defaultdict(int)
+    for event in events:
+        ends[event.user_id] = max(event.time, ends[event.user_id])
+    last: list[LastN] = []
+    for user_id, time in {(event.user_id, event.time) for event in events}:
+        user = batch.users.get(user_id)
+        if user is not None and user.last_seq + user.unused_actions > late_limit:
+            newest = user.timeline.newest()
+            if time < max(ends[user_id], newest.time if newest else 0):
+                last += [LastN(user_id=user_id, type=kind, after=-1, time=time, limit=1) for kind in ACTION_TYPES]
+    if last:
+        read_more(connection, batch, Lookups(last=last, following=[], between=[]))
 
 
 def read_more(connection: Connection, batch: Batch, more: Lookups) -> None:
