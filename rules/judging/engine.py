@@ -36,12 +36,17 @@ class RuleEngine:
         self._observer = observer or Observer()
         self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
-    def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
+    def process(
+        self, session: Session, events: Sequence[Event], atomic: bool = False, *, repair_limit: int | None = None
+    ) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
 
         With `atomic` one refusal is enough to store none of them: the verdicts next to it say what would have been.
         Ends the database's transaction: committed, or rolled back if no event was stored. Raises what the
         database raises, and CommitUncertain when the connection broke during the commit.
+
+        With `repair_limit` it raises LargeRepair as soon as it sees that late events of some users change more stored
+        actions than that, each user taken alone: those whose numbers are rewritten and those that are judged again.
         """
         begun = perf_counter()
         self._observer.begun(len(events))
@@ -52,6 +57,7 @@ class RuleEngine:
                 connection,
                 events,
                 create_users=self._policy.create_users,
+                late_limit=self._policy.late_limit,
                 expected=expected,
                 snapshot=lambda number: self.rules.at(connection, number),
             )
@@ -61,12 +67,12 @@ class RuleEngine:
                 return outcomes  # nothing is stored: neither counts nor new users may stay
             late_users = batch.late_users
             if late_users:
-                self._repair(connection, batch, late_users)
+                self._repair(connection, batch, late_users, repair_limit)
             begun = self._done("judge", begun)
             store.give_back_unused(connection, batch)
             batch.check()
             if late_users:
-                store.store_late(connection, late_users)
+                store.store_late(connection, batch, late_users)
             actions, alerts = store.new_rows(batch)
             with transaction.committing():
                 judging.store_and_commit(connection, actions=actions, alerts=alerts)
@@ -95,6 +101,9 @@ class RuleEngine:
             newest = user.timeline.newest()
             if newest is not None and event.time < newest.time:
                 return Refusal("out_of_order", f"The user's newest action is at time {newest.time}.")
+        if self._is_too_late(user, event):
+            most = self._policy.late_limit
+            return Refusal("too_late", f"At most {most:,} of the user's actions may be later than an event.")
 
         action = user.accept(event)
         codes = user.arrive(action, user.rule_set)
@@ -103,8 +112,12 @@ class RuleEngine:
             batch.known[event.user_id, event.event_id] = KnownEvent(action, codes)
         return Verdict(event.user_id, codes)
 
-    def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser]) -> None:
-        """Judge again what late events can change."""
-        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known)
+    def _is_too_late(self, user: BatchUser, event: Event) -> bool:
+        most = self._policy.late_limit
+        return user.last_seq > most and user.timeline.count_after(event.time) > most
+
+    def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser], limit: int | None) -> None:
+        """Judge again what late events can change. Raises LargeRepair beyond `limit`."""
+        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known, limit)
         for user in late_users:
             repair(user, reaches[user.user_id])
