@@ -38,7 +38,7 @@ _SINCE_NEWEST = select(func.extract("epoch", func.clock_timestamp() - func.max(R
 # in between. It asks for longer in the end: what is under way may take that long.
 ASKS, PAUSE = (0.2, 0.3, 0.4), 0.2
 # After each change every process reads the rules anew: between two of them events are to have their turn too.
-APART = 0.1
+APART = 0.25
 
 
 def lock_rules(session: Session, seconds: float) -> None:
@@ -82,37 +82,41 @@ def newest_rule_versions(session: Session) -> list[RuleVersionRow]:
 
 
 _CODE = bindparam("given_code", type_=Integer)
-_CHANGE_RULE = insert(RuleVersion).from_select(
-    [
-        RuleVersion.number,
-        RuleVersion.code,
-        RuleVersion.version,
-        RuleVersion.status,
-        RuleVersion.parameters,
-        RuleVersion.by_risk,
-        RuleVersion.author,
-        RuleVersion.note,
-        RuleVersion.created_at,
-    ],
-    select(
-        func.max(RuleVersion.number) + 1,
-        _CODE,
-        func.max(RuleVersion.version).filter(RuleVersion.code == _CODE) + 1,
-        bindparam("given_status", type_=Text),
-        cast(bindparam("given_parameters", type_=Text), JSONB),
-        cast(bindparam("given_by_risk", type_=Text), JSONB),
-        bindparam("given_author", type_=Text),
-        bindparam("given_note", type_=Text),
-        # When the lock was taken, not when the wait for it began.
-        func.clock_timestamp(),
-    ),
+_CHANGE_RULE = (
+    insert(RuleVersion)
+    .from_select(
+        [
+            RuleVersion.number,
+            RuleVersion.code,
+            RuleVersion.version,
+            RuleVersion.status,
+            RuleVersion.parameters,
+            RuleVersion.by_risk,
+            RuleVersion.author,
+            RuleVersion.note,
+            RuleVersion.created_at,
+        ],
+        select(
+            func.max(RuleVersion.number) + 1,
+            _CODE,
+            func.max(RuleVersion.version).filter(RuleVersion.code == _CODE) + 1,
+            bindparam("given_status", type_=Text),
+            cast(bindparam("given_parameters", type_=Text), JSONB),
+            cast(bindparam("given_by_risk", type_=Text), JSONB),
+            bindparam("given_author", type_=Text),
+            bindparam("given_note", type_=Text),
+            # When the lock was taken, not when the wait for it began.
+            func.clock_timestamp(),
+        ),
+    )
+    .returning(*(getattr(RuleVersion, name) for name in RuleVersionRow._fields))
 )
 
 
 def change_rule(
     session: Session, code: int, *, status: str, parameters: str, by_risk: str, author: str, note: str | None
-) -> None:
-    """Store another version of a rule that has one; `parameters` and `by_risk` are JSON text.
+) -> RuleVersionRow:
+    """Store another version of a rule that has one, and return it; `parameters` and `by_risk` are JSON text.
 
     Only after `lock_rules`, in the same transaction.
     """
@@ -124,7 +128,8 @@ def change_rule(
         "given_author": author,
         "given_note": note,
     }
-    session.connection().execute(_CHANGE_RULE, values)  # a session would take an INSERT's parameters for rows
+    # A session would take an INSERT's parameters for rows.
+    return RuleVersionRow._make(session.connection().execute(_CHANGE_RULE, values).one())
 
 
 def page_of_rule_versions(session: Session, code: int, limit: int, before: int | None) -> Sequence[RuleVersion]:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import rule_versions  # noqa: TID251
 from database.session import Transaction  # noqa: TID251
+from rules.base import RuleSetting
 from rules.parameters import written_values
 from rules.registry import REGISTRY
 from rules.versions import RuleChange, RulesSnapshot, RuleVersions, WantedSetting
@@ -102,19 +103,20 @@ def set_rules(session: Session, requested: Sequence[RequestedChange]) -> list[Ru
     """
     with Transaction(session) as transaction:
         rule_versions.lock_rules(session, PATIENCE)
-        changed = [_set_rule(session, one) for one in requested]
+        present = {code: change.setting for code, change in _now(session).items()}
+        changed = [_set_rule(session, one, present) for one in requested]
         transaction.commit()
         return changed
 
 
-def _set_rule(session: Session, one: RequestedChange) -> RuleChange | Exception:
-    before, wanted = _now(session)[one.code].setting, one.wanted
+def _set_rule(session: Session, one: RequestedChange, present: dict[int, RuleSetting]) -> RuleChange | Exception:
+    before, wanted = present[one.code], one.wanted
     try:
         one.must_match(before.version)
     except Exception as error:  # it is that caller's own
         return error
     by_risk = before.by_risk if wanted.by_risk is None else wanted.by_risk
-    rule_versions.change_rule(
+    row = rule_versions.change_rule(
         session,
         one.code,
         status=wanted.status or before.status,
@@ -123,7 +125,9 @@ def _set_rule(session: Session, one: RequestedChange) -> RuleChange | Exception:
         author=wanted.author or UNKNOWN_AUTHOR,
         note=wanted.note,
     )
-    return _now(session)[one.code]
+    changed = RuleChange.stored(row)
+    present[one.code] = changed.setting
+    return changed
 
 
 def _now(session: Session) -> dict[int, RuleChange]:
