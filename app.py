@@ -70,6 +70,7 @@ def make_service(settings: Settings, url: str) -> Service:
             create_users=settings.unknown_users == "create",
             allow_overdraft=settings.overdraft == "allow",
             accept_out_of_order=settings.out_of_order == "accept",
+            late_limit=settings.late_limit,
         ),
         group_commit_max=settings.group_commit_max if settings.group_commit == "on" else None,
         group_commit_queue=settings.group_commit_queue,

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    case,
     cast,
     delete,
     false,
@@ -35,8 +36,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
+from database.late_offsets import corrected
 from database.locks import AT_ONCE, Waits
 from database.models import Alert, RuleVersion, User, UserAction
+from database.offsets import LateOffsets
 from database.prepared import Planned, Prepared, Records, array, array_of, prepare, run_directly
 from database.records import (
     Between,
@@ -138,7 +141,7 @@ def _lay_users() -> Select[Any]:
         User.balance,
         cast(literal_column("xmax = 0"), Integer).label("is_new"),  # no earlier version: this transaction made it
         cast(User.overrides, Text),
-        cast(null(), UserAction.alert_codes.type),
+        case((User.has_late_offsets, cast(literal_column("'{}'"), UserAction.alert_codes.type))),
         User.settings_version,
         select(cast(func.max(RuleVersion.number), Numeric)).scalar_subquery(),
     ]
@@ -163,8 +166,9 @@ def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
             overrides=overrides,
             settings_version=settings_version,
             rules_number=int(rules_number or 0),
+            has_late_offsets=offsets is not None,
         )
-        for _, user_id, last_seq, risk, balance, is_new, overrides, _, settings_version, rules_number in users
+        for _, user_id, last_seq, risk, balance, is_new, overrides, offsets, settings_version, rules_number in users
     ]
 
 
@@ -210,12 +214,13 @@ def begin_lock_and_read(
     between: Sequence[Between],
     keys: Sequence[EventKey],
     waits: Waits = AT_ONCE,
-) -> tuple[list[LockedUser], list[StoredAction]]:
+) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """Begin a transaction, add `deltas` (sorted by user) to their users, lock them, and read their history.
 
     With `create` unknown users are made; without it they are left out of the answer. The history is every stored
     action that any of the requests asks for; some may come more than once. `waits` says how it waits for others, and
-    whether the rules stay as they are until the transaction ends.
+    whether the rules stay as they are until the transaction ends. Returns also what is known of the users' late
+    offsets, for all that follows.
     """
     prepare(connection, PREPARED)
     values = DELTAS.arrays(deltas) | LAST.arrays(last) | BETWEEN.arrays(between) | {"create": create}
@@ -225,16 +230,23 @@ def begin_lock_and_read(
         laid = run_directly(connection, begin + _READ_HISTORY.execute, values)
     else:
         laid = run_directly(connection, begin + _READ_RECENT.execute, values)
-    return _read_users(laid), _read_actions(laid)
+    users = _read_users(laid)
+    offsets = LateOffsets([user.user_id for user in users if user.has_late_offsets])
+    return users, corrected(connection, _read_actions(laid), offsets), offsets
 
 
 def read_history(
-    connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
+    connection: Connection,
+    *,
+    last: Sequence[LastN],
+    following: Sequence[NextN],
+    between: Sequence[Between],
+    offsets: LateOffsets,
 ) -> list[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
     values = LAST.arrays(last) | FOLLOWING.arrays(following) | BETWEEN.arrays(between)
     values |= DELTAS.arrays([]) | KEYS.arrays([])
-    return _read_actions(run_directly(connection, _READ_HISTORY.execute, values))
+    return corrected(connection, _read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
 
 
 def store(connection: Connection, *, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:

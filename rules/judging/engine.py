@@ -68,6 +68,7 @@ class RuleEngine:
                 connection,
                 events,
                 create_users=self._policy.create_users,
+                late_limit=self._policy.late_limit,
                 expected=expected,
                 snapshot=lambda number: self.rules.at(connection, number),
                 waits=waits,
@@ -83,7 +84,7 @@ class RuleEngine:
             store.give_back_unused(connection, batch)
             batch.check()
             if late_users:
-                store.store_late(connection, late_users)
+                store.store_late(connection, batch, late_users)
             actions, alerts = store.new_rows(batch)
             if waits.hold_rules:
                 last_actions, last_alerts = actions, alerts
@@ -120,6 +121,9 @@ class RuleEngine:
             newest = user.timeline.newest()
             if newest is not None and event.time < newest.time:
                 return Refusal("out_of_order", f"The user's newest action is at time {newest.time}.")
+        if self._is_too_late(user, event):
+            most = self._policy.late_limit
+            return Refusal("too_late", f"At most {most:,} of the user's actions may be later than an event.")
 
         action = user.accept(event)
         codes = user.arrive(action, user.rule_set)
@@ -127,6 +131,10 @@ class RuleEngine:
         if event.event_id is not None:
             batch.known[event.user_id, event.event_id] = KnownEvent(action, codes)
         return Verdict(event.user_id, codes)
+
+    def _is_too_late(self, user: BatchUser, event: Event) -> bool:
+        most = self._policy.late_limit
+        return user.last_seq > most and user.timeline.count_after(event.time) > most
 
     def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser], limit: int | None) -> None:
         """Judge again what late events can change. Raises LargeRepair beyond `limit`."""
