@@ -60,7 +60,7 @@ def _enter_rules(service: Service) -> None:
             f"The rules cannot be stored: {getattr(error, 'orig', None) or error}"
         ) from None
     finally:
-        service.database.dispose()  # a worker must not share its connections
+        service.dispose()  # a worker must not share its connections
 
 
 def _serve(settings: Settings, address: str) -> None:

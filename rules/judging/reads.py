@@ -9,6 +9,7 @@ from typing import cast
 from sqlalchemy import Connection
 
 from database import judging, late_events
+from database.locks import Waits
 from database.offsets import LateOffsets
 from database.records import Between, Deltas, EventKey, LastN, NextN
 from rules.judging import late
@@ -30,11 +31,13 @@ def begin_and_read(
     late_limit: int,
     expected: RulesSnapshot,
     snapshot: Callable[[int], RulesSnapshot],
+    waits: Waits,
 ) -> Batch:
     """Begin a transaction, lock the users of `events` and read their history: a batch, ready to be judged.
 
     If a user may have more than `late_limit` actions after an event, what it takes to count them is read too.
     `expected` are the rules that probably hold; if the database says that others do, `snapshot` finds them by number.
+    `waits` says how it waits for others.
     """
     deltas = _deltas(events)
     # Several events of one user rarely have stored actions between them: the first read shows whether these do.
@@ -52,6 +55,7 @@ def begin_and_read(
         following=wanted.following,
         between=wanted.between,
         keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
+        waits=waits,
     )
     rules = expected
     if locked and locked[0].rules_number != expected.number:
