@@ -186,7 +186,7 @@ def _insert(model: type[Any], new: Records) -> Any:
 _COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock())
 # What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is
 # asked of them.
-_RECENT = [_lay_users(), _lay_actions(_last()), _lay_actions(BETWEEN_FOUND)]
+_RECENT = [_lay_users(), _lay_actions(_last())]
 _READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
 _READ_HISTORY = Prepared(
     "read_history", union_all(*_RECENT, _lay_actions(FOLLOWING_FOUND), _lay_actions(_of_keys(), answers=True))
@@ -211,7 +211,6 @@ def begin_lock_and_read(
     create: bool,
     last: Sequence[LastN],
     following: Sequence[NextN],
-    between: Sequence[Between],
     keys: Sequence[EventKey],
 ) -> tuple[list[LockedUser], list[StoredAction]]:
     """Begin a transaction, add `deltas` (sorted by user) to their users, lock them, and read their history.
@@ -221,7 +220,7 @@ def begin_lock_and_read(
     transaction ends.
     """
     prepare(connection, PREPARED)
-    values = DELTAS.arrays(deltas) | LAST.arrays(last) | BETWEEN.arrays(between) | {"create": create}
+    values = DELTAS.arrays(deltas) | LAST.arrays(last) | {"create": create}
     if following or keys:
         values |= FOLLOWING.arrays(following) | KEYS.arrays(keys)
         laid = run_directly(connection, _BEGIN_LOCK_AND_READ_HISTORY, values)
@@ -230,11 +229,9 @@ def begin_lock_and_read(
     return _read_users(laid), _read_actions(laid)
 
 
-def read_history(
-    connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
-) -> list[StoredAction]:
+def read_history(connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN]) -> list[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
-    values = LAST.arrays(last) | FOLLOWING.arrays(following) | BETWEEN.arrays(between)
+    values = LAST.arrays(last) | FOLLOWING.arrays(following)
     values |= DELTAS.arrays([]) | KEYS.arrays([])
     return _read_actions(run_directly(connection, _READ_HISTORY.execute, values))
 

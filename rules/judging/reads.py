@@ -13,7 +13,7 @@ from database.records import Between, Deltas, EventKey, NextN
 from rules.judging import late
 from rules.judging.batch import AlertState, Batch, BatchUser, signed
 from rules.judging.late import Reach
-from rules.judging.lookups import Point, lookups, lookups_ahead
+from rules.judging.lookups import Point, lookups, lookups_ahead, oldest_in_crowds
 from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
 from rules.values import LAST_TIME
 from rules.versions import FIRST_SETTINGS, NO_OVERRIDES, RiskAndOverrides, RulesSnapshot, RuleVersions, settings_by_user
@@ -47,7 +47,6 @@ def begin_and_read(
         create=create_users,
         last=wanted.last,
         following=wanted.following,
-        between=wanted.between,
         keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
     )
     rules = expected
@@ -69,6 +68,9 @@ def begin_and_read(
     batch.load(history)
     if several or rules is not expected or any(user.overrides != NO_OVERRIDES for user in locked):
         _read_more(connection, batch, events, expected)
+    crowded = {user_id for user_id, user in batch.users.items() if user.timeline.may_be_crowded}
+    if crowded:
+        _read_oldest(connection, batch, _points(batch, events, crowded))
     return batch
 
 
@@ -100,18 +102,31 @@ def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], ex
         newest = user.timeline.newest()
         if not covered[user.rule_set] or (newest is not None and newest.time > first[user_id]):
             further.add(user_id)
-    points = [
-        Point(
-            user_id=event.user_id,
-            time=event.time,
-            reading=batch.users[event.user_id].rule_set.reading[event.type],
-        )
+    if further:
+        _read_around(connection, batch, _points(batch, events, further))
+
+
+def _points(batch: Batch, events: Iterable[Event], user_ids: Collection[int]) -> list[Point]:
+    """Where events of these users are judged, by the rules in force for each."""
+    rule_sets = {user_id: batch.users[user_id].rule_set for user_id in user_ids}
+    return [
+        Point(user_id=event.user_id, time=event.time, reading=rule_sets[event.user_id].reading[event.type])
         for event in events
-        if event.user_id in further
+        if event.user_id in rule_sets
     ]
-    if points:
-        more = lookups(points)
-        batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
+
+
+def _read_around(connection: Connection, batch: Batch, points: Iterable[Point]) -> None:
+    """Read what it takes to judge at all of `points`, but for the oldest actions of crowded windows."""
+    more = lookups(points)
+    batch.load(judging.read_history(connection, last=more.last, following=more.following))
+
+
+def _read_oldest(connection: Connection, batch: Batch, points: Iterable[Point]) -> None:
+    """Read the oldest actions of crowded windows."""
+    oldest = oldest_in_crowds(points, {user_id: user.timeline for user_id, user in batch.users.items()})
+    if oldest:
+        batch.load(judging.read_history(connection, last=[], following=oldest))
 
 
 # Late events
@@ -144,8 +159,8 @@ def read_what_late_events_reach(
         user.alerts |= {(seq, code): AlertState(stands=False) for code in one.superseded}
     for user_id, actions in stored.items():
         users[user_id].load(actions)
-    more = lookups(points)
-    batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
+    _read_around(connection, batch, points)
+    _read_oldest(connection, batch, points)
     return reaches
 
 
@@ -171,7 +186,7 @@ def _after_former_first(
         return []
     firsts: dict[int, int] = {}
     of_each_type = [NextN(user_id=user_id, type=kind, time=-1, limit=1) for user_id in asked for kind in ACTION_TYPES]
-    for one in judging.read_history(connection, last=[], following=of_each_type, between=[]):
+    for one in judging.read_history(connection, last=[], following=of_each_type):
         firsts[one.user_id] = min(one.time, firsts.get(one.user_id, LAST_TIME))
     found: list[Between] = []
     for user_id, first in firsts.items():
