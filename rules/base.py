@@ -95,6 +95,15 @@ class Rule:
         """The default of each parameter."""
         return {parameter.name: parameter.default for parameter in self.declared}
 
+    @cached_property
+    def looks_by(self) -> frozenset[str]:
+        """The parameters that say how far back it looks: counts and seconds."""
+        return frozenset(
+            look.count if isinstance(look, Last) else look.seconds
+            for look in self.look_back
+            if not isinstance(look, SumsSoFar)
+        )
+
     def judges(self, action_type: ActionType) -> bool:
         """Whether it looks at actions of this type at all."""
         return self.fires_on is None or self.fires_on == action_type
@@ -123,6 +132,10 @@ class RuleSetting:
         """The code of its rule."""
         return self.rule.code
 
+    def value_for(self, risk: Risk, name: str) -> Value:
+        """The value of a parameter for users of this rating, before a rating scales it."""
+        return self.by_risk.get(risk, {}).get(name, self.parameters[name])
+
 
 class RuleInForce:
     """A rule with the parameters that hold for one user, and where each value comes from."""
@@ -140,12 +153,12 @@ class RuleInForce:
         by_risk = setting.by_risk.get(risk, {})
         factor = RISK_FACTORS[risk]
         for parameter in setting.rule.declared:
-            name, value = parameter.name, setting.parameters[parameter.name]
+            name, value = parameter.name, setting.value_for(risk, parameter.name)
             origin: Origin = "default"
             if name in overrides:
                 value, origin = overrides[name], "override"
             elif name in by_risk:
-                value, origin = by_risk[name], "by_risk"
+                origin = "by_risk"
             elif parameter.scaled and factor != 1:
                 # Rounded down: half a cent can only make a rule stricter.
                 value, origin = (value * factor).quantize(CENT, ROUND_DOWN), "risk"

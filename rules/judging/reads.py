@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
 from typing import cast
 
 from sqlalchemy import Connection
@@ -170,7 +169,7 @@ def read_what_late_events_reach(
     """
     users = {user.user_id: user for user in late_users}
     settings = _settings(connection, users.values())
-    reaches = {user_id: _reach(versions, frozenset(each.values())) for user_id, each in settings.items()}
+    reaches = {user_id: late.reach_of(versions.furthest(each.values())) for user_id, each in settings.items()}
     wanted = lookups_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
     found = late_events.read_ahead(
         connection, following=wanted.following, between=wanted.between, until=wanted.until, offsets=batch.offsets
@@ -204,12 +203,6 @@ def _settings(connection: Connection, users: Collection[BatchUser]) -> dict[int,
     changed = [user.user_id for user in users if user.settings_version]
     stored = settings_by_user(late_events.user_settings(connection, changed) if changed else ())
     return {user.user_id: {0: FIRST_SETTINGS, **stored.get(user.user_id, {})} for user in users}
-
-
-# Worked out from all changes of all rules, and asked for each user who has a late event.
-@lru_cache(maxsize=1024)
-def _reach(versions: RuleVersions, settings: frozenset[RiskAndOverrides]) -> Reach:
-    return late.reach_of(rule for each in settings for rule in versions.ever(*each))
 
 
 def _after_former_first(
