@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import rule_versions  # noqa: TID251
 from database.models import RuleVersion  # noqa: TID251
+from database.readiness import Readiness  # noqa: TID251
 from database.session import CommitUncertain, is_settled, make_sessions, run  # noqa: TID251
 from rules.judging.engine import RuleEngine
 from rules.judging.group_commit import EachAlone, GroupCommit
@@ -41,6 +42,7 @@ class Service:
         observer: Observer | None = None,
     ) -> None:
         self.database = database
+        self.readiness = Readiness(self.url)
         self._sessions = make_sessions(database)
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
