@@ -23,6 +23,7 @@ from watchfiles import PythonFilter
 
 import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
+from commands import connections
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
 from database import embedded, migrations
@@ -53,7 +54,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             _serve(settings, address, look_after, counts)
     except SettingsError as error:
         sys.exit(_complaint(error, 2))
-    except (embedded.EmbeddedError, migrations.MigrationError, WorkersFailed) as error:
+    except (embedded.EmbeddedError, migrations.MigrationError, connections.TooFewFiles, WorkersFailed) as error:
         sys.exit(_complaint(error, 1))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -67,7 +68,7 @@ def _enter_rules(service: Service) -> None:
             f"The rules cannot be stored: {getattr(error, 'orig', None) or error}"
         ) from None
     finally:
-        service.database.dispose()  # a worker must not share its connections
+        service.dispose()  # a worker must not share its connections
 
 
 def _serve(settings: Settings, address: str, look_after: Callable[[], None], counts: Path | None) -> None:
@@ -78,6 +79,7 @@ def _serve(settings: Settings, address: str, look_after: Callable[[], None], cou
         "port": settings.backend_port,
         "workers": settings.workers,
         "websockets": False,
+        **connections.options(),
         "respawn_failed_workers": True,
         "workers_kill_timeout": STOP_SECONDS,
         "log_dictconfig": logs.server_config(settings.global_test_flag),

@@ -134,7 +134,7 @@ def make_client(database_url: str) -> Iterator[ClientMaker]:
         def make(**overrides: object) -> FlaskClient:
             settings = load_settings(None, database_url=database_url, **overrides)
             app = create_app(settings)
-            stack.callback(app.extensions["transaction-alerts"].database.dispose)
+            stack.callback(app.extensions["transaction-alerts"].dispose)
             return app.test_client()
 
         yield make
