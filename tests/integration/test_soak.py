@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -113,7 +114,14 @@ def test_a_refused_event_that_is_stored() -> None:
     answers = record.open(stream)
     answers.note(0, REFUSED)
     event = stream.event(0)
-    row = (event["event_id"], event["user_id"], event["type"], int(event["amount"].replace(".", "")), event["time"], [])
+    row: tuple[Any, ...] = (
+        event["event_id"],
+        event["user_id"],
+        event["type"],
+        int(event["amount"].replace(".", "")),
+        event["time"],
+        [],
+    )
     assert record.compare([row]) == 0
     assert record.listed == ["in order-0 was refused, and is stored"]
     unknown = Record()
