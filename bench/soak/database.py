@@ -1,6 +1,6 @@
 """What the judge looks at: the rows of the database, read as they are, a few thousand at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ import psycopg2
 from sqlalchemy import make_url
 
 from bench.soak.judge import Findings, InForce, RuleRow, Stored, StoredAlert, judge
+from bench.soak.loads import RULED
 
 CHUNK = 5_000  # rows
 
@@ -62,6 +63,19 @@ def judged(connection: Any) -> Findings:
 def events(connection: Any) -> Iterator[tuple[Any, ...]]:
     """Each stored event that has an id: event_id, user_id, type, cents, time, codes."""
     return rows(connection, _EVENTS, "events")
+
+
+def judged_by_older_rules(connection: Any, changes: Iterable[tuple[int, int, str]]) -> int:
+    """How many events were judged by rules older than a change that had been answered before they were posted.
+
+    `changes` have the code and version of the change, and the event_id.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT code, version, number FROM rule_versions")
+        numbers = {(code, version): number for code, version, number in cursor}
+        cursor.execute("SELECT event_id, rules_number FROM user_actions WHERE user_id >= %s", (RULED,))
+        judged_by = dict(cursor)
+    return sum(judged_by[event] < numbers[code, version] for code, version, event in changes if event in judged_by)
 
 
 def count_of(connection: Any, first: int, last: int) -> int:

@@ -4,7 +4,7 @@ import http.client
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import NamedTuple
 
 from bench.soak.record import Record
@@ -12,6 +12,8 @@ from bench.soak.record import Record
 PATIENCE = 60  # seconds for one answer: more than any bound of the service
 JSON = {"Content-Type": "application/json"}
 NO_ANSWER = 0
+SINGLE = "single events"  # those of users whom nobody else has
+EXCUSE = 20  # seconds: PostgreSQL recovers, and connections that hung are given up
 
 
 class Reply(NamedTuple):
@@ -30,12 +32,20 @@ class Tally:
     record: Record
     counts: Counter[tuple[str, int]] = field(default_factory=Counter)
     killed: Counter[str] = field(default_factory=Counter)
+    unexcused: Counter[str] = field(default_factory=Counter)  # 503s long after the last kill
+    _excused_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def kill(self, kind: str) -> None:
+        """Something is killed now: for a while, whoever cannot be served has an excuse."""
+        self.killed[kind] += 1
+        self._excused_until = monotonic() + EXCUSE
 
     def add(self, who: str, status: int, retry_after: str | None, body: bytes) -> None:
         """Count an answer, and note it if it is wrong."""
         with self._lock:
             self.counts[who, status] += 1
+            self.unexcused[who] += status == 503 and monotonic() > self._excused_until
         if status == 503 and retry_after is None:
             self.record.note(f"{who}: a 503 without Retry-After: {body[:200]!r}")
         elif status >= 500 and status != 503:

@@ -53,7 +53,7 @@ def kills(soak: Soak, name: str, victims: Victims, wanted: tuple[str, ...], ever
     random = Random(f"{soak.seed} {name}")
     while soak.goes_on(every * (0.5 + random.random())):
         kind = random.choice(wanted)
-        soak.tally.killed[kind] += 1
+        soak.tally.kill(kind)
         _KINDS[kind](soak, random, victims)
 
 

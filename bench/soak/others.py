@@ -5,8 +5,8 @@ from contextlib import suppress
 from random import Random
 
 from bench.soak.http import JSON
-from bench.soak.loads import LATE, SHARED, Soak, as_json
-from bench.soak.plan import encoded
+from bench.soak.loads import LATE, RULED, SHARED, Soak, as_json, post_single
+from bench.soak.plan import encoded, in_order
 
 # The parameters that are changed, with values on both sides of what is posted.
 VALUES: dict[int, dict[str, list[object]]] = {
@@ -56,9 +56,10 @@ def readers(soak: Soak, name: str) -> None:
 def rules(soak: Soak, name: str) -> None:
     """Changes rules: on, off, in shadow, with other values, for all or for a rating."""
     random, caller = Random(f"{soak.seed} {name}"), soak.caller("rule changes")
-    known = VALUES | (REACHING if name == "reaching" else {})
+    known = REACHING if name == "reaching" else VALUES
+    answers, number = soak.record.open(soak.stream(f"after {name}", RULED + (name == "reaching"), in_order(1))), 0
     while soak.goes_on(2.0):
-        code = random.choice(list(REACHING)) if name == "reaching" else random.choice(list(known))
+        code = random.choice(list(known))
         parameters = {one: random.choice(values) for one, values in known[code].items()}
         body = {
             "status": random.choice(["active", "active", "active", "shadow", "off"]),
@@ -71,6 +72,10 @@ def rules(soak: Soak, name: str) -> None:
         reply = caller.ask("PUT", f"/rules/{code}", encoded(body), JSON)
         if reply.status not in (0, 200, 503):
             soak.record.note(f"a rule change was answered {reply.status}: {reply.body[:200]!r}")
+        if reply.status == 200:  # the next event is judged by it, in whichever worker
+            soak.ruled.append((code, as_json(reply)["version"], f"{answers.stream.name}-{number}"))
+            post_single(soak, caller, answers, number)
+            number += 1
     caller.close()
 
 
@@ -108,7 +113,7 @@ def stalled(soak: Soak, name: str) -> None:
     head = "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
     while soak.goes_on(0.2):
         held: list[socket.socket] = []
-        for _ in range(40):
+        for _ in range(soak.stalled):
             with suppress(OSError):
                 one = socket.create_connection(("127.0.0.1", soak.port), timeout=5)
                 held.append(one)

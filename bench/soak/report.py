@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bench.soak.http import NO_ANSWER, Tally
+from bench.soak.http import NO_ANSWER, SINGLE, Tally
 from bench.soak.watch import Reading, Watch
 
 # The largest worker may grow by this much, in MB, from the end of the warm-up to the end: what one big body takes
@@ -11,6 +11,8 @@ from bench.soak.watch import Reading, Watch
 GROWTH = 64
 # A worker keeps the connections to the database and the threads that it has once needed.
 DESCRIPTORS, THREADS = 32, 80
+# Of the single events that nothing has to do with: this share may be turned away other than after a kill.
+TURNED_AWAY = 0.01
 WARM_UP = 0.25  # of the whole time
 # Single events may not become slower, in a soak of at least so many seconds. A p50 of 100 ms is never held against it:
 # two cores serve all callers.
@@ -35,6 +37,11 @@ class SoakReport:
         for who in sorted({who for who, _ in tally.counts}):
             self.say(f"{who:<32}" + "".join(f"{tally.counts[who, status]:>9,}" for status in columns))
         lost = sum(count for (_, status), count in tally.counts.items() if status == NO_ANSWER)
+        unexcused = tally.unexcused[SINGLE]
+        asked = sum(count for (who, _), count in tally.counts.items() if who == SINGLE)
+        self.say(f"503 to single events of users of their own, other than after a kill: {unexcused:,} of {asked:,}")
+        if unexcused > asked * TURNED_AWAY:
+            self.wrong.append(f"{unexcused:,} of {asked:,} single events were turned away, and nothing had been killed")
         if tally.killed:
             self.say("killed: " + ", ".join(f"{count} {kind}" for kind, count in sorted(tally.killed.items())))
         elif lost:
@@ -66,8 +73,11 @@ class SoakReport:
 
     def use(self, before: Reading | None, warm: list[Reading], after: Reading | None) -> None:
         """Hold what is used at the end, when nobody asks any more, against what was used before."""
-        if before is None or after is None or not warm:
+        if before is None or after is None:
             self.wrong.append("the service was not there to be looked at")
+            return
+        if not warm:
+            self.say("", "it was too short to compare what is used")
             return
         grown = after.worker_mb - max(one.worker_mb for one in warm)
         self.say("", f"memory of the largest worker: {grown:+.0f} MB since the warm-up (at most {GROWTH:+} MB)")
