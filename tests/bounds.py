@@ -153,7 +153,7 @@ BOUNDS: dict[str, Bound] = {
         count(session.ATTEMPTS), "integration/test_session.py::test_gives_up"
     ),
     "a rule change's wait for its turn": Bound(
-        f"{1 + len(rule_settings.PAUSES)} times {seconds(rule_settings.LOCK_MILLISECONDS / 1000)}",
+        seconds(rule_settings.PATIENCE),
         "contract/test_rules.py::test_a_change_that_cannot_wait",
     ),
     "`Retry-After`": Bound(seconds(problems.RETRY_AFTER), "contract/test_errors.py::test_a_closed_port"),
