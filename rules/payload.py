@@ -97,8 +97,13 @@ def read_json(raw: bytes, what: str = "body") -> Any:
     try:
         return json_text.parse(raw)
     except json_text.BadJson as error:
-        why = str(error)
-    raise BadPayload(f"The {what} is not JSON in UTF-8: {why}.")
+        bad = not_json(what, error)
+    raise bad  # here, so that it does not keep the other error alive
+
+
+def not_json(what: str, error: json_text.BadJson) -> BadPayload:
+    """What says that `what` (a body, a line) could not be read."""
+    return BadPayload(f"The {what} is not JSON in UTF-8: {error}.")
 
 
 def read_object(body: bytes) -> dict[str, Any]:
