@@ -60,14 +60,12 @@ def _at_most(most: int, items: Iterator[Any]) -> Iterator[Any]:
 def _array(body: bytes) -> Iterator[Any]:
     try:
         yield from json_text.items(body, MAX_BODY)
-        return
     except json_text.NoArray:
-        bad: Exception = BadPayload("The body must be a JSON array.")
+        raise BadPayload("The body must be a JSON array.") from None
     except json_text.BadJson as error:
-        bad = not_json("body", error)
+        raise not_json("body", str(error)) from None
     except json_text.TooLong as error:
-        bad = Problem(413, f"The event with index {error.index} has more than {MAX_BODY:,} characters.")
-    raise bad  # here, so that it keeps neither the other error nor the text alive
+        raise Problem(413, f"The event with index {error.index} has more than {MAX_BODY:,} characters.") from None
 
 
 def _lines(body: bytes, most_blank: int) -> Iterator[Any]:

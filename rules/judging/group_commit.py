@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from time import perf_counter
+from types import TracebackType
 
 from rules.judging.observer import Observer
 from rules.model import Event, Outcome
@@ -135,7 +136,7 @@ class GroupCommit:
             try:
                 self._leader.run(self._lead)
             except RuntimeError as error:  # no thread can be started: the process is at its limits, or ending
-                self._give_up(error)
+                self._give_up(error.with_traceback(None))  # the traceback would lead to this ticket
 
     def _lead(self) -> None:
         while batch := self._next_batch():
@@ -153,19 +154,27 @@ class GroupCommit:
         try:
             self._observer.taken([now - ticket.since for ticket in batch])
             outcomes = self._process([ticket.event for ticket in batch])
-            for ticket, outcome in zip(batch, outcomes, strict=True):
-                ticket.outcome = outcome
+            _hand_out(batch, outcomes)
         except Exception as error:
-            for ticket in batch:
-                ticket.error = error
-                # By the caller that waits for it, so that none waits for another's second try.
-                ticket.try_alone = len(batch) > 1 and self._may_try_alone(error, ticket.event)
+            self._failed(batch, error)
         except BaseException as error:
             # The queue must not be left without a leader, and no caller in it may be ended by what ended this batch.
             broken = Broken("The batch was broken off.")
             broken.__cause__ = error
             for ticket in batch:
                 ticket.error = broken
+            del broken, ticket
+        finally:
+            # The error's traceback holds this frame. Its tickets hold the error: without this line only the collector
+            # could free them, and it runs rarely.
+            del batch
+
+    def _failed(self, batch: "list[_Ticket]", error: Exception) -> None:
+        for ticket in batch:
+            # By the caller that waits for it, so that none waits for another's second try.
+            ticket.try_alone = len(batch) > 1 and self._may_try_alone(error, ticket.event)
+            if not ticket.try_alone:
+                ticket.error, ticket.raised_at = error, error.__traceback__
 
     def _give_up(self, error: Exception) -> None:
         with self._lock:
@@ -207,24 +216,36 @@ def _obey(orders: "SimpleQueue[Callable[[], None] | None]") -> None:
 class _Ticket:
     """A place in the queue: of a thread, which `wake` wakes, or of a coroutine, which waits for `turn`."""
 
-    __slots__ = ("error", "event", "loop", "outcome", "since", "try_alone", "turn", "wake")
+    __slots__ = ("error", "event", "loop", "outcome", "raised_at", "since", "try_alone", "turn", "wake")
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self.since = perf_counter()
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
+        self.raised_at: TracebackType | None = None
         self.try_alone = False
         self.wake: Callable[[], None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.turn: asyncio.Future[None] | None = None
 
     def result(self) -> Outcome:
-        """The outcome. Raises the error."""
-        if self.error is not None:
-            raise self.error
+        """The outcome. Raises the error, which is not to be asked for again."""
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                # All tickets of a batch raise the same one: its traceback must not grow by every caller.
+                raise error.with_traceback(self.raised_at)
+            finally:
+                del error  # its traceback holds this frame
+                self.raised_at = None
         assert self.outcome is not None
         return self.outcome
+
+
+def _hand_out(batch: "Sequence[_Ticket]", outcomes: Sequence[Outcome]) -> None:
+    for ticket, outcome in zip(batch, outcomes, strict=True):
+        ticket.outcome = outcome
 
 
 def _wake(batch: "Sequence[_Ticket]") -> None:
