@@ -111,7 +111,7 @@ class _Part:
         # This may be within a string or an item. Then it does not read as an array.
         end = self.text.rfind("},", at, at + self._longest) + 1
         if end:
-            with suppress(ValueError, StopIteration, RecursionError):
+            with suppress(ValueError, RecursionError):
                 found: list[Any] = _DECODER.decode(f"[{self.text[at:end]}]")
                 self.after_several = end
                 return found
@@ -121,8 +121,8 @@ class _Part:
     def one(self, at: int, index: int) -> tuple[Any, int]:
         """The item at `at`, whose index is `index`, and where it ends. Raises BadJson, TooLong."""
         try:
-            value, end = _DECODER.scan_once(self.text, at)
-        except (ValueError, StopIteration, RecursionError) as error:
+            value, end = _DECODER.raw_decode(self.text, at)
+        except (ValueError, RecursionError) as error:
             why = self._why(error, at)
         else:
             if end - at <= self._longest:
@@ -164,15 +164,11 @@ class _Part:
 
     def _why(self, error: Exception, start: int) -> str | None:
         """Why no item could be read from `start` on; None if it may only be longer than the text shows."""
-        if isinstance(error, StopIteration):
-            message, at = "Expecting value", int(error.value)
-        elif isinstance(error, json.JSONDecodeError):
-            message, at = error.msg, error.pos
-        else:
+        if not isinstance(error, json.JSONDecodeError):
             return _short(error)
-        if self._is_more and (at >= start + self._longest or message.startswith("Unterminated")):
+        if self._is_more and (error.pos >= start + self._longest or error.msg.startswith("Unterminated")):
             return None
-        return f"{message} at {self.place(at)}"
+        return f"{error.msg} at {self.place(error.pos)}"
 
 
 def _integer(text: str) -> int | Number:

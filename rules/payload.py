@@ -117,7 +117,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def validate(model: type[ModelT], data: dict[str, Any], also: Sequence[FieldProblem] = ()) -> ModelT:
-    """`data` as an instance of `model`. Raises BadPayload naming every bad field (at most `MOST_FAULTS`), `also` too."""
+    """`data` as an instance of `model`. Raises BadPayload naming bad fields, `also` first, `MOST_FAULTS` at most."""
     problems = list(also)
     try:
         valid = model.model_validate(data)

@@ -71,9 +71,14 @@ def through_flask(app: Flask, path: str, body: bytes, kind: str) -> int:
         "CONTENT_TYPE": kind,
         "CONTENT_LENGTH": str(len(body)),
     }
-    answer = app(environ, lambda status, *_: statuses.append(int(status[:3])))
+
+    def start(status: str, *_: object) -> Callable[[bytes], object]:
+        statuses.append(int(status[:3]))
+        return io.BytesIO().write
+
+    answer: Any = app(environ, start)
     b"".join(answer)
-    answer.close()  # type: ignore[attr-defined]
+    answer.close()
     return statuses[0]
 
 
@@ -129,10 +134,14 @@ def test_a_request_leaves_no_cycles(
     assert collected() < FEW
 
 
-TROUBLES = {"a database that is not there": (_away, 503), "a refusal of the database": (_refuses, 500), "a defect": (None, 500)}
+TROUBLES: dict[str, Any] = {
+    "a database that is not there": (_away, 503),
+    "a refusal of the database": (_refuses, 500),
+    "a defect": (None, 500),
+}
 
 
-@pytest.fixture(params=TROUBLES.values(), ids=TROUBLES)
+@pytest.fixture(params=list(TROUBLES.values()), ids=list(TROUBLES))
 def trouble(request: pytest.FixtureRequest, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> int:
     """Whatever can befall a transaction; the status of its answers."""
     make, status = request.param
