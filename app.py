@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
+    logs.when_dropped(metrics.log_lines_dropped)
     service.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app

@@ -234,7 +234,7 @@ BAD_LINES = {
     "a bracket": b"[",
     "NaN": b"NaN",
     "not UTF-8": b'"\xff"',
-    "too deep": b"[" * 100_000,
+    "too deep": b"[" * 50_000,
     "half a surrogate pair": b'"\xed\xa0\x80"',
     "a NUL": b"\x00",
 }
@@ -375,7 +375,8 @@ def test_a_zip_bomb(client: FlaskClient, sessions: Sessions) -> None:
 
 def padded(length: Any) -> Any:
     """The body of one event that is `length` bytes long."""
-    return b"[" + EVENT + b" " * (length - len(EVENT) - 2) + b"]"
+    blanks = random.Random(1).choices(b" \t\n\r", k=length - len(EVENT) - 2)  # gzip packs equal ones too well
+    return b"[" + EVENT + bytes(blanks) + b"]"
 
 
 @pytest.mark.parametrize("pack", [lambda post: post, packed], ids=["plain", "packed"])
