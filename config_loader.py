@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
 
 DRIVER = "postgresql+psycopg2"
@@ -59,6 +60,8 @@ class Settings(BaseSettings):
     unknown_users: Literal["create", "reject"] = "create"
     overdraft: Literal["allow", "reject"] = "allow"
     out_of_order: Literal["accept", "reject"] = "accept"
+    # How many of its user's actions may stand behind a late event: all of them may have to be judged again.
+    late_limit: int = Field(LATE_LIMIT, ge=0, le=100_000_000)
 
     @field_validator("database_url", "test_database_url")
     @classmethod
