@@ -6,7 +6,8 @@ from sqlalchemy import Engine
 
 from database.session import make_engine
 
-# Seconds. The longest that a batch of many users waits for one of them: in the shared lane and in the patient one.
+# Seconds. The longest that a batch of many users waits for one of them: in the shared lane and in the patient one. Less
+# than a statement may take in all, or its end would not say that it waited for a user.
 SHARED_WAIT, PATIENT_WAIT = 0.25, 1.0
 # The longest that a statement of a large repair may take.
 REPAIR_SECONDS = 60.0
@@ -37,8 +38,8 @@ def make_engines(url: str, *, timeout: float, connections: int) -> Engines:
     return Engines(
         main=make_engine(url, timeout=timeout, connections=connections),
         # One for the batch, one to find out who held it up.
-        shared=make_engine(url, timeout=timeout, connections=2, lock=min(timeout, SHARED_WAIT)),
-        patient=make_engine(url, timeout=timeout, connections=1, lock=min(timeout, PATIENT_WAIT)),
+        shared=make_engine(url, timeout=timeout, connections=2, lock=min(timeout / 4, SHARED_WAIT)),
+        patient=make_engine(url, timeout=timeout, connections=1, lock=min(timeout / 2, PATIENT_WAIT)),
         repairs=make_engine(url, timeout=REPAIR_SECONDS, connections=REPAIRS, lock=timeout),
         changes=make_engine(url, timeout=timeout, connections=1),  # changes of one process are made together
         timeout=timeout,
