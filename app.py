@@ -7,7 +7,7 @@ from flask import Flask
 
 import logs
 import metrics
-from commands import serve
+from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.replay import replay
 from commands.verify import verify
@@ -83,7 +83,8 @@ def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
     settings = load_settings()
-    application = asgi.application(create_app(settings), settings.threads)
+    application = asgi.application(create_app(settings), threads=settings.threads, body_timeout=settings.body_timeout)
+    slow_readers.watch(settings.backend_port)
     serve.settle_worker()
     return application
 

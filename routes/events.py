@@ -70,6 +70,7 @@ def post_event() -> Response:
     Operation(
         body=EventsRequest,
         lines=True,
+        max_body=MAX_EVENTS_BODY,
         query=EventsQuery,
         answers={200: EventsAnswer},
         problems=(

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 import app
-from commands import replay, replay_file, serve
+import metrics
+from commands import replay, replay_file, serve, workers
 from config_loader import Settings
-from database import backtests, embedded, session
+from database import backtests, embedded, embedded_supervisor, readiness, session
 from routes import events, rules, users
 from routes.http import bodies, problems
 from routes.schemas import fields
@@ -215,12 +216,44 @@ BOUNDS: dict[str, Bound] = {
         seconds(embedded.STOP),
         "integration/test_bounds.py::test_an_embedded_server_out_of_time",
     ),
+    "pause between starts of the embedded PostgreSQL": Bound(
+        seconds(embedded_supervisor.LONGEST_PAUSE),
+        "integration/test_embedded_kills.py::test_a_full_disk_that_has_room_again",
+    ),
+    "silence of the embedded PostgreSQL's supervisor": Bound(
+        seconds(embedded.SIGNS),
+        "integration/test_embedded_kills.py::test_a_stopped_supervisor_is_replaced",
+    ),
+    "log of the embedded PostgreSQL": Bound(
+        f"2 files of {embedded_supervisor.LOG_BYTES // 1_000_000} MB",
+        "integration/test_embedded_kills.py::test_the_log_has_a_bound",
+    ),
+    "pause before a worker that died is replaced": Bound(
+        seconds(workers.LONGEST_PAUSE),
+        "integration/test_workers.py::test_workers_are_replaced_however_often_they_die",
+    ),
+    "deaths of one worker in a row": Bound(
+        f"{workers.FAILURES}, or {workers.FIRST_STARTS} before any has served",
+        "integration/test_workers.py::test_workers_that_cannot_start_end_the_service",
+    ),
+    "files of the metrics, per worker": Bound(
+        f"{sum(metrics.SIZES.values()) / 2**20:.1f} MiB",
+        "integration/test_workers.py::test_without_room_anywhere_there_are_no_metrics",
+    ),
+    "questions of `GET /readyz` to the database, per worker": Bound(
+        f"1 every {seconds(readiness.FRESH)}",
+        "integration/test_workers.py::test_readiness_is_asked_once_a_second",
+    ),
+    "each wait of `GET /readyz`": Bound(
+        seconds(readiness.PATIENCE),
+        "integration/test_watchdog.py::test_a_database_that_hangs_is_a_503_and_heals",
+    ),
 }
 
 # What holds things or runs beside the caller, by file and kind: the bound that it comes under, or why it has none.
 KEEPERS: dict[str, str] = {
     "commands/serve.py Thread": "one for each worker, which watches its parent",
-    "database/embedded.py Popen": "one PostgreSQL",
+    "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
