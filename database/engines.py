@@ -11,7 +11,10 @@ from database.session import make_engine
 SHARED_WAIT, PATIENT_WAIT = 0.25, 1.0
 # The longest that a statement of a large repair may take.
 REPAIR_SECONDS = 60.0
-REPAIRS = 3  # large repairs at once
+# Connections: for the shared batch and to find out who holds it up; for the patient one; for large repairs; and for
+# changes of rules, which one process makes together.
+SHARED, PATIENT, REPAIRS, CHANGES = 2, 1, 3, 1
+FEW = SHARED + PATIENT + REPAIRS + CHANGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +40,9 @@ def make_engines(url: str, *, timeout: float, connections: int) -> Engines:
     """Engines on the PostgreSQL at `url`; `connections` are those of the main one, the others have few."""
     return Engines(
         main=make_engine(url, timeout=timeout, connections=connections),
-        # One for the batch, one to find out who held it up.
-        shared=make_engine(url, timeout=timeout, connections=2, lock=min(timeout / 4, SHARED_WAIT)),
-        patient=make_engine(url, timeout=timeout, connections=1, lock=min(timeout / 2, PATIENT_WAIT)),
+        shared=make_engine(url, timeout=timeout, connections=SHARED, lock=min(timeout / 4, SHARED_WAIT)),
+        patient=make_engine(url, timeout=timeout, connections=PATIENT, lock=min(timeout / 2, PATIENT_WAIT)),
         repairs=make_engine(url, timeout=REPAIR_SECONDS, connections=REPAIRS, lock=timeout),
-        changes=make_engine(url, timeout=timeout, connections=1),  # changes of one process are made together
+        changes=make_engine(url, timeout=timeout, connections=CHANGES),
         timeout=timeout,
     )

@@ -449,6 +449,16 @@ def test_an_atomic_batch_with_a_large_repair_stays_one(service: Service, session
     assert ask(sessions, "SELECT count(*) FROM user_actions") == 2
 
 
+def test_a_large_repair_while_rules_change(service: Service, sessions: Sessions) -> None:
+    """A repair begins anew when rules were changed meanwhile, but not for ever."""
+    process = Repairs(service, {2})
+    process.fail = RulesChanged()
+    with pytest.raises(Overloaded):
+        Batches(process, service.engines).repair([one(2)])
+    assert process.calls == [([2], False, False)] * batches.TRIES
+    assert ask(sessions, "SELECT count(*) FROM users") == 0
+
+
 def test_too_many_batches_with_large_repairs(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many at once a batch's large repairs are refused at once, and an atomic batch as a whole."""
     monkeypatch.setattr(batches, "REPAIRED_AT_ONCE", 1)

@@ -243,6 +243,15 @@ def test_held_users_leave_half_of_the_queue_to_others() -> None:
     assert [one.result(PATIENCE) for one in waiting] == [Verdict(3, ())] * 2
 
 
+def test_users_beyond_those_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many users are remembered as held, those of whom nothing waits share batches again."""
+    monkeypatch.setattr(stays, "REMEMBERED", 2)
+    world = World(holds({"shared": {3, 4, 5}}))
+    for user in (3, 4, 5, 3):
+        assert world.post(user).result(PATIENCE) == Verdict(user, ())
+    assert [lane for lane, users in world.batches if users == [3]] == ["shared", "patient", "shared", "patient"]
+
+
 def test_what_waits_for_too_long_is_turned_away() -> None:
     """An event whose turn comes too late is an error that says so, and is not run."""
     world = World(holds({"shared": {3}, "patient": {3}}), patience=0.0)
