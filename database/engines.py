@@ -11,6 +11,7 @@ from database.session import make_engine
 SHARED_WAIT, PATIENT_WAIT = 0.25, 1.0
 # The longest that a statement of a large repair may take.
 REPAIR_SECONDS = 60.0
+CHANGE_SECONDS = 5.0  # the longest that a change of a rule may wait, if others may not wait for as long
 # Connections: for the shared batch and to find out who holds it up; for the patient one; for large repairs; and for
 # changes of rules, which one process makes together.
 SHARED, PATIENT, REPAIRS, CHANGES = 2, 1, 3, 1
@@ -43,6 +44,7 @@ def make_engines(url: str, *, timeout: float, connections: int) -> Engines:
         shared=make_engine(url, timeout=timeout, connections=SHARED, lock=min(timeout / 4, SHARED_WAIT)),
         patient=make_engine(url, timeout=timeout, connections=PATIENT, lock=min(timeout / 2, PATIENT_WAIT)),
         repairs=make_engine(url, timeout=REPAIR_SECONDS, connections=REPAIRS, lock=timeout),
-        changes=make_engine(url, timeout=timeout, connections=CHANGES),
+        # It pauses within its transaction, so a short DB_TIMEOUT is not for it.
+        changes=make_engine(url, timeout=max(timeout, CHANGE_SECONDS), connections=CHANGES),
         timeout=timeout,
     )

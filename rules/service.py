@@ -21,7 +21,7 @@ from rules.judging.lanes import Process, Ways
 from rules.judging.observer import Observer
 from rules.model import Event, Outcome
 from rules.policy import Policy
-from rules.rule_settings import RequestedChange, set_rules
+from rules.rule_settings import PATIENCE, RequestedChange, set_rules
 from rules.together import Together
 from rules.versions import RuleChange, WantedSetting
 
@@ -61,7 +61,7 @@ class Service:
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
         self._batches = Batches(self._engine.process, engines)
-        self._changes = Together(self._set_rules, most=MOST_CHANGES, patience=engines.timeout)
+        self._changes = Together(self._set_rules, most=MOST_CHANGES, patience=PATIENCE)
         self._queue = GroupCommit(
             Ways(
                 shared=self._way(engines.shared),
