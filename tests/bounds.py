@@ -13,15 +13,15 @@ import app
 import metrics
 from commands import connections, replay, replay_file, serve, slow_readers, workers
 from config_loader import Settings
-from database import backtests, embedded, embedded_supervisor, readiness, session
+from database import backtests, embedded, embedded_supervisor, engines, readiness, rule_versions, session
 from routes import events, flask_threads, rules, users
 from routes.http import bodies, heads, intake, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
-from rules import json_text, model, rule_settings, values, versions
+from rules import json_text, model, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
-from rules.judging import reads
+from rules.judging import batches, group_commit, reads, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -72,6 +72,7 @@ def longest(text: Any) -> str:
 DB_TIMEOUT = setting("DB_TIMEOUT")
 _ANY_CASE = "contract/test_event.py::test_the_refused_values_of_a_field"
 
+_CROWDS = "integration/test_one_callers_trouble.py"
 _MANY = size(events.MAX_EVENTS_BODY)
 _RECURSION = f"{count(sys.getrecursionlimit())} levels"
 _PAGE = fields.Page.model_json_schema()["properties"]["limit"]["maximum"]
@@ -160,7 +161,7 @@ BOUNDS: dict[str, Bound] = {
         count(setting("THREADS")), "integration/test_serving.py::test_post_event_does_not_wait_for_threads"
     ),
     "database connections per process": Bound(
-        count(app.CONNECTIONS), "integration/test_session.py::test_pool_timeout_is_away"
+        f"{app.CONNECTIONS} and {engines.FEW}", "integration/test_session.py::test_pool_timeout_is_away"
     ),
     # Queues and batches
     "events waiting for a batch, per process": Bound(
@@ -170,8 +171,41 @@ BOUNDS: dict[str, Bound] = {
         count(setting("GROUP_COMMIT_MAX")),
         "unit/test_group_commit.py::test_a_line_longer_than_the_maximum_is_several_batches",
     ),
-    "events judged alone at once, per process": Bound(
-        count(setting("THREADS")), "unit/test_group_commit.py::test_each_alone_has_the_same_bound"
+    "users judged alone at once, per process": Bound(
+        count(service.ALONE_THREADS), "unit/test_group_commit.py::test_each_alone_has_the_same_bound"
+    ),
+    "events that begin in a later lane, per process": Bound(
+        "half of the queue", "unit/test_lanes.py::test_held_users_leave_half_of_the_queue_to_others"
+    ),
+    "events of one user in a later lane, per process": Bound(
+        count(stays.OF_USER), "unit/test_lanes.py::test_one_user_cannot_fill_the_lanes"
+    ),
+    "users remembered as held": Bound(
+        count(stays.REMEMBERED), "unit/test_lanes.py::test_users_beyond_those_remembered"
+    ),
+    "runs of a shared batch": Bound(count(group_commit.RUNS), "unit/test_lanes.py::test_a_batch_is_not_run_for_ever"),
+    "stored actions that a shared batch may change": Bound(
+        f"{count(service.REPAIR_BUDGET)}, and {service.REPAIR_SHARE} for each user",
+        "unit/test_lanes.py::test_a_large_repair_leaves_its_batch",
+    ),
+    "stored actions that a user may change in `POST /events`": Bound(
+        count(batches.REPAIR_LIMIT),
+        f"{_CROWDS}::test_users_with_large_repairs_leave_their_batch",
+    ),
+    "large repairs at once, per process": Bound(
+        f"{group_commit.REPAIRS}, and {engines.REPAIRS} with those of batches",
+        "unit/test_lanes.py::test_a_large_repair_leaves_its_batch",
+    ),
+    "batches with large repairs at once, per process": Bound(
+        count(batches.REPAIRED_AT_ONCE),
+        f"{_CROWDS}::test_too_many_batches_with_large_repairs",
+    ),
+    "events of a batch that needs no turn": Bound(
+        count(batches.BIG), f"{_CROWDS}::test_a_big_batch_waits_for_its_turn_without_locks"
+    ),
+    "big batches at once, per process": Bound(count(batches.BIG_AT_ONCE), f"{_CROWDS}::test_too_many_big_batches"),
+    "changes of rules that wait, per process": Bound(
+        count(service.MOST_CHANGES), "unit/test_lanes.py::test_too_many_and_too_long"
     ),
     # Times
     "wait for a connection": Bound(seconds(DB_TIMEOUT), "integration/test_session.py::test_pool_timeout_is_away"),
@@ -190,8 +224,32 @@ BOUNDS: dict[str, Bound] = {
         count(session.ATTEMPTS), "integration/test_session.py::test_gives_up"
     ),
     "a rule change's wait for its turn": Bound(
-        seconds(rule_settings.PATIENCE),
-        "contract/test_rules.py::test_a_change_that_cannot_wait",
+        seconds(rule_settings.PATIENCE), "contract/test_rules.py::test_a_change_that_cannot_wait"
+    ),
+    "a rule change's hold on events, at once": Bound(
+        seconds(max(rule_versions.ASKS)), "contract/test_rules.py::test_a_change_that_cannot_wait"
+    ),
+    "rest between changes of rules": Bound(
+        seconds(rule_versions.APART),
+        f"{_CROWDS}::test_changes_that_wait_are_made_together",
+    ),
+    "a shared batch's wait for a user": Bound(
+        f"{seconds(engines.SHARED_WAIT)}, then {seconds(engines.PATIENT_WAIT)}",
+        f"{_CROWDS}::test_a_held_row_holds_up_its_own_user_alone",
+    ),
+    "a batch's wait for a user, at once": Bound(
+        seconds(batches.WAIT),
+        f"{_CROWDS}::test_a_batch_does_not_hold_others_while_it_waits",
+    ),
+    "an event's wait to be judged alone": Bound(
+        seconds(2 * DB_TIMEOUT), "unit/test_lanes.py::test_what_waits_for_too_long_is_turned_away"
+    ),
+    "a statement of a large repair, and its wait": Bound(
+        seconds(engines.REPAIR_SECONDS),
+        f"{_CROWDS}::test_a_large_repair_of_a_batch_that_fails",
+    ),
+    "attempts at a large repair while rules change": Bound(
+        count(batches.TRIES), f"{_CROWDS}::test_a_large_repair_while_rules_change"
     ),
     "`Retry-After`": Bound(seconds(problems.RETRY_AFTER), "contract/test_errors.py::test_a_closed_port"),
     "stopping": Bound(
@@ -300,9 +358,11 @@ KEEPERS: dict[str, str] = {
     "rules/hindsight/run.py Thread": "two for each backtest",
     "rules/hindsight/start.py Popen": "backtests and verifications at once",
     "rules/hindsight/start.py Thread": "backtests and verifications at once",
-    "rules/judging/group_commit.py ThreadPoolExecutor": "events judged alone at once, per process",
-    "rules/judging/group_commit.py deque": "events waiting for a batch, per process",
-    "rules/judging/group_commit.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
-    "rules/judging/group_commit.py Thread": "one leader",
+    "rules/judging/batches.py BoundedSemaphore": "two of the bounds of batches",
+    "rules/judging/lanes.py ThreadPoolExecutor": "users judged alone at once, per process",
+    "rules/judging/lanes.py deque": "events waiting for a batch, per process",
+    "rules/judging/lanes.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
+    "rules/judging/lanes.py Thread": "one leader for each of the two shared lanes",
     "rules/judging/reads.py lru_cache": "reaches of late events that are remembered",
+    "rules/together.py deque": "changes of rules that wait, per process",
 }
