@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 from database import judging
 from database.session import Transaction
 from rules.judging import store
+from rules.judging.ahead import Repairs
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
 from rules.judging.observer import Observer, Stage
-from rules.judging.reads import begin_and_read, read_what_late_events_reach
+from rules.judging.parts import repair_in_parts
+from rules.judging.reads import begin_and_read
 from rules.judging.repair import repair
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
@@ -118,6 +120,10 @@ class RuleEngine:
 
     def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser], limit: int | None) -> None:
         """Judge again what late events can change. Raises LargeRepair beyond `limit`."""
-        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known, limit)
+        repairs = Repairs(batch, late_users, self.rules.known)
+        repairs.read(connection, limit)
         for user in late_users:
-            repair(user, reaches[user.user_id])
+            repair(user, repairs.reaches[user.user_id])
+            if user.user_id in repairs.in_parts:
+                new = [action for event, action, _ in batch.stored if event.user_id == user.user_id]
+                repair_in_parts(connection, repairs, user, new)
