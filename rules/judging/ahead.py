@@ -78,8 +78,9 @@ class Repairs:
             user.rule_sets[one.seq] = rule_set
             reading = rule_set.reading[cast(ActionType, one.type)]
             points.append(Point(user_id=user.user_id, time=one.time, reading=reading))
-            user.alerts |= {(one.seq, code): AlertState(stands=True) for code in one.standing}
-            user.alerts |= {(one.seq, code): AlertState(stands=False) for code in one.superseded}
+            if one.standing or one.superseded:
+                user.alerts |= {(one.seq, code): AlertState(stands=True) for code in one.standing}
+                user.alerts |= {(one.seq, code): AlertState(stands=False) for code in one.superseded}
         return points
 
     def _rule_set(self, user_id: int, number: int, version: int) -> RuleSet:
