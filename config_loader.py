@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=64)
     # How many requests other than POST /event one worker handles at once; with GROUP_COMMIT=off, POST /event included.
     threads: int = Field(32, ge=1, le=256)
+    # How long the body of a request may take to arrive before the answer is a 408.
+    body_timeout: float = Field(15.0, ge=0.1, le=600)
     # How long a request waits for a connection, a lock or a statement before the answer is a 503.
     db_timeout: float = Field(5.0, ge=0.1, le=60)
     # Whether requests that arrive while others are being committed share the next transaction, and how many may.

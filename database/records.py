@@ -161,15 +161,6 @@ class NextN(NamedTuple):
     limit: int
 
 
-class Between(NamedTuple):
-    """Ask for the actions of one type with `time` in [start, end]."""
-
-    user_id: int
-    type: str
-    start: int
-    end: int
-
-
 class Stretch(NamedTuple):
     """A stretch of a user's actions of one type: from one place (time, seq) to another."""
 

@@ -6,7 +6,7 @@ docs/decisions/late-arrivals.md.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache, reduce
+from functools import reduce
 from itertools import pairwise
 from typing import cast
 
@@ -17,8 +17,8 @@ from database.offsets import LateOffsets
 from database.records import ActionKey, Ahead, LaterAction, NextN, StoredAction
 from rules.judging.batch import AlertState, Batch, BatchUser
 from rules.judging.late import FIRST_RULES, Arrivals, LargeRepair, Reach, reach_of
-from rules.judging.lookups import Point, lookups_again, merged, spans_ahead
-from rules.judging.reads import read_more
+from rules.judging.lookups import Point, lookups_again, may_be_incomplete, merged, spans_ahead
+from rules.judging.reads import read_more, read_oldest
 from rules.model import ACTION_TYPES, Action, ActionType, NumberedAction
 from rules.values import LAST_TIME
 from rules.versions import FIRST_SETTINGS, RiskAndOverrides, RuleSet, RuleVersions, settings_by_user
@@ -68,7 +68,9 @@ class Repairs:
         for user_id, own in _by_user(found).items():
             self.users[user_id].load(numbered(own))
             points += self.note(self.users[user_id], own)
-        read_more(connection, self.batch, lookups_again(points, _complete([*ahead, *after_first])))
+        complete = _complete([*ahead, *after_first])
+        read_more(connection, self.batch, lookups_again(points, complete))
+        read_oldest(connection, self.batch, may_be_incomplete(points, complete))
 
     def note(self, user: BatchUser, found: Iterable[LaterAction]) -> list[Point]:
         """Note in `user` what judged the actions and which alerts they have; returns what is read to judge them."""
@@ -93,7 +95,7 @@ class Repairs:
         found: dict[int, list[Arrivals]] = {}
         unsure = []
         for user_id, user in self.users.items():
-            ever = _reach_ever(self.versions, frozenset(self.settings[user_id].values()))
+            ever = reach_of(self.versions.furthest(self.settings[user_id].values())).with_all_of(FIRST_RULES)
             found[user_id] = [Arrivals(first=0, last=LAST_TIME, reach=ever)]
             if ever != _reach(user.rule_set):
                 unsure.append(user)
@@ -122,9 +124,10 @@ class Repairs:
     def _alike(self, user_id: int, settings: Mapping[int, tuple[int, int]]) -> list[Arrivals] | None:
         if len(set(settings.values())) > MOST_CHANGES:
             return None
+        reaches = {one: _reach(self._rule_set(user_id, *one)) for one in set(settings.values())}
         found: list[Arrivals] = []
         for seq in sorted(settings):
-            reach = _reach(self._rule_set(user_id, *settings[seq]))
+            reach = reaches[settings[seq]]
             if found and found[-1].reach == reach:
                 found[-1] = Arrivals(first=found[-1].first, last=seq, reach=reach)
             else:
@@ -192,7 +195,7 @@ class Repairs:
             NextN(user_id=user_id, type=kind, time=-1, limit=1) for user_id in asked for kind in ACTION_TYPES
         ]
         offsets: LateOffsets = self.batch.offsets
-        for one in judging.read_history(connection, last=[], following=of_each_type, between=[], offsets=offsets):
+        for one in judging.read_history(connection, last=[], following=of_each_type, offsets=offsets):
             firsts[one.user_id] = min(one.time, firsts.get(one.user_id, LAST_TIME))
         found: list[Ahead] = []
         for user_id, first in firsts.items():
@@ -250,12 +253,5 @@ def _settings(connection: Connection, users: Collection[BatchUser]) -> dict[int,
     return {user.user_id: {0: FIRST_SETTINGS, **stored.get(user.user_id, {})} for user in users}
 
 
-@lru_cache(maxsize=4096)
 def _reach(rule_set: RuleSet) -> Reach:
     return reach_of(rule_set.all).with_all_of(FIRST_RULES)
-
-
-# Worked out from all changes of all rules, and asked for each user who has a late event.
-@lru_cache(maxsize=1024)
-def _reach_ever(versions: RuleVersions, settings: frozenset[RiskAndOverrides]) -> Reach:
-    return reach_of(rule for each in settings for rule in versions.ever(*each)).with_all_of(FIRST_RULES)

@@ -13,10 +13,12 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from database import judging
+from database.locks import AT_ONCE, Waits, hold_rules
 from database.session import Transaction
 from rules.judging import store
 from rules.judging.ahead import Repairs
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
+from rules.judging.batches import RulesChanged
 from rules.judging.observer import Observer, Stage
 from rules.judging.parts import repair_in_parts
 from rules.judging.reads import begin_and_read
@@ -39,7 +41,13 @@ class RuleEngine:
         self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
     def process(
-        self, session: Session, events: Sequence[Event], atomic: bool = False, *, repair_limit: int | None = None
+        self,
+        session: Session,
+        events: Sequence[Event],
+        atomic: bool = False,
+        *,
+        repair_limit: int | None = None,
+        waits: Waits = AT_ONCE,
     ) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
 
@@ -49,6 +57,9 @@ class RuleEngine:
 
         With `repair_limit` it raises LargeRepair as soon as it sees that late events of some users change more stored
         actions than that, each user taken alone: those whose numbers are rewritten and those that are judged again.
+
+        `waits` says how it waits for others. If that does not hold the rules, it raises RulesChanged, storing nothing,
+        if one was changed while it judged.
         """
         begun = perf_counter()
         self._observer.begun(len(events))
@@ -62,6 +73,7 @@ class RuleEngine:
                 late_limit=self._policy.late_limit,
                 expected=expected,
                 snapshot=lambda number: self.rules.at(connection, number),
+                waits=waits,
             )
             begun = self._done("lock_and_read", begun)
             outcomes = [self._settle(batch, event) for event in events]
@@ -76,8 +88,16 @@ class RuleEngine:
             if late_users:
                 store.store_late(connection, batch, late_users)
             actions, alerts = store.new_rows(batch)
+            if waits.hold_rules:
+                last_actions, last_alerts = actions, alerts
+            else:
+                # A change of a rule waits for this no longer than a COMMIT takes.
+                judging.store(connection, actions=actions, alerts=alerts)
+                if hold_rules(connection) != batch.rules_number:
+                    raise RulesChanged
+                last_actions, last_alerts = [], []
             with transaction.committing():
-                judging.store_and_commit(connection, actions=actions, alerts=alerts)
+                judging.store_and_commit(connection, actions=last_actions, alerts=last_alerts)
             self._observer.raised(alert.code for alert in alerts if not alert.shadow)
             self._done("write_and_commit", begun)
         return outcomes

@@ -8,10 +8,10 @@ from itertools import accumulate
 from sqlalchemy import Connection
 
 from database import judging, late_events
-from database.records import Ahead, LaterAction
+from database.records import Ahead, LaterAction, StoredAction
 from rules.judging.ahead import PART, Repairs, numbered
 from rules.judging.batch import BatchUser
-from rules.judging.lookups import lookups_again
+from rules.judging.lookups import Lookups, lookups_again, may_be_incomplete, oldest_in_crowds
 from rules.judging.repair import repair
 from rules.model import ACTION_TYPES, Action, NumberedAction
 from rules.values import LAST_TIME
@@ -59,16 +59,17 @@ def _repair_part(
 ) -> None:
     part = BatchUser(user_id=user.user_id, rule_set=user.rule_set, last_seq=user.first_new - 1)
     part.late = user.late
-    more = lookups_again(repairs.note(part, found), {user.user_id: [(start, end)]})
-    before = judging.read_history(
-        connection,
-        last=more.last,
-        following=more.following,
-        between=more.between,
-        offsets=repairs.batch.offsets,
-    )
-    stored = [*numbered(found), *numbered(before)]
+    points, complete = repairs.note(part, found), {user.user_id: [(start, end)]}
+
+    def read(more: Lookups) -> list[StoredAction]:
+        offsets = repairs.batch.offsets
+        return judging.read_history(connection, last=more.last, following=more.following, offsets=offsets)
+
+    stored = numbered([*found, *read(lookups_again(points, complete))])
     part.load([*map(numbers.of_stored, stored), *numbers.of_new(end)])
+    oldest = oldest_in_crowds(may_be_incomplete(points, complete), {user.user_id: part.timeline})
+    if oldest:
+        part.load(map(numbers.of_stored, numbered(read(Lookups(last=[], following=oldest)))))
     repair(part, repairs.reaches[user.user_id])
     for (seq, code), state in part.alerts.items():
         if state.changed or state.evidence is not None:

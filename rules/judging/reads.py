@@ -1,21 +1,20 @@
-"""Reading what it takes to judge a batch: its users, their timelines, and what late events reach."""
+"""Reading what it takes to judge a batch: its users and their timelines."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import cast
 
 from sqlalchemy import Connection
 
 from database import judging
+from database.locks import Waits
 from database.records import Deltas, EventKey, LastN
 from rules.judging.batch import Batch, BatchUser, signed
-from rules.judging.lookups import Lookups, Point, lookups
+from rules.judging.lookups import Lookups, Point, lookups, oldest_in_crowds
 from rules.model import ACTION_TYPES, Event, Risk
 from rules.values import LAST_TIME
 from rules.versions import NO_OVERRIDES, RulesSnapshot
-
-# All events
 
 
 def begin_and_read(
@@ -26,11 +25,13 @@ def begin_and_read(
     late_limit: int,
     expected: RulesSnapshot,
     snapshot: Callable[[int], RulesSnapshot],
+    waits: Waits,
 ) -> Batch:
     """Begin a transaction, lock the users of `events` and read their history: a batch, ready to be judged.
 
     If a user may have more than `late_limit` actions after an event, what it takes to count them is read too.
     `expected` are the rules that probably hold; if the database says that others do, `snapshot` finds them by number.
+    `waits` says how it waits for others.
     """
     deltas = _deltas(events)
     # Several events of one user rarely have stored actions between them: the first read shows whether these do.
@@ -46,8 +47,8 @@ def begin_and_read(
         create=create_users,
         last=wanted.last,
         following=wanted.following,
-        between=wanted.between,
         keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
+        waits=waits,
     )
     rules = expected
     if locked and locked[0].rules_number != expected.number:
@@ -70,6 +71,9 @@ def begin_and_read(
         _read_further(connection, batch, events, expected)
     if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
         _read_to_count(connection, batch, events, late_limit)
+    crowded = {user_id for user_id, user in batch.users.items() if user.timeline.may_be_crowded}
+    if crowded:
+        read_oldest(connection, batch, _points(batch, events, crowded))
     return batch
 
 
@@ -101,17 +105,18 @@ def _read_further(connection: Connection, batch: Batch, events: Sequence[Event],
         newest = user.timeline.newest()
         if not covered[user.rule_set] or (newest is not None and newest.time > first[user_id]):
             further.add(user_id)
-    points = [
-        Point(
-            user_id=event.user_id,
-            time=event.time,
-            reading=batch.users[event.user_id].rule_set.reading[event.type],
-        )
+    if further:
+        read_more(connection, batch, lookups(_points(batch, events, further)))
+
+
+def _points(batch: Batch, events: Iterable[Event], user_ids: Collection[int]) -> list[Point]:
+    """Where events of these users are judged, by the rules in force for each."""
+    rule_sets = {user_id: batch.users[user_id].rule_set for user_id in user_ids}
+    return [
+        Point(user_id=event.user_id, time=event.time, reading=rule_sets[event.user_id].reading[event.type])
         for event in events
-        if event.user_id in further
+        if event.user_id in rule_sets
     ]
-    if points:
-        read_more(connection, batch, lookups(points))
 
 
 def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event], late_limit: int) -> None:
@@ -127,12 +132,16 @@ def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event]
             if time < max(ends[user_id], newest.time if newest else 0):
                 last += [LastN(user_id=user_id, type=kind, after=-1, time=time, limit=1) for kind in ACTION_TYPES]
     if last:
-        read_more(connection, batch, Lookups(last=last, following=[], between=[]))
+        read_more(connection, batch, Lookups(last=last, following=[]))
 
 
 def read_more(connection: Connection, batch: Batch, more: Lookups) -> None:
     """Read more history of the users of a batch."""
-    found = judging.read_history(
-        connection, last=more.last, following=more.following, between=more.between, offsets=batch.offsets
-    )
-    batch.load(found)
+    batch.load(judging.read_history(connection, last=more.last, following=more.following, offsets=batch.offsets))
+
+
+def read_oldest(connection: Connection, batch: Batch, points: Iterable[Point]) -> None:
+    """Read the oldest actions of crowded windows."""
+    oldest = oldest_in_crowds(points, {user_id: user.timeline for user_id, user in batch.users.items()})
+    if oldest:
+        read_more(connection, batch, Lookups(last=[], following=oldest))

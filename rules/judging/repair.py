@@ -1,7 +1,6 @@
 """Judging again the later actions that an event out of order can change."""
 
 from bisect import bisect_left
-from functools import lru_cache
 
 from rules.base import First, Last, RuleInForce, SumsSoFar, SumsWithin, Within
 from rules.judging.batch import AlertState, BatchUser
@@ -20,6 +19,7 @@ def repair(user: BatchUser, reach: Reach) -> None:
     """
     late = _Late(user)
     last = max(action.time for action in user.late)
+    far: dict[RuleSet, tuple[Reach, dict[ActionType, tuple[RuleInForce, ...]]]] = {}
     after = {"deposit": 0, "withdraw": 0}  # how many follow the last late action
     for action in user.timeline.following(min(user.late, key=lambda one: one.place)):
         if action.time > last:
@@ -30,14 +30,15 @@ def repair(user: BatchUser, reach: Reach) -> None:
         if rule_set is None:
             continue
         history = user.timeline.at(action)
-        others, endless = _far(rule_set)
+        if rule_set not in far:
+            far[rule_set] = _far(rule_set)
+        others, endless = far[rule_set]
         is_far = others.is_passed(action.time - last, min(after.values()))
         for rule in endless[action.type] if is_far else rule_set.by_type[action.type]:
             if late.reaches(history, rule):
                 _judge_again(user, history, rule)
 
 
-@lru_cache(maxsize=1024)
 def _far(rule_set: RuleSet) -> tuple[Reach, dict[ActionType, tuple[RuleInForce, ...]]]:
     """How far the other rules reach, and those of endless reach, by the type that they judge."""
     endless = [one for one in rule_set.all if any(isinstance(look, SumsSoFar) for look in one.rule.look_back)]

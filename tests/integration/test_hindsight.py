@@ -165,7 +165,7 @@ class Live:
             self.engine.rules.versions(session)
             session.close()
             begin(session)
-            rule_versions.lock_rules(session)
+            rule_versions.lock_rules(session, 5)
             before = read_versions(session)
             latest = {code: setting.version for code, setting in before.newest.settings.items()}
             rule_versions.add_rule_versions(

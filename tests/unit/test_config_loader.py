@@ -42,6 +42,7 @@ def test_defaults() -> None:
         "backend_port": 5000,
         "workers": 2,
         "threads": 32,
+        "body_timeout": 15.0,
         "db_timeout": 5.0,
         "group_commit": "on",
         "group_commit_max": 256,
