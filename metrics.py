@@ -98,18 +98,20 @@ def request_done(route: str | None, method: str, status: int, seconds: float) ->
     time.observe(seconds)
 
 
-def watch_pool(engine: Engine) -> None:
-    """From now on, record how many connections of `engine` are in use."""
+def watch_pools(engines: Sequence[Engine]) -> None:
+    """From now on, record how many connections of `engines` are in use."""
     connections = _all().connections
 
-    # Read from the pool each time, not counted: a connection that could not be made is returned but was never lent.
-    @event.listens_for(engine, "checkout")
-    def _lent(*_: object) -> None:
-        connections.set(_in_use(engine))
+    # Read from the pools each time, not counted: a connection that could not be made is returned but was never lent.
+    def lent(*_: object) -> None:
+        connections.set(sum(map(_in_use, engines)))
 
-    @event.listens_for(engine, "checkin")
-    def _returned(*_: object) -> None:
-        connections.set(max(0, _in_use(engine) - 1))  # the pool counts it until this is done
+    def returned(*_: object) -> None:
+        connections.set(max(0, sum(map(_in_use, engines)) - 1))  # the pool counts it until this is done
+
+    for engine in engines:
+        event.listen(engine, "checkout", lent)
+        event.listen(engine, "checkin", returned)
 
 
 def exposition() -> tuple[bytes, str]:

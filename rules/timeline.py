@@ -66,6 +66,16 @@ class Timeline:
         series = self._typed[of]
         return series.numbers(len(series.actions) - 1)
 
+    def count_after(self, time: int) -> int:
+        """How many actions the user has after `time`, here or not.
+
+        Of each type the newest and the last one up to `time` must be here, if there are any.
+        """
+        return sum(
+            series.numbers(len(series.actions) - 1)[0] - series.numbers(bisect_right(series.times, time) - 1)[0]
+            for series in self._typed.values()
+        )
+
     def following(self, action: Action, of: ActionType | None = None) -> list[Action]:
         """The actions (of one type, if given) after `action`, oldest first."""
         series = self._of(of)
