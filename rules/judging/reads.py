@@ -61,11 +61,14 @@ def begin_and_read(
     batch = Batch(rules.number, offsets)
     for user in locked:
         added = deltas[user.user_id]
+        if user.is_full:
+            added = Deltas(user_id=user.user_id, actions=0, net=Decimal(0))
         batch.users[user.user_id] = BatchUser(
             user_id=user.user_id,
             rule_set=rules.rule_set(cast(Risk, user.risk), user.overrides),
             settings_version=user.settings_version,
             is_new=user.is_new,
+            is_full=user.is_full,
             last_seq=user.last_seq - added.actions,
             balance=user.balance - added.net,
             unused_actions=added.actions,
