@@ -21,7 +21,7 @@ from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
 from rules import json_text, model, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
-from rules.judging import batches, group_commit, reads, stays
+from rules.judging import batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -116,6 +116,10 @@ BOUNDS: dict[str, Bound] = {
     # Answers and what is stored
     "actions that an alert lists": Bound(
         count(model.LISTED_ACTIONS), "unit/test_model.py::test_at_most_a_hundred_are_listed"
+    ),
+    "actions of a window that are read": Bound(
+        f"{model.LISTED_ACTIONS} and the oldest, of each type",
+        "integration/test_crowds.py::test_what_is_read_does_not_grow_with_a_crowd",
     ),
     "alerts that a rule's figures look at": Bound(
         count(rules.COUNTED), "contract/test_rules.py::test_figures_are_bounded"
@@ -257,10 +261,13 @@ BOUNDS: dict[str, Bound] = {
     ),
     # Caches
     "reaches of late events that are remembered": Bound(
-        count(reads._reach.cache_parameters()["maxsize"]), "unit/test_bounds.py::test_reaches_beyond_the_cache"
+        count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
     ),
     "rule sets that are remembered": Bound(
         count(versions._REMEMBERED), "unit/test_bounds.py::test_rule_sets_beyond_the_cache"
+    ),
+    "rule versions in force that are remembered": Bound(
+        count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
     ),
     "rule sets that a backtest remembers": Bound(
         count(backtest.REMEMBERED), "unit/test_bounds.py::test_rule_sets_of_a_backtest_beyond_the_cache"
@@ -363,6 +370,5 @@ KEEPERS: dict[str, str] = {
     "rules/judging/lanes.py deque": "events waiting for a batch, per process",
     "rules/judging/lanes.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
     "rules/judging/lanes.py Thread": "one leader for each of the two shared lanes",
-    "rules/judging/reads.py lru_cache": "reaches of late events that are remembered",
     "rules/together.py deque": "changes of rules that wait, per process",
 }

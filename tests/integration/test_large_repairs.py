@@ -16,7 +16,7 @@ from rules.judging.late import LargeRepair
 from rules.model import ACTION_TYPES, Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
 from rules.registry import REGISTRY
-from rules.rule_settings import set_rule
+from rules.rule_settings import RequestedChange, set_rules
 from rules.values import LAST_TIME
 from rules.versions import WantedSetting
 from tests.numbers import NUMBERED_ACTIONS
@@ -209,7 +209,8 @@ def use(sessions: Sessions, code: int, status: Any) -> RuleEngine:
     with sessions() as session:
         engine.rules.versions(session)
         session.close()
-        set_rule(session, code, WantedSetting(status=status), lambda _: None)
+        wanted = WantedSetting(status=status)
+        set_rules(session, [RequestedChange(code=code, wanted=wanted, must_match=lambda _: None)])
     return engine
 
 
