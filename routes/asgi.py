@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 from flask import Flask
 
 from routes.flask_threads import FlaskInThreads, Receive, Scope, Send
+from routes.http import safe_headers
 from routes.http.answers import Answer
 from routes.http.bodies import MAX_BODY, whole
 from routes.http.decisions import PATHS, answer_with
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.json_body import JSON
+from routes.http.origins import TrustedHosts
 from routes.http.problems import answer_to
 from rules.payload import read_event
 from rules.service import Service
@@ -23,15 +25,17 @@ Headers = dict[bytes, bytes]
 
 _JSON = {JSON.encode() + parameter for parameter in (b"", b"; charset=utf-8", b";charset=utf-8")}
 _REQUEST_ID = REQUEST_ID.lower().encode()
+_PATHS = {path.encode() for path in PATHS}
 
 
 def application(app: Flask, threads: int) -> Application:
     """`app` as an ASGI application that runs at most `threads` requests at once in Flask."""
     flask = FlaskInThreads(app, threads)
     service = Service.of(app.extensions)
+    hosts = TrustedHosts.of(app.extensions)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _plain(scope)
+        headers = _plain(scope, hosts)
         if headers is None:
             await flask(scope, receive, send)
             return
@@ -51,15 +55,18 @@ def application(app: Flask, threads: int) -> Application:
     return serve
 
 
-def _plain(scope: Scope) -> Headers | None:
-    """The headers of a plain `POST /event`; None for every other request."""
-    if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
+def _plain(scope: Scope, hosts: TrustedHosts) -> Headers | None:
+    """The headers of a plain `POST /event` to a trusted host; None for every other request."""
+    if scope["type"] != "http" or scope["method"] != "POST" or scope["raw_path"] not in _PATHS:
         return None
     pairs: list[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(pairs)
     length = headers.get(b"content-length", b"")
     if (
         len(headers) == len(pairs)  # no header twice
+        and hosts.trusts(headers.get(b"host", b""))
+        and b"origin" not in headers  # no browser
+        and b"sec-fetch-site" not in headers
         and headers.get(b"content-type") in _JSON
         and b"content-encoding" not in headers
         and b"transfer-encoding" not in headers
@@ -84,6 +91,6 @@ async def _read(receive: Receive, length: int) -> bytes:
 
 async def _send(send: Send, answer: Answer, named: tuple[str, str]) -> None:
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*answer.headers.items(), named)]
-    headers.append((b"content-length", b"%d" % len(answer.body)))
+    headers += (*safe_headers.AS_BYTES, (b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
