@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
 
 DRIVER = "postgresql+psycopg2"
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=64)
     # How many requests other than POST /event one worker handles at once; with GROUP_COMMIT=off, POST /event included.
     threads: int = Field(32, ge=1, le=256)
+    # How long the body of a request may take to arrive before the answer is a 408.
+    body_timeout: float = Field(15.0, ge=0.1, le=600)
     # How long a request waits for a connection, a lock or a statement before the answer is a 503.
     db_timeout: float = Field(5.0, ge=0.1, le=60)
     # Whether requests that arrive while others are being committed share the next transaction, and how many may.
@@ -63,6 +66,8 @@ class Settings(BaseSettings):
     unknown_users: Literal["create", "reject"] = "create"
     overdraft: Literal["allow", "reject"] = "allow"
     out_of_order: Literal["accept", "reject"] = "accept"
+    # How many of its user's actions may stand behind a late event: all of them may have to be judged again.
+    late_limit: int = Field(LATE_LIMIT, ge=0, le=100_000_000)
 
     @field_validator("database_url", "test_database_url")
     @classmethod

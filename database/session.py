@@ -22,7 +22,8 @@ _TRY_AGAIN = {"40001", "40P01"}
 # intervention and timeouts (57), system (58), a lock not taken in time, read-only, no tables or database yet, a role
 # that may not connect or may not use the tables.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
-_AWAY_CODES = {"55P03", "25006", "42P01", "3D000", "28000", "28P01", "42501"}
+_LOCK_NOT_AVAILABLE = "55P03"
+_AWAY_CODES = {_LOCK_NOT_AVAILABLE, "25006", "42P01", "3D000", "28000", "28P01", "42501"}
 
 ATTEMPTS = 3
 
@@ -31,10 +32,11 @@ class CommitUncertain(Exception):
     """The connection broke during COMMIT: the work is stored or not, and only asking again can show which."""
 
 
-def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
+def make_engine(url: str, *, timeout: float, connections: int, lock: float | None = None) -> Engine:
     """An engine on the PostgreSQL at `url` whose every wait is bounded by `timeout` (seconds).
 
-    It holds at most this number of `connections`; a thread that wants one more waits for it, also up to `timeout`.
+    Those for locks are bounded by `lock`, unless that is None. It holds at most this number of `connections`; a thread
+    that wants one more waits for it, also up to `timeout`.
     """
     milliseconds = int(timeout * 1000)
     engine = create_engine(
@@ -51,7 +53,7 @@ def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
             "tcp_user_timeout": milliseconds,
             "options": _options(
                 statement_timeout=milliseconds,
-                lock_timeout=milliseconds,
+                lock_timeout=milliseconds if lock is None else int(lock * 1000),
                 # One plan for every number of events: they come as arrays.
                 plan_cache_mode="force_generic_plan",
                 # Compiling a statement that takes a fraction of a millisecond costs more than running it.
@@ -104,6 +106,27 @@ def make_backtest_engine(url: str) -> Engine:
             "options": _options(statement_timeout=5000, lock_timeout=5000),
         },
     )
+
+
+def make_readiness_engine(url: str, *, timeout: float) -> Engine:
+    """An engine on the PostgreSQL at `url` for asking whether it works, each time over a new connection.
+
+    Connecting, and each statement, takes at most `timeout` seconds; what hangs is cut off after twice as long.
+    """
+    milliseconds = int(timeout * 1000)
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "application_name": f"{_APPLICATION_NAME} readiness",
+            "connect_timeout": max(2, int(timeout)),
+            "tcp_user_timeout": milliseconds,
+            "options": _options(statement_timeout=milliseconds, lock_timeout=milliseconds, work_mem="64kB", jit="off"),
+        },
+    )
+    watchdog.watch(engine, 2 * timeout)
+    return engine
 
 
 def _options(**settings: object) -> str:
@@ -210,6 +233,11 @@ def is_settled(error: Exception) -> bool:
 def sqlstate(error: DBAPIError) -> str | None:
     """PostgreSQL's five-character code of `error`, or None if the server did not send one."""
     return getattr(error.orig, "pgcode", None)
+
+
+def is_lock_timeout(error: Exception) -> bool:
+    """Whether `error` means that a lock was not to be had within the time for locks; nothing was stored then."""
+    return isinstance(error, DBAPIError) and sqlstate(error) == _LOCK_NOT_AVAILABLE
 
 
 def is_away(error: SQLAlchemyError) -> bool:

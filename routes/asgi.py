@@ -8,15 +8,16 @@ from collections.abc import Awaitable, Callable
 
 from flask import Flask
 
-from routes.flask_threads import FlaskInThreads, Receive, Scope, Send
-from routes.http import safe_headers
-from routes.http.answers import Answer
+from routes.flask_threads import FlaskInThreads
 from routes.http.bodies import MAX_BODY, whole
 from routes.http.decisions import PATHS, answer_with
 from routes.http.exchange import REQUEST_ID, begin, end
+from routes.http.heads import MAX_HEAD, MAX_HEADERS, MAX_URL
+from routes.http.intake import Intake
 from routes.http.json_body import JSON
 from routes.http.origins import TrustedHosts
 from routes.http.problems import answer_to
+from routes.http.server_messages import Receive, Scope, Send, send_answer
 from rules.payload import read_event
 from rules.service import Service
 
@@ -28,9 +29,10 @@ _REQUEST_ID = REQUEST_ID.lower().encode()
 _PATHS = {path.encode() for path in PATHS}
 
 
-def application(app: Flask, threads: int) -> Application:
-    """`app` as an ASGI application that runs at most `threads` requests at once in Flask."""
-    flask = FlaskInThreads(app, threads)
+def application(app: Flask, *, threads: int, body_timeout: float) -> Application:
+    """`app` as an ASGI application: at most `threads` requests at once in Flask, each body within `body_timeout` s."""
+    intake = Intake(body_timeout)
+    flask = FlaskInThreads(app, threads, intake)
     service = Service.of(app.extensions)
     hosts = TrustedHosts.of(app.extensions)
 
@@ -42,13 +44,14 @@ def application(app: Flask, threads: int) -> Application:
         exchange = begin(headers.get(_REQUEST_ID, b"").decode("latin-1"))
         try:
             key = headers.get(b"idempotency-key")
-            body = await _read(receive, int(headers[b"content-length"]))
+            length = int(headers[b"content-length"])
+            body = whole(await intake.read(receive, length), length)
             event = read_event(body, None if key is None else key.decode("latin-1"))
             answer = answer_with(await service.judge_soon(event))
         except Exception as error:
             answer = answer_to(error, exchange.request_id)
         try:
-            await _send(send, answer, exchange.answered(answer.status))
+            await send_answer(send, answer, exchange.answered(answer.status))
         finally:  # after the answer, so that the caller need not wait for it
             end(exchange, route=scope["path"], method="POST")
 
@@ -62,8 +65,11 @@ def _plain(scope: Scope, hosts: TrustedHosts) -> Headers | None:
     pairs: list[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(pairs)
     length = headers.get(b"content-length", b"")
+    names = b"".join(headers)
     if (
-        len(headers) == len(pairs)  # no header twice
+        len(headers) == len(pairs) <= MAX_HEADERS  # and no header twice
+        and len(names) + sum(map(len, headers.values())) <= MAX_HEAD
+        and len(scope["path"]) + len(scope["query_string"]) <= MAX_URL
         and hosts.trusts(headers.get(b"host", b""))
         and b"origin" not in headers  # no browser
         and b"sec-fetch-site" not in headers
@@ -72,25 +78,7 @@ def _plain(scope: Scope, hosts: TrustedHosts) -> Headers | None:
         and b"transfer-encoding" not in headers
         and length.isdigit()
         and int(length) <= MAX_BODY
-        and b"_" not in b"".join(headers)  # WSGI cannot tell it from "-"
+        and b"_" not in names  # WSGI cannot tell it from "-"
     ):
         return headers
     return None
-
-
-async def _read(receive: Receive, length: int) -> bytes:
-    body = b""
-    more = True
-    # Do not wait for the server to say that there is no more: that message costs as much as the body itself.
-    while more and len(body) < length:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return whole(body, length)
-
-
-async def _send(send: Send, answer: Answer, named: tuple[str, str]) -> None:
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*answer.headers.items(), named)]
-    headers += (*safe_headers.AS_BYTES, (b"content-length", b"%d" % len(answer.body)))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})

@@ -35,12 +35,15 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """A PostgreSQL for tests: TEST_DATABASE_URL, or the embedded one in a folder of its own."""
+    """A PostgreSQL for tests: TEST_DATABASE_URL, or the embedded one in a folder of its own.
+
+    Its role may make databases and roles.
+    """
     if _configured.test_database_url is not None:
         yield _configured.test_database_url.get_secret_value()
         return
     # Durability against power loss is PostgreSQL's own; tests kill processes, not machines.
-    with embedded.use(_configured.data_dir / "tests", fsync="off") as url:
+    with embedded.use(_configured.data_dir / "tests", superuser=True, fsync="off") as url:
         yield url
 
 
@@ -131,7 +134,7 @@ def make_client(database_url: str) -> Iterator[ClientMaker]:
         def make(**overrides: object) -> FlaskClient:
             settings = load_settings(None, database_url=database_url, **overrides)
             app = create_app(settings)
-            stack.callback(app.extensions["transaction-alerts"].database.dispose)
+            stack.callback(app.extensions["transaction-alerts"].dispose)
             return app.test_client()
 
         yield make

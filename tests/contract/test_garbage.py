@@ -104,6 +104,7 @@ async def past_flask(application: asgi.Application, body: bytes) -> int:
         "method": "POST",
         "path": "/event",
         "raw_path": b"/event",
+        "query_string": b"",
         "headers": [
             (b"host", b"localhost:5000"),
             (b"content-type", JSON.encode()),
@@ -170,7 +171,7 @@ def test_a_failed_batch_leaves_no_cycles(
     make_client: ClientMaker, collected: Callable[[], int], trouble: int, group_commit: str
 ) -> None:
     """All events of a failed batch are freed once they are answered, those tried a second time too."""
-    application = asgi.application(make_client(group_commit=group_commit).application, 2)
+    application = asgi.application(make_client(group_commit=group_commit).application, threads=2, body_timeout=30)
     body = json.dumps(an_event()).encode()
 
     async def crowd() -> list[int]:

@@ -42,6 +42,7 @@ def test_defaults() -> None:
         "backend_port": 5000,
         "workers": 2,
         "threads": 32,
+        "body_timeout": 15.0,
         "db_timeout": 5.0,
         "group_commit": "on",
         "group_commit_max": 256,
@@ -51,6 +52,7 @@ def test_defaults() -> None:
         "unknown_users": "create",
         "overdraft": "allow",
         "out_of_order": "accept",
+        "late_limit": 500_000,
     }
 
 
@@ -68,6 +70,7 @@ ENVIRONMENT = {
     "UNKNOWN_USERS": ("reject", "reject"),
     "OVERDRAFT": ("reject", "reject"),
     "OUT_OF_ORDER": ("reject", "reject"),
+    "LATE_LIMIT": ("0", 0),
     "WORKERS": ("4", 4),
     "THREADS": ("1", 1),
     "DB_TIMEOUT": ("0.5", 0.5),
@@ -242,6 +245,7 @@ BAD = {
     "UNKNOWN_USERS": ["allow", "CREATE"],
     "OVERDRAFT": ["accept"],
     "OUT_OF_ORDER": ["allow"],
+    "LATE_LIMIT": ["-1", "many"],
     "RULES": ["999", "1100,999", "1100;30", "1100,", ",", "-30", "30.0", "٣٠", "all", "1100 30"],
     "DATABASE_URL": ["mysql://db"],
     "TEST_DATABASE_URL": ["mysql://db"],
