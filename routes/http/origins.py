@@ -23,6 +23,8 @@ UNTRUSTED_HOST = Problem(
 )
 OTHER_ORIGIN = Problem(403, "A web page of another origin cannot change anything here.", kind="other-origin")
 
+REMEMBERED = 256  # hosts, trusted or not: a caller can send any number
+
 _KEY = "trusted-hosts"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(:[0-9]{0,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -34,8 +36,7 @@ class TrustedHosts:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = {"localhost", *(host_name(f"[{name}]" if _is_bare(name) else name) for name in names)}
-        # A caller may send any number of hosts, so what is remembered of them is bounded.
-        self.trusts = lru_cache(maxsize=256)(self._trusts)
+        self.trusts = lru_cache(maxsize=REMEMBERED)(self._trusts)
 
     def _trusts(self, host: bytes) -> bool:
         """Whether a `Host` header names the service."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from routes.http.origins import REMEMBERED, TrustedHosts
 from tests.conftest import ClientMaker
 from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, problem
 from tests.service import Service
@@ -93,6 +94,15 @@ def test_trusted_hosts(make_client: ClientMaker) -> None:
         assert post(client, [("Host", host)]).status_code == 200
     for host in ("www.alerts.example", "example", "192.0.2.8", "[2001:db8::9]"):
         problem(post(client, [("Host", host)]), 403)
+
+
+def test_more_hosts_than_are_remembered() -> None:
+    """Any number of hosts is told apart, and few are remembered."""
+    hosts = TrustedHosts(())
+    for port in range(5, 3 * REMEMBERED):
+        assert hosts.trusts(b"localhost:%d" % port)
+        assert not hosts.trusts(b"evil.test:%d" % port)
+    assert hosts.trusts.cache_info().currsize == REMEMBERED
 
 
 @pytest.mark.parametrize(
