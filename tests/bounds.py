@@ -12,11 +12,11 @@ from pydantic import TypeAdapter
 import app
 import logs
 import metrics
-from commands import replay, replay_file, serve, workers
+from commands import connections, replay, replay_file, serve, slow_readers, workers
 from config_loader import Settings
 from database import backtests, embedded, embedded_supervisor, readiness, session
-from routes import events, rules, users
-from routes.http import bodies, origins, problems
+from routes import events, flask_threads, rules, users
+from routes.http import bodies, heads, intake, origins, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
@@ -78,6 +78,9 @@ _RECURSION = f"{count(sys.getrecursionlimit())} levels"
 _PAGE = fields.Page.model_json_schema()["properties"]["limit"]["maximum"]
 _KNOWN = "what routes, statuses, methods and rules there are"
 
+_DOOR = "integration/test_door.py"
+_HEAD = f"{_DOOR}::test_bounds_of_the_head"
+
 BOUNDS: dict[str, Bound] = {
     # Requests
     "body": Bound(size(bodies.MAX_BODY), "contract/test_errors.py::test_a_body_over_the_limit"),
@@ -107,6 +110,9 @@ BOUNDS: dict[str, Bound] = {
     "`user_id`, `time`": Bound("2^63-1" if values.MAX_ID == values.LAST_TIME == 2**63 - 1 else "", _ANY_CASE),
     "`event_id`": Bound(values.EVENT_ID.rpartition(",")[2].rstrip("}") + " characters", _ANY_CASE),
     "`X-Request-ID`": Bound("128 characters", "contract/test_errors.py::test_a_bad_request_id_is_replaced"),
+    "URL": Bound(size(heads.MAX_URL), _HEAD),
+    "headers of a request": Bound(count(heads.MAX_HEADERS), _HEAD),
+    "bytes of all headers": Bound(size(heads.MAX_HEAD), _HEAD),
     "name, author": Bound(longest(fields.Name), "contract/test_users.py::test_a_refused_field"),
     "note": Bound(longest(Note), "contract/test_rules.py::test_a_refused_field"),
     "`limit` of a list": Bound(
@@ -132,6 +138,36 @@ BOUNDS: dict[str, Bound] = {
     ),
     "ids tried for a new user": Bound(count(users.ID_ATTEMPTS), "integration/test_bounds.py::test_no_free_id"),
     # Processes, threads and connections
+    "connections of a process": Bound(
+        count(connections.MOST_CONNECTIONS), "unit/test_connections.py::test_few_open_files_mean_few_connections"
+    ),
+    "connections that wait to be accepted": Bound(
+        count(connections.BACKLOG), "unit/test_connections.py::test_the_options"
+    ),
+    "a connection with no request, or a part of its head": Bound(
+        seconds(connections.HEAD_SECONDS), "unit/test_connections.py::test_the_options"
+    ),
+    "time for a body to arrive": Bound(
+        seconds(setting("BODY_TIMEOUT")), f"{_DOOR}::test_a_body_that_does_not_arrive_in_time"
+    ),
+    "bodies that have not arrived in full, per process": Bound(
+        f"{size(intake.MAX_UNFINISHED)}, and {size(intake.MAX_UNFINISHED)} of those over {size(bodies.MAX_BODY)}",
+        "unit/test_intake.py::test_unfinished_bodies_share_a_number_of_bytes",
+    ),
+    "bodies over 64 KiB, or packed, in hand at once, per process": Bound(
+        count(intake.LARGE_AT_ONCE), f"{_DOOR}::test_large_bodies_take_turns"
+    ),
+    "a body that nobody wants": Bound(
+        f"{seconds(intake.LINGER_SECONDS)} and {size(intake.LINGER_BYTES)}",
+        "unit/test_intake.py::test_throwing_away_has_an_end",
+    ),
+    "requests that wait for a thread, per process": Bound(
+        count(flask_threads.MOST_WAITING), "unit/test_flask_threads.py::test_too_many_wait_for_a_thread"
+    ),
+    "a caller that does not read its answer": Bound(
+        f"{size(slow_readers.FEWEST_BYTES)} in {seconds(slow_readers.INTERVAL)}",
+        "unit/test_connections.py::test_callers_that_do_not_read_are_ended",
+    ),
     "worker processes": Bound(count(setting("WORKERS")), "unit/test_config_loader.py::test_bad_value_is_named"),
     "requests in Flask at once, per process": Bound(
         count(setting("THREADS")), "integration/test_serving.py::test_post_event_does_not_wait_for_threads"
@@ -278,6 +314,7 @@ KEEPERS: dict[str, str] = {
     "logs.py Thread": "one for each of the two streams",
     "routes/http/origins.py lru_cache": "hosts that are remembered as trusted or not",
     "commands/serve.py Thread": "one for each worker, which watches its parent",
+    "commands/slow_readers.py Thread": "one for each worker",
     "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
     "database/watchdog.py Thread": "one for each engine",

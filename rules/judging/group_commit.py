@@ -171,11 +171,11 @@ class GroupCommit:
     # Batches of many users
 
     def _run(self, batch: list[Ticket], rank: int) -> None:
-        error = None
+        self._taken(batch)
+        if self._stays.count:
+            batch = self._without_those_ahead(batch, rank)
+        error: Exception | None = None
         try:
-            self._taken(batch)
-            if self._stays.count:
-                batch = self._without_those_ahead(batch, rank)
             for _ in range(RUNS):
                 if not batch:
                     return
@@ -186,7 +186,7 @@ class GroupCommit:
                 batch = self._without_those_in_the_way(batch, rank, error)
             self._move(batch, ALONE)
         finally:
-            batch, error = [], None  # as in _process
+            del error  # its traceback leads to this frame: only the collector could free them, and it runs rarely
 
     def _without_those_ahead(self, batch: list[Ticket], rank: int) -> list[Ticket]:
         """The batch without the events of users whose others have moved on meanwhile: they follow."""
@@ -219,40 +219,41 @@ class GroupCommit:
     # Batches of one user
 
     def _run_of_user(self, batch: list[Ticket], rank: int) -> None:
-        error, ticket, waiting = None, None, []
+        self._taken(batch)
+        oldest = perf_counter() - self._patience[rank]
+        self._finish([ticket for ticket in batch if ticket.since < oldest], Overloaded("it waited for too long"))
+        batch = [ticket for ticket in batch if ticket.since >= oldest]
+        if not batch:
+            return
+        error = self._process(batch, rank)
         try:
-            self._taken(batch)
-            oldest = perf_counter() - self._patience[rank]
-            self._finish([ticket for ticket in batch if ticket.since < oldest], Overloaded("it waited for too long"))
-            batch = [ticket for ticket in batch if ticket.since >= oldest]
-            if not batch:
-                return
-            error = self._process(batch, rank)
-            if error is None:
-                self._finish(batch)
-            elif isinstance(error, LargeRepair) and rank != LARGE:
-                self._move(batch, LARGE)
-            elif self._held_users(error, batch) is not None:
-                # The others have not waited as long, but this is all that can be said about their user.
-                waiting = self._of_user[rank].take_all(batch[0].event.user_id)
-                self._taken(waiting)
-                self._finish([*batch, *waiting], error, STAY[rank])
-            elif len(batch) > 1:
-                for ticket in batch:
-                    if self._may_be_run_again(error, ticket):
-                        self._run_of_user([ticket], rank)
-                    else:
-                        self._finish([ticket], error)
-            else:
-                self._finish(batch, error)
+            self._after_run_of_user(batch, rank, error)
         finally:
-            batch, waiting, ticket, error = [], [], None, None  # as in _process
+            del error  # as in `_run`
+
+    def _after_run_of_user(self, batch: list[Ticket], rank: int, error: Exception | None) -> None:
+        if error is None:
+            self._finish(batch)
+        elif isinstance(error, LargeRepair) and rank != LARGE:
+            self._move(batch, LARGE)
+        elif self._held_users(error, batch) is not None:
+            # The others have not waited as long, but this is all that can be said about their user.
+            waiting = self._of_user[rank].take_all(batch[0].event.user_id)
+            self._taken(waiting)
+            self._finish([*batch, *waiting], error, STAY[rank])
+        elif len(batch) > 1:
+            for ticket in batch:
+                if self._may_be_run_again(error, ticket):
+                    self._run_of_user([ticket], rank)
+                else:
+                    self._finish([ticket], error)
+        else:
+            self._finish(batch, error)
 
     def _process(self, tickets: Sequence[Ticket], rank: int) -> Exception | None:
         """Give them their outcomes. Returns the error if that failed."""
         try:
-            outcomes = self._ways.of(rank)([ticket.event for ticket in tickets])
-            hand_out(tickets, outcomes)
+            hand_out(tickets, self._ways.of(rank)([ticket.event for ticket in tickets]))
         except Exception as error:
             return error
         except BaseException as error:
@@ -261,7 +262,5 @@ class GroupCommit:
             broken.__cause__ = error
             return broken
         finally:
-            # The error's traceback holds this frame and those it was called from. If they led to the tickets, which
-            # get the error, only the collector could free all of it, and it runs rarely.
-            tickets = ()
+            del tickets  # they are given the error, whose traceback leads to this frame
         return None

@@ -65,7 +65,8 @@ class Ticket:
                 # All tickets of a batch raise the same one: its traceback must not grow by every caller.
                 raise error.with_traceback(self.raised_at)
             finally:
-                error = self.raised_at = None  # the traceback holds this frame
+                del error  # its traceback holds this frame
+                self.raised_at = None
         assert self.outcome is not None
         return self.outcome
 
@@ -124,7 +125,7 @@ class SharedLane:
                 with self._lock:
                     waiting, self._led = list(self.queue), False
                     self.queue.clear()
-                self._give_up(waiting, error)
+                self._give_up(waiting, error.with_traceback(None))  # it would lead to them
 
     def _lead(self) -> None:
         while batch := self._next_batch():
@@ -207,7 +208,7 @@ class UserLanes:
         except RuntimeError as error:
             with self._lock:
                 waiting = self._waiting.pop(user_id)
-            self._give_up(list(waiting), error)
+            self._give_up(list(waiting), error.with_traceback(None))
 
     def _serve(self, user_id: int) -> None:
         with self._lock:
@@ -217,7 +218,6 @@ class UserLanes:
             if batch:
                 self._run(batch)
         finally:
-            batch = []  # an error's traceback may hold this frame (see GroupCommit._process)
             with self._lock:
                 again = bool(waiting)
                 if not again:

@@ -147,7 +147,7 @@ def trouble(request: pytest.FixtureRequest, sessions: Sessions, monkeypatch: pyt
     """Whatever can befall a transaction; the status of its answers."""
     make, status = request.param
     if make is None:
-        monkeypatch.setattr(RuleEngine, "process", _defective)
+        monkeypatch.setattr(RuleEngine, "_settle", _defective)
     else:
         make(sessions)
     return int(status)
@@ -171,11 +171,11 @@ def test_a_failed_batch_leaves_no_cycles(
     make_client: ClientMaker, collected: Callable[[], int], trouble: int, group_commit: str
 ) -> None:
     """All events of a failed batch are freed once they are answered, those tried a second time too."""
-    application = asgi.application(make_client(group_commit=group_commit).application, threads=2, body_timeout=30)
-    body = json.dumps(an_event()).encode()
+    application = asgi.application(make_client(group_commit=group_commit).application, threads=2, body_timeout=15)
+    bodies = [json.dumps(an_event(user_id=number)).encode() for number in range(1, MANY + 1)]
 
     async def crowd() -> list[int]:
-        return await asyncio.gather(*(past_flask(application, body) for _ in range(MANY)))
+        return await asyncio.gather(*(past_flask(application, body) for body in bodies))
 
     with asyncio.Runner() as runner:
         for _ in range(2):
