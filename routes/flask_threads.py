@@ -36,6 +36,7 @@ class FlaskInThreads:
             environ["wsgi.input"] = io.BytesIO(environ["asgi.scope"]["body"])
             # Without this, Flask takes a body without a Content-Length to be empty.
             environ["wsgi.input_terminated"] = True
+            environ["REQUEST_URI"] = environ["asgi.scope"]["raw_path"].decode("latin-1")
             return app(environ, start_response)
 
         self._middleware: Any = WSGIMiddleware(wsgi, workers=threads)

@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 import app
+import logs
 import metrics
 from commands import connections, replay, replay_file, serve, slow_readers, workers
 from config_loader import Settings
 from database import backtests, embedded, embedded_supervisor, engines, readiness, rule_versions, session
 from routes import events, flask_threads, rules, users
-from routes.http import bodies, heads, intake, problems
+from routes.http import bodies, heads, intake, origins, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
-from rules import json_text, model, rule_settings, service, values, versions
+from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
 from rules.judging import batches, group_commit, stays
 from rules.model import Value
@@ -89,6 +90,18 @@ BOUNDS: dict[str, Bound] = {
         _MANY, "contract/test_many_events.py::test_chunks_over_the_limit"
     ),
     "what gzip unpacks to": Bound(_MANY, "contract/test_many_events.py::test_a_zip_bomb"),
+    "how far gzip unpacks": Bound(
+        f"{size(bodies.FREE)} and {bodies.RATIO} times the packed size",
+        "contract/test_hostile_bodies.py::test_a_costly_body",
+    ),
+    "gzip members of a body": Bound(count(bodies.MEMBERS), "contract/test_hostile_bodies.py::test_a_costly_body"),
+    "one event of `POST /events`": Bound(
+        size(bodies.MAX_BODY), "contract/test_hostile_bodies.py::test_a_long_line_is_its_own_problem"
+    ),
+    "blank lines of `POST /events`": Bound(count(MAX_EVENTS), "contract/test_hostile_bodies.py::test_a_costly_body"),
+    "faults that an answer names": Bound(
+        count(payload.MOST_FAULTS), "contract/test_hostile_bodies.py::test_thousands_of_faults"
+    ),
     "events of `POST /events`": Bound(count(MAX_EVENTS), "contract/test_many_events.py::test_too_many_events"),
     "nesting of JSON": Bound(
         f"{count(sys.getrecursionlimit())} levels", "contract/test_errors.py::test_malformed_json"
@@ -256,6 +269,15 @@ BOUNDS: dict[str, Bound] = {
         count(batches.TRIES), f"{_CROWDS}::test_a_large_repair_while_rules_change"
     ),
     "`Retry-After`": Bound(seconds(problems.RETRY_AFTER), "contract/test_errors.py::test_a_closed_port"),
+    "lines of the log that wait, per process and stream": Bound(
+        size(logs.MOST_WAITING), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+    ),
+    "a process's wait for its last log lines": Bound(
+        seconds(logs.FLUSH_SECONDS), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+    ),
+    "hosts that are remembered as trusted or not": Bound(
+        count(origins.REMEMBERED), "contract/test_hosts.py::test_more_hosts_than_are_remembered"
+    ),
     "stopping": Bound(
         seconds(serve.STOP_SECONDS), "integration/test_bounds.py::test_a_request_that_does_not_end_is_left_behind"
     ),
@@ -353,6 +375,9 @@ BOUNDS: dict[str, Bound] = {
 
 # What holds things or runs beside the caller, by file and kind: the bound that it comes under, or why it has none.
 KEEPERS: dict[str, str] = {
+    "logs.py SimpleQueue": "lines of the log that wait, per process and stream",
+    "logs.py Thread": "one for each of the two streams",
+    "routes/http/origins.py lru_cache": "hosts that are remembered as trusted or not",
     "commands/serve.py Thread": "one for each worker, which watches its parent",
     "commands/slow_readers.py Thread": "one for each worker",
     "database/embedded_supervisor.py Popen": "one PostgreSQL",
