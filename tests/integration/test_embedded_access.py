@@ -87,7 +87,7 @@ def test_only_this_user_of_the_system_may_connect(folder: Path) -> None:
         [(lines,)] = execute(
             url, "SELECT array_agg(concat_ws(' ', type, database, user_name, auth_method)) FROM pg_hba_file_rules"
         )
-        assert lines == ["local {all} {alerts,app} peer"]
+        assert lines == ["local {all} {all} peer"]
         if not AS_ROOT:
             return
         psql = [str(embedded.bin_dir() / "psql"), "-h", str(socket), "-d", "postgres", "-U"]
