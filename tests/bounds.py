@@ -13,7 +13,7 @@ import app
 import metrics
 from commands import replay, replay_file, serve, workers
 from config_loader import Settings
-from database import backtests, embedded, embedded_supervisor, readiness, session
+from database import backtests, embedded, embedded_supervisor, late_counts, readiness, session
 from routes import events, rules, users
 from routes.http import bodies, problems
 from routes.schemas import fields
@@ -21,7 +21,7 @@ from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
 from rules import json_text, model, rule_settings, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
-from rules.judging import reads
+from rules.judging import ahead
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -161,10 +161,21 @@ BOUNDS: dict[str, Bound] = {
     "stopping": Bound(
         seconds(serve.STOP_SECONDS), "integration/test_bounds.py::test_a_request_that_does_not_end_is_left_behind"
     ),
-    # Caches
-    "reaches of late events that are remembered": Bound(
-        count(reads._reach.cache_parameters()["maxsize"]), "unit/test_bounds.py::test_reaches_beyond_the_cache"
+    # Late events
+    "actions behind a late event": Bound(
+        count(setting("LATE_LIMIT")), "integration/test_large_repairs.py::test_too_many_behind"
     ),
+    "numbers that a late event rewrites": Bound(
+        count(2 * late_counts.STRETCH), "integration/test_large_repairs.py::test_a_late_event_rewrites_one_stretch"
+    ),
+    "later actions that are read at once": Bound(
+        count(2 * ahead.PART), "integration/test_large_repairs.py::test_a_repair_in_parts_equals_one_at_once"
+    ),
+    "changes of rules that a late event looks for": Bound(
+        count(ahead.MOST_CHANGES),
+        "integration/test_large_repairs.py::test_what_judges_is_found_among_many_changes",
+    ),
+    # Caches
     "rule sets that are remembered": Bound(
         count(versions._REMEMBERED), "unit/test_bounds.py::test_rule_sets_beyond_the_cache"
     ),
@@ -267,5 +278,4 @@ KEEPERS: dict[str, str] = {
     "rules/judging/group_commit.py deque": "events waiting for a batch, per process",
     "rules/judging/group_commit.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
     "rules/judging/group_commit.py Thread": "one leader",
-    "rules/judging/reads.py lru_cache": "reaches of late events that are remembered",
 }

@@ -15,9 +15,8 @@ from rules.base import RuleSetting
 from rules.hindsight import backtest
 from rules.hindsight.backtest import AlertSample, Backtester, BacktestPlan, BacktestResult
 from rules.hindsight.verify import LISTED, VerifyReport
-from rules.judging import reads
 from rules.registry import REGISTRY
-from rules.versions import RiskAndOverrides, RulesSnapshot, RuleVersions
+from rules.versions import RiskAndOverrides, RulesSnapshot
 from tests.bounds import BOUNDS, KEEPERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,21 +104,6 @@ def test_every_keeper_is_bounded() -> None:
 def settings_number(number: int) -> str:
     """Overrides of one user, as stored: others for each number."""
     return f'{{"1100": {{"threshold": "{number}.00"}}}}'
-
-
-def test_reaches_beyond_the_cache() -> None:
-    """The least recently used reach gives way, and is worked out again."""
-    maximum = reads._reach.cache_parameters()["maxsize"]
-    assert maximum is not None
-    changes = RuleVersions(RuleVersions().changes_for(REGISTRY))
-    several = [frozenset({RiskAndOverrides("normal", settings_number(number))}) for number in range(2)]
-    first = reads._reach(changes, several[0])
-    nothing = RuleVersions()
-    for number in range(maximum):
-        reads._reach(nothing, frozenset({RiskAndOverrides("normal", settings_number(number))}))
-    assert reads._reach.cache_info().currsize == maximum
-    assert reads._reach(changes, several[0]) == first
-    reads._reach.cache_clear()
 
 
 def test_rule_sets_beyond_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
