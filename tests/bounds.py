@@ -14,7 +14,7 @@ import logs
 import metrics
 from commands import connections, replay, replay_file, serve, slow_readers, workers
 from config_loader import Settings
-from database import backtests, embedded, embedded_supervisor, engines, readiness, rule_versions, session
+from database import backtests, embedded, embedded_supervisor, engines, late_counts, readiness, rule_versions, session
 from routes import events, flask_threads, rules, users
 from routes.http import bodies, heads, intake, origins, problems
 from routes.schemas import fields
@@ -22,7 +22,7 @@ from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
 from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
-from rules.judging import batches, group_commit, stays
+from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -280,6 +280,20 @@ BOUNDS: dict[str, Bound] = {
     ),
     "stopping": Bound(
         seconds(serve.STOP_SECONDS), "integration/test_bounds.py::test_a_request_that_does_not_end_is_left_behind"
+    ),
+    # Late events
+    "actions behind a late event": Bound(
+        count(setting("LATE_LIMIT")), "integration/test_large_repairs.py::test_too_many_behind"
+    ),
+    "numbers that a late event rewrites": Bound(
+        count(2 * late_counts.STRETCH), "integration/test_large_repairs.py::test_a_late_event_rewrites_one_stretch"
+    ),
+    "later actions that are read at once": Bound(
+        count(2 * ahead.PART), "integration/test_large_repairs.py::test_a_repair_in_parts_equals_one_at_once"
+    ),
+    "changes of rules that a late event looks for": Bound(
+        count(ahead.MOST_CHANGES),
+        "integration/test_large_repairs.py::test_what_judges_is_found_among_many_changes",
     ),
     # Caches
     "reaches of late events that are remembered": Bound(
