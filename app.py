@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for command in (replay, backtest, verify):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
-    metrics.watch_pool(service.database)
+    metrics.watch_pools(service.database, service.read_database)
     service.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
@@ -66,6 +66,7 @@ def make_service(settings: Settings, url: str) -> Service:
     return Service(
         # One connection more than threads: the batches of POST /event have one of their own.
         database=make_engine(url, timeout=settings.db_timeout, connections=min(settings.threads + 1, CONNECTIONS)),
+        read_database=make_engine(url, timeout=settings.read_timeout, connections=settings.read_threads),
         policy=Policy(
             rules=tuple(REGISTRY[code] for code in settings.rules),
             create_users=settings.unknown_users == "create",
@@ -83,7 +84,7 @@ def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
     settings = load_settings()
-    application = asgi.application(create_app(settings), settings.threads)
+    application = asgi.application(create_app(settings), threads=settings.threads, read_threads=settings.read_threads)
     serve.settle_worker()
     return application
 

@@ -98,18 +98,20 @@ def request_done(route: str | None, method: str, status: int, seconds: float) ->
     time.observe(seconds)
 
 
-def watch_pool(engine: Engine) -> None:
-    """From now on, record how many connections of `engine` are in use."""
+def watch_pools(*engines: Engine) -> None:
+    """From now on, record how many connections of all `engines` are in use."""
     connections = _all().connections
 
-    # Read from the pool each time, not counted: a connection that could not be made is returned but was never lent.
-    @event.listens_for(engine, "checkout")
-    def _lent(*_: object) -> None:
-        connections.set(_in_use(engine))
+    def lent(*_: object) -> None:
+        connections.set(_in_use(engines))
 
-    @event.listens_for(engine, "checkin")
-    def _returned(*_: object) -> None:
-        connections.set(max(0, _in_use(engine) - 1))  # the pool counts it until this is done
+    def returned(*_: object) -> None:
+        connections.set(max(0, _in_use(engines) - 1))  # the pool counts it until this is done
+
+    # Read from the pools each time, not counted: a connection that could not be made is returned but was never lent.
+    for engine in engines:
+        event.listen(engine, "checkout", lent)
+        event.listen(engine, "checkin", returned)
 
 
 def exposition() -> tuple[bytes, str]:
@@ -138,9 +140,8 @@ def _forget_the_dead(folder: str) -> None:
             mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
 
 
-def _in_use(engine: Engine) -> int:
-    assert isinstance(engine.pool, QueuePool)
-    return engine.pool.checkedout()
+def _in_use(engines: Sequence[Engine]) -> int:
+    return sum(engine.pool.checkedout() for engine in engines if isinstance(engine.pool, QueuePool))
 
 
 @cache

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 
 from flask import Flask
 
-from routes.flask_threads import FlaskInThreads, Receive, Scope, Send
-from routes.http.answers import Answer
+from routes.flask_threads import FlaskInThreads
 from routes.http.bodies import MAX_BODY, whole
 from routes.http.decisions import PATHS, answer_with
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.json_body import JSON
 from routes.http.problems import answer_to
+from routes.http.server_messages import Receive, Scope, Send, send_answer
 from rules.payload import read_event
 from rules.service import Service
 
@@ -25,9 +25,9 @@ _JSON = {JSON.encode() + parameter for parameter in (b"", b"; charset=utf-8", b"
 _REQUEST_ID = REQUEST_ID.lower().encode()
 
 
-def application(app: Flask, threads: int) -> Application:
-    """`app` as an ASGI application that runs at most `threads` requests at once in Flask."""
-    flask = FlaskInThreads(app, threads)
+def application(app: Flask, *, threads: int, read_threads: int) -> Application:
+    """`app` as an ASGI application: at most `threads` requests at once in Flask, and `read_threads` reads."""
+    flask = FlaskInThreads(app, threads=threads, read_threads=read_threads)
     service = Service.of(app.extensions)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +44,7 @@ def application(app: Flask, threads: int) -> Application:
         except Exception as error:
             answer = answer_to(error, exchange.request_id)
         try:
-            await _send(send, answer, exchange.answered(answer.status))
+            await send_answer(send, answer, exchange.answered(answer.status))
         finally:  # after the answer, so that the caller need not wait for it
             end(exchange, route=scope["path"], method="POST")
 
@@ -80,10 +80,3 @@ async def _read(receive: Receive, length: int) -> bytes:
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return whole(body, length)
-
-
-async def _send(send: Send, answer: Answer, named: tuple[str, str]) -> None:
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*answer.headers.items(), named)]
-    headers.append((b"content-length", b"%d" % len(answer.body)))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})

@@ -17,7 +17,7 @@ from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer
 from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, candidate
-from rules.hindsight.start import AnotherRuns, start
+from rules.hindsight.start import InTheWay, start
 from rules.payload import FieldProblem
 
 blueprint = Blueprint("backtests", __name__)
@@ -39,12 +39,18 @@ def backtest_running(backtest_id: int) -> Problem:
     return Problem(409, detail, kind="backtest-running")
 
 
+def backtest_ending(backtest_id: int) -> Problem:
+    """The answer to a new backtest while processes of the last one are left, which ended a moment ago."""
+    detail = f"The processes of backtest {backtest_id} have not all ended yet; nothing was started. Try again."
+    return Problem(503, detail, kind="backtest-ending")
+
+
 @blueprint.post("/backtests")
 @describe(
     Operation(
         body=BacktestRequest,
         answers={202: BacktestAnswer},
-        problems=(BAD_PERIOD, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        problems=(BAD_PERIOD, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY, backtest_ending(1)),
     )
 )
 def create_backtest() -> Response:
@@ -52,15 +58,16 @@ def create_backtest() -> Response:
 
     All stored actions are judged again by the rules with the settings given, in the background and at lowest priority,
     and the result is compared with the stored alerts. Poll the `Location` until the status is no longer `running`.
-    Only one backtest runs at a time: a 409 names the one that is running.
+    Only one backtest runs at a time: a 409 names the one that is running, and a 503 one that was cancelled and has not
+    quite ended.
     """
     wanted = read_model(BacktestRequest)
     present = service().run(service().rules)
     question = _question(wanted, {code: change.setting for code, change in present.items()})
     try:
         backtest_id = start(service(), question)
-    except AnotherRuns as other:
-        raise backtest_running(other.backtest_id) from None
+    except InTheWay as other:
+        raise (backtest_running if other.is_running else backtest_ending)(other.backtest_id) from None
     row = service().run(lambda session: _existing(session, backtest_id))
     return json_answer(BacktestAnswer.of(row), 202, {"Location": f"/backtests/{backtest_id}"})
 
@@ -75,7 +82,7 @@ def list_backtests() -> Response:
     query = read_query(BacktestsQuery)
     before = place(query)
     # One row more than the page holds shows whether there is a next page.
-    found = service().run(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
+    found = service().read(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
     page, following = cut(found, query, lambda row: (row.backtest_id,))
     return json_answer(BacktestsAnswer(backtests=[BacktestAnswer.of(row) for row in page], next=following))
 
@@ -84,7 +91,7 @@ def list_backtests() -> Response:
 @describe(Operation(path=ID, answers={200: BacktestDetailAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY)))
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
-    row = service().run(lambda session: _existing(session, backtest_id))
+    row = service().read(lambda session: _existing(session, backtest_id))
     return json_answer(BacktestDetailAnswer.of(row, result=row.result))
 
 
@@ -93,7 +100,7 @@ def get_backtest(backtest_id: int) -> Response:
 def cancel_backtest(backtest_id: int) -> Response:
     """Cancel a backtest.
 
-    Its processes soon end. A backtest that has already ended stays as it is.
+    Its processes soon end, and only then can another one start. A backtest that has already ended stays as it is.
     """
 
     def cancel(session: Session) -> Any:

@@ -25,6 +25,7 @@ _KEY = "transaction-alerts"
 class Service:
     """Judges events under one policy, and does other work on the same database; one per application.
 
+    `read_database` is an engine on the same database for what only reads: events do not wait for its connections.
     Up to `group_commit_max` events that arrive one by one share a transaction (None: each has its own), and at most
     `group_commit_queue` wait for one. `threads` bounds how many events are judged alone at the same time. `observer` is
     called as judging proceeds.
@@ -34,14 +35,15 @@ class Service:
         self,
         *,
         database: Engine,
+        read_database: Engine,
         policy: Policy,
         group_commit_max: int | None,
         group_commit_queue: int,
         threads: int,
         observer: Observer | None = None,
     ) -> None:
-        self.database = database
-        self._sessions = make_sessions(database)
+        self.database, self.read_database = database, read_database
+        self._sessions, self._read_sessions = make_sessions(database), make_sessions(read_database)
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
         self._queue: GroupCommit | EachAlone
@@ -104,6 +106,15 @@ class Service:
     def run(self, work: Callable[[Session], T]) -> T:
         """What `work` returns; it is repeated if the database asks for that or was lost before the commit."""
         return run(self._sessions, work)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """The same for work that only reads and may be asked for at any time by anybody: it has few connections."""
+        return run(self._read_sessions, work)
+
+    def dispose(self) -> None:
+        """Close all connections that are not in use."""
+        self.database.dispose()
+        self.read_database.dispose()
 
     @property
     def url(self) -> str:

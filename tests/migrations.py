@@ -31,6 +31,12 @@ def config_with(folder: Path, url: str | None = None) -> Config:
     return configuration
 
 
+def following(count: int) -> str:
+    """The revision of the migration that a test adds as its first, second, ..."""
+    newest = ScriptDirectory.from_config(migrations.config()).get_current_head()
+    return f"{int(str(newest)) + count:04}"
+
+
 def add(folder: Path, body: str) -> str:
     """Write a migration with `body` as its upgrade, after the project's and those in `folder`; return its revision."""
     before = ScriptDirectory.from_config(config_with(folder)).get_current_head()

@@ -333,7 +333,7 @@ def make_away() -> Iterator[Any]:
 
     yield make
     for app in apps:
-        app.extensions["transaction-alerts"].database.dispose()
+        app.extensions["transaction-alerts"].dispose()
 
 
 def check_away(client: FlaskClient) -> None:

@@ -25,6 +25,12 @@ from tests.contract.helpers import JSON, Sessions, an_event, codes, pointers, pr
 LARGEST = 2**63 - 1
 
 
+@pytest.fixture(autouse=True)
+def figures_of_this_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are counted for each answer."""
+    monkeypatch.setattr(views, "FIGURES_SECONDS", 0)
+
+
 def put(client: FlaskClient, code: Any, headers: dict[str, str] | None = None, **fields: Any) -> Any:
     """Set a rule and return it as answered."""
     answer = client.put(f"/rules/{code}", json=fields, headers=headers)
@@ -155,6 +161,18 @@ def test_figures_are_bounded(client: FlaskClient, monkeypatch: pytest.MonkeyPatc
     assert figures == [{"alerts": 1, "shadow_alerts": 0, "among": 2}] * 2
 
 
+def test_figures_are_kept_for_a_while(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the rules are read and set, their alerts are counted once in a while."""
+    monkeypatch.setattr(views, "FIGURES_SECONDS", 3600)
+    client = make_client()
+    codes(client, type="withdraw", amount="150.00", time=10)
+    before = [rule(client, code)["figures"] for code in (1100, 30)]
+    codes(client, type="withdraw", amount="150.00", time=20)
+    listed = {one["code"]: one["figures"] for one in client.get("/rules").get_json()["rules"]}
+    assert [listed[1100], put(client, 30, note="again")["figures"]] == before
+    assert before[0]["alerts"] == 1
+
+
 # Setting
 
 
@@ -203,7 +221,7 @@ def test_the_setting_rules_gives_way(make_client: ClientMaker, database_url: str
     put(first, 30, status="active")
     entering = make_service(load_settings(None, rules="1100,300"), database_url)
     entering.enter_rules()  # as the start of the service does
-    entering.database.dispose()
+    entering.dispose()
     listed = make_client().get("/rules").get_json()["rules"]
     assert [one["code"] for one in listed if one["status"] == "active"] == [30, 300]
 

@@ -42,4 +42,4 @@ def test_a_database_that_hangs_is_a_503_and_heals(folder: Path) -> None:
         assert [answer.headers["Retry-After"] for answer in answers] == ["1", "1", "1"]
         assert client.post("/event", json=EVENT).get_json()["alert_codes"] == [1100]
         assert client.get("/users/1").get_json()["balance"] == "-150.00"
-        app.extensions["transaction-alerts"].database.dispose()
+        app.extensions["transaction-alerts"].dispose()
