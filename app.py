@@ -7,13 +7,13 @@ from flask import Flask
 
 import logs
 import metrics
-from commands import serve
+from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.replay import replay
 from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations
-from database.session import make_engine
+from database.engines import make_engines
 from routes import alerts, asgi, backtests, events, health, openapi, rules, users
 from routes import metrics as metrics_page
 from routes.http import bodies, hooks
@@ -22,8 +22,8 @@ from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
 
-# The most connections of one process. Requests that share a transaction share its connection, so far fewer are needed
-# than threads; and all processes together must stay below PostgreSQL's max_connections (100 by default).
+# The most connections of a process's main engine. Requests that share a transaction share its connection, so far fewer
+# are needed than threads; and all processes together must stay below PostgreSQL's max_connections (100 by default).
 CONNECTIONS = 16
 
 
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for command in (replay, backtest, verify):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
-    metrics.watch_pools(service.database, service.read_database)
+    metrics.watch_pools(service.engines.all)
     service.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
@@ -64,14 +64,19 @@ def create_app(settings: Settings | None = None) -> Flask:
 def make_service(settings: Settings, url: str) -> Service:
     """The service on the database at `url` (a SQLAlchemy URL), as `settings` ask for it."""
     return Service(
-        # One connection more than threads: the batches of POST /event have one of their own.
-        database=make_engine(url, timeout=settings.db_timeout, connections=min(settings.threads + 1, CONNECTIONS)),
-        read_database=make_engine(url, timeout=settings.read_timeout, connections=settings.read_threads),
+        engines=make_engines(
+            url,
+            timeout=settings.db_timeout,
+            connections=min(settings.threads, CONNECTIONS),
+            read_timeout=settings.read_timeout,
+            read_connections=settings.read_threads,
+        ),
         policy=Policy(
             rules=tuple(REGISTRY[code] for code in settings.rules),
             create_users=settings.unknown_users == "create",
             allow_overdraft=settings.overdraft == "allow",
             accept_out_of_order=settings.out_of_order == "accept",
+            late_limit=settings.late_limit,
         ),
         group_commit_max=settings.group_commit_max if settings.group_commit == "on" else None,
         group_commit_queue=settings.group_commit_queue,
@@ -84,7 +89,13 @@ def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
     settings = load_settings()
-    application = asgi.application(create_app(settings), threads=settings.threads, read_threads=settings.read_threads)
+    application = asgi.application(
+        create_app(settings),
+        threads=settings.threads,
+        read_threads=settings.read_threads,
+        body_timeout=settings.body_timeout,
+    )
+    slow_readers.watch(settings.backend_port)
     serve.settle_worker()
     return application
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
 
 DRIVER = "postgresql+psycopg2"
@@ -46,6 +47,8 @@ class Settings(BaseSettings):
     threads: int = Field(32, ge=1, le=256)
     # How many reads (GET) one worker handles at once: few, since each takes turns with the judging of events.
     read_threads: int = Field(2, ge=1, le=32)
+    # How long the body of a request may take to arrive before the answer is a 408.
+    body_timeout: float = Field(15.0, ge=0.1, le=600)
     # How long a request waits for a connection, a lock or a statement before the answer is a 503.
     db_timeout: float = Field(5.0, ge=0.1, le=60)
     # The same for reads, which take some milliseconds.
@@ -61,6 +64,8 @@ class Settings(BaseSettings):
     unknown_users: Literal["create", "reject"] = "create"
     overdraft: Literal["allow", "reject"] = "allow"
     out_of_order: Literal["accept", "reject"] = "accept"
+    # How many of its user's actions may stand behind a late event: all of them may have to be judged again.
+    late_limit: int = Field(LATE_LIMIT, ge=0, le=100_000_000)
 
     @field_validator("database_url", "test_database_url")
     @classmethod

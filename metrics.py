@@ -98,17 +98,17 @@ def request_done(route: str | None, method: str, status: int, seconds: float) ->
     time.observe(seconds)
 
 
-def watch_pools(*engines: Engine) -> None:
-    """From now on, record how many connections of all `engines` are in use."""
+def watch_pools(engines: Sequence[Engine]) -> None:
+    """From now on, record how many connections of `engines` are in use."""
     connections = _all().connections
 
+    # Read from the pools each time, not counted: a connection that could not be made is returned but was never lent.
     def lent(*_: object) -> None:
-        connections.set(_in_use(engines))
+        connections.set(sum(map(_in_use, engines)))
 
     def returned(*_: object) -> None:
-        connections.set(max(0, _in_use(engines) - 1))  # the pool counts it until this is done
+        connections.set(max(0, sum(map(_in_use, engines)) - 1))  # the pool counts it until this is done
 
-    # Read from the pools each time, not counted: a connection that could not be made is returned but was never lent.
     for engine in engines:
         event.listen(engine, "checkout", lent)
         event.listen(engine, "checkin", returned)
@@ -140,8 +140,9 @@ def _forget_the_dead(folder: str) -> None:
             mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
 
 
-def _in_use(engines: Sequence[Engine]) -> int:
-    return sum(engine.pool.checkedout() for engine in engines if isinstance(engine.pool, QueuePool))
+def _in_use(engine: Engine) -> int:
+    assert isinstance(engine.pool, QueuePool)
+    return engine.pool.checkedout()
 
 
 @cache

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import PythonFilter
 
 import logs
+from commands import connections
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
 from database import embedded, migrations
 from rules.service import Service
@@ -49,7 +50,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             _serve(settings, address)
     except SettingsError as error:
         sys.exit(_complaint(error, 2))
-    except (embedded.EmbeddedError, migrations.MigrationError) as error:
+    except (embedded.EmbeddedError, migrations.MigrationError, connections.TooFewFiles) as error:
         sys.exit(_complaint(error, 1))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -78,6 +79,7 @@ def _serve(settings: Settings, address: str) -> None:
         port=settings.backend_port,
         workers=1 if settings.global_test_flag else settings.workers,
         websockets=False,
+        **connections.options(),
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
         log_dictconfig=logs.server_config(settings.global_test_flag),

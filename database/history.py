@@ -22,10 +22,12 @@ from sqlalchemy import (
     func,
     select,
     text,
+    true,
+    tuple_,
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from database.models import Alert, User, UserAction, UserSettings
+from database.models import Alert, LateOffset, User, UserAction, UserSettings
 from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
 from database.session import make_history_engine
 
@@ -95,11 +97,25 @@ def stretches(connection: Connection, actions: int) -> Iterator[Users]:
 # What is read of each action, in this order: `rules.hindsight` finds the fields of a line by position.
 _STORED_HISTORY = (UserAction.user_id, UserAction.seq, UserAction.type, UserAction.amount, UserAction.time)
 _TO_BACKTEST = (*_STORED_HISTORY, UserAction.settings_version)
+
+# What late events have added to the numbers stored with an action.
+_offset = (
+    select(LateOffset.added_count, LateOffset.added_total)
+    .where(
+        LateOffset.user_id == UserAction.user_id,
+        LateOffset.type == UserAction.type,
+        tuple_(LateOffset.time, LateOffset.seq) <= tuple_(UserAction.time, UserAction.seq),
+    )
+    .order_by(LateOffset.time.desc(), LateOffset.seq.desc())
+    .limit(1)
+    .correlate(UserAction)
+    .lateral("late_offset")
+)
 _TO_VERIFY = (
     *_TO_BACKTEST,
     UserAction.rules_number,
-    UserAction.ordinal,
-    UserAction.running_total,
+    (UserAction.ordinal + func.coalesce(_offset.c.added_count, 0)).label("ordinal"),
+    (UserAction.running_total + func.coalesce(_offset.c.added_total, 0)).label("running_total"),
     UserAction.alert_codes,
     # The moment of its transaction, in which it was judged.
     func.date_part("epoch", UserAction.created_at),
@@ -120,7 +136,7 @@ def actions_to_verify(connection: Connection, users: Users) -> str:
     A line has what `actions_to_backtest` gives, and then rules_number, ordinal, running_total, alert_codes (as in
     `{30,123}`) and the moment of the transaction in seconds, as COPY writes them.
     """
-    return _copied(connection, users, select(*_TO_VERIFY))
+    return _copied(connection, users, select(*_TO_VERIFY).join_from(UserAction, _offset, true(), isouter=True))
 
 
 def _copied(connection: Connection, users: Users, actions: Select[*tuple[Any, ...]]) -> str:

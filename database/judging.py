@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    case,
     cast,
     delete,
     false,
@@ -35,7 +36,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
+from database.late_offsets import corrected
+from database.locks import AT_ONCE, Waits
 from database.models import Alert, RuleVersion, User, UserAction
+from database.offsets import LateOffsets
 from database.prepared import Planned, Prepared, Records, array, array_of, prepare, run_directly
 from database.records import (
     Between,
@@ -137,7 +141,7 @@ def _lay_users() -> Select[Any]:
         User.balance,
         cast(literal_column("xmax = 0"), Integer).label("is_new"),  # no earlier version: this transaction made it
         cast(User.overrides, Text),
-        cast(null(), UserAction.alert_codes.type),
+        case((User.has_late_offsets, cast(literal_column("'{}'"), UserAction.alert_codes.type))),
         User.settings_version,
         select(cast(func.max(RuleVersion.number), Numeric)).scalar_subquery(),
     ]
@@ -162,8 +166,9 @@ def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
             overrides=overrides,
             settings_version=settings_version,
             rules_number=int(rules_number or 0),
+            has_late_offsets=offsets is not None,
         )
-        for _, user_id, last_seq, risk, balance, is_new, overrides, _, settings_version, rules_number in users
+        for _, user_id, last_seq, risk, balance, is_new, overrides, offsets, settings_version, rules_number in users
     ]
 
 
@@ -195,13 +200,8 @@ _INSERT_ACTIONS = Prepared("insert_actions", _insert(UserAction, ACTIONS))
 _INSERT_ALERTS = Prepared("insert_alerts", _insert(Alert, ALERTS))
 PREPARED = (_COUNT_AND_LOCK, _READ_RECENT, _READ_HISTORY, _INSERT_ACTIONS, _INSERT_ALERTS)
 
-# A change of a rule locks the table in EXCLUSIVE mode: it waits for the transactions that judge by the old rules, and
-# those that begin meanwhile wait for it. Reading alone would not do: see docs/decisions/rules-as-data.md.
-_BEGIN_AND_LOCK = f"BEGIN;\nLOCK TABLE {RuleVersion.__tablename__} IN ROW SHARE MODE;\n{_COUNT_AND_LOCK.execute}"
-_BEGIN_LOCK_AND_READ_RECENT = _BEGIN_AND_LOCK + _READ_RECENT.execute
-_BEGIN_LOCK_AND_READ_HISTORY = _BEGIN_AND_LOCK + _READ_HISTORY.execute
-_STORE = f"{_INSERT_ACTIONS.execute}COMMIT"
-_STORE_WITH_ALERTS = f"{_INSERT_ACTIONS.execute}{_INSERT_ALERTS.execute}COMMIT"
+_STORE = _INSERT_ACTIONS.execute
+_STORE_WITH_ALERTS = _INSERT_ACTIONS.execute + _INSERT_ALERTS.execute
 
 
 def begin_lock_and_read(
@@ -213,39 +213,58 @@ def begin_lock_and_read(
     following: Sequence[NextN],
     between: Sequence[Between],
     keys: Sequence[EventKey],
-) -> tuple[list[LockedUser], list[StoredAction]]:
+    waits: Waits = AT_ONCE,
+) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """Begin a transaction, add `deltas` (sorted by user) to their users, lock them, and read their history.
 
     With `create` unknown users are made; without it they are left out of the answer. The history is every stored
-    action that any of the requests asks for; some may come more than once. The rules stay as they are until the
-    transaction ends.
+    action that any of the requests asks for; some may come more than once. `waits` says how it waits for others, and
+    whether the rules stay as they are until the transaction ends. Returns also what is known of the users' late
+    offsets, for all that follows.
     """
     prepare(connection, PREPARED)
     values = DELTAS.arrays(deltas) | LAST.arrays(last) | BETWEEN.arrays(between) | {"create": create}
+    begin = waits.around(_COUNT_AND_LOCK.execute)
     if following or keys:
         values |= FOLLOWING.arrays(following) | KEYS.arrays(keys)
-        laid = run_directly(connection, _BEGIN_LOCK_AND_READ_HISTORY, values)
+        laid = run_directly(connection, begin + _READ_HISTORY.execute, values)
     else:
-        laid = run_directly(connection, _BEGIN_LOCK_AND_READ_RECENT, values)
-    return _read_users(laid), _read_actions(laid)
+        laid = run_directly(connection, begin + _READ_RECENT.execute, values)
+    users = _read_users(laid)
+    offsets = LateOffsets([user.user_id for user in users if user.has_late_offsets])
+    return users, corrected(connection, _read_actions(laid), offsets), offsets
 
 
 def read_history(
-    connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN], between: Sequence[Between]
+    connection: Connection,
+    *,
+    last: Sequence[LastN],
+    following: Sequence[NextN],
+    between: Sequence[Between],
+    offsets: LateOffsets,
 ) -> list[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
     values = LAST.arrays(last) | FOLLOWING.arrays(following) | BETWEEN.arrays(between)
     values |= DELTAS.arrays([]) | KEYS.arrays([])
-    return _read_actions(run_directly(connection, _READ_HISTORY.execute, values))
+    return corrected(connection, _read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
+
+
+def store(connection: Connection, *, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:
+    """Store `actions` and `alerts`."""
+    _store(connection, actions, alerts, "")
 
 
 def store_and_commit(connection: Connection, *, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:
     """Store `actions` and `alerts` and commit the transaction."""
+    _store(connection, actions, alerts, "COMMIT")
+
+
+def _store(connection: Connection, actions: Sequence[NewAction], alerts: Sequence[NewAlert], end: str) -> None:
     values = ACTIONS.arrays(actions)
     if alerts:
-        run_directly(connection, _STORE_WITH_ALERTS, values | ALERTS.arrays(alerts))
+        run_directly(connection, _STORE_WITH_ALERTS + end, values | ALERTS.arrays(alerts))
     else:
-        run_directly(connection, _STORE, values)
+        run_directly(connection, _STORE + end, values)
 
 
 _TAKE_BACK = Planned(

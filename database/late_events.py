@@ -17,24 +17,23 @@ from sqlalchemy import (
     any_,
     cast,
     column,
-    false,
     func,
     literal_column,
     select,
     true,
     union,
-    union_all,
     update,
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from database.judging import BETWEEN, BETWEEN_FOUND, FOLLOWING, FOLLOWING_FOUND
+from database.late_offsets import corrected
 from database.models import Alert, UserAction, UserSettings
+from database.offsets import LateOffsets
 from database.prepared import Planned, Records, array, array_of
-from database.records import Between, LateAction, LaterAction, NextN, Standing, StoredSettings
+from database.records import Between, LaterAction, NextN, Standing, StoredSettings
 
 UNTIL = Records(NextN, "until", UserAction, limit=BigInteger())
-LATE = Records(LateAction, "late", UserAction)
 STANDING = Records(Standing, "standing", Alert)
 
 
@@ -79,14 +78,19 @@ _READ_AHEAD = Planned(_read_ahead())
 
 
 def read_ahead(
-    connection: Connection, *, following: Sequence[NextN], between: Sequence[Between], until: Sequence[NextN]
+    connection: Connection,
+    *,
+    following: Sequence[NextN],
+    between: Sequence[Between],
+    until: Sequence[NextN],
+    offsets: LateOffsets,
 ) -> list[LaterAction]:
     """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts.
 
     `until` asks for all actions, of either type, up to the `limit`-th of its type after its time.
     """
     values = FOLLOWING.arrays(following) | BETWEEN.arrays(between) | UNTIL.arrays(until)
-    return [LaterAction._make(row) for row in _READ_AHEAD.run(connection, values)]
+    return corrected(connection, [LaterAction._make(row) for row in _READ_AHEAD.run(connection, values)], offsets)
 
 
 _USER_SETTINGS = Planned(
@@ -116,54 +120,3 @@ _SUPERSEDE = Planned(
 def supersede(connection: Connection, alerts: Sequence[Standing]) -> None:
     """Mark stored alerts as superseded, or as standing again."""
     _SUPERSEDE.run(connection, STANDING.arrays(alerts))
-
-
-def _count_in() -> Any:
-    # One pass over what follows the earliest late action of each user and type, however many came late.
-    late = select(*LATE.c).cte("late")
-    first = select(late.c.user_id, late.c.type, func.min(late.c.time).label("time"))
-    first_of_each = first.group_by(late.c.user_id, late.c.type).subquery("e")
-    x = aliased(UserAction, name="x")
-    is_later = (x.user_id == first_of_each.c.user_id) & (x.type == first_of_each.c.type)
-    is_later &= x.time > first_of_each.c.time
-    nothing: ColumnElement[Any] = literal_column("0")
-    changing = union_all(
-        select(
-            late.c.user_id,
-            late.c.type,
-            late.c.time,
-            late.c.seq,
-            literal_column("1").label("added"),
-            late.c.amount,
-            true().label("is_late"),
-        ),
-        select(x.user_id, x.type, x.time, x.seq, nothing, nothing, false()).select_from(
-            first_of_each.join(x, is_later)
-        ),
-    ).cte("changing")
-    series, place = [changing.c.user_id, changing.c.type], [changing.c.time, changing.c.seq]
-    summed = select(
-        changing.c.user_id,
-        changing.c.seq,
-        changing.c.is_late,
-        func.sum(changing.c.added).over(partition_by=series, order_by=place).label("added"),
-        func.sum(changing.c.amount).over(partition_by=series, order_by=place).label("amount"),
-    ).subquery("s")
-    return (
-        update(UserAction)
-        .where(~summed.c.is_late, UserAction.user_id == summed.c.user_id, UserAction.seq == summed.c.seq)
-        .values(
-            {
-                UserAction.ordinal: UserAction.ordinal + summed.c.added,
-                UserAction.running_total: UserAction.running_total + summed.c.amount,
-            }
-        )
-    )
-
-
-_COUNT_IN = Planned(_count_in())
-
-
-def count_in(connection: Connection, late: Sequence[LateAction]) -> None:
-    """Add late actions, not stored yet, to the running counts and sums of the stored ones that follow them."""
-    _COUNT_IN.run(connection, LATE.arrays(late))

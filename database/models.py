@@ -69,6 +69,8 @@ class User(Base):
     settings_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     # The `seq` of the newest arrival; it is raised under the row's lock, so there are no gaps.
     last_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    # Whether it has rows in late_offsets: read with the lock, so that nobody else asks for them.
+    has_late_offsets: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
 
 
@@ -138,10 +140,29 @@ class UserAction(Base):
     rules_number: Mapped[int] = mapped_column(BigInteger)
     settings_version: Mapped[int] = mapped_column(BigInteger)
     # The count and sum of the user's actions of this type up to and including this one, in order of time. The
-    # count and the sum of any stretch follow from its two ends.
+    # count and the sum of any stretch follow from its two ends. What late_offsets says for its place comes on top.
     ordinal: Mapped[int] = mapped_column(BigInteger)
     running_total: Mapped[Decimal] = mapped_column(MONEY)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class LateOffset(Base):
+    """What late events have added to the running counts and sums of a stretch of stored actions.
+
+    A user's stretch, of one type, begins at this place and ends at the next one. To the numbers stored with its
+    actions, those that late events have added before it are still to be added; before the first place, none are.
+    """
+
+    __tablename__ = "late_offsets"
+    __table_args__ = (ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),)
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    type: Mapped[str] = mapped_column(Text, primary_key=True)
+    # The place of the stretch's first action.
+    time: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    added_count: Mapped[int] = mapped_column(BigInteger)
+    added_total: Mapped[Decimal] = mapped_column(MONEY)
 
 
 _ALERT_PLACE = ("time", "user_id", "seq", "code")

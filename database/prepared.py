@@ -88,10 +88,14 @@ class Prepared:
 
 
 class Planned:
-    """A statement that is planned each time it runs, since what is best depends on how much there is to do."""
+    """A statement that is planned each time it runs, since what is best depends on how much there is to do.
 
-    def __init__(self, statement: Any) -> None:
-        self.text = compiled_once(statement, _dialect()).string
+    `settings` are PostgreSQL's, for planning it; they hold until the transaction ends.
+    """
+
+    def __init__(self, statement: Any, **settings: str) -> None:
+        own = "".join(f"SET LOCAL {name} = {value};\n" for name, value in settings.items())
+        self.text = own + compiled_once(statement, _dialect()).string
 
     def run(self, connection: Connection, values: Values) -> list[tuple[Any, ...]]:
         """Its rows, if it has any. Raises what SQLAlchemy would."""

@@ -16,7 +16,7 @@ class LockedUser(NamedTuple):
     """A locked user, after what the batch adds; `is_new` if this transaction made it.
 
     `overrides` is JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of
-    the rules.
+    the rules. `has_late_offsets`: something is to be added to the running counts and sums that are stored.
     """
 
     user_id: int
@@ -27,6 +27,7 @@ class LockedUser(NamedTuple):
     overrides: str
     settings_version: int
     rules_number: int
+    has_late_offsets: bool
 
 
 class StoredAction(NamedTuple):
@@ -63,6 +64,17 @@ class LaterAction(NamedTuple):
     settings_version: int
     standing: list[int]
     superseded: list[int]
+
+
+class Offset(NamedTuple):
+    """What is to be added to the numbers stored with a user's actions of one type from a place on, until the next."""
+
+    user_id: int
+    type: str
+    time: int
+    seq: int
+    added_count: int
+    added_total: Decimal
 
 
 class StoredSettings(NamedTuple):
@@ -147,6 +159,17 @@ class Between(NamedTuple):
     type: str
     start: int
     end: int
+
+
+class Stretch(NamedTuple):
+    """A stretch of a user's actions of one type: from one place (time, seq) to another."""
+
+    user_id: int
+    type: str
+    time: int
+    seq: int
+    end_time: int
+    end_seq: int
 
 
 class EventKey(NamedTuple):

@@ -1,7 +1,8 @@
 """Engines, sessions, and what the errors of a database mean for the caller."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Self, TypeVar
 
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
@@ -22,7 +23,8 @@ _TRY_AGAIN = {"40001", "40P01"}
 # intervention and timeouts (57), system (58), a lock not taken in time, read-only, no tables or database yet, a role
 # that may not connect or may not use the tables.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
-_AWAY_CODES = {"55P03", "25006", "42P01", "3D000", "28000", "28P01", "42501"}
+_LOCK_NOT_AVAILABLE = "55P03"
+_AWAY_CODES = {_LOCK_NOT_AVAILABLE, "25006", "42P01", "3D000", "28000", "28P01", "42501"}
 
 ATTEMPTS = 3
 
@@ -31,10 +33,25 @@ class CommitUncertain(Exception):
     """The connection broke during COMMIT: the work is stored or not, and only asking again can show which."""
 
 
-def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
+# For lists, which are read from an index in its order: whatever PostgreSQL knows of the tables, it must not collect all
+# that a list might have, and sort that.
+_IN_ORDER = {
+    f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "sort", "incremental_sort", "hashjoin", "mergejoin")
+}
+
+
+def make_engine(
+    url: str,
+    *,
+    timeout: float,
+    connections: int,
+    lock: float | None = None,
+    planning: Mapping[str, str] = MappingProxyType({}),
+) -> Engine:
     """An engine on the PostgreSQL at `url` whose every wait is bounded by `timeout` (seconds).
 
-    It holds at most this number of `connections`; a thread that wants one more waits for it, also up to `timeout`.
+    Those for locks are bounded by `lock`, unless that is None. It holds at most this number of `connections`; a thread
+    that wants one more waits for it, also up to `timeout`. `planning` has further settings of PostgreSQL.
     """
     milliseconds = int(timeout * 1000)
     engine = create_engine(
@@ -51,19 +68,25 @@ def make_engine(url: str, *, timeout: float, connections: int) -> Engine:
             "tcp_user_timeout": milliseconds,
             "options": _options(
                 statement_timeout=milliseconds,
-                lock_timeout=milliseconds,
+                lock_timeout=milliseconds if lock is None else int(lock * 1000),
                 # One plan for every number of events: they come as arrays.
                 plan_cache_mode="force_generic_plan",
                 # Compiling a statement that takes a fraction of a millisecond costs more than running it.
                 jit="off",
                 # A client that stalls within a transaction would hold its users' locks.
                 idle_in_transaction_session_timeout=2 * milliseconds,
+                **planning,
             ),
         },
     )
     # The longest that a transaction may take: a lock, and three statements.
     watchdog.watch(engine, 4 * timeout)
     return engine
+
+
+def make_read_engine(url: str, *, timeout: float, connections: int) -> Engine:
+    """The same for reading lists page by page."""
+    return make_engine(url, timeout=timeout, connections=connections, planning=_IN_ORDER)
 
 
 def make_history_engine(url: str) -> Engine:
@@ -210,6 +233,11 @@ def is_settled(error: Exception) -> bool:
 def sqlstate(error: DBAPIError) -> str | None:
     """PostgreSQL's five-character code of `error`, or None if the server did not send one."""
     return getattr(error.orig, "pgcode", None)
+
+
+def is_lock_timeout(error: Exception) -> bool:
+    """Whether `error` means that a lock was not to be had within the time for locks; nothing was stored then."""
+    return isinstance(error, DBAPIError) and sqlstate(error) == _LOCK_NOT_AVAILABLE
 
 
 def is_away(error: SQLAlchemyError) -> bool:

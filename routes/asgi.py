@@ -12,6 +12,8 @@ from routes.flask_threads import FlaskInThreads
 from routes.http.bodies import MAX_BODY, whole
 from routes.http.decisions import PATHS, answer_with
 from routes.http.exchange import REQUEST_ID, begin, end
+from routes.http.heads import MAX_HEAD, MAX_HEADERS, MAX_URL
+from routes.http.intake import Intake
 from routes.http.json_body import JSON
 from routes.http.problems import answer_to
 from routes.http.server_messages import Receive, Scope, Send, send_answer
@@ -25,9 +27,13 @@ _JSON = {JSON.encode() + parameter for parameter in (b"", b"; charset=utf-8", b"
 _REQUEST_ID = REQUEST_ID.lower().encode()
 
 
-def application(app: Flask, *, threads: int, read_threads: int) -> Application:
-    """`app` as an ASGI application: at most `threads` requests at once in Flask, and `read_threads` reads."""
-    flask = FlaskInThreads(app, threads=threads, read_threads=read_threads)
+def application(app: Flask, *, threads: int, read_threads: int, body_timeout: float) -> Application:
+    """`app` as an ASGI application: at most `threads` requests and `read_threads` reads at once in Flask.
+
+    Each body is read within `body_timeout` seconds.
+    """
+    intake = Intake(body_timeout)
+    flask = FlaskInThreads(app, threads=threads, read_threads=read_threads, intake=intake)
     service = Service.of(app.extensions)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,7 +44,8 @@ def application(app: Flask, *, threads: int, read_threads: int) -> Application:
         exchange = begin(headers.get(_REQUEST_ID, b"").decode("latin-1"))
         try:
             key = headers.get(b"idempotency-key")
-            body = await _read(receive, int(headers[b"content-length"]))
+            length = int(headers[b"content-length"])
+            body = whole(await intake.read(receive, length), length)
             event = read_event(body, None if key is None else key.decode("latin-1"))
             answer = answer_with(await service.judge_soon(event))
         except Exception as error:
@@ -58,25 +65,17 @@ def _plain(scope: Scope) -> Headers | None:
     pairs: list[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(pairs)
     length = headers.get(b"content-length", b"")
+    names = b"".join(headers)
     if (
-        len(headers) == len(pairs)  # no header twice
+        len(headers) == len(pairs) <= MAX_HEADERS  # and no header twice
+        and len(names) + sum(map(len, headers.values())) <= MAX_HEAD
+        and len(scope["path"]) + len(scope["query_string"]) <= MAX_URL
         and headers.get(b"content-type") in _JSON
         and b"content-encoding" not in headers
         and b"transfer-encoding" not in headers
         and length.isdigit()
         and int(length) <= MAX_BODY
-        and b"_" not in b"".join(headers)  # WSGI cannot tell it from "-"
+        and b"_" not in names  # WSGI cannot tell it from "-"
     ):
         return headers
     return None
-
-
-async def _read(receive: Receive, length: int) -> bytes:
-    body = b""
-    more = True
-    # Do not wait for the server to say that there is no more: that message costs as much as the body itself.
-    while more and len(body) < length:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return whole(body, length)

@@ -33,16 +33,12 @@ def unknown_backtest(backtest_id: int) -> Problem:
     return Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
 
 
-def backtest_running(backtest_id: int) -> Problem:
-    """The answer to a new backtest while `backtest_id` is still running."""
+def backtest_running(backtest_id: int, is_ending: bool = False) -> Problem:
+    """The answer to a new backtest while `backtest_id` is still running, or its processes are ending."""
     detail = f"Backtest {backtest_id} is running: wait until it is done, or cancel it."
+    if is_ending:
+        detail = f"Backtest {backtest_id} has ended, but not all of its processes have yet: try again in a moment."
     return Problem(409, detail, kind="backtest-running")
-
-
-def backtest_ending(backtest_id: int) -> Problem:
-    """The answer to a new backtest while processes of the last one are left, which ended a moment ago."""
-    detail = f"The processes of backtest {backtest_id} have not all ended yet; nothing was started. Try again."
-    return Problem(503, detail, kind="backtest-ending")
 
 
 @blueprint.post("/backtests")
@@ -50,7 +46,7 @@ def backtest_ending(backtest_id: int) -> Problem:
     Operation(
         body=BacktestRequest,
         answers={202: BacktestAnswer},
-        problems=(BAD_PERIOD, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY, backtest_ending(1)),
+        problems=(BAD_PERIOD, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
     )
 )
 def create_backtest() -> Response:
@@ -58,8 +54,8 @@ def create_backtest() -> Response:
 
     All stored actions are judged again by the rules with the settings given, in the background and at lowest priority,
     and the result is compared with the stored alerts. Poll the `Location` until the status is no longer `running`.
-    Only one backtest runs at a time: a 409 names the one that is running, and a 503 one that was cancelled and has not
-    quite ended.
+    Only one backtest runs at a time: a 409 names the one that is running, or was cancelled and has processes that have
+    not ended yet.
     """
     wanted = read_model(BacktestRequest)
     present = service().run(service().rules)
@@ -67,7 +63,7 @@ def create_backtest() -> Response:
     try:
         backtest_id = start(service(), question)
     except InTheWay as other:
-        raise (backtest_running if other.is_running else backtest_ending)(other.backtest_id) from None
+        raise backtest_running(other.backtest_id, is_ending=not other.is_running) from None
     row = service().run(lambda session: _existing(session, backtest_id))
     return json_answer(BacktestAnswer.of(row), 202, {"Location": f"/backtests/{backtest_id}"})
 

@@ -11,7 +11,7 @@ from routes.http.hooks import service
 from routes.http.json_body import json_body, read_items
 from routes.http.operation import Operation, describe
 from routes.http.paging import read_query
-from routes.http.problems import DATABASE_AWAY, NOT_JSON, QUEUE_FULL, TOO_LARGE, Problem, refused
+from routes.http.problems import DATABASE_AWAY, NOT_JSON, OVERLOADED, QUEUE_FULL, TOO_LARGE, Problem, refused
 from routes.schemas.events import (
     MAX_EVENTS,
     Decision,
@@ -44,10 +44,12 @@ _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
             Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
             Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
             Problem(409, "The user's newest action is at time 10.", kind="out-of-order"),
+            Problem(409, "At most 500,000 of the user's actions may be later than an event.", kind="too-late"),
             TOO_LARGE,
             NOT_JSON,
             DATABASE_AWAY,
             QUEUE_FULL,
+            OVERLOADED,
         ),
         idempotent=True,
     )
@@ -68,6 +70,7 @@ def post_event() -> Response:
     Operation(
         body=EventsRequest,
         lines=True,
+        max_body=MAX_EVENTS_BODY,
         query=EventsQuery,
         answers={200: EventsAnswer},
         problems=(
@@ -86,6 +89,7 @@ def post_event() -> Response:
             Problem(413, f"The body has more than {MAX_EVENTS:,} events."),
             Problem(415, "The Content-Type must be application/json or application/x-ndjson."),
             DATABASE_AWAY,
+            OVERLOADED,
         ),
         refusal=EventsProblemAnswer,
     )

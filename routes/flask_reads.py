@@ -6,7 +6,6 @@ bounded queue; beyond it, or after too long a wait, the answer is a 503 (docs/de
 """
 
 import asyncio
-import io
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -48,10 +47,8 @@ class FlaskReads:
         self._probes = {path: _Lane(wsgi, path[1:], 1) for path in PROBES}
 
     def takes(self, scope: Scope) -> bool:
-        """Whether this is a read: a GET or HEAD that announces no body, for which a thread would have to wait."""
-        return scope["method"] in ("GET", "HEAD") and not any(
-            name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]
-        )
+        """Whether this is a read."""
+        return scope["method"] in ("GET", "HEAD")
 
     async def __call__(self, scope: Scope, send: Send) -> None:
         """Answer a read. Raises Problem 503 if too many wait already or this one has waited for too long."""
@@ -93,7 +90,7 @@ class _Lane:
             self._thread.rests_until = now + (now - began)
 
     def _answer(self, scope: Scope) -> _Written:
-        environ: Any = build_environ(scope, io.BytesIO())  # type: ignore[arg-type]
+        environ: Any = build_environ(scope, None)  # type: ignore[arg-type] # the application has the body
         started: list[tuple[str, list[tuple[str, str]]]] = []
         chunks = self._wsgi(environ, lambda status, headers, _=None: started.append((status, headers)))
         try:

@@ -1,6 +1,7 @@
 """The bridge from the server to Flask, which handles everything but a plain `POST /event`, one thread per request."""
 
 import asyncio
+import io
 import string
 from collections.abc import Iterable
 from typing import Any
@@ -8,27 +9,42 @@ from urllib.parse import quote
 
 from a2wsgi import WSGIMiddleware
 from flask import Flask
+from werkzeug.exceptions import HTTPException
 
 from routes.flask_reads import FlaskReads
+from routes.http.bodies import MAX_BODY
 from routes.http.exchange import REQUEST_ID, begin, end
+from routes.http.heads import check_head
+from routes.http.intake import LINGER_BYTES, Intake, throw_away
+from routes.http.operation import Operation
 from routes.http.problems import Problem
-from routes.http.server_messages import Message, Receive, Scope, Send, send_answer
+from routes.http.server_messages import Receive, Scope, Send, send_answer
+
+# Requests of one worker that may wait for a thread. Their bodies are small or few (see routes/http/intake.py), so they
+# hold 64 MiB at most.
+MOST_WAITING = 1_000
 
 
 class FlaskInThreads:
     """Runs a Flask application as an ASGI application, each request in a thread.
 
-    At most `read_threads` reads are under way at once, and `threads` other requests.
+    At most `read_threads` reads are under way at once, and `threads` other requests. Reads their bodies by `intake`
+    first, and refuses what is out of bounds without a thread.
     """
 
-    def __init__(self, app: Flask, *, threads: int, read_threads: int) -> None:
+    def __init__(self, app: Flask, *, threads: int, read_threads: int, intake: Intake) -> None:
         def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
+            environ["wsgi.input"] = io.BytesIO(environ["asgi.scope"]["body"])
             # Without this, Flask takes a body without a Content-Length to be empty.
             environ["wsgi.input_terminated"] = True
             return app(environ, start_response)
 
         self._middleware: Any = WSGIMiddleware(wsgi, workers=threads)
         self._reads = FlaskReads(wsgi, read_threads)
+        self._most = threads + MOST_WAITING
+        self._intake = intake
+        self._app = app
+        self._routes = app.url_map.bind("")
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,24 +52,60 @@ class FlaskInThreads:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        if scope["type"] == "http" and not scope["query_string"].isascii():
-            # A query should not have such bytes, and the middleware cannot read them.
-            query = quote(scope["query_string"], safe=string.punctuation).encode()
-            scope = {**scope, "query_string": query}
-
-        async def message() -> Message:  # the middleware needs a coroutine function, which the server's is not
-            return await receive()
-
+        request = _Request(scope)
         self._under_way += 1
         try:
-            if scope["type"] == "http" and self._reads.takes(scope):
-                await self._reads(scope, send)
-            else:
-                await self._middleware(scope, message, send)
+            body = await self._body(request, receive)
+            with self._intake.turn(request.may_be_large):
+                await self._answer(request, body, receive, send)
         except Problem as problem:
-            await _refuse(scope, problem, send)
+            if problem.status != 408:
+                await _throw_away(request, receive)
+            await _refuse(request, problem, send)
         finally:
             self._under_way -= 1
+
+    async def _body(self, request: "_Request", receive: Receive) -> bytes:
+        check_head(request.scope)
+        if self._under_way > self._most:
+            detail = "Too many requests are waiting already; nothing was stored. Try again."
+            raise Problem(503, detail, kind="requests-full")
+        if not request.has_body:
+            return b""
+        request.route, limit = self._find(request.scope)
+        # Flask gets no byte of what the view does not read, or refuses by its length.
+        if limit is None or (request.length or 0) > limit + 1:
+            await _throw_away(request, receive)
+            return b""
+        # What is packed counts as large, since it may be.
+        request.may_be_large = limit > MAX_BODY and (request.is_packed or (request.length or 0) > MAX_BODY)
+        if request.may_be_large:
+            self._intake.check_turns()
+        body = await self._intake.read(receive, request.length, limit)
+        if len(body) > limit:
+            await _throw_away(request, receive)
+        request.may_be_large |= len(body) > MAX_BODY
+        return body
+
+    def _find(self, scope: Scope) -> tuple[str | None, int | None]:
+        """The URL rule of a request, and how many bytes its view takes; None: none."""
+        try:
+            rule, _ = self._routes.match(scope["path"], scope["method"], return_rule=True)
+        except HTTPException:
+            return None, None
+        operation: Operation | None = getattr(self._app.view_functions[rule.endpoint], "operation", None)
+        return rule.rule, operation.max_body if operation and operation.body else None
+
+    async def _answer(self, request: "_Request", body: bytes, receive: Receive, send: Send) -> None:
+        scope = {**request.scope, "body": body}
+        if not scope["query_string"].isascii():
+            # A query should not have such bytes, and the middleware cannot read them.
+            scope["query_string"] = quote(scope["query_string"], safe=string.punctuation).encode()
+
+        if self._reads.takes(scope):
+            await self._reads(scope, send)
+        else:
+            await self._middleware(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -66,11 +118,32 @@ class FlaskInThreads:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _refuse(scope: Scope, problem: Problem, send: Send) -> None:
-    named = dict(scope["headers"])
-    exchange = begin(named.get(REQUEST_ID.lower().encode(), b"").decode("latin-1"))
+class _Request:
+    """A request, by its head: what it says of its body."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        named: dict[bytes, bytes] = dict(scope["headers"])
+        length = named.get(b"content-length")
+        self.length = None if length is None else int(length)
+        self.has_body = bool(self.length) or b"transfer-encoding" in named
+        self.is_packed = b"content-encoding" in named
+        self.request_id = named.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
+        self.route: str | None = None
+        self.may_be_large = False
+        # Such a caller sends nothing before it is told to go on, or sees an answer.
+        self.waits = b"expect" in named
+
+
+async def _throw_away(request: _Request, receive: Receive) -> None:
+    if request.has_body and not request.waits and (request.length or 0) <= LINGER_BYTES:
+        await throw_away(receive)
+
+
+async def _refuse(request: _Request, problem: Problem, send: Send) -> None:
+    exchange = begin(request.request_id)
     answer = problem.answer(exchange.request_id)
     try:
         await send_answer(send, answer, exchange.answered(answer.status))
     finally:
-        end(exchange, route=None, method=scope["method"])
+        end(exchange, route=request.route, method=request.scope["method"])

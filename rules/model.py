@@ -74,7 +74,7 @@ class Verdict(NamedTuple):
 class Refusal:
     """An event was not stored, and why."""
 
-    reason: Literal["unknown_user", "overdraft", "out_of_order", "event_id_conflict"]
+    reason: Literal["unknown_user", "overdraft", "out_of_order", "too_late", "event_id_conflict", "unavailable"]
     detail: str
 
 

@@ -4,12 +4,18 @@ from dataclasses import dataclass
 
 from rules.base import Rule
 
+LATE_LIMIT = 500_000
+
 
 @dataclass(frozen=True)
 class Policy:
-    """What holds for every event: the rules that are active until somebody sets them, and what is accepted."""
+    """What holds for every event: the rules that are active until somebody sets them, and what is accepted.
+
+    `late_limit`: how many of its user's actions, of either type, may be later than an event.
+    """
 
     rules: tuple[Rule, ...]
     create_users: bool = True
     allow_overdraft: bool = True
     accept_out_of_order: bool = True
+    late_limit: int = LATE_LIMIT

@@ -1,26 +1,21 @@
 """What the rules are set to in the database: reading it, storing what is declared, changing one rule."""
 
 import json
-import time
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection  # noqa: TID251
-from sqlalchemy.exc import OperationalError  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import rule_versions  # noqa: TID251
-from database.session import Transaction, sqlstate  # noqa: TID251
+from database.session import Transaction  # noqa: TID251
+from rules.base import RuleSetting
 from rules.parameters import written_values
 from rules.registry import REGISTRY
 from rules.versions import RuleChange, RulesSnapshot, RuleVersions, WantedSetting
 
-T = TypeVar("T")
-
-# A change waits for the transactions that judge already, and those that begin meanwhile wait for it. So it does not
-# wait for long, and lets all of them pass before it tries again.
-LOCK_MILLISECONDS, PAUSES = 1000, (0.1, 0.2, 0.4)
-LOCK_NOT_AVAILABLE = "55P03"
+# How long a change waits for its turn, in seconds.
+PATIENCE = 4.0
 # No author would mean that nobody has set the rule.
 UNKNOWN_AUTHOR = "unknown"
 
@@ -72,7 +67,7 @@ class StoredRules:
             session.close()
             with Transaction(session) as transaction:
                 # Several may start at once: the first stores it, the others find it.
-                rule_versions.lock_rules(session)
+                rule_versions.lock_rules(session, PATIENCE)
                 found = read_versions(session)
                 if changes := found.changes_for(self._active):
                     rule_versions.add_rule_versions(session, [change.columns() for change in changes])
@@ -88,41 +83,51 @@ def read_versions(session: Session | Connection) -> RuleVersions:
     return RuleVersions.stored(rule_versions.rule_versions(session))
 
 
-def set_rule(session: Session, code: int, wanted: WantedSetting, must_match: Callable[[int], None]) -> RuleChange:
-    """Change what a rule is set to, in a transaction of its own; returns the change. A first version must be stored.
+@dataclass(frozen=True, kw_only=True)
+class RequestedChange:
+    """What somebody wants the rule `code` to be set to.
 
-    `must_match` is called under the lock with the present version; if it raises, the rule stays as it is. Raises
-    OperationalError if others judge for so long that the lock cannot be taken in time.
+    `must_match` is called under the lock with the present version; if it raises, the rule stays as it is.
+    """
+
+    code: int
+    wanted: WantedSetting
+    must_match: Callable[[int], None]
+
+
+def set_rules(session: Session, requested: Sequence[RequestedChange]) -> list[RuleChange | Exception]:
+    """Change what rules are set to, one change after the other, in one transaction; a first version must be stored.
+
+    For each, the change, or what its `must_match` raised. Raises OperationalError if the rules cannot be locked within
+    PATIENCE seconds.
     """
     with Transaction(session) as transaction:
-        rule_versions.lock_rules(session, LOCK_MILLISECONDS)
-        before = _now(session)[code].setting
-        must_match(before.version)
-        by_risk = before.by_risk if wanted.by_risk is None else wanted.by_risk
-        rule_versions.change_rule(
-            session,
-            code,
-            status=wanted.status or before.status,
-            parameters=json.dumps(written_values({**before.parameters, **wanted.parameters})),
-            by_risk=json.dumps({risk: written_values(values) for risk, values in by_risk.items()}),
-            author=wanted.author or UNKNOWN_AUTHOR,
-            note=wanted.note,
-        )
-        changed = _now(session)[code]
+        rule_versions.lock_rules(session, PATIENCE)
+        present = {code: change.setting for code, change in _now(session).items()}
+        changed = [_set_rule(session, one, present) for one in requested]
         transaction.commit()
         return changed
 
 
-def patiently(work: Callable[[], T]) -> T:
-    """What `work` returns; it is repeated, after a pause, if it could not lock the rules in time."""
-    for pause in PAUSES:
-        try:
-            return work()
-        except OperationalError as error:
-            if sqlstate(error) != LOCK_NOT_AVAILABLE:
-                raise
-        time.sleep(pause)
-    return work()
+def _set_rule(session: Session, one: RequestedChange, present: dict[int, RuleSetting]) -> RuleChange | Exception:
+    before, wanted = present[one.code], one.wanted
+    try:
+        one.must_match(before.version)
+    except Exception as error:  # it is that caller's own
+        return error
+    by_risk = before.by_risk if wanted.by_risk is None else wanted.by_risk
+    row = rule_versions.change_rule(
+        session,
+        one.code,
+        status=wanted.status or before.status,
+        parameters=json.dumps(written_values({**before.parameters, **wanted.parameters})),
+        by_risk=json.dumps({risk: written_values(values) for risk, values in by_risk.items()}),
+        author=wanted.author or UNKNOWN_AUTHOR,
+        note=wanted.note,
+    )
+    changed = RuleChange.stored(row)
+    present[one.code] = changed.setting
+    return changed
 
 
 def _now(session: Session) -> dict[int, RuleChange]:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from decimal import Decimal
+from itertools import accumulate
 from operator import itemgetter
 
 from rules.model import Action, NumberedAction
@@ -54,23 +55,36 @@ class TypedSeries(Series):
     """The actions of one type, each with its running count and sum over all of the user's, gaps or not.
 
     So the count and sum of a window follow from its first and its last action. A late action changes the numbers of
-    all later ones; these are then worked out only as far as they are asked for.
+    all later ones; from then on they are put together when they are asked for: from those of the stored actions
+    (`ordinals`, `totals`: at a new one, those of the stored one before it), and from the new actions up to there.
     """
 
-    __slots__ = ("_late", "_stored", "ordinals", "totals", "was_late")
+    __slots__ = ("_new", "_new_amounts", "_new_totals", "_stored", "ordinals", "totals", "was_late")
 
     def __init__(self) -> None:
         super().__init__()
         self.ordinals: list[int] = []
         self.totals: list[Decimal] = []
         self._stored: dict[int, tuple[int, Decimal]] = {}  # the numbers of the stored actions, as they were read
-        # Once an action has come late: how many new actions there are up to each action, and their sum.
+        # Once an action has come late: the places of new actions, their amounts, and the running sum of these as far as
+        # it has been needed.
         self.was_late = False
-        self._late: list[tuple[int, Decimal]] = []
+        self._new: list[tuple[int, int]] = []
+        self._new_amounts: list[Decimal] = []
+        self._new_totals: list[Decimal] = []
 
     def add(self, action: Action) -> int:
+        if not self.was_late:
+            self._take_apart()
         at = super().add(action)
-        self._renumber_from(at if self.was_late else 0)
+        # The action before a new one is always read, so there is no gap between the two.
+        ordinal, total = (self.ordinals[at - 1], self.totals[at - 1]) if at else (0, NOTHING)
+        self.ordinals.insert(at, ordinal)
+        self.totals.insert(at, total)
+        new = bisect_left(self._new, action.place)
+        self._new.insert(new, action.place)
+        self._new_amounts.insert(new, action.amount)
+        del self._new_totals[new:]
         return at
 
     def load_numbered(self, stored: list[NumberedAction]) -> None:
@@ -82,40 +96,45 @@ class TypedSeries(Series):
             self.ordinals = [one.ordinal for one in stored]
             self.totals = [one.running_total for one in stored]
         else:
-            self._renumber_from(0)
+            self._take_apart()
 
     def total(self, start: int, end: int) -> Decimal:
         """The sum of the user's actions from the one at `start` to the one before `end`, gaps or not."""
-        if end > len(self.totals):
-            self._number_until(end)
+        if self.was_late:
+            return self.numbers(end - 1)[1] - self.numbers(start)[1] + self.actions[start].amount
         return self.totals[end - 1] - self.totals[start] + self.actions[start].amount
 
     def numbers(self, index: int) -> tuple[int, Decimal]:
         """The running count and sum of the action at `index`; zeros before the first one."""
         if index < 0:
             return 0, NOTHING
-        if index >= len(self.ordinals):
-            self._number_until(index + 1)
-        return self.ordinals[index], self.totals[index]
+        ordinal, total = self.ordinals[index], self.totals[index]
+        if not self.was_late:
+            return ordinal, total
+        new = bisect_right(self._new, self.actions[index].place)
+        return ordinal + new, total + self._new_total(new) if new else total
 
-    def _renumber_from(self, at: int) -> None:
+    def _new_total(self, count: int) -> Decimal:
+        """The sum of the first `count` new actions."""
+        done = len(self._new_totals)
+        if done < count:
+            amounts = self._new_amounts[done:count]
+            if done:
+                amounts[0] += self._new_totals[-1]
+            self._new_totals += accumulate(amounts)
+        return self._new_totals[count - 1]
+
+    def _take_apart(self) -> None:
+        """Keep the numbers of stored actions and those of new ones apart."""
         self.was_late = True
-        del self.ordinals[at:], self.totals[at:], self._late[at:]
-
-    def _number_until(self, end: int) -> None:
-        for index in range(len(self.ordinals), end):
-            action = self.actions[index]
-            count, total = self._late[index - 1] if index else (0, NOTHING)
-            stored = self._stored.get(action.seq)
-            if stored is not None:
-                self.ordinals.append(stored[0] + count)
-                self.totals.append(stored[1] + total)
-            else:
-                # The action before a new one is always read, so there is no gap between the two.
-                self.ordinals.append(self.ordinals[-1] + 1 if index else 1)
-                self.totals.append(self.totals[-1] + action.amount if index else action.amount)
-                count, total = count + 1, total + action.amount
-            self._late.append((count, total))
+        new = [one for one in self.actions if one.seq not in self._stored]
+        self._new, self._new_amounts, self._new_totals = [one.place for one in new], [one.amount for one in new], []
+        self.ordinals, self.totals = [], []
+        numbers = (0, NOTHING)
+        for action in self.actions:
+            numbers = self._stored.get(action.seq, numbers)
+            self.ordinals.append(numbers[0])
+            self.totals.append(numbers[1])
 
 
 _seq = itemgetter(0)

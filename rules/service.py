@@ -1,31 +1,43 @@
 """The service without HTTP: what both doors and all commands call."""
 
 from collections.abc import Callable, MutableMapping, Sequence
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine  # noqa: TID251
+from sqlalchemy.exc import SQLAlchemyError  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import rule_versions  # noqa: TID251
+from database.engines import REPAIR_SECONDS, Engines  # noqa: TID251
+from database.locks import busy_users  # noqa: TID251
 from database.models import RuleVersion  # noqa: TID251
-from database.session import CommitUncertain, is_settled, make_sessions, run  # noqa: TID251
+from database.session import CommitUncertain, is_lock_timeout, is_settled, make_sessions, run  # noqa: TID251
+from rules.judging.batches import Batches
 from rules.judging.engine import RuleEngine
-from rules.judging.group_commit import EachAlone, GroupCommit
+from rules.judging.group_commit import GroupCommit
+from rules.judging.lanes import Process, Ways
 from rules.judging.observer import Observer
 from rules.model import Event, Outcome
 from rules.policy import Policy
-from rules.rule_settings import patiently, set_rule
+from rules.rule_settings import RequestedChange, set_rules
+from rules.together import Together
 from rules.versions import RuleChange, WantedSetting
 
 T = TypeVar("T")
 
 _KEY = "transaction-alerts"
 
+ALONE_THREADS = 8  # users whose events are judged alone at the same time
+MOST_CHANGES = 256  # changes of rules that wait at the same time
+# How many stored actions the late events of a batch of single ones may change, all users together and, however large
+# the batch, each user. Each takes some 20 microseconds, for which everybody in the batch waits.
+REPAIR_BUDGET, REPAIR_SHARE = 4_000, 50
+
 
 class Service:
     """Judges events under one policy, and does other work on the same database; one per application.
 
-    `read_database` is an engine on the same database for what only reads: events do not wait for its connections.
     Up to `group_commit_max` events that arrive one by one share a transaction (None: each has its own), and at most
     `group_commit_queue` wait for one. `threads` bounds how many events are judged alone at the same time. `observer` is
     called as judging proceeds.
@@ -34,25 +46,56 @@ class Service:
     def __init__(
         self,
         *,
-        database: Engine,
-        read_database: Engine,
+        engines: Engines,
         policy: Policy,
         group_commit_max: int | None,
         group_commit_queue: int,
         threads: int,
         observer: Observer | None = None,
     ) -> None:
-        self.database, self.read_database = database, read_database
-        self._sessions, self._read_sessions = make_sessions(database), make_sessions(read_database)
+        self.engines, self.database = engines, engines.main
+        self._sessions, self._sessions_of_reads = make_sessions(engines.main), make_sessions(engines.reads)
+        self._sessions_of_changes = make_sessions(engines.changes)
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
-        self._queue: GroupCommit | EachAlone
-        if group_commit_max is None:
-            self._queue = EachAlone(self.judge_many, threads=threads, queue=group_commit_queue)
-        else:
-            self._queue = GroupCommit(
-                self.judge_many, group_commit_max, may_try_alone, observer, threads=threads, queue=group_commit_queue
-            )
+        self._batches = Batches(self._engine.process, engines)
+        self._changes = Together(self._set_rules, most=MOST_CHANGES, patience=engines.timeout)
+        self._queue = GroupCommit(
+            Ways(
+                shared=self._way(engines.shared),
+                patient=self._way(engines.patient),
+                alone=self._way(engines.main),
+                large=self._batches.repair,
+            ),
+            group_commit_max,
+            may_try_alone,
+            observer,
+            held=self._held,
+            threads=threads if group_commit_max is None else min(threads, ALONE_THREADS),
+            queue=group_commit_queue,
+            patience=2 * engines.timeout,
+            repair_patience=REPAIR_SECONDS,
+        )
+
+    def _way(self, engine: Engine) -> Process:
+        """How a batch is judged on this engine's connections."""
+        sessions = make_sessions(engine)
+
+        def process(events: Sequence[Event]) -> list[Outcome]:
+            limit = max(REPAIR_SHARE, REPAIR_BUDGET // len(events))
+            return run(sessions, lambda session: self._engine.process(session, events, repair_limit=limit))
+
+        return process
+
+    def _held(self, error: Exception, events: Sequence[Event]) -> frozenset[int] | None:
+        if not is_lock_timeout(error):
+            return None
+        user_ids = {event.user_id for event in events}
+        try:
+            with self.engines.shared.connect() as connection:
+                return busy_users(connection, sorted(user_ids))
+        except SQLAlchemyError:
+            return frozenset(user_ids)
 
     def judge(self, event: Event) -> Outcome:
         """Store and judge `event`, perhaps in one transaction with others.
@@ -68,10 +111,11 @@ class Service:
     def judge_many(self, events: Sequence[Event], *, atomic: bool = False) -> list[Outcome]:
         """Store and judge `events` in one transaction, as if they came one by one in the order given.
 
-        One outcome for each. With `atomic` one refusal is enough to store none of them. Raises what the database
-        raises, and CommitUncertain when the connection broke during the commit.
+        One outcome for each. With `atomic` one refusal is enough to store none of them; without, events of users with
+        large repairs are stored in transactions of their own. Raises what the database raises, CommitUncertain when the
+        connection broke during the commit, and Overloaded if too much is under way already.
         """
-        return self.run(lambda session: self._engine.process(session, events, atomic))
+        return self._batches.judge(events, atomic=atomic)
 
     def rules(self, session: Session) -> dict[int, RuleChange]:
         """What each rule is set to now, by whom, why and when, by code in the registry's order.
@@ -90,10 +134,20 @@ class Service:
     def set_rule(self, code: int, wanted: WantedSetting, must_match: Callable[[int], None]) -> RuleChange:
         """Change what a rule is set to, for all events that are judged from now on; returns the change.
 
-        `must_match` is called with the present version; if it raises, the rule stays as it is.
+        Those who change rules at the same time do so together. `must_match` is called with the present version; if it
+        raises, the rule stays as it is. Raises Overloaded if others' changes take too long.
         """
         self.run(self._rules.versions)  # so that there is something to change
-        return patiently(lambda: self.run(lambda session: set_rule(session, code, wanted, must_match)))
+        # Perhaps another request's thread makes the change, but `must_match` looks at this request.
+        context = copy_context()
+
+        def ours(version: int) -> None:
+            context.run(must_match, version)
+
+        return self._changes.submit(RequestedChange(code=code, wanted=wanted, must_match=ours))
+
+    def _set_rules(self, requested: Sequence[RequestedChange]) -> list[RuleChange | Exception]:
+        return run(self._sessions_of_changes, lambda session: set_rules(session, requested))
 
     def enter_rules(self) -> None:
         """Store what the declarations and the policy say of rules that nobody has set, if that has changed.
@@ -109,17 +163,17 @@ class Service:
 
     def read(self, work: Callable[[Session], T]) -> T:
         """The same for work that only reads and may be asked for at any time by anybody: it has few connections."""
-        return run(self._read_sessions, work)
-
-    def dispose(self) -> None:
-        """Close all connections that are not in use."""
-        self.database.dispose()
-        self.read_database.dispose()
+        return run(self._sessions_of_reads, work)
 
     @property
     def url(self) -> str:
         """The SQLAlchemy URL of the database, with its password."""
         return self.database.url.render_as_string(hide_password=False)
+
+    def dispose(self) -> None:
+        """Close the connections that are not in use."""
+        for engine in self.engines.all:
+            engine.dispose()
 
     def store_in(self, extensions: MutableMapping[str, Any]) -> None:
         """Put it where `of` finds it among the extensions of an application."""

@@ -1,6 +1,6 @@
 """A user's actions in order of time, and what a rule may see of them."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
@@ -55,6 +55,16 @@ class Timeline:
         """How many actions of one type the user has in all, and their sum; the last one must be here."""
         series = self._typed[of]
         return series.numbers(len(series.actions) - 1)
+
+    def count_after(self, time: int) -> int:
+        """How many actions the user has after `time`, here or not.
+
+        Of each type the newest and the last one up to `time` must be here, if there are any.
+        """
+        return sum(
+            series.numbers(len(series.actions) - 1)[0] - series.numbers(bisect_right(series.times, time) - 1)[0]
+            for series in self._typed.values()
+        )
 
     def following(self, action: Action, of: ActionType | None = None) -> list[Action]:
         """The actions (of one type, if given) after `action`, oldest first."""

@@ -36,12 +36,15 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """A PostgreSQL for tests: TEST_DATABASE_URL, or the embedded one in a folder of its own."""
+    """A PostgreSQL for tests: TEST_DATABASE_URL, or the embedded one in a folder of its own.
+
+    Its role may make databases and roles.
+    """
     if _configured.test_database_url is not None:
         yield _configured.test_database_url.get_secret_value()
         return
     # Durability against power loss is PostgreSQL's own; tests kill processes, not machines.
-    with embedded.use(_configured.data_dir / "tests", fsync="off") as url:
+    with embedded.use(_configured.data_dir / "tests", superuser=True, fsync="off") as url:
         yield url
 
 

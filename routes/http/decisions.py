@@ -7,7 +7,14 @@ from routes.http.problems import Problem
 from rules.model import Outcome, Refusal, Verdict
 
 PATHS = ("/event", "/api/events")
-STATUS = {"unknown_user": 404, "overdraft": 409, "out_of_order": 409, "event_id_conflict": 409}
+STATUS = {
+    "unknown_user": 404,
+    "overdraft": 409,
+    "out_of_order": 409,
+    "too_late": 409,
+    "event_id_conflict": 409,
+    "unavailable": 503,
+}
 
 _STORED = {"Content-Type": "application/json"}
 _REPLAYED = _STORED | {"Idempotent-Replayed": "true"}

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from flask import Response
 from pydantic import BaseModel
 
+from routes.http.bodies import MAX_BODY
 from routes.http.problems import Problem
 from routes.schemas.problems import ProblemAnswer
 
@@ -34,6 +35,7 @@ class Operation:
     problems: tuple[Problem, ...] = ()
     path: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body: type[BaseModel] | None = None
+    max_body: int = MAX_BODY  # bytes; the server reads no more
     query: type[BaseModel] | None = None
     idempotent: bool = False
     tagged: bool = False  # with an ETag, and If-None-Match or If-Match

@@ -11,7 +11,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from database.session import CommitUncertain, is_away
 from routes.http.answers import Answer
-from rules.judging.group_commit import QueueFull
+from rules.overload import Overloaded, QueueFull
 from rules.payload import BadPayload, FieldProblem
 
 RETRY_AFTER = 1  # seconds; the pool reconnects at once when the database is back
@@ -54,6 +54,8 @@ class Problem(Exception):
         headers = {"Content-Type": "application/problem+json"}
         if self.status == 503:
             headers["Retry-After"] = str(RETRY_AFTER)
+        if self.status == 408:  # the rest of the request may still come, and would be taken for the next one
+            headers["Connection"] = "close"
         return Answer(self.status, headers, json.dumps(self.document() | {"request_id": request_id}).encode())
 
 
@@ -73,6 +75,7 @@ UNCERTAIN = Problem(
     503, "The connection to the database broke; send the same event_id again to find out what was stored."
 )
 QUEUE_FULL = Problem(503, "Too many events are waiting already; nothing was stored. Try again.", kind="queue-full")
+OVERLOADED = Problem(503, "Too much is under way already; nothing was stored. Try again.", kind="overloaded")
 
 
 def answer_to(error: Exception, request_id: str) -> Answer:
@@ -91,6 +94,8 @@ def answer_to(error: Exception, request_id: str) -> Answer:
         return UNCERTAIN.answer(request_id)
     if isinstance(error, QueueFull):
         return QUEUE_FULL.answer(request_id)
+    if isinstance(error, Overloaded):
+        return OVERLOADED.answer(request_id)
     if isinstance(error, SQLAlchemyError) and is_away(error):
         log.warning("database_away", request_id=request_id, error=_kind(error))
         return DATABASE_AWAY.answer(request_id)

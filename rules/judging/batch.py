@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from database.offsets import LateOffsets
 from database.records import StoredAction
 from rules.judging.evidence import written_evidence
 from rules.model import Action, ActionType, Event, NumberedAction
@@ -143,11 +144,12 @@ class KnownEvent(NamedTuple):
 class Batch:
     """All of a batch: its users, the event ids known so far, and the stored events in order.
 
-    `rules_number` says which rules judge it.
+    `rules_number` says which rules judge it, `offsets` what late events have added to stored numbers.
     """
 
-    def __init__(self, rules_number: int) -> None:
+    def __init__(self, rules_number: int, offsets: LateOffsets) -> None:
         self.rules_number = rules_number
+        self.offsets = offsets
         self.users: dict[int, BatchUser] = {}
         self.known: dict[tuple[int, str], KnownEvent] = {}
         self.stored: list[tuple[Event, Action, tuple[int, ...]]] = []

@@ -13,9 +13,11 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from database import judging
+from database.locks import AT_ONCE, Waits, hold_rules
 from database.session import Transaction
 from rules.judging import store
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
+from rules.judging.batches import RulesChanged
 from rules.judging.observer import Observer, Stage
 from rules.judging.reads import begin_and_read, read_what_late_events_reach
 from rules.judging.repair import repair
@@ -36,12 +38,26 @@ class RuleEngine:
         self._observer = observer or Observer()
         self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
-    def process(self, session: Session, events: Sequence[Event], atomic: bool = False) -> list[Outcome]:
+    def process(
+        self,
+        session: Session,
+        events: Sequence[Event],
+        atomic: bool = False,
+        *,
+        repair_limit: int | None = None,
+        waits: Waits = AT_ONCE,
+    ) -> list[Outcome]:
         """Store and judge `events` as if they came one by one in the order given; one outcome for each.
 
         With `atomic` one refusal is enough to store none of them: the verdicts next to it say what would have been.
         Ends the database's transaction: committed, or rolled back if no event was stored. Raises what the
         database raises, and CommitUncertain when the connection broke during the commit.
+
+        With `repair_limit` it raises LargeRepair as soon as it sees that late events of some users change more stored
+        actions than that, each user taken alone: those whose numbers are rewritten and those that are judged again.
+
+        `waits` says how it waits for others. If that does not hold the rules, it raises RulesChanged, storing nothing,
+        if one was changed while it judged.
         """
         begun = perf_counter()
         self._observer.begun(len(events))
@@ -52,8 +68,10 @@ class RuleEngine:
                 connection,
                 events,
                 create_users=self._policy.create_users,
+                late_limit=self._policy.late_limit,
                 expected=expected,
                 snapshot=lambda number: self.rules.at(connection, number),
+                waits=waits,
             )
             begun = self._done("lock_and_read", begun)
             outcomes = [self._settle(batch, event) for event in events]
@@ -61,15 +79,23 @@ class RuleEngine:
                 return outcomes  # nothing is stored: neither counts nor new users may stay
             late_users = batch.late_users
             if late_users:
-                self._repair(connection, batch, late_users)
+                self._repair(connection, batch, late_users, repair_limit)
             begun = self._done("judge", begun)
             store.give_back_unused(connection, batch)
             batch.check()
             if late_users:
-                store.store_late(connection, late_users)
+                store.store_late(connection, batch, late_users)
             actions, alerts = store.new_rows(batch)
+            if waits.hold_rules:
+                last_actions, last_alerts = actions, alerts
+            else:
+                # A change of a rule waits for this no longer than a COMMIT takes.
+                judging.store(connection, actions=actions, alerts=alerts)
+                if hold_rules(connection) != batch.rules_number:
+                    raise RulesChanged
+                last_actions, last_alerts = [], []
             with transaction.committing():
-                judging.store_and_commit(connection, actions=actions, alerts=alerts)
+                judging.store_and_commit(connection, actions=last_actions, alerts=last_alerts)
             self._observer.raised(alert.code for alert in alerts if not alert.shadow)
             self._done("write_and_commit", begun)
         return outcomes
@@ -95,6 +121,9 @@ class RuleEngine:
             newest = user.timeline.newest()
             if newest is not None and event.time < newest.time:
                 return Refusal("out_of_order", f"The user's newest action is at time {newest.time}.")
+        if self._is_too_late(user, event):
+            most = self._policy.late_limit
+            return Refusal("too_late", f"At most {most:,} of the user's actions may be later than an event.")
 
         action = user.accept(event)
         codes = user.arrive(action, user.rule_set)
@@ -103,8 +132,12 @@ class RuleEngine:
             batch.known[event.user_id, event.event_id] = KnownEvent(action, codes)
         return Verdict(event.user_id, codes)
 
-    def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser]) -> None:
-        """Judge again what late events can change."""
-        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known)
+    def _is_too_late(self, user: BatchUser, event: Event) -> bool:
+        most = self._policy.late_limit
+        return user.last_seq > most and user.timeline.count_after(event.time) > most
+
+    def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser], limit: int | None) -> None:
+        """Judge again what late events can change. Raises LargeRepair beyond `limit`."""
+        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known, limit)
         for user in late_users:
             repair(user, reaches[user.user_id])

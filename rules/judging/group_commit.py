@@ -5,243 +5,240 @@ with an event to store join a queue, threads and coroutines alike. If nothing is
 takes all that wait (up to a maximum), runs them as one transaction, and hands each its outcome; it continues with those
 that joined meanwhile, until the queue is empty. A lone event is a batch of one and never waits for company: there is no
 timer. The queue is bounded: callers that find it full are turned away at once.
+
+One user's trouble is not another's: events that would hold up their batch leave it for another lane.
+
+| lane | its batches | who is there |
+|---|---|---|
+| SHARED | of all users | everybody, as a rule |
+| PATIENT | of all users | whose row somebody else held for longer than the shared lane waits |
+| ALONE | of one user | whose row was held for longer than the patient lane waits; second tries after any other error |
+| LARGE | of one user | whose late event changes too much |
+
+A user's events follow each other: as long as one is in a later lane, or has just been, the next ones go there too.
 """
 
 import asyncio
 import threading
-import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from queue import SimpleQueue
+from functools import partial
 from time import perf_counter
 
+from rules.judging.lanes import ALONE, LARGE, PATIENT, SHARED, Broken, SharedLane, Ticket, UserLanes, Ways, wake
+from rules.judging.late import LargeRepair
 from rules.judging.observer import Observer
+from rules.judging.stays import Stays
 from rules.model import Event, Outcome
+from rules.overload import Overloaded, QueueFull
 
-Process = Callable[[Sequence[Event]], list[Outcome]]
+Held = Callable[[Exception, Sequence[Event]], frozenset[int] | None]
 
-
-class Broken(Exception):
-    """A batch was ended by something that ends threads, such as SystemExit: `__cause__`."""
-
-
-class QueueFull(Exception):
-    """As many events wait as may; this one was not stored."""
-
-
-class EachAlone:
-    """Runs `process` for each event by itself.
-
-    At most `threads` events of coroutines are under way at once, and at most `queue` more wait for a thread. A thread's
-    own event never waits.
-    """
-
-    def __init__(self, process: Process, *, threads: int, queue: int) -> None:
-        self._process = process
-        self._threads = ThreadPoolExecutor(threads, "alone")
-        self._most = threads + queue
-        self._lock = threading.Lock()
-        self.in_hand = 0  # events of coroutines, under way or waiting
-
-    def submit(self, event: Event) -> Outcome:
-        """The outcome of `event`. Raises what `process` raises."""
-        (outcome,) = self._process([event])
-        return outcome
-
-    async def submit_soon(self, event: Event) -> Outcome:
-        """The same for a coroutine: its event loop keeps running meanwhile. Raises QueueFull too."""
-        if self.in_hand >= self._most:
-            raise QueueFull
-        return await self.submit_again(event)
-
-    async def submit_again(self, event: Event) -> Outcome:
-        """The same for an event that has waited already: it is never turned away."""
-        self._add(1)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self.submit, event)
-        finally:
-            self._add(-1)
-
-    def _add(self, count: int) -> None:
-        with self._lock:
-            self.in_hand += count
+# How many seconds a user stays in a later lane although nothing of the user waits there: a row that was held for longer
+# than a lane waits is likely to be held again, and to find that out costs everybody in a batch that wait.
+STAY = {PATIENT: 2.5, ALONE: 10.0, LARGE: 0.0}
+# A batch is run this often, less those who leave it; then each user goes on alone.
+RUNS = 8
+REPAIRS = 1  # large repairs at once
 
 
 class GroupCommit:
-    """Runs `process` for the events of many callers together, at most `maximum` events in one call.
+    """Runs the events of many callers together, at most `maximum` in one batch; None: each event by itself.
 
-    At most `queue` events wait, including those that coroutines try once more; further ones raise QueueFull.
+    `ways` are how a batch is processed. If that fails, `may_try_alone` says for the error and an event whether that
+    event can safely be tried once more by itself, so that one event's trouble (a defect) is not its neighbours'. `held`
+    says for the error and events which users' rows somebody else holds, or None if the error has another reason.
+    `observer` is called as the queue changes.
 
-    If a batch fails, `may_try_alone` says for the error and an event whether that event can safely be tried once more
-    by itself, so that one event's trouble (a user whose row somebody else holds, a defect) is not its neighbours'.
-    `observer` is called as the queue changes. At most `threads` second tries of coroutines are under way at once.
+    At most `queue` events wait, and of those that begin in later lanes half as many; further ones raise QueueFull.
+    `threads` batches of one user are under way at once, besides REPAIRS large repairs. An event that could not be run
+    within `patience` seconds (for a large repair: `repair_patience`) raises Overloaded.
     """
 
     def __init__(
         self,
-        process: Process,
-        maximum: int,
+        ways: Ways,
+        maximum: int | None,
         may_try_alone: Callable[[Exception, Event], bool],
         observer: Observer | None = None,
         *,
+        held: Held = lambda *_: None,
         threads: int = 1,
         queue: int,
+        patience: float = 60.0,
+        repair_patience: float = 60.0,
     ) -> None:
-        self._process = process
-        self._maximum = maximum
-        self._most_waiting = queue
-        self._may_try_alone = may_try_alone
+        self._ways, self._may_try_alone, self._held = ways, may_try_alone, held
         self._observer = observer or Observer()
+        self._first, most = (SHARED, maximum) if maximum is not None else (ALONE, 1)
+        self._most = queue if maximum is not None else threads + queue
+        self._patience = {ALONE: patience, LARGE: repair_patience}
         self._lock = threading.Lock()
-        self._queue: deque[_Ticket] = deque()
-        self._led = False  # whether the leader's thread is at work, or on its way
-        self._leader = _Parked("batches")
-        self._alone = EachAlone(process, threads=threads, queue=queue)
+        self._in_first = 0  # tickets that wait in the shared lane
+        self._stays = Stays(self._most if self._first else max(1, queue // 2))
+        self._shared = SharedLane("batches", most, partial(self._run, rank=SHARED), self._give_up)
+        self._patient = SharedLane("patient", most, partial(self._run, rank=PATIENT), self._give_up)
+        self._of_user = {
+            rank: UserLanes(name, partial(self._run_of_user, rank=rank), self._give_up, threads=width, maximum=most)
+            for rank, name, width in ((ALONE, "alone", threads), (LARGE, "repairs", REPAIRS))
+        }
+
+    @property
+    def in_hand(self) -> int:
+        """How many events are in later lanes, waiting or under way."""
+        return self._stays.count
 
     def submit(self, event: Event) -> Outcome:
         """The outcome of `event`, once its batch is committed.
 
-        Raises what `process` raises for it, Broken, or at once QueueFull.
+        Raises what `process` raises for it, Broken, Overloaded, or at once QueueFull.
         """
-        ticket = _Ticket(event)
+        ticket = Ticket(event)
         turn = threading.Lock()  # the cheapest way to wake one thread
         turn.acquire()
         ticket.wake = turn.release
         self._enqueue(ticket)
         turn.acquire()
-        return self._alone.submit(event) if ticket.try_alone else ticket.result()
+        return ticket.result()
 
     async def submit_soon(self, event: Event) -> Outcome:
         """The same for a coroutine: its event loop keeps running meanwhile."""
         loop = asyncio.get_running_loop()
-        ticket = _Ticket(event)
+        ticket = Ticket(event)
         ticket.loop, ticket.turn = loop, loop.create_future()
         self._enqueue(ticket)
         await ticket.turn
-        if ticket.try_alone:
-            return await self._alone.submit_again(event)
         return ticket.result()
 
-    def _enqueue(self, ticket: "_Ticket") -> None:
+    def _enqueue(self, ticket: Ticket) -> None:
         with self._lock:
-            if len(self._queue) + self._alone.in_hand >= self._most_waiting:
+            if self._in_first + self._stays.count >= self._most:
                 raise QueueFull
+            rank = max(self._first, self._stays.rank_of(ticket.event.user_id))
+            if rank:
+                self._stays.enter_new(ticket, rank)
+            else:
+                self._in_first += 1
             self._observer.queued()  # before anybody can take it, so that the count is never below zero
-            self._queue.append(ticket)
-            lead, self._led = not self._led, True
-        if lead:
-            try:
-                self._leader.run(self._lead)
-            except RuntimeError as error:  # no thread can be started: the process is at its limits, or ending
-                self._give_up(error)
+        self._add([ticket], rank)
 
-    def _lead(self) -> None:
-        while batch := self._next_batch():
-            self._run(batch)
-            _wake(batch)
+    def _add(self, tickets: Sequence[Ticket], rank: int) -> None:
+        lane = self._of_user[rank] if rank >= ALONE else (self._shared, self._patient)[rank]
+        lane.add(tickets)
 
-    def _next_batch(self) -> "list[_Ticket]":
+    def _move(self, tickets: Sequence[Ticket], rank: int, seconds: float = 0.0) -> None:
+        """To the lane of that rank, where their users stay for so many seconds."""
+        if tickets:
+            with self._lock:
+                for ticket in tickets:
+                    self._stays.enter(ticket, rank, seconds)
+            self._add(tickets, rank)
+
+    def _taken(self, tickets: Sequence[Ticket]) -> None:
+        """They were taken from their lane to be run."""
+        now, new = perf_counter(), [ticket for ticket in tickets if not ticket.was_taken]
+        for ticket in new:
+            ticket.was_taken = True
         with self._lock:
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._maximum))]
-            self._led = bool(batch)
-        return batch
+            self._in_first -= sum(not ticket.rank for ticket in new)
+        self._observer.taken([now - ticket.since for ticket in new])
 
-    def _run(self, batch: "list[_Ticket]") -> None:
-        now = perf_counter()
+    def _finish(self, tickets: Sequence[Ticket], error: Exception | None = None, seconds: float = 0.0) -> None:
+        """They have their outcome, or this error; users in later lanes stay there for so many seconds."""
+        if error is not None:
+            for ticket in tickets:
+                ticket.error = error
+        if later := [ticket for ticket in tickets if ticket.rank]:
+            with self._lock:
+                self._stays.leave(later, seconds)
+        wake(tickets)
+
+    def _give_up(self, tickets: Sequence[Ticket], error: Exception) -> None:
+        self._taken(tickets)
+        self._finish(tickets, error)
+
+    # Batches of many users
+
+    def _run(self, batch: list[Ticket], rank: int) -> None:
+        self._taken(batch)
+        if self._stays.count:
+            batch = self._without_those_ahead(batch, rank)
+        for _ in range(RUNS):
+            if not batch:
+                return
+            error = self._process(batch, rank)
+            if error is None:
+                self._finish(batch)
+                return
+            batch = self._without_those_in_the_way(batch, rank, error)
+        self._move(batch, ALONE)
+
+    def _without_those_ahead(self, batch: list[Ticket], rank: int) -> list[Ticket]:
+        """The batch without the events of users whose others have moved on meanwhile: they follow."""
+        with self._lock:
+            ranks = [self._stays.rank_of(ticket.event.user_id) for ticket in batch]
+        for later in range(rank + 1, LARGE + 1):
+            self._move([ticket for ticket, own in zip(batch, ranks, strict=True) if own == later], later)
+        return [ticket for ticket, own in zip(batch, ranks, strict=True) if own <= rank]
+
+    def _without_those_in_the_way(self, batch: list[Ticket], rank: int, error: Exception) -> list[Ticket]:
+        """What is left to be run again after `error`: the others have moved to another lane, or have the error."""
+        if isinstance(error, LargeRepair):
+            users, to = error.user_ids, LARGE
+        elif (held := self._held_users(error, batch)) is not None:
+            users, to = held, rank + 1
+        else:
+            again = [len(batch) > 1 and self._may_be_run_again(error, ticket) for ticket in batch]
+            self._finish([ticket for ticket, may in zip(batch, again, strict=True) if not may], error)
+            self._move([ticket for ticket, may in zip(batch, again, strict=True) if may], ALONE)
+            return []
+        self._move([ticket for ticket in batch if ticket.event.user_id in users], to, STAY[to])
+        return [ticket for ticket in batch if ticket.event.user_id not in users]
+
+    def _may_be_run_again(self, error: Exception, ticket: Ticket) -> bool:
+        return not isinstance(error, Broken) and self._may_try_alone(error, ticket.event)
+
+    def _held_users(self, error: Exception, batch: Sequence[Ticket]) -> frozenset[int] | None:
+        return self._held(error, [ticket.event for ticket in batch])
+
+    # Batches of one user
+
+    def _run_of_user(self, batch: list[Ticket], rank: int) -> None:
+        self._taken(batch)
+        oldest = perf_counter() - self._patience[rank]
+        self._finish([ticket for ticket in batch if ticket.since < oldest], Overloaded("it waited for too long"))
+        batch = [ticket for ticket in batch if ticket.since >= oldest]
+        if not batch:
+            return
+        error = self._process(batch, rank)
+        if error is None:
+            self._finish(batch)
+        elif isinstance(error, LargeRepair) and rank != LARGE:
+            self._move(batch, LARGE)
+        elif self._held_users(error, batch) is not None:
+            # The others have not waited as long, but this is all that can be said about their user.
+            waiting = self._of_user[rank].take_all(batch[0].event.user_id)
+            self._taken(waiting)
+            self._finish([*batch, *waiting], error, STAY[rank])
+        elif len(batch) > 1:
+            for ticket in batch:
+                if self._may_be_run_again(error, ticket):
+                    self._run_of_user([ticket], rank)
+                else:
+                    self._finish([ticket], error)
+        else:
+            self._finish(batch, error)
+
+    def _process(self, tickets: Sequence[Ticket], rank: int) -> Exception | None:
+        """Give them their outcomes. Returns the error if that failed."""
         try:
-            self._observer.taken([now - ticket.since for ticket in batch])
-            outcomes = self._process([ticket.event for ticket in batch])
-            for ticket, outcome in zip(batch, outcomes, strict=True):
+            outcomes = self._ways.of(rank)([ticket.event for ticket in tickets])
+            for ticket, outcome in zip(tickets, outcomes, strict=True):
                 ticket.outcome = outcome
         except Exception as error:
-            for ticket in batch:
-                ticket.error = error
-                # By the caller that waits for it, so that none waits for another's second try.
-                ticket.try_alone = len(batch) > 1 and self._may_try_alone(error, ticket.event)
+            return error
         except BaseException as error:
-            # The queue must not be left without a leader, and no caller in it may be ended by what ended this batch.
+            # A lane must not be left without its thread, and no caller in it may be ended by what ended this batch.
             broken = Broken("The batch was broken off.")
             broken.__cause__ = error
-            for ticket in batch:
-                ticket.error = broken
-
-    def _give_up(self, error: Exception) -> None:
-        with self._lock:
-            batch, self._led = list(self._queue), False
-            self._queue.clear()
-        self._observer.taken([0.0] * len(batch))
-        for ticket in batch:
-            ticket.error = error
-        _wake(batch)
-
-
-class _Parked:
-    """A thread that waits for something to do; it is started when first needed, and again if it has died.
-
-    Waking it takes 20 microseconds less than the `submit` of a ThreadPoolExecutor.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        weakref.finalize(self, self._orders.put, None)  # it ends with its owner
-
-    def run(self, order: Callable[[], None]) -> None:
-        """Have the thread call `order`. Raises RuntimeError if no thread can be started."""
-        if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(target=_obey, args=(self._orders,), name=self._name, daemon=True)
-            thread.start()
-            self._thread = thread
-        self._orders.put(order)
-
-
-def _obey(orders: "SimpleQueue[Callable[[], None] | None]") -> None:
-    while (order := orders.get()) is not None:
-        order()
-        del order  # or it would keep alive what it belongs to
-
-
-class _Ticket:
-    """A place in the queue: of a thread, which `wake` wakes, or of a coroutine, which waits for `turn`."""
-
-    __slots__ = ("error", "event", "loop", "outcome", "since", "try_alone", "turn", "wake")
-
-    def __init__(self, event: Event) -> None:
-        self.event = event
-        self.since = perf_counter()
-        self.outcome: Outcome | None = None
-        self.error: Exception | None = None
-        self.try_alone = False
-        self.wake: Callable[[], None] | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.turn: asyncio.Future[None] | None = None
-
-    def result(self) -> Outcome:
-        """The outcome. Raises the error."""
-        if self.error is not None:
-            raise self.error
-        assert self.outcome is not None
-        return self.outcome
-
-
-def _wake(batch: "Sequence[_Ticket]") -> None:
-    """Wake all that wait for `batch`."""
-    loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for ticket in batch:
-        if ticket.wake is not None:
-            ticket.wake()
-        elif ticket.loop is not None and ticket.turn is not None:
-            loops.setdefault(ticket.loop, []).append(ticket.turn)
-    for loop, turns in loops.items():
-        # Once for all of them: waking the loop costs more than what it then does.
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(_end_waits, turns)
-
-
-def _end_waits(turns: "list[asyncio.Future[None]]") -> None:
-    for turn in turns:
-        if not turn.done():  # it may have been cancelled, since its caller hung up
-            turn.set_result(None)
+            return broken
+        return None

@@ -13,6 +13,14 @@ from rules.base import Last, RuleInForce, SumsSoFar, SumsWithin, Within
 from rules.model import ActionType
 
 
+class LargeRepair(Exception):
+    """The late events of `user_ids` change more stored actions than may be repaired here; nothing was stored."""
+
+    def __init__(self, user_ids: frozenset[int]) -> None:
+        super().__init__(f"large repairs of {len(user_ids)} users")
+        self.user_ids = user_ids
+
+
 @dataclass(frozen=True)
 class Reach:
     """How far ahead of a late action a group of rules can reach, at most.

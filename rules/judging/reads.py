@@ -1,6 +1,6 @@
 """Reading what it takes to judge a batch: its users, their timelines, and what late events reach."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -9,11 +9,13 @@ from typing import cast
 from sqlalchemy import Connection
 
 from database import judging, late_events
-from database.records import Between, Deltas, EventKey, NextN
+from database.locks import Waits
+from database.offsets import LateOffsets
+from database.records import Between, Deltas, EventKey, LastN, NextN
 from rules.judging import late
 from rules.judging.batch import AlertState, Batch, BatchUser, signed
-from rules.judging.late import Reach
-from rules.judging.lookups import Point, lookups, lookups_ahead
+from rules.judging.late import LargeRepair, Reach
+from rules.judging.lookups import Lookups, Point, lookups, lookups_ahead
 from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
 from rules.values import LAST_TIME
 from rules.versions import FIRST_SETTINGS, NO_OVERRIDES, RiskAndOverrides, RulesSnapshot, RuleVersions, settings_by_user
@@ -26,12 +28,16 @@ def begin_and_read(
     events: Sequence[Event],
     *,
     create_users: bool,
+    late_limit: int,
     expected: RulesSnapshot,
     snapshot: Callable[[int], RulesSnapshot],
+    waits: Waits,
 ) -> Batch:
     """Begin a transaction, lock the users of `events` and read their history: a batch, ready to be judged.
 
+    If a user may have more than `late_limit` actions after an event, what it takes to count them is read too.
     `expected` are the rules that probably hold; if the database says that others do, `snapshot` finds them by number.
+    `waits` says how it waits for others.
     """
     deltas = _deltas(events)
     # Several events of one user rarely have stored actions between them: the first read shows whether these do.
@@ -41,7 +47,7 @@ def begin_and_read(
         in_order=several,
     )
     keys = {(event.user_id, event.event_id) for event in events if event.event_id is not None}
-    locked, history = judging.begin_lock_and_read(
+    locked, history, offsets = judging.begin_lock_and_read(
         connection,
         deltas=list(deltas.values()),
         create=create_users,
@@ -49,11 +55,12 @@ def begin_and_read(
         following=wanted.following,
         between=wanted.between,
         keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
+        waits=waits,
     )
     rules = expected
     if locked and locked[0].rules_number != expected.number:
         rules = snapshot(locked[0].rules_number)
-    batch = Batch(rules.number)
+    batch = Batch(rules.number, offsets)
     for user in locked:
         added = deltas[user.user_id]
         batch.users[user.user_id] = BatchUser(
@@ -68,7 +75,9 @@ def begin_and_read(
         )
     batch.load(history)
     if several or rules is not expected or any(user.overrides != NO_OVERRIDES for user in locked):
-        _read_more(connection, batch, events, expected)
+        _read_further(connection, batch, events, expected)
+    if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
+        _read_to_count(connection, batch, events, late_limit)
     return batch
 
 
@@ -82,7 +91,7 @@ def _deltas(events: Iterable[Event]) -> dict[int, Deltas]:
     return {user_id: Deltas(user_id=user_id, actions=counts[user_id], net=nets[user_id]) for user_id in sorted(counts)}
 
 
-def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], expected: RulesSnapshot) -> None:
+def _read_further(connection: Connection, batch: Batch, events: Sequence[Event], expected: RulesSnapshot) -> None:
     """Read what judging needs beyond what was read with the lock, when not all was known yet.
 
     That is for users who have actions after the first of several events; for those whose overrides look further back
@@ -110,27 +119,61 @@ def _read_more(connection: Connection, batch: Batch, events: Sequence[Event], ex
         if event.user_id in further
     ]
     if points:
-        more = lookups(points)
-        batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
+        read_more(connection, batch, lookups(points))
+
+
+def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event], late_limit: int) -> None:
+    """Read what it takes to count the actions after the late ones of `events`, of users who may have too many."""
+    ends: dict[int, int] = defaultdict(int)
+    for event in events:
+        ends[event.user_id] = max(event.time, ends[event.user_id])
+    last: list[LastN] = []
+    for user_id, time in {(event.user_id, event.time) for event in events}:
+        user = batch.users.get(user_id)
+        if user is not None and user.last_seq + user.unused_actions > late_limit:
+            newest = user.timeline.newest()
+            if time < max(ends[user_id], newest.time if newest else 0):
+                last += [LastN(user_id=user_id, type=kind, after=-1, time=time, limit=1) for kind in ACTION_TYPES]
+    if last:
+        read_more(connection, batch, Lookups(last=last, following=[], between=[]))
+
+
+def read_more(connection: Connection, batch: Batch, more: Lookups) -> None:
+    """Read more history of the users of a batch."""
+    found = judging.read_history(
+        connection, last=more.last, following=more.following, between=more.between, offsets=batch.offsets
+    )
+    batch.load(found)
 
 
 # Late events
 
 
 def read_what_late_events_reach(
-    connection: Connection, batch: Batch, late_users: Iterable[BatchUser], versions: RuleVersions
+    connection: Connection,
+    batch: Batch,
+    late_users: Iterable[BatchUser],
+    versions: RuleVersions,
+    limit: int | None = None,
 ) -> dict[int, Reach]:
     """Read the actions that the late events of a batch can change, what judged them, and what it takes to judge them.
 
-    Returns, by the id of each of `late_users`, how far ahead of a late event that can be.
+    Returns, by the id of each of `late_users`, how far ahead of a late event that can be. Raises LargeRepair if that is
+    more than `limit` actions of a user.
     """
     users = {user.user_id: user for user in late_users}
     settings = _settings(connection, users.values())
     reaches = {user_id: _reach(versions, frozenset(each.values())) for user_id, each in settings.items()}
     wanted = lookups_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
-    found = late_events.read_ahead(connection, following=wanted.following, between=wanted.between, until=wanted.until)
-    if after_first := _after_former_first(connection, users, reaches):
-        found += late_events.read_ahead(connection, following=[], between=after_first, until=[])
+    found = late_events.read_ahead(
+        connection, following=wanted.following, between=wanted.between, until=wanted.until, offsets=batch.offsets
+    )
+    if after_first := _after_former_first(connection, batch.offsets, users, reaches):
+        found += late_events.read_ahead(connection, following=[], between=after_first, until=[], offsets=batch.offsets)
+    if limit is not None:
+        counts = Counter(one.user_id for one in found)
+        if large := frozenset(user_id for user_id, count in counts.items() if count > limit):
+            raise LargeRepair(large)
     stored: dict[int, list[NumberedAction]] = defaultdict(list)
     points = []
     for one in found:
@@ -144,8 +187,7 @@ def read_what_late_events_reach(
         user.alerts |= {(seq, code): AlertState(stands=False) for code in one.superseded}
     for user_id, actions in stored.items():
         users[user_id].load(actions)
-    more = lookups(points)
-    batch.load(judging.read_history(connection, last=more.last, following=more.following, between=more.between))
+    read_more(connection, batch, lookups(points))
     return reaches
 
 
@@ -163,7 +205,7 @@ def _reach(versions: RuleVersions, settings: frozenset[RiskAndOverrides]) -> Rea
 
 
 def _after_former_first(
-    connection: Connection, users: Mapping[int, BatchUser], reaches: Mapping[int, Reach]
+    connection: Connection, offsets: LateOffsets, users: Mapping[int, BatchUser], reaches: Mapping[int, Reach]
 ) -> list[Between]:
     """What is within reach of the former first actions of users who get a new first one, if a rule cares."""
     asked = [user_id for user_id in users if reaches[user_id].after_first is not None]
@@ -171,7 +213,7 @@ def _after_former_first(
         return []
     firsts: dict[int, int] = {}
     of_each_type = [NextN(user_id=user_id, type=kind, time=-1, limit=1) for user_id in asked for kind in ACTION_TYPES]
-    for one in judging.read_history(connection, last=[], following=of_each_type, between=[]):
+    for one in judging.read_history(connection, last=[], following=of_each_type, between=[], offsets=offsets):
         firsts[one.user_id] = min(one.time, firsts.get(one.user_id, LAST_TIME))
     found: list[Between] = []
     for user_id, first in firsts.items():

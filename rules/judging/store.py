@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from database import judging, late_events
+from database import judging, late_counts, late_events
 from database.prepared import array
 from database.records import Deltas, LateAction, NewAction, NewAlert, Standing
 from rules.judging.batch import Batch, BatchUser
@@ -27,7 +27,7 @@ def give_back_unused(connection: Connection, batch: Batch) -> None:
         judging.forget_users(connection, gone)
 
 
-def store_late(connection: Connection, late_users: Iterable[BatchUser]) -> None:
+def store_late(connection: Connection, batch: Batch, late_users: Iterable[BatchUser]) -> None:
     """Store what late events changed in the stored actions and alerts of their users."""
     added: list[LateAction] = []
     changed: list[Standing] = []
@@ -40,17 +40,20 @@ def store_late(connection: Connection, late_users: Iterable[BatchUser]) -> None:
             if state.changed and state.evidence is None:
                 changed.append(Standing(user_id=user.user_id, seq=seq, code=code, superseded=not state.stands))
     if added:
-        late_events.count_in(connection, added)
+        late_counts.count_in(connection, added, batch.offsets)
     if changed:
         late_events.supersede(connection, changed)
 
 
 def new_rows(batch: Batch) -> tuple[list[NewAction], list[NewAlert]]:
-    """The actions and alerts that a batch stores."""
+    """The actions and alerts that a batch stores; what its late events change must have been stored before."""
     actions: list[NewAction] = []
     for event, action, codes in batch.stored:
         user = batch.users[event.user_id]
         ordinal, running_total = user.timeline.numbers(action)
+        if event.user_id in batch.offsets.user_ids:
+            count, total = batch.offsets.added(event.user_id, action.type, action.place)
+            ordinal, running_total = ordinal - count, running_total - total
         actions.append(
             NewAction(
                 user_id=event.user_id,

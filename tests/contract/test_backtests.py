@@ -222,14 +222,14 @@ def left_behind(sessions: Sessions, backtest_id: Any) -> None:
 
 
 def test_one_ends_before_the_next_begins(client: FlaskClient, sessions: Sessions, run_is: Any) -> None:
-    """While processes of a cancelled one are left, another is a 503 that starts nothing, for 15 seconds at most."""
+    """While processes of a cancelled one are left, another one is refused and starts nothing, for 15 seconds at most."""
     run_is("true")
     first = enter(sessions)
     left_behind(sessions, first)
     assert client.delete(f"/backtests/{first}").get_json()["status"] == "cancelled"
     refused = client.post("/backtests", json=CANDIDATE)
-    assert problem(refused, 503)["type"] == "urn:problem:backtest-ending"
-    assert f"backtest {first} " in refused.get_json()["detail"]
+    assert problem(refused, 409)["type"] == "urn:problem:backtest-running"
+    assert refused.get_json()["detail"].startswith(f"Backtest {first} has ended, but ")
     assert [one["id"] for one in client.get("/backtests").get_json()["backtests"]] == [first]
     with transaction(sessions) as session:
         session.execute(text("UPDATE backtests SET heartbeat_at = heartbeat_at - interval '16 seconds'"))
@@ -245,7 +245,7 @@ def test_started_and_cancelled_again_and_again(client: FlaskClient, sessions: Se
     def again() -> bool:
         nonlocal started, most
         answer = client.post("/backtests", json={"sweep": LONG_SWEEP})
-        assert answer.status_code in (202, 503), answer.text
+        assert answer.status_code in (202, 409), answer.text
         if answer.status_code == 202:
             started += 1
             assert client.delete(answer.headers["Location"]).status_code == 202

@@ -486,6 +486,7 @@ def test_a_line_that_cannot_be_read(client: FlaskClient, sessions: Sessions) -> 
 ONE_REFUSED = {
     "overdraft": ({"overdraft": "reject"}, an_event(user_id=1, type="withdraw", amount="142.01"), 409),
     "out of order": ({"out_of_order": "reject"}, an_event(user_id=1, time=9), 409),
+    "too late": ({"late_limit": 0}, an_event(user_id=1, time=9), 409),
     "another payload": ({}, an_event(user_id=1, amount="1.00", event_id="first"), 409),
     "another payload in the same request": ({}, an_event(user_id=2, amount="1.00", event_id="second"), 409),
     "unknown user": ({"unknown_users": "reject"}, an_event(user_id=9), 404),

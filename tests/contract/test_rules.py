@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from app import make_service
 from config_loader import load_settings
+from database import rule_versions
 from database.session import begin
 from routes import rules as views
 from rules import rule_settings
@@ -677,7 +678,7 @@ def judging(client: FlaskClient, sessions: Sessions) -> Iterator[Any]:
 
 def test_a_change_that_cannot_wait(client: FlaskClient, judging: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """While something judges without end a change is a 503 that stores nothing, and events are served meanwhile."""
-    monkeypatch.setattr(rule_settings, "LOCK_MILLISECONDS", 100)
+    monkeypatch.setattr(rule_settings, "PATIENCE", 0.5)
     changed = []
     change = Thread(target=lambda: changed.append(client.application.test_client().put("/rules/123", json={})))
     change.start()
@@ -695,7 +696,7 @@ def test_a_change_that_cannot_wait(client: FlaskClient, judging: Any, monkeypatc
 
 def test_a_change_waits_for_who_judges(client: FlaskClient, judging: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change tries more than once to get its turn."""
-    monkeypatch.setattr(rule_settings, "LOCK_MILLISECONDS", 100)
+    monkeypatch.setattr(rule_versions, "ASKS", (0.05,))
     with ThreadPoolExecutor(1) as threads:
         changing = threads.submit(lambda: client.application.test_client().put("/rules/123", json={}))
         with pytest.raises(TimeoutError):

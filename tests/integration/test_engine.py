@@ -35,6 +35,12 @@ def process(sessions: Sessions, posted: Sequence[Event], rules: Any = DEFAULT_RU
         return engine.process(session, posted)
 
 
+def enter(sessions: Sessions, rules: Any) -> None:
+    """Make these rules the active ones, as `process` would first."""
+    with sessions() as session:
+        RuleEngine(Policy(rules)).rules.enter_declared(session)
+
+
 def post(sessions: Sessions, user_id: int, notation: str, **policy: Any) -> list[Any]:
     """The codes of each noted event of one user, posted as one batch; the reason if one is refused."""
     return [result_of(outcome) for outcome in process(sessions, events(user_id, notation), **policy)]
@@ -555,6 +561,7 @@ def test_statements_do_not_grow(sessions: Sessions) -> None:
     process(sessions, events(1, "w 101 @5"), (REGISTRY[1100],))  # it also prepares the connection's statements
     with statements(sessions) as for_one:
         process(sessions, events(1, "w 101 @0"), (REGISTRY[1100],))
+    enter(sessions, ALL_RULES)
     with statements(sessions) as for_many:
         process(sessions, random_batch(range(1, 51), 1, 500), ALL_RULES)
     assert len(for_one) <= 6
@@ -566,6 +573,7 @@ def test_statements_with_refusals_do_not_grow(sessions: Sessions) -> None:
     """Giving back what refused events and needless new users had counted takes at most two statements more."""
     process(sessions, random_batch(range(1, 51), 1, 500))
     batch = random_batch(range(1, 101), 2, 500)
+    enter(sessions, ALL_RULES)
     with statements(sessions) as executed:
         found = process(sessions, batch, ALL_RULES, allow_overdraft=False, accept_out_of_order=False)
     assert {result_of(o) for o in found if isinstance(o, Refusal)} == {"overdraft", "out_of_order"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import rule_versions, users
+from database import late_counts, rule_versions, users
 from database.history import Users
 from database.session import begin, commit, make_sessions
 from rules.base import Rule, RuleSetting
@@ -164,7 +164,7 @@ class Live:
             self.engine.rules.versions(session)
             session.close()
             begin(session)
-            rule_versions.lock_rules(session)
+            rule_versions.lock_rules(session, 5)
             before = read_versions(session)
             latest = {code: setting.version for code, setting in before.newest.settings.items()}
             rule_versions.add_rule_versions(
@@ -244,6 +244,13 @@ def forget_rules(sessions: Sessions) -> None:
 
 
 # Everything follows
+
+
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even short histories are cut into stretches."""
+    monkeypatch.setattr(late_counts, "STRETCH", 2)
+
 
 happening = st.lists(posted() | posted() | posted() | user_set | one_rule, min_size=1, max_size=14)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import judging, late_events, prepared
+from database import judging, late_counts, late_events, late_offsets, prepared
 from database.models import Alert, User, UserAction
 from database.prepared import Planned, Prepared, Records, prepare
 from database.records import Deltas, EventKey, LastN, LockedUser, NewAlert, StoredAction
@@ -19,7 +19,7 @@ Sessions = sessionmaker[Session]
 
 PLANNED = {
     f"{module.__name__}.{name}": value
-    for module in (judging, late_events)
+    for module in (judging, late_counts, late_events, late_offsets)
     for name, value in vars(module).items()
     if isinstance(value, Planned)
 }
@@ -70,7 +70,7 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
 def test_what_is_not_prepared_runs(name: str, sessions: Sessions) -> None:
     """PostgreSQL accepts every other statement too, with empty input."""
     statement = PLANNED[name]
-    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}")
+    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}") | {"length": "1"}
     with sessions() as session:
         assert statement.run(session.connection(), nothing) == []
         session.rollback()
@@ -140,7 +140,7 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
         number = session.execute(text("SELECT max(number) FROM rule_versions")).scalar_one()
         session.execute(text("""UPDATE users SET risk = 'high', overrides = '{"1100": {"threshold": "5.00"}}'"""))
         session.commit()
-        users, actions = judging.begin_lock_and_read(
+        users, actions, _ = judging.begin_lock_and_read(
             session.connection(),
             deltas=[
                 Deltas(user_id=7, actions=2, net=Decimal("1.50")),
@@ -163,6 +163,7 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             overrides='{"1100": {"threshold": "5.00"}}',
             settings_version=0,
             rules_number=number,
+            has_late_offsets=False,
         ),
         LockedUser(
             user_id=8,
@@ -173,6 +174,7 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             overrides="{}",
             settings_version=0,
             rules_number=number,
+            has_late_offsets=False,
         ),
     ]
     assert sorted(actions, key=lambda action: action.seq) == [

@@ -430,7 +430,7 @@ def test_statements_with_late_events_do_not_grow(sessions: Sessions) -> None:
     with statements(sessions) as for_many:
         process(sessions, many, ALL_RULES)
     assert for_many == for_two
-    assert len(for_two) == 7
+    assert len(for_two) == 8
     marks = rows(sessions, "SELECT count(*) FILTER (WHERE late), count(*) FILTER (WHERE superseded) FROM alerts")
     assert min(marks[0]) >= 30
 

@@ -5,12 +5,13 @@ from decimal import Decimal
 from itertools import count, pairwise
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import users
+from database import late_counts, users
 from rules.base import Rule
 from rules.judging.engine import RuleEngine
 from rules.model import ACTION_TYPES, Event, Outcome, Refusal
@@ -18,6 +19,7 @@ from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.values import LAST_TIME
 from tests.integration.oracle import ANSWER_ORDER, Account, Oracle, Posted
+from tests.numbers import NUMBERED_ACTIONS
 from tests.postgres import transaction
 
 # Three users of different risk and one that the first event makes; user ids are theirs times a fresh offset.
@@ -53,6 +55,12 @@ check = settings(
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even short histories are cut into stretches."""
+    monkeypatch.setattr(late_counts, "STRETCH", 2)
 
 
 def rules(active: frozenset[int]) -> tuple[Rule, ...]:
@@ -103,19 +111,24 @@ def assert_stored(sessions: sessionmaker[Session], oracle: Oracle, offset: int) 
     ids = {"first": offset, "last": offset + 9}
     with sessions() as session:
         users = session.execute(text(f"SELECT user_id, last_seq, balance FROM users {mine}"), ids).all()
-        rows = session.execute(text(f"SELECT * FROM user_actions {mine}, seq"), ids).all()
+        rows = session.execute(text(f"{NUMBERED_ACTIONS} {mine}, seq"), ids).all()
+        marked = session.execute(
+            text(f"SELECT user_id FROM users {mine.replace('WHERE', 'WHERE has_late_offsets AND')}"), ids
+        ).all()
+        cut = session.execute(text(f"SELECT DISTINCT user_id FROM late_offsets {mine}"), ids).all()
         alerts = session.execute(text(f"SELECT * FROM alerts {mine}, seq"), ids).all()
 
     expected = sorted(oracle.accounts.items())
     assert [(u.user_id - offset, u.last_seq, int(u.balance * 100)) for u in users] == [
         (user, len(account.stored), account.balance) for user, account in expected
     ]
+    assert marked == cut
     actions = [(user, seq, e) for user, account in expected for seq, e in enumerate(account.stored, start=1)]
     assert [
         (r.user_id - offset, r.seq, Posted(r.user_id - offset, r.type, int(r.amount * 100), r.time, r.event_id))
         for r in rows
     ] == actions
-    assert [(r.ordinal, int(r.running_total * 100)) for r in rows] == [
+    assert [(r.true_ordinal, int(r.true_total * 100)) for r in rows] == [
         numbers(account.stored, seq) for _, account in expected for seq in range(1, len(account.stored) + 1)
     ]
     answers = [(user, seq, answer) for user, a in expected for seq, answer in enumerate(a.answers, start=1)]

@@ -176,6 +176,15 @@ def test_what_the_engine_refuses_is_listed_too(replay: Any, stored: Any, tmp_pat
     assert len(stored()) == 1
 
 
+def test_an_event_with_too_many_actions_behind_it_is_a_reject(replay: Any, tmp_path: Path) -> None:
+    """A late event beyond LATE_LIMIT is listed with the reason, and the rest is stored."""
+    result = replay(jsons(an_event(time=10), an_event(time=11), an_event(time=10), an_event(time=9)), late_limit=1)
+    assert (result.exit_code, counts(result)["refused"], counts(result)["stored"]) == (1, 1, 3)
+    assert rejects(tmp_path / "history.ndjson.rejects") == {
+        4: ["At most 1 of the user's actions may be later than an event."]
+    }
+
+
 def test_a_run_without_rejects_leaves_no_reject_file(replay: Any, tmp_path: Path) -> None:
     """The list of an earlier run is gone when there is nothing left to list."""
     replay(["{"])

@@ -86,21 +86,18 @@ def test_clients_that_stall_hold_nothing_of_post_event(start_service: StartServi
         assert requests.get(f"{service.url}/healthz", timeout=PATIENCE).status_code == 200
 
 
-def test_post_event_does_not_wait_for_threads(start_service: StartService) -> None:
-    """Events are answered while every thread is held by a caller who stops in the middle of something else."""
-    service = start_service(WORKERS="1", THREADS="1")
-
-    def no_thread_is_left() -> bool:
-        try:
-            requests.get(f"{service.url}/healthz", timeout=0.5)
-        except requests.ReadTimeout:
-            return True
-        return False
-
-    with closing(caller(service)) as stalled:
-        stalled.sendall(head(100, "/users") + b"{")
-        reached(no_thread_is_left)
-        assert post(service).status_code == 200
+def test_post_event_does_not_wait_for_threads(start_service: StartService, sessions: Sessions) -> None:
+    """Events are answered while every thread is held by a request that waits for the database."""
+    service = start_service(WORKERS="1", THREADS="1", DB_TIMEOUT="60")
+    with ThreadPoolExecutor(2) as threads:
+        with transaction(sessions) as session:
+            session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
+            held = threads.submit(post, service, path="/events")
+            reached(lambda: waiting(sessions) == 1)
+            behind = threads.submit(requests.get, f"{service.url}/users/1", timeout=PATIENCE)
+            assert post(service, user_id=2).status_code == 200
+            assert not held.done()
+        assert [answer.result(PATIENCE).status_code for answer in (held, behind)] == [200, 200]
 
 
 def test_a_body_in_pieces(start_service: StartService) -> None:

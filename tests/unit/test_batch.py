@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from database.offsets import LateOffsets
 from rules.base import RuleSetting
 from rules.judging.batch import Batch, BatchUser
 from rules.model import Action
@@ -28,7 +29,7 @@ def batch_of(stored: str, arriving: str, *, more: int = 0) -> Batch:
         unused_net=net + more * 5,
     )
     user.load(known)
-    batch = Batch(rules_number=1)
+    batch = Batch(rules_number=1, offsets=LateOffsets())
     batch.users[1] = user
     for event in new:
         action = user.accept(event)

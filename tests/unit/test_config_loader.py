@@ -43,6 +43,7 @@ def test_defaults() -> None:
         "workers": 2,
         "threads": 32,
         "read_threads": 2,
+        "body_timeout": 15.0,
         "db_timeout": 5.0,
         "read_timeout": 2.0,
         "group_commit": "on",
@@ -53,6 +54,7 @@ def test_defaults() -> None:
         "unknown_users": "create",
         "overdraft": "allow",
         "out_of_order": "accept",
+        "late_limit": 500_000,
     }
 
 
@@ -70,6 +72,7 @@ ENVIRONMENT = {
     "UNKNOWN_USERS": ("reject", "reject"),
     "OVERDRAFT": ("reject", "reject"),
     "OUT_OF_ORDER": ("reject", "reject"),
+    "LATE_LIMIT": ("0", 0),
     "WORKERS": ("4", 4),
     "THREADS": ("1", 1),
     "DB_TIMEOUT": ("0.5", 0.5),
@@ -244,6 +247,7 @@ BAD = {
     "UNKNOWN_USERS": ["allow", "CREATE"],
     "OVERDRAFT": ["accept"],
     "OUT_OF_ORDER": ["allow"],
+    "LATE_LIMIT": ["-1", "many"],
     "RULES": ["999", "1100,999", "1100;30", "1100,", ",", "-30", "30.0", "٣٠", "all", "1100 30"],
     "DATABASE_URL": ["mysql://db"],
     "TEST_DATABASE_URL": ["mysql://db"],

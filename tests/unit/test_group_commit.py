@@ -11,9 +11,11 @@ from decimal import Decimal
 
 import pytest
 
-from rules.judging.group_commit import Broken, EachAlone, GroupCommit, QueueFull
+from rules.judging.group_commit import GroupCommit
+from rules.judging.lanes import Broken, Ways
 from rules.judging.observer import Observer
 from rules.model import Event, Outcome, Refusal, Verdict
+from rules.overload import QueueFull
 
 PATIENCE = 30  # seconds
 
@@ -47,7 +49,7 @@ class Line:
 
     def __init__(self, store: Store, maximum: int = 256, alone: bool = True) -> None:
         self.store = store
-        self.group = GroupCommit(store.process, maximum, lambda error, event: alone, queue=10_000)
+        self.group = GroupCommit(Ways(shared=store.process), maximum, lambda error, event: alone, queue=10_000)
         self.pool = ThreadPoolExecutor(64)
 
     def run(self, users: Sequence[int]) -> list[Future[Outcome]]:
@@ -58,7 +60,7 @@ class Line:
         others = []
         for count, user in enumerate(users[1:], start=1):
             others.append(self.pool.submit(self.group.submit, event(user)))
-            while len(self.group._queue) < count and not others[-1].done():
+            while len(self.group._shared.queue) < count and not others[-1].done():
                 pass  # the line keeps the order of arrival, so let each arrive
         self.store.open.set()
         found = [first, *others]
@@ -71,7 +73,9 @@ class Line:
 def test_a_lone_event_is_a_batch_of_one() -> None:
     """An event that meets no other is processed at once."""
     store = Store()
-    assert GroupCommit(store.process, 256, lambda *_: True, queue=10_000).submit(event(7)) == Verdict(7, (7,))
+    assert GroupCommit(Ways(shared=store.process), 256, lambda *_: True, queue=10_000).submit(event(7)) == Verdict(
+        7, (7,)
+    )
     assert store.batches == [[7]]
 
 
@@ -124,7 +128,7 @@ def test_an_event_alone_is_not_tried_twice() -> None:
     """A batch of one that fails was alone already."""
     store = Store(lambda users: ValueError("no"))
     with pytest.raises(ValueError, match="no"):
-        GroupCommit(store.process, 256, lambda *_: True, queue=10_000).submit(event(1))
+        GroupCommit(Ways(shared=store.process), 256, lambda *_: True, queue=10_000).submit(event(1))
     assert store.batches == [[1]]
 
 
@@ -141,7 +145,7 @@ def test_a_batch_that_would_end_its_thread_leaves_the_line_led() -> None:
 
 def test_too_few_outcomes_are_an_error_for_all() -> None:
     """A defect that loses an outcome is an error for those who wait, and leaves none waiting forever."""
-    group = GroupCommit(lambda events: [], 256, lambda *_: False, queue=10_000)
+    group = GroupCommit(Ways(shared=lambda events: []), 256, lambda *_: False, queue=10_000)
     with pytest.raises(ValueError, match="zip"):
         group.submit(event(1))
 
@@ -149,7 +153,7 @@ def test_too_few_outcomes_are_an_error_for_all() -> None:
 def test_many_threads_and_none_is_lost() -> None:
     """Under a storm of threads every event is processed once, and every thread gets its own outcome."""
     store = Store()
-    group = GroupCommit(store.process, 16, lambda *_: True, queue=10_000)
+    group = GroupCommit(Ways(shared=store.process), 16, lambda *_: True, queue=10_000)
     with ThreadPoolExecutor(32) as pool:
         found = list(pool.map(lambda user: group.submit(event(user)), range(100, 3100)))
     assert found == [Verdict(user, (user,)) for user in range(100, 3100)]
@@ -172,7 +176,9 @@ class Soon:
         observer: Observer | None = None,
     ) -> None:
         self.store = store
-        self.group = GroupCommit(store.process, maximum, lambda error, event: alone, observer, threads=8, queue=queue)
+        self.group = GroupCommit(
+            Ways(shared=store.process), maximum, lambda error, event: alone, observer, threads=8, queue=queue
+        )
 
     async def begin(self, users: Sequence[int]) -> list[asyncio.Task[Outcome]]:
         """Submit the first user's event, and the others' while that one's batch is under way, which is held."""
@@ -180,7 +186,7 @@ class Soon:
         first = asyncio.create_task(self.group.submit_soon(event(users[0])))
         await reached(self.store.busy.is_set)
         others = [asyncio.create_task(self.group.submit_soon(event(user))) for user in users[1:]]
-        await reached(lambda: len(self.group._queue) == len(others))
+        await reached(lambda: len(self.group._shared.queue) == len(others))
         return [first, *others]
 
     def run(self, users: Sequence[int]) -> list[Outcome | BaseException]:
@@ -210,7 +216,7 @@ async def settled(waiting: Sequence[Awaitable[Outcome]]) -> list[Outcome | BaseE
 def test_a_lone_coroutine_is_a_batch_of_one() -> None:
     """A coroutine that meets no other is served at once, again and again."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
+    group = GroupCommit(Ways(shared=store.process), 256, lambda *_: True, queue=10_000)
 
     async def two() -> list[Outcome]:
         return [await group.submit_soon(event(user)) for user in (7, 8)]
@@ -307,7 +313,7 @@ def test_threads_and_coroutines_share_one_queue() -> None:
     async def all_of() -> list[Outcome | BaseException]:
         tasks = await line.begin([1, 2])
         thread = asyncio.create_task(asyncio.to_thread(line.group.submit, event(3)))
-        await reached(lambda: len(line.group._queue) == 2)
+        await reached(lambda: len(line.group._shared.queue) == 2)
         store.open.set()
         return await settled([*tasks, thread])
 
@@ -318,7 +324,7 @@ def test_threads_and_coroutines_share_one_queue() -> None:
 def test_where_no_thread_can_be_started_everyone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit of threads, or while the process ends, an event is an error and not an endless wait."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
+    group = GroupCommit(Ways(shared=store.process), 256, lambda *_: True, queue=10_000)
 
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -336,10 +342,10 @@ def test_where_no_thread_can_be_started_everyone_is_told(monkeypatch: pytest.Mon
 def test_a_leader_that_has_died_is_replaced() -> None:
     """A thread that is gone, as none should be, is started anew for the next event."""
     store = Store()
-    group = GroupCommit(store.process, 256, lambda *_: True, queue=10_000)
+    group = GroupCommit(Ways(shared=store.process), 256, lambda *_: True, queue=10_000)
     assert group.submit(event(1)) == Verdict(1, (1,))
-    group._leader._orders.put(None)
-    thread = group._leader._thread
+    group._shared.leader.orders.put(None)
+    thread = group._shared.leader.thread
     assert thread is not None
     thread.join(PATIENCE)
     assert group.submit(event(2)) == Verdict(2, (2,))
@@ -347,20 +353,20 @@ def test_a_leader_that_has_died_is_replaced() -> None:
 
 def test_the_thread_ends_with_the_queue() -> None:
     """A queue that is no longer needed is freed, and its thread ends."""
-    group = GroupCommit(Store().process, 256, lambda *_: True, queue=10_000)
+    group = GroupCommit(Ways(shared=Store().process), 256, lambda *_: True, queue=10_000)
     group.submit(event(1))
-    thread, gone = group._leader._thread, weakref.ref(group)
+    thread, gone = group._shared.leader.thread, weakref.ref(group)
     assert thread is not None
     del group
-    thread.join(PATIENCE)
     gc.collect()
+    thread.join(PATIENCE)
     assert (gone(), thread.is_alive()) == (None, False)
 
 
 def test_each_alone() -> None:
     """Without group commit each event is a batch of one, for threads and coroutines; the loop keeps running."""
     store = Store()
-    each = EachAlone(store.process, threads=2, queue=1)
+    each = GroupCommit(Ways(shared=store.process), None, lambda *_: False, threads=2, queue=1)
 
     async def all_of() -> list[Outcome | BaseException]:
         store.open.clear()
@@ -379,7 +385,7 @@ def test_each_alone() -> None:
 def test_many_coroutines_and_none_is_lost() -> None:
     """Under a storm of coroutines every event is processed once, and every one gets its own outcome."""
     store = Store()
-    group = GroupCommit(store.process, 16, lambda *_: True, queue=10_000)
+    group = GroupCommit(Ways(shared=store.process), 16, lambda *_: True, queue=10_000)
 
     async def storm() -> list[Outcome | BaseException]:
         return await settled([group.submit_soon(event(user)) for user in range(100, 3100)])
@@ -418,7 +424,7 @@ def test_a_full_line_refuses_at_once_and_takes_again_when_there_is_room() -> Non
         for turned_away in (line.group.submit_soon(event(4)), asyncio.to_thread(line.group.submit, event(5))):
             with pytest.raises(QueueFull):
                 await asyncio.wait_for(turned_away, PATIENCE)
-        assert (gauge.value, len(line.group._queue)) == (2, 2)
+        assert (gauge.value, len(line.group._shared.queue)) == (2, 2)
         store.open.set()
         return await settled([*tasks])
 
@@ -458,7 +464,7 @@ def test_second_tries_fill_the_line_once_and_are_not_turned_away() -> None:
 def test_each_alone_has_the_same_bound() -> None:
     """Without group commit a coroutine is turned away while too many wait for a thread, and only then."""
     store = Store()
-    each = EachAlone(store.process, threads=1, queue=1)
+    each = GroupCommit(Ways(shared=store.process), None, lambda *_: False, threads=1, queue=1)
 
     async def all_of() -> list[Outcome | BaseException]:
         store.open.clear()
@@ -478,7 +484,7 @@ def test_each_alone_has_the_same_bound() -> None:
 def test_a_caller_who_has_gone_leaves_the_place() -> None:
     """What was cancelled while it waited for a thread, or in one, is no longer counted."""
 
-    async def cancelled(each: EachAlone, store: Store) -> None:
+    async def cancelled(each: GroupCommit, store: Store) -> None:
         store.open.clear()
         tasks = [asyncio.create_task(each.submit_soon(event(user))) for user in (1, 2)]
         await reached(store.busy.is_set)
@@ -488,6 +494,6 @@ def test_a_caller_who_has_gone_leaves_the_place() -> None:
         store.open.set()
 
     store = Store()
-    each = EachAlone(store.process, threads=1, queue=1)
+    each = GroupCommit(Ways(shared=store.process), None, lambda *_: False, threads=1, queue=1)
     asyncio.run(cancelled(each, store))
-    assert each.in_hand == 0
+    asyncio.run(reached(lambda: each.in_hand == 0))

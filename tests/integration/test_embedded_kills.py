@@ -1,0 +1,226 @@
+"""The embedded PostgreSQL whatever is killed, stopped or full: it comes back for its users, and goes with the last."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import permutations
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from database import embedded, embedded_supervisor
+from tests.integration.test_embedded import (
+    answers,
+    execute,
+    is_running,
+    kill,
+    postmaster_of,
+    socket_of,
+    supervisor_of,
+    users,
+    wait_until,
+)
+
+AS_ROOT = os.geteuid() == 0
+PATIENCE = 60  # seconds
+use = partial(embedded.use_and_look_after, fsync="off", shared_buffers="1MB")
+
+
+def kept(url: str) -> list[tuple[object, ...]]:
+    """What `keep` has stored."""
+    return execute(url, "SELECT value FROM kept")
+
+
+def keep(url: str) -> None:
+    """Store a row, to be found again whatever happens."""
+    execute(url, "CREATE TABLE IF NOT EXISTS kept (value) AS SELECT 1")
+
+
+def heals(server: embedded.Embedded, condition: Callable[[], bool] | None = None) -> None:
+    """Look after the server, as one of its users, until it answers (or the condition holds)."""
+
+    def healed() -> bool:
+        server.look_after()
+        return condition() if condition else answers(server.url)
+
+    wait_until(healed, PATIENCE)
+
+
+def in_any_order(*words: str) -> list[tuple[str, ...]]:
+    """All sequences of some of these words, each at most once."""
+    return [sequence for length in range(1, len(words) + 1) for sequence in permutations(words, length)]
+
+
+def test_whatever_is_killed_comes_back_for_a_user(folder: Path) -> None:
+    """kill -9 of supervisor and PostgreSQL in any order: a user who looks after them has its data at the same URL."""
+    with use(folder) as server:
+        keep(server.url)
+        for victims in in_any_order("supervisor", "postmaster"):
+            pids = {"supervisor": supervisor_of(folder), "postmaster": postmaster_of(folder)}
+            for victim in victims:
+                if is_running(pids[victim]):
+                    kill(pids[victim])
+            heals(server)
+            assert kept(server.url) == [(1,)]
+        pids = {"supervisor": supervisor_of(folder), "postmaster": postmaster_of(folder)}
+    assert not any(map(is_running, pids.values()))
+    assert not socket_of(server.url).exists()
+
+
+def test_whatever_is_killed_along_with_the_last_user_leaves_nothing(folder: Path) -> None:
+    """kill -9 of the only user, the supervisor and PostgreSQL, in any order: no process is left, and no data lost."""
+    with use(folder) as server:
+        keep(server.url)
+    for victims in in_any_order("user", "supervisor", "postmaster"):
+        if "user" not in victims:
+            continue
+        with users(folder) as [(user, url)]:
+            pids = {"supervisor": supervisor_of(folder), "postmaster": postmaster_of(folder), "user": user.pid}
+            assert kept(url) == [(1,)]
+            for victim in victims:
+                os.kill(pids[victim], signal.SIGKILL)
+            wait_until(lambda: not is_running(pids["supervisor"]) and not is_running(postmaster_of_or(0, folder)))  # noqa: B023
+            wait_until(lambda: not is_running(pids["postmaster"]))  # noqa: B023
+
+
+def postmaster_of_or(otherwise: int, folder: Path) -> int:
+    """The pid in the pid file, or this number if there is none."""
+    try:
+        return postmaster_of(folder)
+    except (FileNotFoundError, IndexError):
+        return otherwise
+
+
+def test_a_stopped_supervisor_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that gives no sign of life is killed by a user who looks after it, and replaced."""
+    monkeypatch.setattr(embedded, "SIGNS", 1)
+    with use(folder) as server:
+        keep(server.url)
+        stopped = supervisor_of(folder)
+        os.kill(stopped, signal.SIGSTOP)
+        heals(server, lambda: supervisor_of(folder) != stopped)
+        heals(server)
+        assert kept(server.url) == [(1,)]
+    assert not is_running(stopped)
+
+
+def test_the_last_user_ends_a_stopped_supervisor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving ends even a supervisor that was stopped, and its PostgreSQL."""
+    monkeypatch.setattr(embedded, "SIGNS", 1)
+    with use(folder):
+        pids = [supervisor_of(folder), postmaster_of(folder)]
+        os.kill(pids[0], signal.SIGSTOP)
+    assert not any(map(is_running, pids))
+
+
+def test_a_postgresql_stopped_by_others_comes_back(folder: Path) -> None:
+    """A fast shutdown that nobody in charge has asked for is made good, as often as it takes."""
+    with use(folder) as server:
+        keep(server.url)
+        for _ in range(3):
+            stopped = postmaster_of(folder)
+            os.kill(stopped, signal.SIGINT)
+            wait_until(lambda: not is_running(stopped))  # noqa: B023
+            wait_until(lambda: answers(server.url))
+        assert kept(server.url) == [(1,)]
+
+
+def test_a_socket_folder_that_was_tidied_away_comes_back(folder: Path) -> None:
+    """Users find the server at the same path again."""
+    with use(folder) as server:
+        keep(server.url)
+        shutil.rmtree(socket_of(server.url))
+        wait_until(lambda: answers(server.url), PATIENCE)
+        assert kept(server.url) == [(1,)]
+
+
+def test_an_empty_pid_file_does_not_hinder(folder: Path) -> None:
+    """What a full disk leaves of postmaster.pid is no reason not to start."""
+    with use(folder) as server:
+        keep(server.url)
+        kill(postmaster_of(folder))
+        (folder / "postgres" / "postmaster.pid").write_text("")
+        wait_until(lambda: answers(server.url), PATIENCE)
+        assert kept(server.url) == [(1,)]
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of its own at the folder."""
+    folder.mkdir(mode=0o755)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(folder)]
+    if not AS_ROOT or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk, and not in every container")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all the room that is left."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(65536))
+        except OSError:
+            return filler
+
+
+def test_a_full_disk_that_has_room_again(folder: Path) -> None:
+    """PostgreSQL killed on a full disk cannot start; it is tried until there is room, on the same address."""
+    with small_disk(folder, 200) as disk, use(disk / "data") as server:
+        keep(server.url)
+        filler = fill(disk)
+        supervisor = supervisor_of(disk / "data")
+        kill(postmaster_of(disk / "data"))
+        log = disk / "data" / "postgres.log"
+        wait_until(lambda: log.read_text().count("starting PostgreSQL") >= 3 or answers(server.url), PATIENCE)
+        kill(supervisor)  # even a new supervisor goes on trying
+        heals(server, lambda: supervisor_of(disk / "data") != supervisor)
+        time.sleep(1)
+        server.look_after()
+        assert is_running(supervisor_of(disk / "data"))
+        filler.unlink()
+        heals(server)
+        assert kept(server.url) == [(1,)]
+
+
+def test_the_log_has_a_bound(folder: Path) -> None:
+    """A log that grows beyond its bound is emptied; what was there is kept once, readable by its owner alone."""
+    with use(folder) as server:
+        log = folder / "postgres.log"
+        with log.open("a") as file:
+            file.write("x" * (embedded_supervisor.LOG_BYTES + 1))
+        wait_until(lambda: log.stat().st_size < embedded_supervisor.LOG_BYTES)
+        assert (folder / "postgres.log.old").stat().st_size > embedded_supervisor.LOG_BYTES
+        assert (folder / "postgres.log.old").stat().st_mode & 0o777 == 0o600
+        assert answers(server.url)
+
+
+def test_the_log_holds_no_values(folder: Path) -> None:
+    """Statements that fail leave nothing of their values in the log: no text, no key, no parameter, no message."""
+    with use(folder, log_min_duration_statement="0") as server:
+        execute(server.url, "CREATE TABLE secrets (name text PRIMARY KEY, amount integer CHECK (amount < 5))")
+        execute(server.url, "INSERT INTO secrets VALUES ('4711-secret', 1)")
+        for failing in (
+            "INSERT INTO secrets VALUES ('4711-secret', 1)",  # its detail has the key
+            "INSERT INTO secrets VALUES ('4711-other', 4711)",  # its detail has the row
+            "SELECT integer '4711-no-number'",  # its message has the value
+            "PREPARE p (text) AS SELECT $1::integer; EXECUTE p ('4711-no-number')",
+            "SELECT 4711 FROM nothing",
+            "DO $$ BEGIN RAISE WARNING '4711'; END $$; SELECT 1 / 0",
+        ):
+            with pytest.raises(psycopg2.Error):
+                execute(server.url, failing)
+        log = folder / "postgres.log"
+        assert "4711" not in log.read_text()
+        assert "ready to accept connections" in log.read_text()
+        assert {path.name for path in folder.glob("postgres.*") if path.stat().st_mode & 0o077} == set()
