@@ -191,7 +191,7 @@ def _insert(model: type[Any], new: Records) -> Any:
 _COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock())
 # What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is
 # asked of them.
-_RECENT = [_lay_users(), _lay_actions(_last()), _lay_actions(BETWEEN_FOUND)]
+_RECENT = [_lay_users(), _lay_actions(_last())]
 _READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
 _READ_HISTORY = Prepared(
     "read_history", union_all(*_RECENT, _lay_actions(FOLLOWING_FOUND), _lay_actions(_of_keys(), answers=True))
@@ -211,7 +211,6 @@ def begin_lock_and_read(
     create: bool,
     last: Sequence[LastN],
     following: Sequence[NextN],
-    between: Sequence[Between],
     keys: Sequence[EventKey],
     waits: Waits = AT_ONCE,
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
@@ -223,7 +222,7 @@ def begin_lock_and_read(
     offsets, for all that follows.
     """
     prepare(connection, PREPARED)
-    values = DELTAS.arrays(deltas) | LAST.arrays(last) | BETWEEN.arrays(between) | {"create": create}
+    values = DELTAS.arrays(deltas) | LAST.arrays(last) | {"create": create}
     begin = waits.around(_COUNT_AND_LOCK.execute)
     if following or keys:
         values |= FOLLOWING.arrays(following) | KEYS.arrays(keys)
@@ -236,15 +235,10 @@ def begin_lock_and_read(
 
 
 def read_history(
-    connection: Connection,
-    *,
-    last: Sequence[LastN],
-    following: Sequence[NextN],
-    between: Sequence[Between],
-    offsets: LateOffsets,
+    connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN], offsets: LateOffsets
 ) -> list[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
-    values = LAST.arrays(last) | FOLLOWING.arrays(following) | BETWEEN.arrays(between)
+    values = LAST.arrays(last) | FOLLOWING.arrays(following)
     values |= DELTAS.arrays([]) | KEYS.arrays([])
     return corrected(connection, _read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
 

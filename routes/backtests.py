@@ -17,7 +17,7 @@ from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer
 from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, candidate
-from rules.hindsight.start import InTheWay, start
+from rules.hindsight.start import AnotherRuns, start
 from rules.payload import FieldProblem
 
 blueprint = Blueprint("backtests", __name__)
@@ -62,7 +62,7 @@ def create_backtest() -> Response:
     question = _question(wanted, {code: change.setting for code, change in present.items()})
     try:
         backtest_id = start(service(), question)
-    except InTheWay as other:
+    except AnotherRuns as other:
         raise backtest_running(other.backtest_id, is_ending=not other.is_running) from None
     row = service().run(lambda session: _existing(session, backtest_id))
     return json_answer(BacktestAnswer.of(row), 202, {"Location": f"/backtests/{backtest_id}"})

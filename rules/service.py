@@ -12,6 +12,7 @@ from database import rule_versions  # noqa: TID251
 from database.engines import REPAIR_SECONDS, Engines  # noqa: TID251
 from database.locks import busy_users  # noqa: TID251
 from database.models import RuleVersion  # noqa: TID251
+from database.readiness import Readiness  # noqa: TID251
 from database.session import CommitUncertain, is_lock_timeout, is_settled, make_sessions, run  # noqa: TID251
 from rules.judging.batches import Batches
 from rules.judging.engine import RuleEngine
@@ -54,6 +55,7 @@ class Service:
         observer: Observer | None = None,
     ) -> None:
         self.engines, self.database = engines, engines.main
+        self.readiness = Readiness(self.url)
         self._sessions, self._sessions_of_reads = make_sessions(engines.main), make_sessions(engines.reads)
         self._sessions_of_changes = make_sessions(engines.changes)
         self._engine = RuleEngine(policy, observer)

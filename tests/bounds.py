@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 import app
-from commands import replay, replay_file, serve
+import metrics
+from commands import replay, replay_file, serve, workers
 from config_loader import Settings
-from database import backtests, embedded, session
-from routes import events, rules, users
+from database import alerts, backtests, embedded, embedded_supervisor, readiness, session
+from routes import events, flask_reads, rules, users
 from routes.http import bodies, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
@@ -109,6 +110,12 @@ BOUNDS: dict[str, Bound] = {
     "actions that an alert lists": Bound(
         count(model.LISTED_ACTIONS), "unit/test_model.py::test_at_most_a_hundred_are_listed"
     ),
+    "alerts that a page of `GET /alerts` looks at": Bound(
+        count(alerts.LOOKED_AT), "integration/test_queries.py::test_every_filter_finds_all"
+    ),
+    "age of a rule's figures": Bound(
+        seconds(rules.FIGURES_SECONDS), "contract/test_rules.py::test_figures_are_kept_for_a_while"
+    ),
     "alerts that a rule's figures look at": Bound(
         count(rules.COUNTED), "contract/test_rules.py::test_figures_are_bounded"
     ),
@@ -121,6 +128,21 @@ BOUNDS: dict[str, Bound] = {
     "worker processes": Bound(count(setting("WORKERS")), "unit/test_config_loader.py::test_bad_value_is_named"),
     "requests in Flask at once, per process": Bound(
         count(setting("THREADS")), "integration/test_serving.py::test_post_event_does_not_wait_for_threads"
+    ),
+    "reads at once, per process": Bound(
+        count(setting("READ_THREADS")), "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
+    ),
+    "reads that wait, per process": Bound(
+        count(flask_reads.MOST_WAITING), "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
+    ),
+    "a read's wait for its turn": Bound(
+        seconds(flask_reads.PATIENCE), "unit/test_flask_reads.py::test_a_read_does_not_wait_for_ever"
+    ),
+    "a thread's rest between two reads": Bound(
+        "as long as the read", "unit/test_flask_reads.py::test_a_thread_rests_for_as_long_as_it_read"
+    ),
+    "`/healthz` and `/readyz` at once, per process": Bound(
+        "1 each", "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
     ),
     "database connections per process": Bound(
         count(app.CONNECTIONS), "integration/test_session.py::test_pool_timeout_is_away"
@@ -140,6 +162,9 @@ BOUNDS: dict[str, Bound] = {
     "wait for a connection": Bound(seconds(DB_TIMEOUT), "integration/test_session.py::test_pool_timeout_is_away"),
     "wait for a lock": Bound(seconds(DB_TIMEOUT), "contract/test_errors.py::test_a_lock_that_is_held_too_long"),
     "a statement": Bound(seconds(DB_TIMEOUT), "integration/test_session.py::test_statement_timeout_is_away"),
+    "a statement that reads": Bound(
+        seconds(setting("READ_TIMEOUT")), "contract/test_reads.py::test_a_read_that_takes_too_long"
+    ),
     "a silence within a transaction": Bound(
         seconds(2 * DB_TIMEOUT), "integration/test_bounds.py::test_a_transaction_that_stalls_is_ended"
     ),
@@ -175,6 +200,12 @@ BOUNDS: dict[str, Bound] = {
     "values of a sweep": Bound(count(question.MOST_STEPS), "unit/test_question.py::test_a_sweep_has_an_end"),
     "actions of one part": Bound(
         count(all_users.PART), "integration/test_bounds.py::test_a_user_larger_than_a_part_is_a_part"
+    ),
+    "processes of a backtest": Bound(
+        "one less than cores, and 1", "contract/test_backtests.py::test_started_and_cancelled_again_and_again"
+    ),
+    "wait for the end of a backtest's processes": Bound(
+        seconds(run.ENDING), "contract/test_backtests.py::test_one_that_is_cancelled_leaves_no_process"
     ),
     "a backtest's silence": Bound(
         seconds(backtests.SILENT_SECONDS), "contract/test_backtests.py::test_a_run_that_is_killed"
@@ -215,15 +246,48 @@ BOUNDS: dict[str, Bound] = {
         seconds(embedded.STOP),
         "integration/test_bounds.py::test_an_embedded_server_out_of_time",
     ),
+    "pause between starts of the embedded PostgreSQL": Bound(
+        seconds(embedded_supervisor.LONGEST_PAUSE),
+        "integration/test_embedded_kills.py::test_a_full_disk_that_has_room_again",
+    ),
+    "silence of the embedded PostgreSQL's supervisor": Bound(
+        seconds(embedded.SIGNS),
+        "integration/test_embedded_kills.py::test_a_stopped_supervisor_is_replaced",
+    ),
+    "log of the embedded PostgreSQL": Bound(
+        f"2 files of {embedded_supervisor.LOG_BYTES // 1_000_000} MB",
+        "integration/test_embedded_kills.py::test_the_log_has_a_bound",
+    ),
+    "pause before a worker that died is replaced": Bound(
+        seconds(workers.LONGEST_PAUSE),
+        "integration/test_workers.py::test_workers_are_replaced_however_often_they_die",
+    ),
+    "deaths of one worker in a row": Bound(
+        f"{workers.FAILURES}, or {workers.FIRST_STARTS} before any has served",
+        "integration/test_workers.py::test_workers_that_cannot_start_end_the_service",
+    ),
+    "files of the metrics, per worker": Bound(
+        f"{sum(metrics.SIZES.values()) / 2**20:.1f} MiB",
+        "integration/test_workers.py::test_without_room_anywhere_there_are_no_metrics",
+    ),
+    "questions of `GET /readyz` to the database, per worker": Bound(
+        f"1 every {seconds(readiness.FRESH)}",
+        "integration/test_workers.py::test_readiness_is_asked_once_a_second",
+    ),
+    "each wait of `GET /readyz`": Bound(
+        seconds(readiness.PATIENCE),
+        "integration/test_watchdog.py::test_a_database_that_hangs_is_a_503_and_heals",
+    ),
 }
 
 # What holds things or runs beside the caller, by file and kind: the bound that it comes under, or why it has none.
 KEEPERS: dict[str, str] = {
     "commands/serve.py Thread": "one for each worker, which watches its parent",
-    "database/embedded.py Popen": "one PostgreSQL",
+    "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
+    "routes/flask_reads.py ThreadPoolExecutor": "reads at once, per process",
     "routes/flask_threads.py WSGIMiddleware": "requests in Flask at once, per process",
     "rules/hindsight/all_users.py ProcessPoolExecutor": "one process less than there are cores, at least one",
     "rules/hindsight/all_users.py Thread": "one for each of those processes, which watches its parent",

@@ -31,10 +31,9 @@ def config_with(folder: Path, url: str | None = None) -> Config:
     return configuration
 
 
-def following(count: int) -> str:
-    """The revision of the migration that a test adds as its first, second, ..."""
-    newest = ScriptDirectory.from_config(migrations.config()).get_current_head()
-    return f"{int(str(newest)) + count:04}"
+def following(count: int = 1) -> str:
+    """The revision of the `count`-th migration after the project's own."""
+    return f"{int(str(migrations.head())) + count:04}"
 
 
 def add(folder: Path, body: str) -> str:

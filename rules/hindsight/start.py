@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_tracker", "-m", run.__name__)
 
 
-class InTheWay(Exception):
+class AnotherRuns(Exception):
     """There can be only one backtest, and another one runs, or its processes have not all ended yet."""
 
     def __init__(self, backtest_id: int, *, is_running: bool) -> None:
@@ -32,7 +32,7 @@ class InTheWay(Exception):
 def start(service: Service, question: Question) -> int:
     """Store a backtest and start its run, which ends with this process at the latest. Returns its id.
 
-    Raises InTheWay.
+    Raises AnotherRuns.
     """
     backtest_id = service.run(lambda session: _enter(session, question))
     process = None
@@ -49,7 +49,7 @@ def _enter(session: Session, question: Question) -> int:
     while (backtest_id := backtests.start(session, request)) is None:
         # It may have ended between the two statements.
         if (other := backtests.in_the_way(session)) is not None:
-            raise InTheWay(other.backtest_id, is_running=other.is_running)
+            raise AnotherRuns(other.backtest_id, is_running=other.is_running)
     return backtest_id
 
 

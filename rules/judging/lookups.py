@@ -7,7 +7,8 @@ from itertools import pairwise
 from database.records import Between, LastN, NextN
 from rules.base import Reading
 from rules.judging.late import Reach
-from rules.model import ACTION_TYPES, Action, ActionType
+from rules.model import ACTION_TYPES, LISTED_ACTIONS, Action, ActionType
+from rules.timeline import Timeline
 from rules.values import LAST_TIME
 
 
@@ -22,11 +23,10 @@ class Point:
 
 @dataclass(slots=True, kw_only=True)
 class Lookups:
-    """What to read: the last actions before some moments, the first after some, and all of some stretches."""
+    """What to read: the last actions before some moments, and the first after some."""
 
     last: list[LastN]
     following: list[NextN]
-    between: list[Between]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,44 +42,87 @@ def lookups(points: Iterable[Point], in_order: bool = False) -> Lookups:
     """What is read to judge at all of `points`, nothing twice, and to see if anything follows each user's first point.
 
     With `in_order` it is assumed that nothing follows: then a user's last actions are those before the first point, and
-    the newest action shows whether the assumption was right.
+    the newest action shows whether the assumption was right. Of crowded windows more is read: `oldest_in_crowds`.
     """
-    found = Lookups(last=[], following=[], between=[])
+    found = Lookups(last=[], following=[])
     for user_id, own in _by_user(points).items():
         counts: dict[ActionType, int] = {}
-        spans: dict[ActionType, list[tuple[int, int]]] = {}
+        windows: dict[ActionType, list[tuple[int, int]]] = {}
         next_after: set[tuple[ActionType, int]] = set()
         moments: set[int] = set()
         for reading, times in own:
             moments |= times
             for kind, needs in reading.needs.items():
                 counts[kind] = max(needs.count, counts.get(kind, 0))
-                if needs.seconds is not None:
-                    spans.setdefault(kind, []).extend([(max(0, time - needs.seconds), time) for time in times])
+                if needs.listed:
+                    ends = [min(times)] if in_order else times
+                    windows.setdefault(kind, []).extend([(time, _before(time, needs.longest)) for time in ends])
                 for seconds in needs.windows:
-                    next_after.update([(kind, max(0, time - seconds) - 1) for time in times])
+                    next_after.update([(kind, _before(time, seconds)) for time in times])
             if reading.first:
                 next_after.update([(kind, -1) for kind in ACTION_TYPES])
         found.following.extend([NextN(user_id=user_id, type=kind, time=time, limit=1) for kind, time in next_after])
-        found.between.extend(_merged(user_id, spans))
+        # Each stretch between two times gives its own last actions, so none is read twice. One action is enough to
+        # show that an event before it is late.
         ends = sorted(moments)
+        if in_order:
+            del ends[1:]
         for kind in ACTION_TYPES:
-            count = counts.get(kind, 0)
-            if count:
-                found.last.append(LastN(user_id=user_id, type=kind, after=-1, time=ends[0], limit=count))
-            # Each stretch between two times gives its own last actions, so none is read twice. One action is enough to
-            # show that an event before it is late.
-            if in_order:
-                found.last.append(LastN(user_id=user_id, type=kind, after=ends[0], time=LAST_TIME, limit=1))
-            else:
-                found.last.extend(
+            last = _last(ends, counts.get(kind, 0), windows.get(kind, []))
+            last.append((ends[-1], LAST_TIME, 1))
+            found.last.extend(
+                [LastN(user_id=user_id, type=kind, after=after, time=time, limit=limit) for after, time, limit in last]
+            )
+    return found
+
+
+def _before(time: int, seconds: int) -> int:
+    """The last moment before a window of `seconds` that ends at `time`."""
+    return max(0, time - seconds) - 1
+
+
+def _last(ends: list[int], count: int, windows: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """The last `count` actions at each of `ends`, and the newest of `windows`: the arguments of LastN.
+
+    `windows` are the end of each, and the last moment before it.
+    """
+    found: list[tuple[int, int, int]] = []
+    windows = sorted(windows)
+    earliest = LAST_TIME  # of the moments before the windows that end at `time` or later
+    for before, time in reversed([*pairwise((-1, *ends))]):
+        while windows and windows[-1][0] >= time:
+            earliest = min(earliest, windows.pop()[1])
+        after = max(before, earliest)
+        limit = count or int(before >= 0)
+        if after == before:
+            found.append((before, time, max(limit, LISTED_ACTIONS)))
+            continue
+        if limit:
+            found.append((before, time, limit))
+        if after < time:
+            found.append((after, time, LISTED_ACTIONS))
+    return found
+
+
+def oldest_in_crowds(points: Iterable[Point], timelines: Mapping[int, Timeline]) -> list[NextN]:
+    """What is still to be read of windows with so many actions that not all may have been read: the oldest of each.
+
+    `timelines` hold what `lookups` found for `points`, by user.
+    """
+    asked: set[NextN] = set()
+    for user_id, own in _by_user(points).items():
+        timeline = timelines[user_id]
+        for reading, times in own:
+            for kind, needs in reading.needs.items():
+                asked.update(
                     [
-                        LastN(user_id=user_id, type=kind, after=start, time=end, limit=count or 1)
-                        for start, end in pairwise(ends)
+                        NextN(user_id=user_id, type=kind, time=_before(time, seconds), limit=1)
+                        for seconds in needs.listed
+                        for time in times
+                        if timeline.is_crowded(kind, time - seconds, time)
                     ]
                 )
-                found.last.append(LastN(user_id=user_id, type=kind, after=ends[-1], time=LAST_TIME, limit=1))
-    return found
+    return list(asked)
 
 
 def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set[int]]]]:

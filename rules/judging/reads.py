@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
 from typing import cast
 
 from sqlalchemy import Connection
@@ -15,7 +14,7 @@ from database.records import Between, Deltas, EventKey, LastN, NextN
 from rules.judging import late
 from rules.judging.batch import AlertState, Batch, BatchUser, signed
 from rules.judging.late import LargeRepair, Reach
-from rules.judging.lookups import Lookups, Point, lookups, lookups_ahead
+from rules.judging.lookups import Lookups, Point, lookups, lookups_ahead, oldest_in_crowds
 from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
 from rules.values import LAST_TIME
 from rules.versions import FIRST_SETTINGS, NO_OVERRIDES, RiskAndOverrides, RulesSnapshot, RuleVersions, settings_by_user
@@ -53,7 +52,6 @@ def begin_and_read(
         create=create_users,
         last=wanted.last,
         following=wanted.following,
-        between=wanted.between,
         keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
         waits=waits,
     )
@@ -78,6 +76,9 @@ def begin_and_read(
         _read_further(connection, batch, events, expected)
     if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
         _read_to_count(connection, batch, events, late_limit)
+    crowded = {user_id for user_id, user in batch.users.items() if user.timeline.may_be_crowded}
+    if crowded:
+        _read_oldest(connection, batch, _points(batch, events, crowded))
     return batch
 
 
@@ -109,17 +110,18 @@ def _read_further(connection: Connection, batch: Batch, events: Sequence[Event],
         newest = user.timeline.newest()
         if not covered[user.rule_set] or (newest is not None and newest.time > first[user_id]):
             further.add(user_id)
-    points = [
-        Point(
-            user_id=event.user_id,
-            time=event.time,
-            reading=batch.users[event.user_id].rule_set.reading[event.type],
-        )
+    if further:
+        _read_more(connection, batch, lookups(_points(batch, events, further)))
+
+
+def _points(batch: Batch, events: Iterable[Event], user_ids: Collection[int]) -> list[Point]:
+    """Where events of these users are judged, by the rules in force for each."""
+    rule_sets = {user_id: batch.users[user_id].rule_set for user_id in user_ids}
+    return [
+        Point(user_id=event.user_id, time=event.time, reading=rule_sets[event.user_id].reading[event.type])
         for event in events
-        if event.user_id in further
+        if event.user_id in rule_sets
     ]
-    if points:
-        read_more(connection, batch, lookups(points))
 
 
 def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event], late_limit: int) -> None:
@@ -135,15 +137,19 @@ def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event]
             if time < max(ends[user_id], newest.time if newest else 0):
                 last += [LastN(user_id=user_id, type=kind, after=-1, time=time, limit=1) for kind in ACTION_TYPES]
     if last:
-        read_more(connection, batch, Lookups(last=last, following=[], between=[]))
+        _read_more(connection, batch, Lookups(last=last, following=[]))
 
 
-def read_more(connection: Connection, batch: Batch, more: Lookups) -> None:
+def _read_more(connection: Connection, batch: Batch, more: Lookups) -> None:
     """Read more history of the users of a batch."""
-    found = judging.read_history(
-        connection, last=more.last, following=more.following, between=more.between, offsets=batch.offsets
-    )
-    batch.load(found)
+    batch.load(judging.read_history(connection, last=more.last, following=more.following, offsets=batch.offsets))
+
+
+def _read_oldest(connection: Connection, batch: Batch, points: Iterable[Point]) -> None:
+    """Read the oldest actions of crowded windows."""
+    oldest = oldest_in_crowds(points, {user_id: user.timeline for user_id, user in batch.users.items()})
+    if oldest:
+        _read_more(connection, batch, Lookups(last=[], following=oldest))
 
 
 # Late events
@@ -163,7 +169,7 @@ def read_what_late_events_reach(
     """
     users = {user.user_id: user for user in late_users}
     settings = _settings(connection, users.values())
-    reaches = {user_id: _reach(versions, frozenset(each.values())) for user_id, each in settings.items()}
+    reaches = {user_id: late.reach_of(versions.furthest(each.values())) for user_id, each in settings.items()}
     wanted = lookups_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
     found = late_events.read_ahead(
         connection, following=wanted.following, between=wanted.between, until=wanted.until, offsets=batch.offsets
@@ -187,7 +193,8 @@ def read_what_late_events_reach(
         user.alerts |= {(seq, code): AlertState(stands=False) for code in one.superseded}
     for user_id, actions in stored.items():
         users[user_id].load(actions)
-    read_more(connection, batch, lookups(points))
+    _read_more(connection, batch, lookups(points))
+    _read_oldest(connection, batch, points)
     return reaches
 
 
@@ -196,12 +203,6 @@ def _settings(connection: Connection, users: Collection[BatchUser]) -> dict[int,
     changed = [user.user_id for user in users if user.settings_version]
     stored = settings_by_user(late_events.user_settings(connection, changed) if changed else ())
     return {user.user_id: {0: FIRST_SETTINGS, **stored.get(user.user_id, {})} for user in users}
-
-
-# Worked out from all changes of all rules, and asked for each user who has a late event.
-@lru_cache(maxsize=1024)
-def _reach(versions: RuleVersions, settings: frozenset[RiskAndOverrides]) -> Reach:
-    return late.reach_of(rule for each in settings for rule in versions.ever(*each))
 
 
 def _after_former_first(
@@ -213,7 +214,7 @@ def _after_former_first(
         return []
     firsts: dict[int, int] = {}
     of_each_type = [NextN(user_id=user_id, type=kind, time=-1, limit=1) for user_id in asked for kind in ACTION_TYPES]
-    for one in judging.read_history(connection, last=[], following=of_each_type, between=[], offsets=offsets):
+    for one in judging.read_history(connection, last=[], following=of_each_type, offsets=offsets):
         firsts[one.user_id] = min(one.time, firsts.get(one.user_id, LAST_TIME))
     found: list[Between] = []
     for user_id, first in firsts.items():

@@ -222,7 +222,7 @@ def left_behind(sessions: Sessions, backtest_id: Any) -> None:
 
 
 def test_one_ends_before_the_next_begins(client: FlaskClient, sessions: Sessions, run_is: Any) -> None:
-    """While processes of a cancelled one are left, another one is refused and starts nothing, for 15 seconds at most."""
+    """While processes of a cancelled one are left, another one is refused, for 15 seconds at most."""
     run_is("true")
     first = enter(sessions)
     left_behind(sessions, first)

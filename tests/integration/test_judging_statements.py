@@ -51,12 +51,11 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
 
     one_user = arrays(users, "user_id")
     last = [*arrays(actions, "user_id", "type", "time", "time"), "bigint[]"]
-    between = arrays(actions, "user_id", "type", "time", "time")
     following = [*arrays(actions, "user_id", "type", "time"), "bigint[]"]
     assert types == {
         "count_and_lock": [*arrays(users, "user_id", "last_seq", "net"), "boolean"],
-        "read_recent": one_user + last + between,
-        "read_history": one_user + last + between + following + arrays(actions, "user_id", "event_id"),
+        "read_recent": one_user + last,
+        "read_history": one_user + last + following + arrays(actions, "user_id", "event_id"),
         "insert_actions": arrays(
             actions,
             *("user_id", "seq", "type", "amount", "time", "event_id", "alert_codes"),
@@ -149,7 +148,6 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             create=True,
             last=[LastN(user_id=7, type="deposit", after=-1, time=15, limit=3)],
             following=[],
-            between=[],
             keys=[EventKey(user_id=7, event_id="mine"), EventKey(user_id=7, event_id="other")],
         )
         session.rollback()

@@ -103,7 +103,7 @@ def test_a_bad_migration_is_found(tmp_path: Path, body: str, rule: str, line: st
     """Each rule of the template that a machine can check, with the line that breaks it."""
     (fault,) = faults(tmp_path, body)
     head, quoted = fault.split("\n    ")
-    assert head.startswith(f"{following(1)}_of_a_test.py: {rule}: ")
+    assert head.startswith(f"{following()}_of_a_test.py: {rule}: ")
     assert quoted == line
 
 
@@ -140,13 +140,13 @@ def test_a_finding_is_ignored_for_a_reason_alone(tmp_path: Path) -> None:
 def test_ignoring_what_is_not_found_is_a_fault(tmp_path: Path) -> None:
     """A migration keeps no comment that is not true."""
     body = '# squawk-ignore ban-drop-column: no longer\nop.add_column("users", sa.Column("country", sa.Text))'
-    assert faults(tmp_path, body) == [f"{following(1)}_of_a_test.py: `# squawk-ignore ban-drop-column` is not needed"]
+    assert faults(tmp_path, body) == [f"{following()}_of_a_test.py: `# squawk-ignore ban-drop-column` is not needed"]
 
 
 def test_a_migration_that_cannot_be_written_as_sql_is_a_fault(tmp_path: Path) -> None:
     """No migration goes unchecked because it reads what it migrates."""
     (fault,) = faults(tmp_path, 'op.get_bind().execute(sa.text("SELECT count(*) FROM users")).scalar()')
-    assert fault.startswith(f"{following(1)}_of_a_test.py: cannot be written as SQL without a database (AttributeError")
+    assert fault.startswith(f"{following()}_of_a_test.py: cannot be written as SQL without a database (AttributeError")
 
 
 def test_written_sql_is_bounded_and_whole(tmp_path: Path) -> None:
@@ -167,8 +167,8 @@ def test_written_sql_is_bounded_and_whole(tmp_path: Path) -> None:
 def test_a_new_migration_carries_the_rules(tmp_path: Path) -> None:
     """`alembic revision` writes them into the file, which is in the project's style except for imports not used yet."""
     configuration = config_with(tmp_path)
-    command.revision(configuration, "countries of users", rev_id=following(1), version_path=str(tmp_path))
-    path = tmp_path / f"{following(1)}_countries_of_users.py"
+    command.revision(configuration, "countries of users", rev_id=following(), version_path=str(tmp_path))
+    path = tmp_path / f"{following()}_countries_of_users.py"
     text = path.read_text()
     for word in (
         "Expand, backfill, contract",
