@@ -118,5 +118,5 @@ def test_out_of_memory(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, pat
     assert problem(answer, 503)["detail"] == "The service is short of memory; nothing was stored. Try again."
     assert answer.headers["Retry-After"] == "1"
     if path == "/event":
-        application = asgi.application(client.application, threads=2, body_timeout=30)
+        application = asgi.application(client.application, threads=2, read_threads=1, body_timeout=30)
         assert asyncio.run(past_flask(application, json.dumps(an_event()).encode())) == 503
