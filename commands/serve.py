@@ -37,6 +37,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
 
     Exits with status 2 for bad settings, and with 1 if the database cannot be used or the workers keep dying.
     """
+    logs.never_wait()
     for ending in (signal.SIGTERM, signal.SIGHUP):  # until the server takes over
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     try:
@@ -177,6 +178,7 @@ def _complaint(error: Exception, status: int) -> int:
 
 def begin_worker() -> None:
     """Make this worker end when the server stops it, or has died."""
+    logs.never_wait()  # unless it was forked, this is new to it
     # Ctrl+C, or closing the terminal, signals every process there. Only the server reacts; it stops its workers with
     # SIGTERM.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})

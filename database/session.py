@@ -22,6 +22,7 @@ _TRY_AGAIN = {"40001", "40P01"}
 # intervention and timeouts (57), system (58), a lock not taken in time, read-only, no tables or database yet, a role
 # that may not connect or may not use the tables.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
+_OUT_OF_NUMBERS = {"22003", "2200H"}  # numeric value out of range; a sequence has reached its end
 _LOCK_NOT_AVAILABLE = "55P03"
 _AWAY_CODES = {_LOCK_NOT_AVAILABLE, "25006", "42P01", "3D000", "28000", "28P01", "42501"}
 
@@ -238,6 +239,11 @@ def sqlstate(error: DBAPIError) -> str | None:
 def is_lock_timeout(error: Exception) -> bool:
     """Whether `error` means that a lock was not to be had within the time for locks; nothing was stored then."""
     return isinstance(error, DBAPIError) and sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+
+def is_out_of_numbers(error: Exception) -> bool:
+    """Whether a number in the database is as large as it can be, so that no next one can be stored."""
+    return isinstance(error, DBAPIError) and sqlstate(error) in _OUT_OF_NUMBERS
 
 
 def is_away(error: SQLAlchemyError) -> bool:

@@ -10,18 +10,19 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 import app
+import logs
 import metrics
-from commands import replay, replay_file, serve, workers
+from commands import connections, replay, replay_file, serve, slow_readers, workers
 from config_loader import Settings
-from database import backtests, embedded, embedded_supervisor, engines, readiness, rule_versions, session
-from routes import events, rules, users
-from routes.http import bodies, problems
+from database import backtests, embedded, embedded_supervisor, engines, late_counts, readiness, rule_versions, session
+from routes import events, flask_threads, rules, users
+from routes.http import bodies, heads, intake, origins, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
-from rules import json_text, model, rule_settings, service, values, versions
+from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
-from rules.judging import batches, group_commit, reads, stays
+from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -78,6 +79,9 @@ _RECURSION = f"{count(sys.getrecursionlimit())} levels"
 _PAGE = fields.Page.model_json_schema()["properties"]["limit"]["maximum"]
 _KNOWN = "what routes, statuses, methods and rules there are"
 
+_DOOR = "integration/test_door.py"
+_HEAD = f"{_DOOR}::test_bounds_of_the_head"
+
 BOUNDS: dict[str, Bound] = {
     # Requests
     "body": Bound(size(bodies.MAX_BODY), "contract/test_errors.py::test_a_body_over_the_limit"),
@@ -86,6 +90,18 @@ BOUNDS: dict[str, Bound] = {
         _MANY, "contract/test_many_events.py::test_chunks_over_the_limit"
     ),
     "what gzip unpacks to": Bound(_MANY, "contract/test_many_events.py::test_a_zip_bomb"),
+    "how far gzip unpacks": Bound(
+        f"{size(bodies.FREE)} and {bodies.RATIO} times the packed size",
+        "contract/test_hostile_bodies.py::test_a_costly_body",
+    ),
+    "gzip members of a body": Bound(count(bodies.MEMBERS), "contract/test_hostile_bodies.py::test_a_costly_body"),
+    "one event of `POST /events`": Bound(
+        size(bodies.MAX_BODY), "contract/test_hostile_bodies.py::test_a_long_line_is_its_own_problem"
+    ),
+    "blank lines of `POST /events`": Bound(count(MAX_EVENTS), "contract/test_hostile_bodies.py::test_a_costly_body"),
+    "faults that an answer names": Bound(
+        count(payload.MOST_FAULTS), "contract/test_hostile_bodies.py::test_thousands_of_faults"
+    ),
     "events of `POST /events`": Bound(count(MAX_EVENTS), "contract/test_many_events.py::test_too_many_events"),
     "nesting of JSON": Bound(
         f"{count(sys.getrecursionlimit())} levels", "contract/test_errors.py::test_malformed_json"
@@ -95,6 +111,9 @@ BOUNDS: dict[str, Bound] = {
     "`user_id`, `time`": Bound("2^63-1" if values.MAX_ID == values.LAST_TIME == 2**63 - 1 else "", _ANY_CASE),
     "`event_id`": Bound(values.EVENT_ID.rpartition(",")[2].rstrip("}") + " characters", _ANY_CASE),
     "`X-Request-ID`": Bound("128 characters", "contract/test_errors.py::test_a_bad_request_id_is_replaced"),
+    "URL": Bound(size(heads.MAX_URL), _HEAD),
+    "headers of a request": Bound(count(heads.MAX_HEADERS), _HEAD),
+    "bytes of all headers": Bound(size(heads.MAX_HEAD), _HEAD),
     "name, author": Bound(longest(fields.Name), "contract/test_users.py::test_a_refused_field"),
     "note": Bound(longest(Note), "contract/test_rules.py::test_a_refused_field"),
     "`limit` of a list": Bound(
@@ -111,6 +130,10 @@ BOUNDS: dict[str, Bound] = {
     "actions that an alert lists": Bound(
         count(model.LISTED_ACTIONS), "unit/test_model.py::test_at_most_a_hundred_are_listed"
     ),
+    "actions of a window that are read": Bound(
+        f"{model.LISTED_ACTIONS} and the oldest, of each type",
+        "integration/test_crowds.py::test_what_is_read_does_not_grow_with_a_crowd",
+    ),
     "alerts that a rule's figures look at": Bound(
         count(rules.COUNTED), "contract/test_rules.py::test_figures_are_bounded"
     ),
@@ -120,6 +143,36 @@ BOUNDS: dict[str, Bound] = {
     ),
     "ids tried for a new user": Bound(count(users.ID_ATTEMPTS), "integration/test_bounds.py::test_no_free_id"),
     # Processes, threads and connections
+    "connections of a process": Bound(
+        count(connections.MOST_CONNECTIONS), "unit/test_connections.py::test_few_open_files_mean_few_connections"
+    ),
+    "connections that wait to be accepted": Bound(
+        count(connections.BACKLOG), "unit/test_connections.py::test_the_options"
+    ),
+    "a connection with no request, or a part of its head": Bound(
+        seconds(connections.HEAD_SECONDS), "unit/test_connections.py::test_the_options"
+    ),
+    "time for a body to arrive": Bound(
+        seconds(setting("BODY_TIMEOUT")), f"{_DOOR}::test_a_body_that_does_not_arrive_in_time"
+    ),
+    "bodies that have not arrived in full, per process": Bound(
+        f"{size(intake.MAX_UNFINISHED)}, and {size(intake.MAX_UNFINISHED)} of those over {size(bodies.MAX_BODY)}",
+        "unit/test_intake.py::test_unfinished_bodies_share_a_number_of_bytes",
+    ),
+    "bodies over 64 KiB, or packed, in hand at once, per process": Bound(
+        count(intake.LARGE_AT_ONCE), f"{_DOOR}::test_large_bodies_take_turns"
+    ),
+    "a body that nobody wants": Bound(
+        f"{seconds(intake.LINGER_SECONDS)} and {size(intake.LINGER_BYTES)}",
+        "unit/test_intake.py::test_throwing_away_has_an_end",
+    ),
+    "requests that wait for a thread, per process": Bound(
+        count(flask_threads.MOST_WAITING), "unit/test_flask_threads.py::test_too_many_wait_for_a_thread"
+    ),
+    "a caller that does not read its answer": Bound(
+        f"{size(slow_readers.FEWEST_BYTES)} in {seconds(slow_readers.INTERVAL)}",
+        "unit/test_connections.py::test_callers_that_do_not_read_are_ended",
+    ),
     "worker processes": Bound(count(setting("WORKERS")), "unit/test_config_loader.py::test_bad_value_is_named"),
     "requests in Flask at once, per process": Bound(
         count(setting("THREADS")), "integration/test_serving.py::test_post_event_does_not_wait_for_threads"
@@ -216,15 +269,41 @@ BOUNDS: dict[str, Bound] = {
         count(batches.TRIES), f"{_CROWDS}::test_a_large_repair_while_rules_change"
     ),
     "`Retry-After`": Bound(seconds(problems.RETRY_AFTER), "contract/test_errors.py::test_a_closed_port"),
+    "lines of the log that wait, per process and stream": Bound(
+        size(logs.MOST_WAITING), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+    ),
+    "a process's wait for its last log lines": Bound(
+        seconds(logs.FLUSH_SECONDS), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+    ),
+    "hosts that are remembered as trusted or not": Bound(
+        count(origins.REMEMBERED), "contract/test_hosts.py::test_more_hosts_than_are_remembered"
+    ),
     "stopping": Bound(
         seconds(serve.STOP_SECONDS), "integration/test_bounds.py::test_a_request_that_does_not_end_is_left_behind"
     ),
+    # Late events
+    "actions behind a late event": Bound(
+        count(setting("LATE_LIMIT")), "integration/test_large_repairs.py::test_too_many_behind"
+    ),
+    "numbers that a late event rewrites": Bound(
+        count(2 * late_counts.STRETCH), "integration/test_large_repairs.py::test_a_late_event_rewrites_one_stretch"
+    ),
+    "later actions that are read at once": Bound(
+        count(2 * ahead.PART), "integration/test_large_repairs.py::test_a_repair_in_parts_equals_one_at_once"
+    ),
+    "changes of rules that a late event looks for": Bound(
+        count(ahead.MOST_CHANGES),
+        "integration/test_large_repairs.py::test_what_judges_is_found_among_many_changes",
+    ),
     # Caches
     "reaches of late events that are remembered": Bound(
-        count(reads._reach.cache_parameters()["maxsize"]), "unit/test_bounds.py::test_reaches_beyond_the_cache"
+        count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
     ),
     "rule sets that are remembered": Bound(
         count(versions._REMEMBERED), "unit/test_bounds.py::test_rule_sets_beyond_the_cache"
+    ),
+    "rule versions in force that are remembered": Bound(
+        count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
     ),
     "rule sets that a backtest remembers": Bound(
         count(backtest.REMEMBERED), "unit/test_bounds.py::test_rule_sets_of_a_backtest_beyond_the_cache"
@@ -310,7 +389,11 @@ BOUNDS: dict[str, Bound] = {
 
 # What holds things or runs beside the caller, by file and kind: the bound that it comes under, or why it has none.
 KEEPERS: dict[str, str] = {
+    "logs.py SimpleQueue": "lines of the log that wait, per process and stream",
+    "logs.py Thread": "one for each of the two streams",
+    "routes/http/origins.py lru_cache": "hosts that are remembered as trusted or not",
     "commands/serve.py Thread": "one for each worker, which watches its parent",
+    "commands/slow_readers.py Thread": "one for each worker",
     "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
     "database/watchdog.py Thread": "one for each engine",
@@ -326,6 +409,5 @@ KEEPERS: dict[str, str] = {
     "rules/judging/lanes.py deque": "events waiting for a batch, per process",
     "rules/judging/lanes.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
     "rules/judging/lanes.py Thread": "one leader for each of the two shared lanes",
-    "rules/judging/reads.py lru_cache": "reaches of late events that are remembered",
     "rules/together.py deque": "changes of rules that wait, per process",
 }

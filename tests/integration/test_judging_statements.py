@@ -69,7 +69,7 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
 def test_what_is_not_prepared_runs(name: str, sessions: Sessions) -> None:
     """PostgreSQL accepts every other statement too, with empty input."""
     statement = PLANNED[name]
-    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}") | {"length": "1"}
+    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}") | {"length": "1", "limit": "1"}
     with sessions() as session:
         assert statement.run(session.connection(), nothing) == []
         session.rollback()
@@ -158,6 +158,7 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             risk="high",
             balance=Decimal("-106.00"),
             is_new=False,
+            is_full=False,
             overrides='{"1100": {"threshold": "5.00"}}',
             settings_version=0,
             rules_number=number,
@@ -169,6 +170,7 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             risk="normal",
             balance=Decimal("-3.00"),
             is_new=True,
+            is_full=False,
             overrides="{}",
             settings_version=0,
             rules_number=number,
