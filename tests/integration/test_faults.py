@@ -11,12 +11,14 @@ from itertools import count
 from threading import Event
 from time import monotonic, sleep
 from typing import Any, Literal
+from unittest.mock import patch
 
 import pytest
 from flask import Flask
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+import metrics
 from database.models import Base
 from rules.hindsight import start
 from tests.conftest import ClientMaker
@@ -103,25 +105,25 @@ def an_atomic_batch_that_is_refused(app: Flask, base: int) -> list[Any]:
 
 def several_callers(app: Flask, base: int) -> list[Any]:
     """Their events share a transaction: all of them wait while the first one is about to be stored."""
-    queue = app.extensions["transaction-alerts"]._queue
-    process, begun, may_go_on = queue._process, Event(), Event()
+    begun, may_go_on, waiting = Event(), Event(), []
 
-    def held(events: Any) -> Any:
+    def hold(*_: object) -> None:
         begun.set()
         assert may_go_on.wait(PATIENCE)
-        return process(events)
 
-    queue._process = held
-    try:
-        with ThreadPoolExecutor(5) as threads:
-            answers = [threads.submit(one, app, event(base + 1, "first"))]
+    with (
+        patch.object(metrics.Recorder, "begun", hold),
+        patch.object(metrics.Recorder, "queued", waiting.append),
+        ThreadPoolExecutor(5) as threads,
+    ):
+        answers = [threads.submit(one, app, event(base + 1, "first"))]
+        try:
             assert begun.wait(PATIENCE)
             answers += [threads.submit(one, app, event(base + user, "new")) for user in (2, 3, 4, 4)]
-            reached(lambda: len(queue._queue) == 4)
+            reached(lambda: len(waiting) == 5)
+        finally:
             may_go_on.set()
-            return [answer.result(PATIENCE) for answer in answers]
-    finally:
-        queue._process = process
+        return [answer.result(PATIENCE) for answer in answers]
 
 
 def a_new_user(app: Flask, base: int) -> list[Any]:
