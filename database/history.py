@@ -117,8 +117,8 @@ _TO_VERIFY = (
     (UserAction.ordinal + func.coalesce(_offset.c.added_count, 0)).label("ordinal"),
     (UserAction.running_total + func.coalesce(_offset.c.added_total, 0)).label("running_total"),
     UserAction.alert_codes,
-    # The moment of its transaction, in which it was judged.
-    func.date_part("epoch", UserAction.created_at),
+    # What tells its transaction, in which it was judged, from others.
+    func.concat_ws(" ", func.date_part("epoch", UserAction.created_at), UserAction.transaction_id),
 )
 
 
@@ -134,7 +134,7 @@ def actions_to_verify(connection: Connection, users: Users) -> str:
     """All actions of `users`, by user in order of (time, seq): a line each, tab-separated.
 
     A line has what `actions_to_backtest` gives, and then rules_number, ordinal, running_total, alert_codes (as in
-    `{30,123}`) and the moment of the transaction in seconds, as COPY writes them.
+    `{30,123}`) and a text that tells the transaction from others, as COPY writes them.
     """
     return _copied(connection, users, select(*_TO_VERIFY).join_from(UserAction, _offset, true(), isouter=True))
 

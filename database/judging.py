@@ -42,7 +42,6 @@ from database.models import Alert, RuleVersion, User, UserAction
 from database.offsets import LateOffsets
 from database.prepared import Planned, Prepared, Records, array, array_of, prepare, run_directly
 from database.records import (
-    Between,
     Deltas,
     EventKey,
     LastN,
@@ -59,7 +58,6 @@ _TIME, _NUMBER = UserAction.time, BigInteger()
 
 DELTAS = Records(Deltas, "delta", User, actions=User.last_seq)
 LAST = Records(LastN, "last", UserAction, after=_TIME, limit=_NUMBER)
-BETWEEN = Records(Between, "stretch", UserAction, start=_TIME, end=_TIME)
 FOLLOWING = Records(NextN, "following", UserAction, limit=_NUMBER)
 KEYS = Records(EventKey, "event", UserAction)
 ACTIONS = Records(NewAction, "action", UserAction)
@@ -67,6 +65,10 @@ ALERTS = Records(NewAlert, "alert", Alert)
 
 
 # Locking
+
+# Far more than anybody has, and far below what the columns hold, so that what one batch adds always fits.
+MOST_ACTIONS = 2**62
+MOST_NET = 10**35
 
 
 def _count_and_lock() -> Any:
@@ -83,6 +85,9 @@ def _count_and_lock() -> Any:
     return added.on_conflict_do_update(
         index_elements=[User.user_id],
         set_={User.last_seq: User.last_seq + last_seq, User.net: User.net + net},
+        # One who is full is locked too, but stays as it is; out of range, the statement would fail for all users.
+        where=(User.last_seq <= literal_column(str(MOST_ACTIONS)))
+        & (func.abs(User.net) <= literal_column(str(MOST_NET))),
     )
 
 
@@ -110,11 +115,6 @@ def _last() -> Found:
     return Found(LAST, before.order_by(_x.time.desc(), _x.seq.desc()).limit(LAST.c.limit))
 
 
-def _between() -> Found:
-    within = _of_one_type(BETWEEN).where(_x.time.between(BETWEEN.c.start, BETWEEN.c.end))
-    return Found(BETWEEN, within.order_by(_x.time, _x.seq))
-
-
 def _following() -> Found:
     after = _of_one_type(FOLLOWING).where(_x.time > FOLLOWING.c.time)
     return Found(FOLLOWING, after.order_by(_x.time, _x.seq).limit(FOLLOWING.c.limit))
@@ -125,11 +125,18 @@ def _of_keys() -> Found:
     return Found(KEYS, same.limit(literal_column("1")))
 
 
-BETWEEN_FOUND, FOLLOWING_FOUND = _between(), _following()
+FOLLOWING_FOUND = _following()
 
 
 # Users and actions come in rows of one kind, so that one statement reads both: a user is laid over the columns of an
 # action. Only the functions below know how.
+
+
+# A row without an earlier version was made by this transaction (1), one that it wrote was counted up (0), any other was
+# not, since it is full (-1).
+_MADE_OR_COUNTED: ColumnElement[int] = literal_column(
+    "CASE WHEN xmax = 0 THEN 1 WHEN xmin = CAST(pg_current_xact_id() AS xid) THEN 0 ELSE -1 END", Integer
+)
 
 
 def _lay_users() -> Select[Any]:
@@ -139,7 +146,7 @@ def _lay_users() -> Select[Any]:
         User.last_seq,
         User.risk,
         User.balance,
-        cast(literal_column("xmax = 0"), Integer).label("is_new"),  # no earlier version: this transaction made it
+        _MADE_OR_COUNTED,
         cast(User.overrides, Text),
         case((User.has_late_offsets, cast(literal_column("'{}'"), UserAction.alert_codes.type))),
         User.settings_version,
@@ -162,13 +169,14 @@ def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
             last_seq=last_seq,
             risk=risk,
             balance=balance,
-            is_new=bool(is_new),
+            is_new=made == 1,
+            is_full=made == -1,
             overrides=overrides,
             settings_version=settings_version,
             rules_number=int(rules_number or 0),
             has_late_offsets=offsets is not None,
         )
-        for _, user_id, last_seq, risk, balance, is_new, overrides, offsets, settings_version, rules_number in users
+        for _, user_id, last_seq, risk, balance, made, overrides, offsets, settings_version, rules_number in users
     ]
 
 
@@ -191,7 +199,7 @@ def _insert(model: type[Any], new: Records) -> Any:
 _COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock())
 # What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is
 # asked of them.
-_RECENT = [_lay_users(), _lay_actions(_last()), _lay_actions(BETWEEN_FOUND)]
+_RECENT = [_lay_users(), _lay_actions(_last())]
 _READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
 _READ_HISTORY = Prepared(
     "read_history", union_all(*_RECENT, _lay_actions(FOLLOWING_FOUND), _lay_actions(_of_keys(), answers=True))
@@ -211,7 +219,6 @@ def begin_lock_and_read(
     create: bool,
     last: Sequence[LastN],
     following: Sequence[NextN],
-    between: Sequence[Between],
     keys: Sequence[EventKey],
     waits: Waits = AT_ONCE,
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
@@ -223,7 +230,7 @@ def begin_lock_and_read(
     offsets, for all that follows.
     """
     prepare(connection, PREPARED)
-    values = DELTAS.arrays(deltas) | LAST.arrays(last) | BETWEEN.arrays(between) | {"create": create}
+    values = DELTAS.arrays(deltas) | LAST.arrays(last) | {"create": create}
     begin = waits.around(_COUNT_AND_LOCK.execute)
     if following or keys:
         values |= FOLLOWING.arrays(following) | KEYS.arrays(keys)
@@ -236,15 +243,10 @@ def begin_lock_and_read(
 
 
 def read_history(
-    connection: Connection,
-    *,
-    last: Sequence[LastN],
-    following: Sequence[NextN],
-    between: Sequence[Between],
-    offsets: LateOffsets,
+    connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN], offsets: LateOffsets
 ) -> list[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
-    values = LAST.arrays(last) | FOLLOWING.arrays(following) | BETWEEN.arrays(between)
+    values = LAST.arrays(last) | FOLLOWING.arrays(following)
     values |= DELTAS.arrays([]) | KEYS.arrays([])
     return corrected(connection, _read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
 

@@ -144,6 +144,11 @@ class UserAction(Base):
     ordinal: Mapped[int] = mapped_column(BigInteger)
     running_total: Mapped[Decimal] = mapped_column(MONEY)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    # The transaction that stored it, as PostgreSQL numbers them; null if an earlier release did. Two transactions can
+    # have one time, and after a restore or a move to another server one number, but not both.
+    transaction_id: Mapped[int | None] = mapped_column(
+        BigInteger, server_default=text("CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
+    )
 
 
 class LateOffset(Base):

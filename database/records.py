@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 class LockedUser(NamedTuple):
     """A locked user, after what the batch adds; `is_new` if this transaction made it.
 
+    If it `is_full`, nothing was added: it has as many actions, or as large a balance, as there can be.
+
     `overrides` is JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of
     the rules. `has_late_offsets`: something is to be added to the running counts and sums that are stored.
     """
@@ -24,6 +26,7 @@ class LockedUser(NamedTuple):
     risk: str
     balance: Decimal
     is_new: bool
+    is_full: bool
     overrides: str
     settings_version: int
     rules_number: int
@@ -75,6 +78,15 @@ class Offset(NamedTuple):
     seq: int
     added_count: int
     added_total: Decimal
+
+
+class ActionSettings(NamedTuple):
+    """By what an action was first judged: the newest change of any rule, and of the user's settings."""
+
+    user_id: int
+    seq: int
+    rules_number: int
+    settings_version: int
 
 
 class StoredSettings(NamedTuple):
@@ -152,15 +164,6 @@ class NextN(NamedTuple):
     limit: int
 
 
-class Between(NamedTuple):
-    """Ask for the actions of one type with `time` in [start, end]."""
-
-    user_id: int
-    type: str
-    start: int
-    end: int
-
-
 class Stretch(NamedTuple):
     """A stretch of a user's actions of one type: from one place (time, seq) to another."""
 
@@ -170,6 +173,24 @@ class Stretch(NamedTuple):
     seq: int
     end_time: int
     end_seq: int
+
+
+class Ahead(NamedTuple):
+    """Ask for the actions of one type with `time` in [start, end] and `seq` in [first, last]."""
+
+    user_id: int
+    type: str
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+class ActionKey(NamedTuple):
+    """Ask for an action by its place in its user's order of arrival."""
+
+    user_id: int
+    seq: int
 
 
 class EventKey(NamedTuple):

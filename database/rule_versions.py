@@ -16,12 +16,13 @@ from database.records import RuleVersionRow
 from database.session import is_lock_timeout
 
 _CHANGES = select(*(getattr(RuleVersion, name) for name in RuleVersionRow._fields))
-_RULE_VERSIONS = _CHANGES.order_by(RuleVersion.number)
+_AFTER = bindparam("after", type_=RuleVersion.number.type)
+_RULE_VERSIONS = _CHANGES.where(RuleVersion.number > _AFTER).order_by(RuleVersion.number)
 
 
-def rule_versions(session: Session | Connection) -> list[RuleVersionRow]:
-    """All changes of all rules, oldest first."""
-    return [RuleVersionRow._make(row) for row in session.execute(_RULE_VERSIONS)]
+def rule_versions(session: Session | Connection, after: int = 0) -> list[RuleVersionRow]:
+    """All changes of all rules after the change `after`, oldest first."""
+    return [RuleVersionRow._make(row) for row in session.execute(_RULE_VERSIONS, {"after": after})]
 
 
 def add_rule_versions(session: Session, rows: Sequence[dict[str, Any]]) -> None:

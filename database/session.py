@@ -22,6 +22,7 @@ _TRY_AGAIN = {"40001", "40P01"}
 # intervention and timeouts (57), system (58), a lock not taken in time, read-only, no tables or database yet, a role
 # that may not connect or may not use the tables.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
+_OUT_OF_NUMBERS = {"22003", "2200H"}  # numeric value out of range; a sequence has reached its end
 _LOCK_NOT_AVAILABLE = "55P03"
 _AWAY_CODES = {_LOCK_NOT_AVAILABLE, "25006", "42P01", "3D000", "28000", "28P01", "42501"}
 
@@ -106,6 +107,27 @@ def make_backtest_engine(url: str) -> Engine:
             "options": _options(statement_timeout=5000, lock_timeout=5000),
         },
     )
+
+
+def make_readiness_engine(url: str, *, timeout: float) -> Engine:
+    """An engine on the PostgreSQL at `url` for asking whether it works, each time over a new connection.
+
+    Connecting, and each statement, takes at most `timeout` seconds; what hangs is cut off after twice as long.
+    """
+    milliseconds = int(timeout * 1000)
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "application_name": f"{_APPLICATION_NAME} readiness",
+            "connect_timeout": max(2, int(timeout)),
+            "tcp_user_timeout": milliseconds,
+            "options": _options(statement_timeout=milliseconds, lock_timeout=milliseconds, work_mem="64kB", jit="off"),
+        },
+    )
+    watchdog.watch(engine, 2 * timeout)
+    return engine
 
 
 def _options(**settings: object) -> str:
@@ -217,6 +239,11 @@ def sqlstate(error: DBAPIError) -> str | None:
 def is_lock_timeout(error: Exception) -> bool:
     """Whether `error` means that a lock was not to be had within the time for locks; nothing was stored then."""
     return isinstance(error, DBAPIError) and sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+
+def is_out_of_numbers(error: Exception) -> bool:
+    """Whether a number in the database is as large as it can be, so that no next one can be stored."""
+    return isinstance(error, DBAPIError) and sqlstate(error) in _OUT_OF_NUMBERS
 
 
 def is_away(error: SQLAlchemyError) -> bool:

@@ -32,7 +32,10 @@ class Last:
 
 @dataclass(frozen=True)
 class Within:
-    """All actions (of one type, if given) of the last `seconds`: `History.window`. It reads each of them."""
+    """The actions (of one type, if given) of the last `seconds`: `History.window`.
+
+    However many there are, it reads no more than the newest LISTED_ACTIONS of each type and the oldest.
+    """
 
     seconds: str
     of: ActionType | None = None
@@ -92,6 +95,15 @@ class Rule:
         """The default of each parameter."""
         return {parameter.name: parameter.default for parameter in self.declared}
 
+    @cached_property
+    def looks_by(self) -> frozenset[str]:
+        """The parameters that say how far back it looks: counts and seconds."""
+        return frozenset(
+            look.count if isinstance(look, Last) else look.seconds
+            for look in self.look_back
+            if not isinstance(look, SumsSoFar)
+        )
+
     def judges(self, action_type: ActionType) -> bool:
         """Whether it looks at actions of this type at all."""
         return self.fires_on is None or self.fires_on == action_type
@@ -120,6 +132,10 @@ class RuleSetting:
         """The code of its rule."""
         return self.rule.code
 
+    def value_for(self, risk: Risk, name: str) -> Value:
+        """The value of a parameter for users of this rating, before a rating scales it."""
+        return self.by_risk.get(risk, {}).get(name, self.parameters[name])
+
 
 class RuleInForce:
     """A rule with the parameters that hold for one user, and where each value comes from."""
@@ -137,12 +153,12 @@ class RuleInForce:
         by_risk = setting.by_risk.get(risk, {})
         factor = RISK_FACTORS[risk]
         for parameter in setting.rule.declared:
-            name, value = parameter.name, setting.parameters[parameter.name]
+            name, value = parameter.name, setting.value_for(risk, parameter.name)
             origin: Origin = "default"
             if name in overrides:
                 value, origin = overrides[name], "override"
             elif name in by_risk:
-                value, origin = by_risk[name], "by_risk"
+                origin = "by_risk"
             elif parameter.scaled and factor != 1:
                 # Rounded down: half a cent can only make a rule stricter.
                 value, origin = (value * factor).quantize(CENT, ROUND_DOWN), "risk"
@@ -158,17 +174,28 @@ class RuleInForce:
 
 @dataclass(frozen=True)
 class Needs:
-    """What is read of the actions of one type: the last `count`, all of the last `seconds` (None: none), and the oldest
-    one in each of `windows` (seconds)."""
+    """What is read of the actions of one type.
+
+    That is the last `count`, the oldest one in each of `windows`, and of each window in `listed` the oldest and the
+    newest LISTED_ACTIONS; windows are in seconds.
+    """
 
     count: int = 1
-    seconds: int | None = None
+    listed: frozenset[int] = frozenset()
     windows: frozenset[int] = frozenset()
+
+    @cached_property
+    def longest(self) -> int:
+        """The length of the longest window in `listed`; -1 without any."""
+        return max(self.listed, default=-1)
+
+    def covers(self, other: "Needs") -> bool:
+        """Whether what is read serves `other` too, except that the oldest of a crowded window is read later."""
+        return self.count >= other.count and self.longest >= other.longest and self.windows >= other.windows
 
     def with_all_of(self, other: "Needs") -> "Needs":
         """The least that serves both."""
-        longest = max((n.seconds for n in (self, other) if n.seconds is not None), default=None)
-        return Needs(max(self.count, other.count), longest, self.windows | other.windows)
+        return Needs(max(self.count, other.count), self.listed | other.listed, self.windows | other.windows)
 
 
 @dataclass(frozen=True)
@@ -179,8 +206,10 @@ class Reading:
     first: bool = False
 
     def covers(self, other: "Reading") -> bool:
-        """Whether what it reads serves `other` too."""
-        return self.with_all_of(other) == self
+        """Whether what it reads serves `other` too, except that the oldest of a crowded window is read later."""
+        if other.first and not self.first:
+            return False
+        return all(kind in self.needs and self.needs[kind].covers(needs) for kind, needs in other.needs.items())
 
     def with_all_of(self, other: "Reading") -> "Reading":
         """The least that serves both."""
@@ -205,7 +234,7 @@ def _reading_of(look: LookBack, in_force: RuleInForce) -> Reading:
     if isinstance(look, Last):
         needs = Needs(count=in_force.number(look.count))
     elif isinstance(look, Within):
-        needs = Needs(seconds=in_force.number(look.seconds))
+        needs = Needs(listed=frozenset((in_force.number(look.seconds),)))
     elif isinstance(look, SumsWithin):
         needs = Needs(windows=frozenset((in_force.number(look.seconds),)))
     elif isinstance(look, SumsSoFar):

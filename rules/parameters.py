@@ -91,7 +91,7 @@ def actions(default: int, why: str, least: int = 1, most: int = 100) -> Any:
 
 
 def seconds(default: int, why: str, least: int = 0, most: int = 3600) -> Any:
-    """A length of time. Keep `most` low if all actions within it are read."""
+    """A length of time. Keep `most` low if a look-back is `Within` it: a late event reaches as far ahead."""
     return _declared("seconds", default, least, most, why)
 
 

@@ -48,7 +48,8 @@ class StoredRules:
         """What all rules are set to after the stored change `number`, which may be a moment old."""
         known = self._known
         if known is None or known.number < number:
-            self._known = known = read_versions(connection)
+            known = known or RuleVersions()
+            self._known = known = known.followed_by(rule_versions.rule_versions(connection, after=known.number))
         return known.at(number)
 
     def now(self, session: Session) -> dict[int, RuleChange]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from rules.model import LISTED_ACTIONS, Action, ActionType, NumberedAction
+from rules.model import ACTION_TYPES, LISTED_ACTIONS, Action, ActionType, NumberedAction
 from rules.series import NOTHING, Series, TypedSeries
 
 
@@ -46,6 +46,16 @@ class Timeline:
         for kind, series in self._typed.items():
             if of_kind := [one for one in ordered if one.action.type == kind]:
                 series.load_numbered(of_kind)
+
+    @property
+    def may_be_crowded(self) -> bool:
+        """Whether there are so many actions of one type that some of a window may not have been read."""
+        return any(len(series.times) >= LISTED_ACTIONS for series in self._typed.values())
+
+    def is_crowded(self, of: ActionType, start: int, end: int) -> bool:
+        """Whether so many actions of one type with `time` in [start, end] are here that some may not have been read."""
+        times = self._typed[of].times
+        return bisect_right(times, end) - bisect_left(times, start) >= LISTED_ACTIONS
 
     def newest(self) -> Action | None:
         """The last action in order, or None."""
@@ -106,7 +116,12 @@ class History:
         """How many actions (of one type, if given) have `time` in [now - seconds, now]: the length of `window`."""
         series = self._timeline._of(of)
         end = series.end(self.now)
-        return end - bisect_left(series.times, self.now.time - seconds, 0, end)
+        here = end - bisect_left(series.times, self.now.time - seconds, 0, end)
+        return here if here < LISTED_ACTIONS else self._count_crowd(seconds, of)
+
+    def _count_crowd(self, seconds: int, of: ActionType | None) -> int:
+        # Of a crowd only the oldest and the newest of each type may be here, but each has its number.
+        return sum([self.sums(seconds, kind).actions for kind in (ACTION_TYPES if of is None else (of,))])
 
     def total(self, seconds: int, of: ActionType) -> Decimal:
         """The sum of the actions of one type with `time` in [now - seconds, now]: the total of `window`."""
@@ -122,7 +137,7 @@ class History:
         """
         series = self._timeline._of(of)
         end = series.end(self.now)
-        return Window(series, bisect_left(series.times, self.now.time - seconds, 0, end), end)
+        return Window(self, seconds, of, bisect_left(series.times, self.now.time - seconds, 0, end), end)
 
     def sums(self, seconds: int, of: ActionType) -> "Sums":
         """Count and sum of the actions of one type with `time` in [now - seconds, now], however many there are.
@@ -164,30 +179,26 @@ _NO_SUMS = Sums(0, NOTHING, 0)
 
 
 class Window:
-    """A stretch of a user's actions."""
+    """The actions of some seconds. Its count and sum cost the same however many there are.
 
-    __slots__ = ("_end", "_series", "_start")
+    It holds until its history goes on to another action.
+    """
 
-    def __init__(self, series: Series, start: int, end: int) -> None:
-        self._series, self._start, self._end = series, start, end
+    __slots__ = ("_end", "_history", "_of", "_seconds", "_series", "_start")
+
+    def __init__(self, history: History, seconds: int, of: ActionType | None, start: int, end: int) -> None:
+        self._history, self._seconds, self._of = history, seconds, of
+        self._series, self._start, self._end = history._timeline._of(of), start, end
 
     def __len__(self) -> int:
-        return self._end - self._start
+        here = self._end - self._start
+        return here if here < LISTED_ACTIONS else self._history._count_crowd(self._seconds, self._of)
 
     @property
     def total(self) -> Decimal:
-        """The sum of the amounts; for a window of one type, the cost does not grow with its length."""
-        series, start, end = self._series, self._start, self._end
-        if start == end:
-            return NOTHING
-        if isinstance(series, TypedSeries):
-            return series.total(start, end)
-        return sum((action.amount for action in series.actions[start:end]), NOTHING)
-
-    @property
-    def actions(self) -> list[Action]:
-        """Its actions, oldest first."""
-        return self._series.actions[self._start : self._end]
+        """The sum of the amounts."""
+        kinds = ACTION_TYPES if self._of is None else (self._of,)
+        return sum([self._history.total(self._seconds, kind) for kind in kinds], NOTHING)
 
     @property
     def oldest(self) -> Action:
@@ -195,9 +206,14 @@ class Window:
         return self._series.actions[self._start]
 
     @property
+    def newest(self) -> list[Action]:
+        """Its newest actions, at most LISTED_ACTIONS, oldest first."""
+        return self._series.actions[max(self._start, self._end - LISTED_ACTIONS) : self._end]
+
+    @property
     def listed(self) -> tuple[int, ...]:
         """The `seq` of its newest actions, at most LISTED_ACTIONS, oldest first."""
-        return tuple(a.seq for a in self._series.actions[self._end - min(len(self), LISTED_ACTIONS) : self._end])
+        return tuple(action.seq for action in self.newest)
 
     @property
     def unlisted(self) -> int:

@@ -190,8 +190,8 @@ def _looks(rule: Rule, look: LookBack) -> str:
         )
     assert isinstance(look, Within)
     return (
-        f"All {kinds} {within}: it reads each of them, so the more there are, the more an event costs "
-        "([why](../decisions/one-crowded-window.md))."
+        f"All {kinds} {within}: it reads the oldest and the newest 100 of each type, however many there are "
+        "([how](../decisions/one-crowded-window.md))."
     )
 
 

@@ -16,12 +16,13 @@ class Parameters:
 
 def check(history: History, parameters: Parameters) -> Finding | None:
     """Fires when more than `count` actions have `time` in [t - window, t], this one included."""
-    if history.count(parameters.window) <= parameters.count:
+    count = history.count(parameters.window)
+    if count <= parameters.count:
         return None
     window = history.window(parameters.window)
     between = f"between {window.oldest.time} and {history.now.time}"
-    sentence = f"{len(window)} actions {between} are more than {parameters.count} in {parameters.window} s."
-    return Finding(len(window), window.listed, sentence, window.unlisted)
+    sentence = f"{count} actions {between} are more than {parameters.count} in {parameters.window} s."
+    return Finding(count, window.listed, sentence, window.unlisted)
 
 
 RULE = Rule(

@@ -71,14 +71,14 @@ class VerifyReport:
 
 
 class VerifiedAction(NamedTuple):
-    """An action with the rule set that first judged it and how it was stored; `moment` is that of its transaction."""
+    """An action with the rule set that first judged it, and how and in which transaction it was stored."""
 
     action: Action
     rule_set: RuleSet
     ordinal: str
     running_total: str
     codes: str
-    moment: str
+    transaction: str
 
 
 class ExpectedAlert(NamedTuple):
@@ -120,7 +120,9 @@ class Verifier:
         self, report: VerifyReport, user_id: int, lines: list[list[str]], settings: Settings
     ) -> list[VerifiedAction]:
         own = []
-        for now, (*_, version, number, ordinal, total, codes, moment) in zip(actions_of(lines), lines, strict=True):
+        for now, (*_, version, number, ordinal, total, codes, transaction) in zip(
+            actions_of(lines), lines, strict=True
+        ):
             by = settings_at(settings, user_id, int(version))
             if by is None:
                 report.note(user_id, now.seq, None, "the user's settings that it was judged with are not there")
@@ -131,7 +133,7 @@ class Verifier:
                     ordinal=ordinal,
                     running_total=total,
                     codes=codes,
-                    moment=moment,
+                    transaction=transaction,
                 )
             )
         return own
@@ -224,13 +226,12 @@ def _in_time(own: Iterable[VerifiedAction]) -> Found:
 def _as_they_came(arrived: Sequence[VerifiedAction]) -> Found:
     """What actions raise as they arrive, and how late ones change it.
 
-    Later actions are judged again at the end of each transaction. Two transactions that began in the same microsecond
-    are taken for one.
+    Later actions are judged again at the end of each transaction.
     """
     user = BatchUser(user_id=0, rule_set=arrived[0].rule_set)
     reach = reach_of(rule for rule_set in {one.rule_set for one in arrived} for rule in rule_set.all)
     answered: dict[int, str] = {}
-    for _, together in groupby(arrived, attrgetter("moment")):
+    for _, together in groupby(arrived, attrgetter("transaction")):
         batch = list(together)
         user.late, user.first_new = [], batch[0].action.seq
         for one in batch:

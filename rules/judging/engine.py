@@ -13,13 +13,16 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from database import judging
+from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
 from database.session import Transaction
 from rules.judging import store
+from rules.judging.ahead import Repairs
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
 from rules.judging.batches import RulesChanged
 from rules.judging.observer import Observer, Stage
-from rules.judging.reads import begin_and_read, read_what_late_events_reach
+from rules.judging.parts import repair_in_parts
+from rules.judging.reads import begin_and_read
 from rules.judging.repair import repair
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
@@ -115,6 +118,8 @@ class RuleEngine:
             if (first.type, first.amount, first.time) == (event.type, event.amount, event.time):
                 return Verdict(event.user_id, codes, replayed=True)
             return Refusal("event_id_conflict", "This event_id came before with another payload.")
+        if user.is_full or user.last_seq >= MOST_ACTIONS:
+            return Refusal("user_full", "The user has as many actions, or as large a balance, as there can be.")
         if not self._policy.allow_overdraft and event.type == "withdraw" and user.balance + signed(event) < 0:
             return Refusal("overdraft", "The withdrawal is larger than the balance.")
         if not self._policy.accept_out_of_order:
@@ -138,6 +143,10 @@ class RuleEngine:
 
     def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser], limit: int | None) -> None:
         """Judge again what late events can change. Raises LargeRepair beyond `limit`."""
-        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known, limit)
+        repairs = Repairs(batch, late_users, self.rules.known)
+        repairs.read(connection, limit)
         for user in late_users:
-            repair(user, reaches[user.user_id])
+            repair(user, repairs.reaches[user.user_id])
+            if user.user_id in repairs.in_parts:
+                new = [action for event, action, _ in batch.stored if event.user_id == user.user_id]
+                repair_in_parts(connection, repairs, user, new)

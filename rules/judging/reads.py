@@ -1,26 +1,20 @@
-"""Reading what it takes to judge a batch: its users, their timelines, and what late events reach."""
+"""Reading what it takes to judge a batch: its users and their timelines."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
-from functools import lru_cache
 from typing import cast
 
 from sqlalchemy import Connection
 
-from database import judging, late_events
+from database import judging
 from database.locks import Waits
-from database.offsets import LateOffsets
-from database.records import Between, Deltas, EventKey, LastN, NextN
-from rules.judging import late
-from rules.judging.batch import AlertState, Batch, BatchUser, signed
-from rules.judging.late import LargeRepair, Reach
-from rules.judging.lookups import Lookups, Point, lookups, lookups_ahead
-from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
+from database.records import Deltas, EventKey, LastN
+from rules.judging.batch import Batch, BatchUser, signed
+from rules.judging.lookups import Lookups, Point, lookups, oldest_in_crowds
+from rules.model import ACTION_TYPES, Event, Risk
 from rules.values import LAST_TIME
-from rules.versions import FIRST_SETTINGS, NO_OVERRIDES, RiskAndOverrides, RulesSnapshot, RuleVersions, settings_by_user
-
-# All events
+from rules.versions import NO_OVERRIDES, RulesSnapshot
 
 
 def begin_and_read(
@@ -53,7 +47,6 @@ def begin_and_read(
         create=create_users,
         last=wanted.last,
         following=wanted.following,
-        between=wanted.between,
         keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
         waits=waits,
     )
@@ -63,11 +56,14 @@ def begin_and_read(
     batch = Batch(rules.number, offsets)
     for user in locked:
         added = deltas[user.user_id]
+        if user.is_full:
+            added = Deltas(user_id=user.user_id, actions=0, net=Decimal(0))
         batch.users[user.user_id] = BatchUser(
             user_id=user.user_id,
             rule_set=rules.rule_set(cast(Risk, user.risk), user.overrides),
             settings_version=user.settings_version,
             is_new=user.is_new,
+            is_full=user.is_full,
             last_seq=user.last_seq - added.actions,
             balance=user.balance - added.net,
             unused_actions=added.actions,
@@ -76,6 +72,9 @@ def begin_and_read(
     batch.load(history)
     if several or rules is not expected or any(user.overrides != NO_OVERRIDES for user in locked):
         _read_further(connection, batch, events, expected)
+    crowded = {user_id for user_id, user in batch.users.items() if user.timeline.may_be_crowded}
+    if crowded:
+        read_oldest(connection, batch, _points(batch, events, crowded))
     if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
         _read_to_count(connection, batch, events, late_limit)
     return batch
@@ -109,17 +108,18 @@ def _read_further(connection: Connection, batch: Batch, events: Sequence[Event],
         newest = user.timeline.newest()
         if not covered[user.rule_set] or (newest is not None and newest.time > first[user_id]):
             further.add(user_id)
-    points = [
-        Point(
-            user_id=event.user_id,
-            time=event.time,
-            reading=batch.users[event.user_id].rule_set.reading[event.type],
-        )
+    if further:
+        read_more(connection, batch, lookups(_points(batch, events, further)))
+
+
+def _points(batch: Batch, events: Iterable[Event], user_ids: Collection[int]) -> list[Point]:
+    """Where events of these users are judged, by the rules in force for each."""
+    rule_sets = {user_id: batch.users[user_id].rule_set for user_id in user_ids}
+    return [
+        Point(user_id=event.user_id, time=event.time, reading=rule_sets[event.user_id].reading[event.type])
         for event in events
-        if event.user_id in further
+        if event.user_id in rule_sets
     ]
-    if points:
-        read_more(connection, batch, lookups(points))
 
 
 def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event], late_limit: int) -> None:
@@ -135,89 +135,16 @@ def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event]
             if time < max(ends[user_id], newest.time if newest else 0):
                 last += [LastN(user_id=user_id, type=kind, after=-1, time=time, limit=1) for kind in ACTION_TYPES]
     if last:
-        read_more(connection, batch, Lookups(last=last, following=[], between=[]))
+        read_more(connection, batch, Lookups(last=last, following=[]))
 
 
 def read_more(connection: Connection, batch: Batch, more: Lookups) -> None:
     """Read more history of the users of a batch."""
-    found = judging.read_history(
-        connection, last=more.last, following=more.following, between=more.between, offsets=batch.offsets
-    )
-    batch.load(found)
+    batch.load(judging.read_history(connection, last=more.last, following=more.following, offsets=batch.offsets))
 
 
-# Late events
-
-
-def read_what_late_events_reach(
-    connection: Connection,
-    batch: Batch,
-    late_users: Iterable[BatchUser],
-    versions: RuleVersions,
-    limit: int | None = None,
-) -> dict[int, Reach]:
-    """Read the actions that the late events of a batch can change, what judged them, and what it takes to judge them.
-
-    Returns, by the id of each of `late_users`, how far ahead of a late event that can be. Raises LargeRepair if that is
-    more than `limit` actions of a user.
-    """
-    users = {user.user_id: user for user in late_users}
-    settings = _settings(connection, users.values())
-    reaches = {user_id: _reach(versions, frozenset(each.values())) for user_id, each in settings.items()}
-    wanted = lookups_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
-    found = late_events.read_ahead(
-        connection, following=wanted.following, between=wanted.between, until=wanted.until, offsets=batch.offsets
-    )
-    if after_first := _after_former_first(connection, batch.offsets, users, reaches):
-        found += late_events.read_ahead(connection, following=[], between=after_first, until=[], offsets=batch.offsets)
-    if limit is not None:
-        counts = Counter(one.user_id for one in found)
-        if large := frozenset(user_id for user_id, count in counts.items() if count > limit):
-            raise LargeRepair(large)
-    stored: dict[int, list[NumberedAction]] = defaultdict(list)
-    points = []
-    for one in found:
-        user, seq = users[one.user_id], one.seq
-        action = Action(seq, cast(ActionType, one.type), one.amount, one.time)
-        stored[one.user_id].append(NumberedAction(action, one.ordinal, one.running_total))
-        rule_set = versions.at(one.rules_number).rule_set(*settings[one.user_id][one.settings_version])
-        user.rule_sets[seq] = rule_set
-        points.append(Point(user_id=one.user_id, time=one.time, reading=rule_set.reading[action.type]))
-        user.alerts |= {(seq, code): AlertState(stands=True) for code in one.standing}
-        user.alerts |= {(seq, code): AlertState(stands=False) for code in one.superseded}
-    for user_id, actions in stored.items():
-        users[user_id].load(actions)
-    read_more(connection, batch, lookups(points))
-    return reaches
-
-
-def _settings(connection: Connection, users: Collection[BatchUser]) -> dict[int, dict[int, RiskAndOverrides]]:
-    """Rating and overrides of each version of these users' settings."""
-    changed = [user.user_id for user in users if user.settings_version]
-    stored = settings_by_user(late_events.user_settings(connection, changed) if changed else ())
-    return {user.user_id: {0: FIRST_SETTINGS, **stored.get(user.user_id, {})} for user in users}
-
-
-# Worked out from all changes of all rules, and asked for each user who has a late event.
-@lru_cache(maxsize=1024)
-def _reach(versions: RuleVersions, settings: frozenset[RiskAndOverrides]) -> Reach:
-    return late.reach_of(rule for each in settings for rule in versions.ever(*each))
-
-
-def _after_former_first(
-    connection: Connection, offsets: LateOffsets, users: Mapping[int, BatchUser], reaches: Mapping[int, Reach]
-) -> list[Between]:
-    """What is within reach of the former first actions of users who get a new first one, if a rule cares."""
-    asked = [user_id for user_id in users if reaches[user_id].after_first is not None]
-    if not asked:
-        return []
-    firsts: dict[int, int] = {}
-    of_each_type = [NextN(user_id=user_id, type=kind, time=-1, limit=1) for user_id in asked for kind in ACTION_TYPES]
-    for one in judging.read_history(connection, last=[], following=of_each_type, between=[], offsets=offsets):
-        firsts[one.user_id] = min(one.time, firsts.get(one.user_id, LAST_TIME))
-    found: list[Between] = []
-    for user_id, first in firsts.items():
-        if min(action.time for action in users[user_id].late) < first:
-            end = min(LAST_TIME, first + (reaches[user_id].after_first or 0))
-            found += [Between(user_id=user_id, type=kind, start=first, end=end) for kind in ACTION_TYPES]
-    return found
+def read_oldest(connection: Connection, batch: Batch, points: Iterable[Point]) -> None:
+    """Read the oldest actions of crowded windows."""
+    oldest = oldest_in_crowds(points, {user_id: user.timeline for user_id, user in batch.users.items()})
+    if oldest:
+        read_more(connection, batch, Lookups(last=[], following=oldest))

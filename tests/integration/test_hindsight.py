@@ -22,6 +22,7 @@ from rules.hindsight import backtest
 from rules.hindsight.all_users import BacktestWork, VerifyWork
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.verify import VerifyReport
+from rules.judging import ahead, parts
 from rules.judging.engine import RuleEngine
 from rules.model import RISKS, Event, Value
 from rules.parameters import Parameter, written_values
@@ -248,8 +249,10 @@ def forget_rules(sessions: Sessions) -> None:
 
 @pytest.fixture(autouse=True)
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even short histories are cut into stretches."""
+    """Even short histories are cut into stretches, and judged again in parts."""
     monkeypatch.setattr(late_counts, "STRETCH", 2)
+    monkeypatch.setattr(ahead, "PART", 4)
+    monkeypatch.setattr(parts, "PART", 4)
 
 
 happening = st.lists(posted() | posted() | posted() | user_set | one_rule, min_size=1, max_size=14)
@@ -325,6 +328,38 @@ def test_a_backtest_is_what_judging_live_would_have_been(
     removed = {places[sample.key[:2]] + sample.key[2:] for sample in outcome.removed}
     assert first.standing() - removed | added == expected
     assert outcome.now[0].alerts == len(expected)
+
+
+# A late withdrawal raises an alert on the action after it, which the next late event takes away again.
+COME_AND_GONE = ("w 1 @10, w 1 @20", "w 1 @5", "d 1 @15")
+
+
+@pytest.mark.parametrize("change", ["created_at = '2026-01-01'", "transaction_id = NULL", "transaction_id = 7"])
+def test_transactions_are_told_apart(sessions: Sessions, change: str) -> None:
+    """Though the clock stood, an earlier release stored them, or numbers are those of another server after a restore.
+
+    If they were taken for one, the alert that came and went would never have been.
+    """
+    live = Live(sessions)
+    for notation in COME_AND_GONE:
+        live.post(events(live.first + 1, notation))
+    with transaction(sessions) as session:
+        session.execute(text(f"UPDATE user_actions SET {change}"))
+    assert live.rows("SELECT seq, code FROM alerts WHERE user_id BETWEEN :first AND :last AND late AND superseded") == [
+        (2, 30)
+    ]
+    assert live.report().differences == []
+
+
+def test_actions_of_one_transaction_are_kept_together(sessions: Sessions) -> None:
+    """What came and went within one transaction was never stored, and is not missed."""
+    live = Live(sessions)
+    live.post(events(live.first + 1, COME_AND_GONE[0]))
+    live.post(events(live.first + 1, ", ".join(COME_AND_GONE[1:])))
+    assert live.rows("SELECT seq FROM alerts WHERE user_id BETWEEN :first AND :last") == []
+    numbers = live.rows("SELECT transaction_id FROM user_actions WHERE user_id BETWEEN :first AND :last ORDER BY seq")
+    assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
+    assert live.report().differences == []
 
 
 # Tampering

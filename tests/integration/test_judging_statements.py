@@ -51,12 +51,11 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
 
     one_user = arrays(users, "user_id")
     last = [*arrays(actions, "user_id", "type", "time", "time"), "bigint[]"]
-    between = arrays(actions, "user_id", "type", "time", "time")
     following = [*arrays(actions, "user_id", "type", "time"), "bigint[]"]
     assert types == {
         "count_and_lock": [*arrays(users, "user_id", "last_seq", "net"), "boolean"],
-        "read_recent": one_user + last + between,
-        "read_history": one_user + last + between + following + arrays(actions, "user_id", "event_id"),
+        "read_recent": one_user + last,
+        "read_history": one_user + last + following + arrays(actions, "user_id", "event_id"),
         "insert_actions": arrays(
             actions,
             *("user_id", "seq", "type", "amount", "time", "event_id", "alert_codes"),
@@ -70,7 +69,7 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
 def test_what_is_not_prepared_runs(name: str, sessions: Sessions) -> None:
     """PostgreSQL accepts every other statement too, with empty input."""
     statement = PLANNED[name]
-    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}") | {"length": "1"}
+    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}") | {"length": "1", "limit": "1"}
     with sessions() as session:
         assert statement.run(session.connection(), nothing) == []
         session.rollback()
@@ -149,7 +148,6 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             create=True,
             last=[LastN(user_id=7, type="deposit", after=-1, time=15, limit=3)],
             following=[],
-            between=[],
             keys=[EventKey(user_id=7, event_id="mine"), EventKey(user_id=7, event_id="other")],
         )
         session.rollback()
@@ -160,6 +158,7 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             risk="high",
             balance=Decimal("-106.00"),
             is_new=False,
+            is_full=False,
             overrides='{"1100": {"threshold": "5.00"}}',
             settings_version=0,
             rules_number=number,
@@ -171,6 +170,7 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             risk="normal",
             balance=Decimal("-3.00"),
             is_new=True,
+            is_full=False,
             overrides="{}",
             settings_version=0,
             rules_number=number,

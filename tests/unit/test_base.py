@@ -293,10 +293,10 @@ READINGS: dict[str, tuple[list[RuleInForce], dict[str, Needs], bool]] = {
         False,
     ),
     "the last of any type": ([in_force(Last("count"))], {"deposit": Needs(3), "withdraw": Needs(3)}, False),
-    "all of a window": ([in_force(Within("window", "deposit"))], {"deposit": Needs(1, 30)}, False),
+    "a window": ([in_force(Within("window", "deposit"))], {"deposit": Needs(1, frozenset((30,)))}, False),
     "all of a window of any type": (
         [in_force(Within("window"))],
-        {"deposit": Needs(1, 30), "withdraw": Needs(1, 30)},
+        {"deposit": Needs(1, frozenset((30,))), "withdraw": Needs(1, frozenset((30,)))},
         False,
     ),
     "the sums of a window": ([in_force(SumsWithin("window", "deposit"))], {"deposit": windows(30)}, False),
@@ -318,7 +318,7 @@ READINGS: dict[str, tuple[list[RuleInForce], dict[str, Needs], bool]] = {
                 Last("count", "deposit"), Within("window", "deposit"), SumsWithin("window", "deposit"), First("count")
             )
         ],
-        {"deposit": Needs(3, 30, frozenset((30,)))},
+        {"deposit": Needs(3, frozenset((30,)), frozenset((30,)))},
         True,
     ),
     "the largest count wins": (
@@ -326,9 +326,9 @@ READINGS: dict[str, tuple[list[RuleInForce], dict[str, Needs], bool]] = {
         {"deposit": Needs(7)},
         False,
     ),
-    "the longest window wins": (
+    "every length of a window is kept": (
         [in_force(Within("window", "deposit"), window=n) for n in (10, 50, 40)],
-        {"deposit": Needs(1, 50)},
+        {"deposit": Needs(1, frozenset((10, 40, 50)))},
         False,
     ),
     "every length of a window is summed up": (
@@ -338,12 +338,12 @@ READINGS: dict[str, tuple[list[RuleInForce], dict[str, Needs], bool]] = {
     ),
     "a window of no seconds is one": (
         [in_force(Within("window", "deposit"), window=0)],
-        {"deposit": Needs(1, 0)},
+        {"deposit": Needs(1, frozenset((0,)))},
         False,
     ),
     "types are merged apart": (
         [in_force(Last("count", "withdraw"), count=5), in_force(Last("count")), in_force(Within("window", "deposit"))],
-        {"deposit": Needs(3, 30), "withdraw": Needs(5)},
+        {"deposit": Needs(3, frozenset((30,))), "withdraw": Needs(5)},
         False,
     ),
 }
@@ -363,21 +363,29 @@ def test_reading_for_the_other_type() -> None:
 
 
 def test_reading_of_the_catalogue() -> None:
-    """All rules together read little for one event: at most twenty actions, a minute, and one for each long window."""
+    """All rules together read little for one event: twenty actions, two short windows and the ends of long ones."""
     day, month = 86_400, 30 * 86_400
 
     def of(kind: ActionType) -> Reading:
         return reading(kind, [ruled(one) for one in REGISTRY.values() if one.judges(kind)])
 
     assert of("deposit") == Reading(
-        {"deposit": Needs(20, 60, frozenset((2 * day, month))), "withdraw": Needs(20, 60, frozenset((month,)))}, True
+        {
+            "deposit": Needs(20, frozenset((30, 60)), frozenset((2 * day, month))),
+            "withdraw": Needs(20, frozenset((60,)), frozenset((month,))),
+        },
+        True,
     )
     assert of("withdraw") == Reading(
-        {"deposit": Needs(20, 60, frozenset((day,))), "withdraw": Needs(20, 60, frozenset((day,)))}, False
+        {
+            "deposit": Needs(20, frozenset((60,)), frozenset((day,))),
+            "withdraw": Needs(20, frozenset((60,)), frozenset((day,))),
+        },
+        False,
     )
 
 
-SMALL, LARGE = Needs(2, None, frozenset((10,))), Needs(5, 30, frozenset((10, 20)))
+SMALL, LARGE = Needs(2, frozenset(), frozenset((10,))), Needs(5, frozenset((30,)), frozenset((10, 20)))
 
 COVERS: dict[str, tuple[Reading, Reading, bool]] = {
     "nothing needs nothing": (Reading({}), Reading({}), True),
@@ -385,8 +393,21 @@ COVERS: dict[str, tuple[Reading, Reading, bool]] = {
     "more serves less": (Reading({"deposit": LARGE}), Reading({"deposit": SMALL}), True),
     "less does not serve more": (Reading({"deposit": SMALL}), Reading({"deposit": LARGE}), False),
     "a larger count": (Reading({"deposit": Needs(2)}), Reading({"deposit": Needs(3)}), False),
-    "a window where there is none": (Reading({"deposit": Needs()}), Reading({"deposit": Needs(1, 0)}), False),
-    "a longer window": (Reading({"deposit": Needs(1, 10)}), Reading({"deposit": Needs(1, 11)}), False),
+    "a window where there is none": (
+        Reading({"deposit": Needs()}),
+        Reading({"deposit": Needs(1, frozenset((0,)))}),
+        False,
+    ),
+    "a longer window": (
+        Reading({"deposit": Needs(1, frozenset((10,)))}),
+        Reading({"deposit": Needs(1, frozenset((11,)))}),
+        False,
+    ),
+    "a shorter window": (
+        Reading({"deposit": Needs(1, frozenset((10,)))}),
+        Reading({"deposit": Needs(1, frozenset((9,)))}),
+        True,
+    ),
     "sums of another window": (Reading({"deposit": windows(30)}), Reading({"deposit": windows(20)}), False),
     "another type": (Reading({"deposit": LARGE}), Reading({"withdraw": SMALL}), False),
     "one type of two": (Reading({"deposit": LARGE, "withdraw": LARGE}), Reading({"withdraw": SMALL}), True),
@@ -397,7 +418,7 @@ COVERS: dict[str, tuple[Reading, Reading, bool]] = {
 
 @pytest.mark.parametrize(("what", "other", "expected"), COVERS.values(), ids=COVERS)
 def test_covers(what: Reading, other: Reading, expected: bool) -> None:
-    """One reading serves another when merging the two adds nothing."""
+    """One reading serves another when what it reads includes what the other does."""
     assert what.covers(other) is expected
     assert what.with_all_of(other).covers(what)
     assert what.with_all_of(other).covers(other)
@@ -405,7 +426,8 @@ def test_covers(what: Reading, other: Reading, expected: bool) -> None:
 
 
 def test_merged_needs() -> None:
-    """The larger count and the longer stretch of the two, and all windows."""
-    assert Needs(7, 10, frozenset((5,))).with_all_of(LARGE) == Needs(7, 30, frozenset((5, 10, 20)))
-    assert Needs(1, None).with_all_of(Needs(1, 0)) == Needs(1, 0)
+    """The larger count of the two, and all windows."""
+    merged = Needs(7, frozenset((10,)), frozenset((5,))).with_all_of(LARGE)
+    assert merged == Needs(7, frozenset((10, 30)), frozenset((5, 10, 20)))
+    assert Needs(1, frozenset()).with_all_of(Needs(1, frozenset((0,)))) == Needs(1, frozenset((0,)))
     assert Needs().with_all_of(Needs()) == Needs()

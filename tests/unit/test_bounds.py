@@ -15,9 +15,8 @@ from rules.base import RuleSetting
 from rules.hindsight import backtest
 from rules.hindsight.backtest import AlertSample, Backtester, BacktestPlan, BacktestResult
 from rules.hindsight.verify import LISTED, VerifyReport
-from rules.judging import reads
 from rules.registry import REGISTRY
-from rules.versions import RiskAndOverrides, RulesSnapshot, RuleVersions
+from rules.versions import RiskAndOverrides, RuleVersions
 from tests.bounds import BOUNDS, KEEPERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,29 +106,14 @@ def settings_number(number: int) -> str:
     return f'{{"1100": {{"threshold": "{number}.00"}}}}'
 
 
-def test_reaches_beyond_the_cache() -> None:
-    """The least recently used reach gives way, and is worked out again."""
-    maximum = reads._reach.cache_parameters()["maxsize"]
-    assert maximum is not None
-    changes = RuleVersions(RuleVersions().changes_for(REGISTRY))
-    several = [frozenset({RiskAndOverrides("normal", settings_number(number))}) for number in range(2)]
-    first = reads._reach(changes, several[0])
-    nothing = RuleVersions()
-    for number in range(maximum):
-        reads._reach(nothing, frozenset({RiskAndOverrides("normal", settings_number(number))}))
-    assert reads._reach.cache_info().currsize == maximum
-    assert reads._reach(changes, several[0]) == first
-    reads._reach.cache_clear()
-
-
 def test_rule_sets_beyond_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """With more users who have overrides of their own than are remembered, each is judged by its own."""
     monkeypatch.setattr(versions, "_REMEMBERED", 3)
-    snapshot = RulesSnapshot(number=1, settings={1100: RuleSetting.initial(REGISTRY[1100])})
+    changes = RuleVersions(RuleVersions().changes_for({1100})[:1])
     for number in [*range(1, 8), *range(1, 8)]:
-        (rule,) = snapshot.rule_set("normal", settings_number(number)).all
+        (rule,) = changes.newest.rule_set("normal", settings_number(number)).all
         assert rule.values["threshold"] == number
-        assert len(snapshot._rule_sets) <= 3
+        assert len(changes._worked_out.rule_sets) <= 3
 
 
 def test_rule_sets_of_a_backtest_beyond_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_window_edges() -> None:
     history = newest_sees(timeline("d 1 @9, d 2 @10, d 4 @40"))
     window = history.window(30, "deposit")
     assert (len(window), window.total, window.oldest.seq, window.listed) == (2, Decimal(6), 2, (2, 3))
-    assert seqs(window.actions) == [2, 3]
+    assert seqs(window.newest) == [2, 3]
     assert history.sums(30, "deposit") == (2, Decimal(6), 10)
     assert history.sums(29, "deposit") == (1, Decimal(4), 40)
     assert history.sums(31, "deposit") == (3, Decimal(7), 9)
@@ -233,7 +233,7 @@ def compare(line: Timeline, now: Action, whole: list[Action], here: set[int]) ->
             inside = [one for one in of[kind] if one.time >= now.time - span]
             window = history.window(span, kind)
             if here.issuperset(seqs(inside)):
-                assert (window.actions, len(window), window.total) == (inside, len(inside), _sum(inside))
+                assert (window.newest, len(window), window.total) == (inside, len(inside), _sum(inside))
                 assert (window.listed, window.unlisted) == (tuple(seqs(inside)), 0)
             if kind is not None and here.issuperset(seqs(inside[:1] + of[kind][-1:])):
                 assert window.total == _sum(inside)

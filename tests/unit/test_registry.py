@@ -10,7 +10,7 @@ from string import Formatter
 import pytest
 
 from rules.base import First, Last, Needs, Rule, RuleInForce, SumsSoFar, SumsWithin, Within, reading
-from rules.model import ACTION_TYPES, RISKS, Action, ActionType, Finding, NumberedAction
+from rules.model import ACTION_TYPES, LISTED_ACTIONS, RISKS, Action, ActionType, Finding, NumberedAction
 from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.timeline import History, Sums, Timeline, Window
 from tests.unit.rules.timeline import numbered, ruled
@@ -269,7 +269,10 @@ def least(
 
 
 def _within(before: list[NumberedAction], now: Action, needs: Needs) -> list[NumberedAction]:
-    found = [] if needs.seconds is None else [one for one in before if one.action.time >= now.time - needs.seconds]
-    for window in needs.windows:
-        found += [one for one in before if one.action.time >= now.time - window][:1]
+    found = []
+    for window in needs.listed | needs.windows:
+        inside = [one for one in before if one.action.time >= now.time - window]
+        found += inside[:1]
+        if window in needs.listed:
+            found += inside[-LISTED_ACTIONS:]
     return found

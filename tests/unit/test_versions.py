@@ -1,16 +1,23 @@
 """All changes of all rules: their numbers, what they say, and what has to be entered."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
+from typing import Any
 
 import pytest
 
 from database.records import RuleVersionRow
+from rules import versions as versions_module
+from rules.base import RuleInForce, RuleSetting
+from rules.judging.late import reach_of
+from rules.model import RISKS, Value
 from rules.parameters import read_values
 from rules.registry import DEFAULT_CODES, REGISTRY
-from rules.versions import RuleChange, RuleVersions
+from rules.versions import RiskAndOverrides, RuleChange, RuleSet, RuleVersions, _Kept
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -77,3 +84,96 @@ def test_a_change_survives_being_stored() -> None:
 def test_a_stored_value_out_of_bounds_holds() -> None:
     """A release that allows less neither loses nor fails on what was set before."""
     assert read_values(REGISTRY[30].declared, {"count": 100_000, "gone": 1}) == {"count": 100_000}
+
+
+# How far back rules ever looked
+
+
+def random_changes(random: Random, length: int) -> list[RuleChange]:
+    """First versions of all rules, and then changes of a few of them, some off, some with values by risk."""
+    changes = entered(*DEFAULT_CODES)
+    latest = {change.setting.code: change.setting for change in changes}
+    for number in range(len(changes) + 1, len(changes) + 1 + length):
+        before = latest[random.choice([30, 123, 500, 650, 690])]
+        values: dict[str, Value] = {name: random.randint(1, 50) for name in before.rule.looks_by}
+        by_risk: dict[str, dict[str, Value]] = {
+            random.choice(RISKS): {name: random.randint(1, 90) for name in before.rule.looks_by}
+        }
+        latest[before.code] = replace(
+            before,
+            version=before.version + 1,
+            status=random.choice(("active", "shadow", "off")),
+            parameters={**before.parameters, **values},
+            by_risk=by_risk if random.random() < 0.5 else {},
+        )
+        changes.append(RuleChange(number=number, setting=latest[before.code], written={}, author="Ada"))
+    return changes
+
+
+def random_settings(random: Random, count: int) -> list[RiskAndOverrides]:
+    """What users were judged by: any rating, and some with counts and seconds of their own."""
+    own = [{"123": {"window": random.randint(0, 99)}, "30": {"count": random.randint(1, 20)}} for _ in range(count)]
+    return [RiskAndOverrides(random.choice(RISKS), json.dumps(random.choice([{}, one]))) for one in own]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_furthest_is_that_of_every_version_with_every_setting(seed: int) -> None:
+    """A late event reaches as far as if each version was put in force with each of the settings; not further."""
+    random = Random(seed)
+    changes = random_changes(random, 12)
+    versions = RuleVersions(changes)
+    settings = random_settings(random, 4)
+    first, last = sorted(random.choices(range(len(REGISTRY), len(changes) + 1), k=2))
+    in_range = [setting for number in range(first, last + 1) for setting in versions.at(number).settings.values()]
+    expected = [rule for each in settings for rule in RuleSet(in_range, risk=each.risk, overrides=each.overrides).all]
+    assert reach_of(versions.furthest(settings, first, last)) == reach_of(expected)
+    everything = [rule for each in settings for c in changes for rule in RuleSet([c.setting], **each._asdict()).all]
+    assert reach_of(versions.furthest(settings)) == reach_of(everything)
+
+
+def test_a_change_makes_little_to_work_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of one rule, what was put in force by other versions is kept, and only the new one is made."""
+    made: list[tuple[int, int]] = []
+
+    class Counted(RuleInForce):
+        def __init__(self, setting: RuleSetting, **rest: Any) -> None:
+            made.append((setting.code, setting.version))
+            super().__init__(setting, **rest)
+
+    monkeypatch.setattr(versions_module, "RuleInForce", Counted)
+    random = Random(1)
+    stored = rows(random_changes(random, 300))
+    settings = random_settings(random, 50)
+    versions = RuleVersions.stored(stored[:-1])
+    for number in range(1, versions.number + 1):
+        assert versions.at(number).rule_set("normal")
+    versions.furthest(settings)
+    made.clear()
+    changed = versions.followed_by(stored[-1:])
+    assert changed.number == versions.number + 1
+    for number in range(1, changed.number + 1):
+        assert changed.at(number).rule_set("normal")
+    assert set(made) <= {(stored[-1].code, stored[-1].version)}
+    made.clear()
+    changed.furthest(settings)
+    assert len(made) <= len(REGISTRY)
+    changed.furthest(settings)
+    assert len(made) <= len(REGISTRY)
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked for, no more than so much is kept, and what is dropped is found again."""
+    monkeypatch.setattr(versions_module, "_REMEMBERED", 5)
+    kept: _Kept[int, str] = _Kept()
+    for number in range(100):
+        assert kept.find(number % 7, lambda number=number: str(number % 7)) == str(number % 7)  # type: ignore[misc]
+        assert len(kept) <= 5
+
+
+def test_a_number_that_is_not_known_yet() -> None:
+    """It says what is known so far; once more has been read, it says that."""
+    changes = entered(*DEFAULT_CODES)
+    versions = RuleVersions(changes)
+    assert versions.at(len(changes) + 1) is versions.newest
+    later = replace(changes[0], number=len(changes) + 1, setting=replace(changes[0].setting, version=2))
+    assert versions.followed_by(rows([later])).at(later.number).settings[1100].version == 2
