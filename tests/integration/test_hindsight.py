@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import late_counts, rule_versions, users
+from database import history, late_counts, rule_versions, users
 from database.history import Users
 from database.session import begin, commit, make_sessions
 from rules.base import Rule, RuleSetting
@@ -348,6 +348,23 @@ def test_what_verify_holds_does_not_grow_with_a_users_actions(
     assert (report.differences, report.actions, report.alerts) == ([], 600, 600)
     assert len(held) == 600
     assert max(held) <= 50 + 10
+
+
+def test_verify_reads_as_it_goes(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actions and alerts stay in the database until they are taken, but for a few."""
+    monkeypatch.setattr(history, "_AT_ONCE", 3)
+    live = Live(sessions, DEFAULT_CODES)
+    live.post(events(live.first + 1, ", ".join(["w 101 @1"] * 20)))
+    open_cursors = text("SELECT count(*) FROM pg_cursors WHERE statement NOT LIKE '%pg_cursors%'")
+    with sessions() as session:
+        begin(session)
+        connection = session.connection()
+        for read in (history.actions_to_verify, history.alerts):
+            found = read(connection, live.users)
+            next(found)
+            assert connection.execute(open_cursors).scalar_one() == 1
+            assert len(list(found)) >= 19
+            assert connection.execute(open_cursors).scalar_one() == 0
 
 
 # A late withdrawal raises an alert on the action after it, which the next late event takes away again.
