@@ -8,7 +8,7 @@ PY := .venv/bin/python
 PIPENV := env -u VIRTUAL_ENV PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_VENV_IN_PROJECT=1 PIPENV_DONT_LOAD_ENV=1 \
 	PIPENV_NOSPIN=1 .tools/bin/python -m pipenv
 
-.PHONY: help run test coverage bench docs lint format migrate console start stop logs e2e lock clean
+.PHONY: help run test coverage bench soak docs lint format migrate console start stop logs e2e lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,9 @@ coverage: .venv/.dev ## run all tests and write htmlcov/index.html
 
 bench: .venv/.dev ## measure the service against its PostgreSQL (needs wrk; BENCH="--quick" for options)
 	@exec $(PY) -m bench $(BENCH)
+
+soak: .venv/.dev ## load, kill and stall the service for 10 minutes, then look at everything (SOAK="--minutes 1")
+	@exec $(PY) -m bench.soak $(SOAK)
 
 docs: .venv/.run ## write docs/rules from what the rules declare
 	@$(PY) -m scripts.rules_docs

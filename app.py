@@ -18,6 +18,7 @@ from routes import alerts, asgi, backtests, events, health, openapi, rules, user
 from routes import metrics as metrics_page
 from routes.http import bodies, hooks
 from routes.http.converters import AlertIdConverter, IdConverter
+from routes.http.origins import TrustedHosts
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
@@ -56,7 +57,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
+    logs.when_dropped(metrics.log_lines_dropped)
     service.store_in(app.extensions)
+    TrustedHosts(settings.own_names).store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
 

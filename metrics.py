@@ -3,12 +3,15 @@
 The library is imported when this module is first used, not when it is imported, because at that point the library
 decides for good whether it counts for one process or for several. If the environment has PROMETHEUS_MULTIPROC_DIR, it
 keeps each process's values in files in that folder, and the exposition sums them; otherwise they are those of this
-process alone. The server sets the folder after it has imported the application, and its workers do the counting.
+process alone. The server sets the folder after it has imported the application, and its workers do the counting, each
+in the files of its number (WORKER_SLOT): one that replaces another goes on counting where that one was killed.
 Either way the values belong to the process, not to one application in it.
 """
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,17 +30,21 @@ _EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000, 10_000)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
+# The files of one worker by the library's names, and room for all labels that there can be in them.
+_GAUGES = "gauge_livesum"
+SIZES = {"histogram": 1 << 20, "counter": 1 << 19, _GAUGES: 1 << 16}
+
+
 class _Metrics:
     """All metrics of the process."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-        from prometheus_client.multiprocess import mark_process_dead
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        if self.folder is not None:
-            # An earlier process may have had the same id.
-            mark_process_dead(os.getpid(), self.folder)  # type: ignore[no-untyped-call]
+        self.slot = os.environ.get("WORKER_SLOT")
+        if self.folder is not None and self.slot is not None:
+            values.ValueClass = values.MultiProcessValue(lambda: self.slot)  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "http_requests", "Requests by route, method and status.", ["route", "method", "status"], registry=registry
@@ -60,6 +67,9 @@ class _Metrics:
         self.alerts = Counter("alerts", "Alerts stored, by code.", ["code"], registry=registry)
         self.line = Gauge(
             "line_events", "Events that wait for a batch.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.dropped = Counter(
+            "log_lines_dropped", "Log lines that could not be written in time, or at all.", registry=registry
         )
         self.connections = Gauge(
             "db_connections_in_use",
@@ -98,6 +108,11 @@ def request_done(route: str | None, method: str, status: int, seconds: float) ->
     time.observe(seconds)
 
 
+def log_lines_dropped(lines: int) -> None:
+    """Record that so many lines of the log were dropped."""
+    _all().dropped.inc(lines)
+
+
 def watch_pools(engines: Sequence[Engine]) -> None:
     """From now on, record how many connections of `engines` are in use."""
     connections = _all().connections
@@ -114,6 +129,11 @@ def watch_pools(engines: Sequence[Engine]) -> None:
         event.listen(engine, "checkin", returned)
 
 
+def are_kept() -> bool:
+    """Whether there are metrics of all workers: not if the server found no room for them."""
+    return _all().folder is not None or _all().slot is None
+
+
 def exposition() -> tuple[bytes, str]:
     """All metrics in Prometheus' text format, and its content type. Counts of dead processes are included."""
     from prometheus_client import CollectorRegistry, generate_latest
@@ -123,21 +143,31 @@ def exposition() -> tuple[bytes, str]:
     folder = _all().folder
     if folder is None:
         return generate_latest(_all().registry), CONTENT_TYPE_LATEST
-    _forget_the_dead(folder)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def _forget_the_dead(folder: str) -> None:
-    from prometheus_client.multiprocess import mark_process_dead
+# In the server
 
-    # What a killed worker had in use is free again, but the server does not report that the worker is gone.
-    for pid in {int(path.stem.rpartition("_")[2]) for path in Path(folder).glob("gauge_live*_*.db")}:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+
+def reserve(folder: Path, workers: int) -> None:
+    """Make the files of the workers' values, with room for all of them. Raises OSError if there is none."""
+    for slot in range(workers):
+        for kind, size in SIZES.items():
+            with (folder / f"{kind}_{slot}.db").open("xb") as file:
+                if sys.platform == "linux":
+                    os.posix_fallocate(file.fileno(), 0, size)
+
+
+def forget_gauges(folder: Path | None, slot: int) -> None:
+    """What a worker that has died had in use is free again."""
+    if folder is not None:
+        with suppress(OSError), (folder / f"{_GAUGES}_{slot}.db").open("r+b") as file:
+            file.write(bytes(4))  # how much of the file is in use
+
+
+# In all processes
 
 
 def _in_use(engine: Engine) -> int:

@@ -32,17 +32,17 @@ def workers(pid: int) -> list[Process]:
 def of_postgres(made: Database) -> list[Process]:
     """PostgreSQL's main process and its children; none if it runs on another machine."""
     backend = int(made.ask(ROLL_CALL))
-    if not _title(backend).startswith("postgres:"):
+    if not title(backend).startswith("postgres:"):
         return []
     main = int(_status(backend)["PPid"])
-    roles = {child: _postgres_role(_title(child)) for child in _children(main)}
+    roles = {child: _postgres_role(title(child)) for child in _children(main)}
     return _read({main: "postgres, main"} | roles)
 
 
 def _service_role(pid: int) -> str:
     # Python's resource tracker is a child too, but not a worker.
-    title = _title(pid)
-    return "" if not title else "service, tracker" if "resource_tracker" in title else "service, worker"
+    words = title(pid)
+    return "" if not words else "service, tracker" if "resource_tracker" in words else "service, worker"
 
 
 def _postgres_role(title: str) -> str:
@@ -66,6 +66,30 @@ def _children(pid: int) -> list[int]:
     return [number for number in numbers if _status(number).get("PPid") == str(pid)]
 
 
+def descendants(pid: int) -> list[int]:
+    """All processes below a process, those nearest to it first."""
+    below: dict[int, list[int]] = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and (parent := _status(int(path.name)).get("PPid")):
+            below.setdefault(int(parent), []).append(int(path.name))
+    found = [pid]
+    for one in found:  # grows meanwhile
+        found += sorted(below.get(one, ()))
+    return found[1:]
+
+
+def serving(pid: int) -> list[int]:
+    """The workers of a service, however many processes stand between them and its first one, `pid`."""
+    below = [one for one in descendants(pid) if "app.py" in title(one) and "resource_tracker" not in title(one)]
+    parents = {_status(one).get("PPid") for one in below}
+    return [one for one in below if str(one) not in parents]
+
+
+def private_memory(pid: int) -> int:
+    """The memory that a process has for itself, in bytes; 0 if it is gone."""
+    return _bytes(_status(pid).get("RssAnon", "0kB"))
+
+
 def _status(pid: int) -> dict[str, str]:
     with suppress(OSError):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -73,7 +97,8 @@ def _status(pid: int) -> dict[str, str]:
     return {}
 
 
-def _title(pid: int) -> str:
+def title(pid: int) -> str:
+    """The command line of a process; "" if it is gone."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
     return ""

@@ -11,8 +11,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 from granian import Granian
 from granian.constants import Interfaces
@@ -20,7 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import PythonFilter
 
 import logs
+import metrics  # noqa: TID251 (the files that the workers count in)
 from commands import connections
+from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
 from database import embedded, migrations
 from rules.service import Service
@@ -31,23 +35,27 @@ STOP_SECONDS = 5  # for requests still in progress when the service is asked to 
 def main(make_service: Callable[[Settings, str], Service]) -> None:
     """Migrate the database and serve until SIGINT, SIGTERM or SIGHUP.
 
-    Exits with status 2 for bad settings, and with 1 if the database cannot be used.
+    Exits with status 2 for bad settings, and with 1 if the database cannot be used or the workers keep dying.
     """
+    logs.never_wait()
     for ending in (signal.SIGTERM, signal.SIGHUP):  # until the server takes over
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     try:
         with ExitStack() as stack:
             settings = load_settings()
             address = _free_address(settings)
-            url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
+            url, look_after = settings.database, _nothing
+            if url is None:
+                server = stack.enter_context(embedded.use_and_look_after(settings.data_dir))
+                url, look_after = server.url, _patiently(server.look_after)
             migrations.upgrade(url)
             _enter_rules(make_service(settings, url))
             os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_metrics_folder())
-            _serve(settings, address)
+            counts = stack.enter_context(_metrics_folder(settings.workers))
+            _serve(settings, address, look_after, counts)
     except SettingsError as error:
         sys.exit(_complaint(error, 2))
-    except (embedded.EmbeddedError, migrations.MigrationError, connections.TooFewFiles) as error:
+    except (embedded.EmbeddedError, migrations.MigrationError, connections.TooFewFiles, WorkersFailed) as error:
         sys.exit(_complaint(error, 1))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -64,44 +72,88 @@ def _enter_rules(service: Service) -> None:
         service.dispose()  # a worker must not share its connections
 
 
-def _serve(settings: Settings, address: str) -> None:
-    if settings.global_test_flag:
-        # A forked worker would keep the modules that this process has loaded, whatever has changed since.
-        multiprocessing.set_start_method("spawn")
-    server = Granian(
-        "app:create_worker",
-        factory=True,
-        interface=Interfaces.ASGI,
-        address=address,
-        port=settings.backend_port,
-        workers=1 if settings.global_test_flag else settings.workers,
-        websockets=False,
+def _serve(settings: Settings, address: str, look_after: Callable[[], None], counts: Path | None) -> None:
+    options: dict[str, Any] = {
+        "factory": True,
+        "interface": Interfaces.ASGI,
+        "address": address,
+        "port": settings.backend_port,
+        "workers": settings.workers,
+        "websockets": False,
         **connections.options(),
-        respawn_failed_workers=True,
-        workers_kill_timeout=STOP_SECONDS,
-        log_dictconfig=logs.server_config(settings.global_test_flag),
-        reload=settings.global_test_flag,
-        reload_paths=[migrations.ROOT],
-        reload_filter=PythonFilter,
-    )
-    # By default the server restarts its workers on SIGHUP, and so would outlive its terminal.
-    server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
-    server.serve()
+        "respawn_failed_workers": True,
+        "workers_kill_timeout": STOP_SECONDS,
+        "log_dictconfig": logs.server_config(settings.global_test_flag),
+    }
+    with ExitStack() as stack:
+        if settings.global_test_flag:
+            # A forked worker would keep the modules that this process has loaded, whatever has changed since.
+            multiprocessing.set_start_method("spawn")
+            os.environ["WORKER_SLOT"] = "0"
+            options |= {"workers": 1, "reload": True, "reload_paths": [migrations.ROOT], "reload_filter": PythonFilter}
+            server = Granian("app:create_worker", **options)
+        else:
+            server = Workers(
+                "app:create_worker",
+                listener=stack.enter_context(_listener(address, settings.backend_port)),
+                on_tick=look_after,
+                on_death=lambda number: metrics.forget_gauges(counts, number),
+                **options,
+            )
+        # By default the server restarts its workers on SIGHUP, and so would outlive its terminal.
+        server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
+        server.serve()
 
 
-def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
-    # In memory if the system has such a place: a process that writes to a mapped file on a full disk is killed.
-    memory = "/dev/shm"  # noqa: S108
-    where = memory if os.access(memory, os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="transaction-alerts-", dir=where, ignore_cleanup_errors=True)
+def _nothing() -> None:
+    """There is no database of ours to look after."""
+
+
+def _patiently(look_after: Callable[[], None]) -> Callable[[], None]:
+    """The same, but what it raises is printed, each thing once in a row: the next call may succeed."""
+    last = ""
+
+    def without_raising() -> None:
+        nonlocal last
+        try:
+            look_after()
+            last = ""
+        except (embedded.EmbeddedError, OSError) as error:
+            if str(error) != last:
+                print(last := str(error), file=sys.stderr, flush=True)
+
+    return without_raising
+
+
+@contextmanager
+def _metrics_folder(workers: int) -> Iterator[Path | None]:
+    """A folder where the workers count, with all the room they need: who writes to a mapped file without is killed.
+
+    In memory if the system has such a place. None, and a line that says so, if there is no room anywhere.
+    """
+    for where in ("/dev/shm", None):  # noqa: S108 (None: the place for temporary files)
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="transaction-alerts-", dir=where, ignore_cleanup_errors=True)
+        except OSError:
+            continue
+        with folder as name:
+            try:
+                metrics.reserve(Path(name), workers)
+            except OSError:
+                continue
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = name
+            yield Path(name)
+            return
+    print("Nowhere is room for the metrics: GET /metrics will be a 503.", file=sys.stderr, flush=True)
+    yield None
 
 
 def _free_address(settings: Settings) -> str:
     # The server takes only numeric addresses, and would report "address in use" only after the database has started.
     name, port = settings.backend_host, settings.backend_port
     try:
-        family, *_, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        socket.create_server(place[:2], family=family).close()
+        _, _, _, _, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        _listener(str(place[0]), port).close()
     except OSError as error:
         # Python's own text repeats the address; a name that is not found has no number of the system.
         number = error.errno or 0
@@ -109,6 +161,11 @@ def _free_address(settings: Settings) -> str:
         setting = "BACKEND_PORT" if error.errno == errno.EADDRINUSE else "BACKEND_HOST, BACKEND_PORT"
         raise SettingsError([f"{setting}: cannot listen on {name}:{port}: {reason}"]) from None
     return str(place[0])
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family)
 
 
 def _complaint(error: Exception, status: int) -> int:
@@ -121,6 +178,7 @@ def _complaint(error: Exception, status: int) -> int:
 
 def begin_worker() -> None:
     """Make this worker end when the server stops it, or has died."""
+    logs.never_wait()  # unless it was forked, this is new to it
     # Ctrl+C, or closing the terminal, signals every process there. Only the server reacts; it stops its workers with
     # SIGTERM.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
@@ -136,11 +194,13 @@ def settle_worker() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    say_ready()
 
 
 def _end_with_parent(parent: int | None) -> None:
     # A worker that outlived a killed server would keep holding the port.
     while os.getppid() == parent:
         time.sleep(0.2)
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)  # a killed server cannot do it
+    if counts := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        shutil.rmtree(counts, ignore_errors=True)  # a killed server cannot do it
     os._exit(1)

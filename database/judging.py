@@ -42,7 +42,6 @@ from database.models import Alert, RuleVersion, User, UserAction
 from database.offsets import LateOffsets
 from database.prepared import Planned, Prepared, Records, array, array_of, prepare, run_directly
 from database.records import (
-    Between,
     Deltas,
     EventKey,
     LastN,
@@ -59,7 +58,6 @@ _TIME, _NUMBER = UserAction.time, BigInteger()
 
 DELTAS = Records(Deltas, "delta", User, actions=User.last_seq)
 LAST = Records(LastN, "last", UserAction, after=_TIME, limit=_NUMBER)
-BETWEEN = Records(Between, "stretch", UserAction, start=_TIME, end=_TIME)
 FOLLOWING = Records(NextN, "following", UserAction, limit=_NUMBER)
 KEYS = Records(EventKey, "event", UserAction)
 ACTIONS = Records(NewAction, "action", UserAction)
@@ -117,11 +115,6 @@ def _last() -> Found:
     return Found(LAST, before.order_by(_x.time.desc(), _x.seq.desc()).limit(LAST.c.limit))
 
 
-def _between() -> Found:
-    within = _of_one_type(BETWEEN).where(_x.time.between(BETWEEN.c.start, BETWEEN.c.end))
-    return Found(BETWEEN, within.order_by(_x.time, _x.seq))
-
-
 def _following() -> Found:
     after = _of_one_type(FOLLOWING).where(_x.time > FOLLOWING.c.time)
     return Found(FOLLOWING, after.order_by(_x.time, _x.seq).limit(FOLLOWING.c.limit))
@@ -132,7 +125,7 @@ def _of_keys() -> Found:
     return Found(KEYS, same.limit(literal_column("1")))
 
 
-BETWEEN_FOUND, FOLLOWING_FOUND = _between(), _following()
+FOLLOWING_FOUND = _following()
 
 
 # Users and actions come in rows of one kind, so that one statement reads both: a user is laid over the columns of an

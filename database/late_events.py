@@ -3,20 +3,19 @@
 They are planned each time: what follows a late event may be anything from nothing to all of a long history.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     ColumnElement,
     Connection,
-    FromClause,
     Select,
     Text,
     any_,
+    bindparam,
     cast,
-    column,
     func,
     literal_column,
     select,
@@ -26,15 +25,25 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from database.judging import BETWEEN, BETWEEN_FOUND, FOLLOWING, FOLLOWING_FOUND
+from database.judging import FOLLOWING, FOLLOWING_FOUND, Found
 from database.late_offsets import corrected
 from database.models import Alert, UserAction, UserSettings
 from database.offsets import LateOffsets
 from database.prepared import Planned, Records, array, array_of
-from database.records import Between, LaterAction, NextN, Standing, StoredSettings
+from database.records import ActionKey, ActionSettings, Ahead, LaterAction, NextN, Standing, StoredSettings
 
 UNTIL = Records(NextN, "until", UserAction, limit=BigInteger())
+PLACES = Records(ActionKey, "place", UserAction)
 STANDING = Records(Standing, "standing", Alert)
+AHEAD = Records(
+    Ahead,
+    "ahead",
+    UserAction,
+    start=UserAction.time,
+    end=UserAction.time,
+    first=UserAction.seq,
+    last=UserAction.seq,
+)
 
 
 # Reading
@@ -43,26 +52,19 @@ STANDING = Records(Standing, "standing", Alert)
 _COLUMNS = [name for name in LaterAction._fields if hasattr(UserAction, name)]
 
 
-def _until() -> tuple[Any, FromClause]:
-    x, action = aliased(UserAction, name="x"), aliased(UserAction, name="a")
-    of_one = select(x.time).where(x.user_id == UNTIL.c.user_id, x.type == UNTIL.c.type, x.time > UNTIL.c.time)
-    nth = of_one.order_by(x.time, x.seq).offset(UNTIL.c.limit - literal_column("1")).limit(literal_column("1"))
-    found = nth.correlate(UNTIL.table).subquery("n")
-    its_time = func.coalesce(func.max(found.c.time), literal_column("9223372036854775807"))
-    end = select(its_time.label("time")).lateral("e")
-    both = literal_column("'{deposit,withdraw}'", ARRAY(Text))
-    kinds = func.unnest(cast(both, ARRAY(Text))).table_valued(column("type", Text)).render_derived(name="k")
-    stretch = (action.user_id == UNTIL.c.user_id) & (action.type == kinds.c.type)
-    stretch &= (action.time > UNTIL.c.time) & (action.time <= end.c.time)
-    return action, UNTIL.table.join(end, true()).join(kinds, true()).join(action, stretch)
+_x, _limit = aliased(UserAction, name="x"), bindparam("limit", type_=BigInteger())
 
 
-def _read_ahead() -> Select[Any]:
-    found = [(one.actions, one.source) for one in (FOLLOWING_FOUND, BETWEEN_FOUND)]
-    ahead = union(
-        *[select(*[getattr(a, name) for name in _COLUMNS]).select_from(source) for a, source in [*found, _until()]]
-    )
-    actions = ahead.subquery("a")
+def _ahead() -> Select[Any]:
+    asked = AHEAD.c
+    within = select(_x).where(_x.user_id == asked.user_id, _x.type == asked.type)
+    within = within.where(_x.time.between(asked.start, asked.end), _x.seq.between(asked.first, asked.last))
+    return within.order_by(_x.time, _x.seq)
+
+
+def _later_actions(*found: Found) -> Select[Any]:
+    each = [select(*[getattr(one.actions, name) for name in _COLUMNS]).select_from(one.source) for one in found]
+    actions = (union(*each) if len(each) > 1 else each[0]).subquery("a")
     action = actions.c
 
     def codes(condition: ColumnElement[bool] | InstrumentedAttribute[bool]) -> ColumnElement[Any]:
@@ -74,23 +76,68 @@ def _read_ahead() -> Select[Any]:
     return select(*[columns[name].label(name) for name in LaterAction._fields])
 
 
-_READ_AHEAD = Planned(_read_ahead())
+_READ_AHEAD = Planned(_later_actions(FOLLOWING_FOUND, Found(AHEAD, _ahead())))
+_READ_PART = Planned(_later_actions(Found(AHEAD, _ahead().limit(_limit))))
 
 
 def read_ahead(
-    connection: Connection,
-    *,
-    following: Sequence[NextN],
-    between: Sequence[Between],
-    until: Sequence[NextN],
-    offsets: LateOffsets,
+    connection: Connection, *, following: Sequence[NextN], ahead: Sequence[Ahead], offsets: LateOffsets
 ) -> list[LaterAction]:
-    """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts.
-
-    `until` asks for all actions, of either type, up to the `limit`-th of its type after its time.
-    """
-    values = FOLLOWING.arrays(following) | BETWEEN.arrays(between) | UNTIL.arrays(until)
+    """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts."""
+    values = FOLLOWING.arrays(following) | AHEAD.arrays(ahead)
     return corrected(connection, [LaterAction._make(row) for row in _READ_AHEAD.run(connection, values)], offsets)
+
+
+def read_part(connection: Connection, ahead: Sequence[Ahead], *, limit: int, offsets: LateOffsets) -> list[LaterAction]:
+    """The first of the stored actions that the requests ask for, up to `limit` for each request."""
+    found = _READ_PART.run(connection, AHEAD.arrays(ahead) | {"limit": limit})
+    return corrected(connection, [LaterAction._make(row) for row in found], offsets)
+
+
+def _count() -> Select[Any]:
+    some = _ahead().with_only_columns(_x.seq).order_by(None).limit(_limit).correlate(AHEAD.table).subquery("s")
+    count = select(func.count().label("count")).select_from(some).lateral("c")
+    return select(AHEAD.c.user_id, count.c.count).select_from(AHEAD.table.join(count, true()))
+
+
+_COUNT = Planned(_count())
+
+
+def count_ahead(connection: Connection, ahead: Sequence[Ahead], limit: int) -> dict[int, int]:
+    """How many actions the requests ask for, by user; no more than `limit` are counted for each request."""
+    counts: dict[int, int] = defaultdict(int)
+    for user_id, count in _COUNT.run(connection, AHEAD.arrays(ahead) | {"limit": limit}):
+        counts[user_id] += count
+    return counts
+
+
+def _nth() -> Select[Any]:
+    x, asked = aliased(UserAction, name="x"), UNTIL.c
+    after = select(x.time).where(x.user_id == asked.user_id, x.type == asked.type, x.time > asked.time)
+    nth = (
+        after.order_by(x.time, x.seq).offset(asked.limit - literal_column("1")).limit(literal_column("1")).lateral("n")
+    )
+    return select(asked.user_id, asked.time, nth.c.time).select_from(UNTIL.table.join(nth, true(), isouter=True))
+
+
+_NTH = Planned(_nth())
+
+
+def times_of_nth(connection: Connection, until: Sequence[NextN]) -> list[tuple[int, int, int | None]]:
+    """The user and time of each request, and the time of the `limit`-th action of its type after that, if any."""
+    return [(user_id, time, nth) for user_id, time, nth in _NTH.run(connection, UNTIL.arrays(until))]
+
+
+_ACTION_SETTINGS = Planned(
+    select(*[getattr(UserAction, name) for name in ActionSettings._fields]).where(
+        UserAction.user_id == PLACES.c.user_id, UserAction.seq == PLACES.c.seq
+    )
+)
+
+
+def action_settings(connection: Connection, places: Sequence[ActionKey]) -> list[ActionSettings]:
+    """By what some actions were first judged."""
+    return [ActionSettings._make(row) for row in _ACTION_SETTINGS.run(connection, PLACES.arrays(places))]
 
 
 _USER_SETTINGS = Planned(

@@ -80,6 +80,15 @@ class Offset(NamedTuple):
     added_total: Decimal
 
 
+class ActionSettings(NamedTuple):
+    """By what an action was first judged: the newest change of any rule, and of the user's settings."""
+
+    user_id: int
+    seq: int
+    rules_number: int
+    settings_version: int
+
+
 class StoredSettings(NamedTuple):
     """A rating and overrides (JSON text) that a user had or has."""
 
@@ -155,15 +164,6 @@ class NextN(NamedTuple):
     limit: int
 
 
-class Between(NamedTuple):
-    """Ask for the actions of one type with `time` in [start, end]."""
-
-    user_id: int
-    type: str
-    start: int
-    end: int
-
-
 class Stretch(NamedTuple):
     """A stretch of a user's actions of one type: from one place (time, seq) to another."""
 
@@ -173,6 +173,24 @@ class Stretch(NamedTuple):
     seq: int
     end_time: int
     end_seq: int
+
+
+class Ahead(NamedTuple):
+    """Ask for the actions of one type with `time` in [start, end] and `seq` in [first, last]."""
+
+    user_id: int
+    type: str
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+class ActionKey(NamedTuple):
+    """Ask for an action by its place in its user's order of arrival."""
+
+    user_id: int
+    seq: int
 
 
 class EventKey(NamedTuple):

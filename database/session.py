@@ -109,6 +109,27 @@ def make_backtest_engine(url: str) -> Engine:
     )
 
 
+def make_readiness_engine(url: str, *, timeout: float) -> Engine:
+    """An engine on the PostgreSQL at `url` for asking whether it works, each time over a new connection.
+
+    Connecting, and each statement, takes at most `timeout` seconds; what hangs is cut off after twice as long.
+    """
+    milliseconds = int(timeout * 1000)
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "application_name": f"{_APPLICATION_NAME} readiness",
+            "connect_timeout": max(2, int(timeout)),
+            "tcp_user_timeout": milliseconds,
+            "options": _options(statement_timeout=milliseconds, lock_timeout=milliseconds, work_mem="64kB", jit="off"),
+        },
+    )
+    watchdog.watch(engine, 2 * timeout)
+    return engine
+
+
 def _options(**settings: object) -> str:
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 

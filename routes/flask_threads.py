@@ -3,7 +3,8 @@
 import asyncio
 import io
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -35,10 +36,11 @@ class FlaskInThreads:
             environ["wsgi.input"] = io.BytesIO(environ["asgi.scope"]["body"])
             # Without this, Flask takes a body without a Content-Length to be empty.
             environ["wsgi.input_terminated"] = True
+            environ["REQUEST_URI"] = environ["asgi.scope"]["raw_path"].decode("latin-1")
             return app(environ, start_response)
 
         self._middleware: Any = WSGIMiddleware(wsgi, workers=threads)
-        self._most = threads + MOST_WAITING
+        self._room = threads + MOST_WAITING
         self._intake = intake
         self._app = app
         self._routes = app.url_map.bind("")
@@ -53,7 +55,7 @@ class FlaskInThreads:
         self._under_way += 1
         try:
             body = await self._body(request, receive)
-            with self._intake.turn(request.may_be_large):
+            with self._intake.turn(request.may_be_large), self._thread():
                 await self._answer(request, body, receive, send)
         except Problem as problem:
             if problem.status != 408:
@@ -64,9 +66,6 @@ class FlaskInThreads:
 
     async def _body(self, request: "_Request", receive: Receive) -> bytes:
         check_head(request.scope)
-        if self._under_way > self._most:
-            detail = "Too many requests are waiting already; nothing was stored. Try again."
-            raise Problem(503, detail, kind="requests-full")
         if not request.has_body:
             return b""
         request.route, limit = self._find(request.scope)
@@ -83,6 +82,17 @@ class FlaskInThreads:
             await _throw_away(request, receive)
         request.may_be_large |= len(body) > MAX_BODY
         return body
+
+    @contextmanager
+    def _thread(self) -> Iterator[None]:
+        """The time during which a request has a thread, or waits for one. Raises Problem 503 if too many do."""
+        if not self._room:
+            raise Problem(503, "Too many requests are waiting already; nothing was stored. Try again.", "requests-full")
+        self._room -= 1
+        try:
+            yield
+        finally:
+            self._room += 1
 
     def _find(self, scope: Scope) -> tuple[str | None, int | None]:
         """The URL rule of a request, and how many bytes its view takes; None: none."""

@@ -2,12 +2,17 @@
 
 from flask import Blueprint, Response
 
-from database import migrations
+from database import migrations, readiness
 from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.operation import Operation, describe
-from routes.http.problems import DATABASE_AWAY, Problem
+from routes.http.problems import Problem
 from routes.schemas.health import HealthAnswer
+
+# Examples of its answers: as every shared problem, never raised.
+NOT_READY = tuple(
+    Problem(503, reason) for reason in (readiness.AWAY, readiness.FULL, readiness.READ_ONLY, readiness.NOT_CURRENT)
+)
 
 blueprint = Blueprint("health", __name__)
 
@@ -23,12 +28,13 @@ def healthz() -> Response:
 
 
 @blueprint.get("/readyz")
-@describe(Operation(answers={200: HealthAnswer}, problems=(DATABASE_AWAY,)))
+@describe(Operation(answers={200: HealthAnswer}, problems=NOT_READY))
 def readyz() -> Response:
     """Check that the service can take events.
 
-    It can when the database answers and its migrations are current.
+    It can when the migrations of the database are current and something can be stored there, which is tried for real
+    at most once a second. The `detail` of a 503 says what is wrong.
     """
-    if service().run(migrations.migration_at) != migrations.head():
-        raise Problem(503, "The migrations of the database are not current: run alembic upgrade head.")
+    if reason := service().readiness.problem(migrations.head()):
+        raise Problem(503, reason)
     return json_answer(HealthAnswer(status="ok"))

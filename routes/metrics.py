@@ -4,15 +4,21 @@ from flask import Blueprint, Response
 
 import metrics  # noqa: TID251
 from routes.http.operation import Operation, Text, describe
+from routes.http.problems import Problem
 
+OFF = "There was no room for metrics when the service started."
 EXAMPLE = 'alerts_total{code="1100"} 1.0\n'
 
 blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics", endpoint="metrics")
-@describe(Operation(answers={200: Text("text/plain", "Prometheus' text format.", EXAMPLE)}))
+@describe(
+    Operation(answers={200: Text("text/plain", "Prometheus' text format.", EXAMPLE)}, problems=(Problem(503, OFF),))
+)
 def read_metrics() -> Response:
     """Read the metrics of all workers."""
+    if not metrics.are_kept():
+        raise Problem(503, OFF)
     text, content_type = metrics.exposition()
     return Response(text, content_type=content_type)

@@ -14,7 +14,9 @@ from werkzeug.routing import BaseConverter, Rule
 
 from routes.http.answers import json_answer
 from routes.http.operation import Operation, Text, describe
+from routes.http.origins import UNTRUSTED_HOST
 from routes.http.problems import DEFECT, METHOD_NOT_ALLOWED, RETRY_AFTER
+from routes.http.safe_headers import PAGE_POLICY
 from routes.schemas.fields import EventId
 from routes.schemas.problems import ProblemAnswer
 
@@ -24,7 +26,7 @@ blueprint = Blueprint(
 
 VERSION = "1.0.0"
 _REF = "#/components/schemas/{model}"
-_EVERYWHERE = (METHOD_NOT_ALLOWED, DEFECT)
+_EVERYWHERE = (UNTRUSTED_HOST, METHOD_NOT_ALLOWED, DEFECT)
 _PARAMETER = re.compile(r"<(?:([^:<>]+):)?([^<>]+)>")  # in the path of a route: its converter and its name
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
 _ETAG = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match and If-None-Match."}}
@@ -223,8 +225,5 @@ def docs_page() -> Response:
     Everything on the page is served from this host.
     """
     page = Response(render_template("docs.html"), content_type="text/html; charset=utf-8")
-    # Nothing may be loaded from or sent to another host. The page uses inline styles and data: images.
-    page.headers["Content-Security-Policy"] = (
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-    )
+    page.headers["Content-Security-Policy"] = PAGE_POLICY
     return page

@@ -10,16 +10,29 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 import app
-from commands import replay, replay_file, serve
+import logs
+import metrics
+from commands import connections, replay, replay_file, serve, slow_readers, workers
 from config_loader import Settings
-from database import backtests, embedded, history, session
-from routes import events, rules, users
-from routes.http import bodies, problems
+from database import (
+    backtests,
+    embedded,
+    embedded_supervisor,
+    engines,
+    history,
+    late_counts,
+    readiness,
+    rule_versions,
+    session,
+)
+from routes import events, flask_threads, rules, users
+from routes.http import bodies, heads, intake, origins, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
-from rules import json_text, model, rule_settings, values, versions
+from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
+from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -70,10 +83,14 @@ def longest(text: Any) -> str:
 DB_TIMEOUT = setting("DB_TIMEOUT")
 _ANY_CASE = "contract/test_event.py::test_the_refused_values_of_a_field"
 
+_CROWDS = "integration/test_one_callers_trouble.py"
 _MANY = size(events.MAX_EVENTS_BODY)
 _RECURSION = f"{count(sys.getrecursionlimit())} levels"
 _PAGE = fields.Page.model_json_schema()["properties"]["limit"]["maximum"]
 _KNOWN = "what routes, statuses, methods and rules there are"
+
+_DOOR = "integration/test_door.py"
+_HEAD = f"{_DOOR}::test_bounds_of_the_head"
 
 BOUNDS: dict[str, Bound] = {
     # Requests
@@ -83,6 +100,18 @@ BOUNDS: dict[str, Bound] = {
         _MANY, "contract/test_many_events.py::test_chunks_over_the_limit"
     ),
     "what gzip unpacks to": Bound(_MANY, "contract/test_many_events.py::test_a_zip_bomb"),
+    "how far gzip unpacks": Bound(
+        f"{size(bodies.FREE)} and {bodies.RATIO} times the packed size",
+        "contract/test_hostile_bodies.py::test_a_costly_body",
+    ),
+    "gzip members of a body": Bound(count(bodies.MEMBERS), "contract/test_hostile_bodies.py::test_a_costly_body"),
+    "one event of `POST /events`": Bound(
+        size(bodies.MAX_BODY), "contract/test_hostile_bodies.py::test_a_long_line_is_its_own_problem"
+    ),
+    "blank lines of `POST /events`": Bound(count(MAX_EVENTS), "contract/test_hostile_bodies.py::test_a_costly_body"),
+    "faults that an answer names": Bound(
+        count(payload.MOST_FAULTS), "contract/test_hostile_bodies.py::test_thousands_of_faults"
+    ),
     "events of `POST /events`": Bound(count(MAX_EVENTS), "contract/test_many_events.py::test_too_many_events"),
     "nesting of JSON": Bound(
         f"{count(sys.getrecursionlimit())} levels", "contract/test_errors.py::test_malformed_json"
@@ -94,6 +123,9 @@ BOUNDS: dict[str, Bound] = {
     "`user_id`, `time`": Bound("2^63-1" if values.MAX_ID == values.LAST_TIME == 2**63 - 1 else "", _ANY_CASE),
     "`event_id`": Bound(values.EVENT_ID.rpartition(",")[2].rstrip("}") + " characters", _ANY_CASE),
     "`X-Request-ID`": Bound("128 characters", "contract/test_errors.py::test_a_bad_request_id_is_replaced"),
+    "URL": Bound(size(heads.MAX_URL), _HEAD),
+    "headers of a request": Bound(count(heads.MAX_HEADERS), _HEAD),
+    "bytes of all headers": Bound(size(heads.MAX_HEAD), _HEAD),
     "name, author": Bound(longest(fields.Name), "contract/test_users.py::test_a_refused_field"),
     "note": Bound(longest(Note), "contract/test_rules.py::test_a_refused_field"),
     "`limit` of a list": Bound(
@@ -123,12 +155,42 @@ BOUNDS: dict[str, Bound] = {
     ),
     "ids tried for a new user": Bound(count(users.ID_ATTEMPTS), "integration/test_bounds.py::test_no_free_id"),
     # Processes, threads and connections
+    "connections of a process": Bound(
+        count(connections.MOST_CONNECTIONS), "unit/test_connections.py::test_few_open_files_mean_few_connections"
+    ),
+    "connections that wait to be accepted": Bound(
+        count(connections.BACKLOG), "unit/test_connections.py::test_the_options"
+    ),
+    "a connection with no request, or a part of its head": Bound(
+        seconds(connections.HEAD_SECONDS), "unit/test_connections.py::test_the_options"
+    ),
+    "time for a body to arrive": Bound(
+        seconds(setting("BODY_TIMEOUT")), f"{_DOOR}::test_a_body_that_does_not_arrive_in_time"
+    ),
+    "bodies that have not arrived in full, per process": Bound(
+        f"{size(intake.MAX_UNFINISHED)}, and {size(intake.MAX_UNFINISHED)} of those over {size(bodies.MAX_BODY)}",
+        "unit/test_intake.py::test_unfinished_bodies_share_a_number_of_bytes",
+    ),
+    "bodies over 64 KiB, or packed, in hand at once, per process": Bound(
+        count(intake.LARGE_AT_ONCE), f"{_DOOR}::test_large_bodies_take_turns"
+    ),
+    "a body that nobody wants": Bound(
+        f"{seconds(intake.LINGER_SECONDS)} and {size(intake.LINGER_BYTES)}",
+        "unit/test_intake.py::test_throwing_away_has_an_end",
+    ),
+    "requests that wait for a thread, per process": Bound(
+        count(flask_threads.MOST_WAITING), "unit/test_flask_threads.py::test_too_many_wait_for_a_thread"
+    ),
+    "a caller that does not read its answer": Bound(
+        f"{size(slow_readers.FEWEST_BYTES)} in {seconds(slow_readers.INTERVAL)}",
+        "unit/test_connections.py::test_callers_that_do_not_read_are_ended",
+    ),
     "worker processes": Bound(count(setting("WORKERS")), "unit/test_config_loader.py::test_bad_value_is_named"),
     "requests in Flask at once, per process": Bound(
         count(setting("THREADS")), "integration/test_serving.py::test_post_event_does_not_wait_for_threads"
     ),
     "database connections per process": Bound(
-        count(app.CONNECTIONS), "integration/test_session.py::test_pool_timeout_is_away"
+        f"{app.CONNECTIONS} and {engines.FEW}", "integration/test_session.py::test_pool_timeout_is_away"
     ),
     # Queues and batches
     "events waiting for a batch, per process": Bound(
@@ -138,8 +200,41 @@ BOUNDS: dict[str, Bound] = {
         count(setting("GROUP_COMMIT_MAX")),
         "unit/test_group_commit.py::test_a_line_longer_than_the_maximum_is_several_batches",
     ),
-    "events judged alone at once, per process": Bound(
-        count(setting("THREADS")), "unit/test_group_commit.py::test_each_alone_has_the_same_bound"
+    "users judged alone at once, per process": Bound(
+        count(service.ALONE_THREADS), "unit/test_group_commit.py::test_each_alone_has_the_same_bound"
+    ),
+    "events that begin in a later lane, per process": Bound(
+        "half of the queue", "unit/test_lanes.py::test_held_users_leave_half_of_the_queue_to_others"
+    ),
+    "events of one user in a later lane, per process": Bound(
+        count(stays.OF_USER), "unit/test_lanes.py::test_one_user_cannot_fill_the_lanes"
+    ),
+    "users remembered as held": Bound(
+        count(stays.REMEMBERED), "unit/test_lanes.py::test_users_beyond_those_remembered"
+    ),
+    "runs of a shared batch": Bound(count(group_commit.RUNS), "unit/test_lanes.py::test_a_batch_is_not_run_for_ever"),
+    "stored actions that a shared batch may change": Bound(
+        f"{count(service.REPAIR_BUDGET)}, and {service.REPAIR_SHARE} for each user",
+        "unit/test_lanes.py::test_a_large_repair_leaves_its_batch",
+    ),
+    "stored actions that a user may change in `POST /events`": Bound(
+        count(batches.REPAIR_LIMIT),
+        f"{_CROWDS}::test_users_with_large_repairs_leave_their_batch",
+    ),
+    "large repairs at once, per process": Bound(
+        f"{group_commit.REPAIRS}, and {engines.REPAIRS} with those of batches",
+        "unit/test_lanes.py::test_a_large_repair_leaves_its_batch",
+    ),
+    "batches with large repairs at once, per process": Bound(
+        count(batches.REPAIRED_AT_ONCE),
+        f"{_CROWDS}::test_too_many_batches_with_large_repairs",
+    ),
+    "events of a batch that needs no turn": Bound(
+        count(batches.BIG), f"{_CROWDS}::test_a_big_batch_waits_for_its_turn_without_locks"
+    ),
+    "big batches at once, per process": Bound(count(batches.BIG_AT_ONCE), f"{_CROWDS}::test_too_many_big_batches"),
+    "changes of rules that wait, per process": Bound(
+        count(service.MOST_CHANGES), "unit/test_lanes.py::test_too_many_and_too_long"
     ),
     # Times
     "wait for a connection": Bound(seconds(DB_TIMEOUT), "integration/test_session.py::test_pool_timeout_is_away"),
@@ -158,12 +253,59 @@ BOUNDS: dict[str, Bound] = {
         count(session.ATTEMPTS), "integration/test_session.py::test_gives_up"
     ),
     "a rule change's wait for its turn": Bound(
-        seconds(rule_settings.PATIENCE),
-        "contract/test_rules.py::test_a_change_that_cannot_wait",
+        seconds(rule_settings.PATIENCE), "contract/test_rules.py::test_a_change_that_cannot_wait"
+    ),
+    "a rule change's hold on events, at once": Bound(
+        seconds(max(rule_versions.ASKS)), "contract/test_rules.py::test_a_change_that_cannot_wait"
+    ),
+    "rest between changes of rules": Bound(
+        seconds(rule_versions.APART),
+        f"{_CROWDS}::test_changes_that_wait_are_made_together",
+    ),
+    "a shared batch's wait for a user": Bound(
+        f"{seconds(engines.SHARED_WAIT)}, then {seconds(engines.PATIENT_WAIT)}",
+        f"{_CROWDS}::test_a_held_row_holds_up_its_own_user_alone",
+    ),
+    "a batch's wait for a user, at once": Bound(
+        seconds(batches.WAIT),
+        f"{_CROWDS}::test_a_batch_does_not_hold_others_while_it_waits",
+    ),
+    "an event's wait to be judged alone": Bound(
+        seconds(2 * DB_TIMEOUT), "unit/test_lanes.py::test_what_waits_for_too_long_is_turned_away"
+    ),
+    "a statement of a large repair, and its wait": Bound(
+        seconds(engines.REPAIR_SECONDS),
+        f"{_CROWDS}::test_a_large_repair_of_a_batch_that_fails",
+    ),
+    "attempts at a large repair while rules change": Bound(
+        count(batches.TRIES), f"{_CROWDS}::test_a_large_repair_while_rules_change"
     ),
     "`Retry-After`": Bound(seconds(problems.RETRY_AFTER), "contract/test_errors.py::test_a_closed_port"),
+    "lines of the log that wait, per process and stream": Bound(
+        size(logs.MOST_WAITING), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+    ),
+    "a process's wait for its last log lines": Bound(
+        seconds(logs.FLUSH_SECONDS), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+    ),
+    "hosts that are remembered as trusted or not": Bound(
+        count(origins.REMEMBERED), "contract/test_hosts.py::test_more_hosts_than_are_remembered"
+    ),
     "stopping": Bound(
         seconds(serve.STOP_SECONDS), "integration/test_bounds.py::test_a_request_that_does_not_end_is_left_behind"
+    ),
+    # Late events
+    "actions behind a late event": Bound(
+        count(setting("LATE_LIMIT")), "integration/test_large_repairs.py::test_too_many_behind"
+    ),
+    "numbers that a late event rewrites": Bound(
+        count(2 * late_counts.STRETCH), "integration/test_large_repairs.py::test_a_late_event_rewrites_one_stretch"
+    ),
+    "later actions that are read at once": Bound(
+        count(2 * ahead.PART), "integration/test_large_repairs.py::test_a_repair_in_parts_equals_one_at_once"
+    ),
+    "changes of rules that a late event looks for": Bound(
+        count(ahead.MOST_CHANGES),
+        "integration/test_large_repairs.py::test_what_judges_is_found_among_many_changes",
     ),
     # Caches
     "reaches of late events that are remembered": Bound(
@@ -230,12 +372,48 @@ BOUNDS: dict[str, Bound] = {
         seconds(embedded.STOP),
         "integration/test_bounds.py::test_an_embedded_server_out_of_time",
     ),
+    "pause between starts of the embedded PostgreSQL": Bound(
+        seconds(embedded_supervisor.LONGEST_PAUSE),
+        "integration/test_embedded_kills.py::test_a_full_disk_that_has_room_again",
+    ),
+    "silence of the embedded PostgreSQL's supervisor": Bound(
+        seconds(embedded.SIGNS),
+        "integration/test_embedded_kills.py::test_a_stopped_supervisor_is_replaced",
+    ),
+    "log of the embedded PostgreSQL": Bound(
+        f"2 files of {embedded_supervisor.LOG_BYTES // 1_000_000} MB",
+        "integration/test_embedded_kills.py::test_the_log_has_a_bound",
+    ),
+    "pause before a worker that died is replaced": Bound(
+        seconds(workers.LONGEST_PAUSE),
+        "integration/test_workers.py::test_workers_are_replaced_however_often_they_die",
+    ),
+    "deaths of one worker in a row": Bound(
+        f"{workers.FAILURES}, or {workers.FIRST_STARTS} before any has served",
+        "integration/test_workers.py::test_workers_that_cannot_start_end_the_service",
+    ),
+    "files of the metrics, per worker": Bound(
+        f"{sum(metrics.SIZES.values()) / 2**20:.1f} MiB",
+        "integration/test_workers.py::test_without_room_anywhere_there_are_no_metrics",
+    ),
+    "questions of `GET /readyz` to the database, per worker": Bound(
+        f"1 every {seconds(readiness.FRESH)}",
+        "integration/test_workers.py::test_readiness_is_asked_once_a_second",
+    ),
+    "each wait of `GET /readyz`": Bound(
+        seconds(readiness.PATIENCE),
+        "integration/test_watchdog.py::test_a_database_that_hangs_is_a_503_and_heals",
+    ),
 }
 
 # What holds things or runs beside the caller, by file and kind: the bound that it comes under, or why it has none.
 KEEPERS: dict[str, str] = {
+    "logs.py SimpleQueue": "lines of the log that wait, per process and stream",
+    "logs.py Thread": "one for each of the two streams",
+    "routes/http/origins.py lru_cache": "hosts that are remembered as trusted or not",
     "commands/serve.py Thread": "one for each worker, which watches its parent",
-    "database/embedded.py Popen": "one PostgreSQL",
+    "commands/slow_readers.py Thread": "one for each worker",
+    "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
@@ -245,8 +423,10 @@ KEEPERS: dict[str, str] = {
     "rules/hindsight/run.py Thread": "two for each backtest",
     "rules/hindsight/start.py Popen": "backtests and verifications at once",
     "rules/hindsight/start.py Thread": "backtests and verifications at once",
-    "rules/judging/group_commit.py ThreadPoolExecutor": "events judged alone at once, per process",
-    "rules/judging/group_commit.py deque": "events waiting for a batch, per process",
-    "rules/judging/group_commit.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
-    "rules/judging/group_commit.py Thread": "one leader",
+    "rules/judging/batches.py BoundedSemaphore": "two of the bounds of batches",
+    "rules/judging/lanes.py ThreadPoolExecutor": "users judged alone at once, per process",
+    "rules/judging/lanes.py deque": "events waiting for a batch, per process",
+    "rules/judging/lanes.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
+    "rules/judging/lanes.py Thread": "one leader for each of the two shared lanes",
+    "rules/together.py deque": "changes of rules that wait, per process",
 }

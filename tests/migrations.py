@@ -31,6 +31,11 @@ def config_with(folder: Path, url: str | None = None) -> Config:
     return configuration
 
 
+def following(count: int = 1) -> str:
+    """The revision of the `count`-th migration after the project's own."""
+    return f"{int(str(migrations.head())) + count:04}"
+
+
 def add(folder: Path, body: str) -> str:
     """Write a migration with `body` as its upgrade, after the project's and those in `folder`; return its revision."""
     before = ScriptDirectory.from_config(config_with(folder)).get_current_head()

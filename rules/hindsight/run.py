@@ -101,6 +101,7 @@ class Run:
             with self._engine.connect() as connection:
                 backtests.end(connection, self._id, status=status, result=result, error=error)
         finally:
+            logs.flush()
             os._exit(0)
 
 
@@ -117,6 +118,7 @@ def order(backtest_id: int, url: str) -> bytes:
 def main() -> None:
     """Run the backtest that standard input names."""
     if line := sys.stdin.buffer.readline():
+        logs.never_wait()
         logs.configure(readable=False)
         Run(**json.loads(line)).run()
 

@@ -17,10 +17,12 @@ from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
 from database.session import Transaction
 from rules.judging import store
+from rules.judging.ahead import Repairs
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
 from rules.judging.batches import RulesChanged
 from rules.judging.observer import Observer, Stage
-from rules.judging.reads import begin_and_read, read_what_late_events_reach
+from rules.judging.parts import repair_in_parts
+from rules.judging.reads import begin_and_read
 from rules.judging.repair import repair
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
@@ -141,6 +143,10 @@ class RuleEngine:
 
     def _repair(self, connection: Connection, batch: Batch, late_users: Sequence[BatchUser], limit: int | None) -> None:
         """Judge again what late events can change. Raises LargeRepair beyond `limit`."""
-        reaches = read_what_late_events_reach(connection, batch, late_users, self.rules.known, limit)
+        repairs = Repairs(batch, late_users, self.rules.known)
+        repairs.read(connection, limit)
         for user in late_users:
-            repair(user, reaches[user.user_id])
+            repair(user, repairs.reaches[user.user_id])
+            if user.user_id in repairs.in_parts:
+                new = [action for event, action, _ in batch.stored if event.user_id == user.user_id]
+                repair_in_parts(connection, repairs, user, new)

@@ -36,10 +36,31 @@ class Reach:
     until: Mapping[ActionType, int] = field(default_factory=dict)
     after_first: int | None = None
 
+    def with_all_of(self, other: "Reach") -> "Reach":
+        """How far either of two groups of rules can reach."""
+        until = {kind: max(self.until.get(kind, 0), other.until.get(kind, 0)) for kind in {*self.until, *other.until}}
+        after_first = max((one.after_first for one in (self, other) if one.after_first is not None), default=None)
+        count, seconds = max(self.count, other.count), max(self.seconds, other.seconds)
+        return Reach(count, seconds, self.endless or other.endless, until, after_first)
+
     def is_passed(self, seconds: int, count: int) -> bool:
         """Whether nothing more is in reach `seconds` after a late action, with `count` or more of each type since."""
         bounded = not self.endless and not self.until and self.after_first is None
         return bounded and seconds > self.seconds and count > self.count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrivals:
+    """A user's actions that arrived from `first` to `last` (`seq`), and how far the rules that judged them reach."""
+
+    first: int
+    last: int
+    reach: Reach
+
+
+# Releases before rule versions let the setting RULES choose from five rules, at their defaults. Which of them judged an
+# action of that time may have changed to and fro.
+FIRST_RULES = Reach(count=2, seconds=60)
 
 
 def reach_of(rules: Iterable[RuleInForce]) -> Reach:

@@ -1,12 +1,14 @@
 """From what rules declare to what is read for judging: the least that serves, as arguments of one statement."""
 
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 
-from database.records import Between, LastN, NextN
+from database.records import Ahead, LastN, NextN
 from rules.base import Reading
-from rules.judging.late import Reach
+from rules.judging.late import Arrivals
 from rules.model import ACTION_TYPES, LISTED_ACTIONS, Action, ActionType
 from rules.timeline import Timeline
 from rules.values import LAST_TIME
@@ -27,15 +29,6 @@ class Lookups:
 
     last: list[LastN]
     following: list[NextN]
-
-
-@dataclass(slots=True, kw_only=True)
-class LookupsAhead:
-    """What to read after late actions: the first of each type, all of some stretches, and all up to some action."""
-
-    following: list[NextN]
-    between: list[Between]
-    until: list[NextN]
 
 
 def lookups(points: Iterable[Point], in_order: bool = False) -> Lookups:
@@ -140,35 +133,106 @@ def _by_user(points: Iterable[Point]) -> dict[int, Collection[tuple[Reading, set
     return {user_id: own.values() for user_id, own in grouped.items()}
 
 
-def lookups_ahead(late: Mapping[int, Iterable[Action]], reaches: Mapping[int, Reach]) -> LookupsAhead:
-    """What each user's late actions can reach; `reaches` says how far the rules that judged the user do."""
-    following: list[NextN] = []
-    until: list[NextN] = []
-    between: list[Between] = []
-    for user_id, actions in late.items():
-        reach = reaches[user_id]
-        moments = {action.time for action in actions}
-        places = {(action.type, action.time) for action in actions if action.type in reach.until}
-        until += [NextN(user_id=user_id, type=kind, time=time, limit=reach.until[kind]) for kind, time in places]
-        reached = [(time, LAST_TIME if reach.endless else min(LAST_TIME, time + reach.seconds)) for time in moments]
-        between += _merged(user_id, dict.fromkeys(ACTION_TYPES, reached))
-        following += [
-            NextN(user_id=user_id, type=kind, time=time, limit=reach.count) for kind in ACTION_TYPES for time in moments
+def lookups_again(points: Iterable[Point], complete: Mapping[int, Sequence[tuple[int, int]]]) -> Lookups:
+    """What is read to judge again at all of `points`, where all actions of some stretches of time are there already.
+
+    `complete` has these stretches by user, in order: their first and last times. Within them, only what lies before the
+    first time is still to be read.
+    """
+    found = Lookups(last=[], following=[])
+    alone: list[Point] = []
+    within: dict[tuple[int, int], list[Point]] = {}
+    for point in points:
+        start = _start(point, complete)
+        if start is None:
+            alone.append(point)
+        else:
+            within.setdefault((point.user_id, start), []).append(point)
+    for (_, start), some in within.items():
+        _look_before(start, some, found)
+    if alone:
+        more = lookups(alone)
+        found.last.extend(more.last)
+        found.following.extend(more.following)
+    return found
+
+
+def _start(point: Point, complete: Mapping[int, Sequence[tuple[int, int]]]) -> int | None:
+    """The first time of the complete stretch that `point` is in, if it is in one."""
+    stretches = complete.get(point.user_id, ())
+    at = bisect_right(stretches, point.time, key=itemgetter(0)) - 1
+    return stretches[at][0] if at >= 0 and point.time <= stretches[at][1] else None
+
+
+def _look_before(start: int, points: Iterable[Point], found: Lookups) -> None:
+    """Add what is read of the time before `start` to judge at `points`, which all belong to one user."""
+    for user_id, own in _by_user(points).items():
+        counts: dict[ActionType, int] = {}
+        listed: dict[ActionType, int] = {}  # the last moment before the windows
+        next_after: set[tuple[ActionType, int]] = set()
+        for reading, times in own:
+            for kind, needs in reading.needs.items():
+                counts[kind] = max(needs.count, counts.get(kind, 0))
+                if needs.listed:
+                    listed[kind] = min(_before(min(times), needs.longest), listed.get(kind, start))
+                for seconds in needs.windows:
+                    next_after.update([(kind, _before(time, seconds)) for time in times if time - seconds < start])
+            if reading.first:
+                next_after.update([(kind, -1) for kind in ACTION_TYPES])
+        found.following.extend([NextN(user_id=user_id, type=kind, time=time, limit=1) for kind, time in next_after])
+        last = [(kind, -1, count) for kind, count in counts.items()]
+        last += [(kind, after, LISTED_ACTIONS) for kind, after in listed.items() if after < start - 1]
+        found.last.extend(
+            [
+                LastN(user_id=user_id, type=kind, after=after, time=start - 1, limit=limit)
+                for kind, after, limit in last
+                if start > 0
+            ]
+        )
+
+
+def may_be_incomplete(points: Iterable[Point], complete: Mapping[int, Sequence[tuple[int, int]]]) -> list[Point]:
+    """Those of `points` from which a window reaches back beyond the stretches of which all actions are there."""
+    found = []
+    for point in points:
+        start = _start(point, complete)
+        longest = max((needs.longest for needs in point.reading.needs.values()), default=-1)
+        if start is None or point.time - longest < start:
+            found.append(point)
+    return found
+
+
+def spans_ahead(
+    user_id: int, late: Iterable[Action], arrivals: Iterable[Arrivals], until: Iterable[tuple[int, int]]
+) -> list[Ahead]:
+    """The stretches of a user's actions that its late ones can reach.
+
+    `arrivals` says how far the rules reach that judged the user's actions; `until` are stretches of time in which all
+    actions are in reach, whatever judged them.
+    """
+    moments = {action.time for action in late}
+    spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for one in arrivals:
+        reach = one.reach
+        spans[one.first, one.last] = [
+            (time, LAST_TIME if reach.endless else min(LAST_TIME, time + reach.seconds)) for time in moments
         ]
-    return LookupsAhead(following=following, between=between, until=until)
+    everyone = spans.setdefault((0, LAST_TIME), [])
+    everyone += until
+    return [
+        Ahead(user_id=user_id, type=kind, start=start, end=end, first=first, last=last)
+        for (first, last), each in spans.items()
+        for start, end in merged(each)
+        for kind in ACTION_TYPES
+    ]
 
 
-def _merged(user_id: int, spans: Mapping[ActionType, Iterable[tuple[int, int]]]) -> list[Between]:
-    # Overlapping windows of one type are read once.
-    merged: list[Between] = []
-    for kind, of_one in spans.items():
-        ordered = iter(sorted(of_one))
-        start, end = next(ordered)
-        for other, until in ordered:
-            if other <= end:
-                end = max(end, until)
-            else:
-                merged.append(Between(user_id=user_id, type=kind, start=start, end=end))
-                start, end = other, until
-        merged.append(Between(user_id=user_id, type=kind, start=start, end=end))
-    return merged
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same stretches of time, in order, those that overlap made one."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found

@@ -1,25 +1,20 @@
-"""Reading what it takes to judge a batch: its users, their timelines, and what late events reach."""
+"""Reading what it takes to judge a batch: its users and their timelines."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import cast
 
 from sqlalchemy import Connection
 
-from database import judging, late_events
+from database import judging
 from database.locks import Waits
-from database.offsets import LateOffsets
-from database.records import Between, Deltas, EventKey, LastN, NextN
-from rules.judging import late
-from rules.judging.batch import AlertState, Batch, BatchUser, signed
-from rules.judging.late import LargeRepair, Reach
-from rules.judging.lookups import Lookups, Point, lookups, lookups_ahead, oldest_in_crowds
-from rules.model import ACTION_TYPES, Action, ActionType, Event, NumberedAction, Risk
+from database.records import Deltas, EventKey, LastN
+from rules.judging.batch import Batch, BatchUser, signed
+from rules.judging.lookups import Lookups, Point, lookups, oldest_in_crowds
+from rules.model import ACTION_TYPES, Event, Risk
 from rules.values import LAST_TIME
-from rules.versions import FIRST_SETTINGS, NO_OVERRIDES, RiskAndOverrides, RulesSnapshot, RuleVersions, settings_by_user
-
-# All events
+from rules.versions import NO_OVERRIDES, RulesSnapshot
 
 
 def begin_and_read(
@@ -79,7 +74,7 @@ def begin_and_read(
         _read_further(connection, batch, events, expected)
     crowded = {user_id for user_id, user in batch.users.items() if user.timeline.may_be_crowded}
     if crowded:
-        _read_oldest(connection, batch, _points(batch, events, crowded))
+        read_oldest(connection, batch, _points(batch, events, crowded))
     if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
         _read_to_count(connection, batch, events, late_limit)
     return batch
@@ -127,13 +122,6 @@ def _points(batch: Batch, events: Iterable[Event], user_ids: Collection[int]) ->
     ]
 
 
-def _read_oldest(connection: Connection, batch: Batch, points: Iterable[Point]) -> None:
-    """Read the oldest actions of crowded windows."""
-    oldest = oldest_in_crowds(points, {user_id: user.timeline for user_id, user in batch.users.items()})
-    if oldest:
-        read_more(connection, batch, Lookups(last=[], following=oldest))
-
-
 def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event], late_limit: int) -> None:
     """Read what it takes to count the actions after the late ones of `events`, of users who may have too many."""
     ends: dict[int, int] = defaultdict(int)
@@ -155,73 +143,8 @@ def read_more(connection: Connection, batch: Batch, more: Lookups) -> None:
     batch.load(judging.read_history(connection, last=more.last, following=more.following, offsets=batch.offsets))
 
 
-# Late events
-
-
-def read_what_late_events_reach(
-    connection: Connection,
-    batch: Batch,
-    late_users: Iterable[BatchUser],
-    versions: RuleVersions,
-    limit: int | None = None,
-) -> dict[int, Reach]:
-    """Read the actions that the late events of a batch can change, what judged them, and what it takes to judge them.
-
-    Returns, by the id of each of `late_users`, how far ahead of a late event that can be. Raises LargeRepair if that is
-    more than `limit` actions of a user.
-    """
-    users = {user.user_id: user for user in late_users}
-    settings = _settings(connection, users.values())
-    reaches = {user_id: late.reach_of(versions.furthest(each.values())) for user_id, each in settings.items()}
-    wanted = lookups_ahead({user_id: user.late for user_id, user in users.items()}, reaches)
-    found = late_events.read_ahead(
-        connection, following=wanted.following, between=wanted.between, until=wanted.until, offsets=batch.offsets
-    )
-    if after_first := _after_former_first(connection, batch.offsets, users, reaches):
-        found += late_events.read_ahead(connection, following=[], between=after_first, until=[], offsets=batch.offsets)
-    if limit is not None:
-        counts = Counter(one.user_id for one in found)
-        if large := frozenset(user_id for user_id, count in counts.items() if count > limit):
-            raise LargeRepair(large)
-    stored: dict[int, list[NumberedAction]] = defaultdict(list)
-    points = []
-    for one in found:
-        user, seq = users[one.user_id], one.seq
-        action = Action(seq, cast(ActionType, one.type), one.amount, one.time)
-        stored[one.user_id].append(NumberedAction(action, one.ordinal, one.running_total))
-        rule_set = versions.at(one.rules_number).rule_set(*settings[one.user_id][one.settings_version])
-        user.rule_sets[seq] = rule_set
-        points.append(Point(user_id=one.user_id, time=one.time, reading=rule_set.reading[action.type]))
-        user.alerts |= {(seq, code): AlertState(stands=True) for code in one.standing}
-        user.alerts |= {(seq, code): AlertState(stands=False) for code in one.superseded}
-    for user_id, actions in stored.items():
-        users[user_id].load(actions)
-    read_more(connection, batch, lookups(points))
-    _read_oldest(connection, batch, points)
-    return reaches
-
-
-def _settings(connection: Connection, users: Collection[BatchUser]) -> dict[int, dict[int, RiskAndOverrides]]:
-    """Rating and overrides of each version of these users' settings."""
-    changed = [user.user_id for user in users if user.settings_version]
-    stored = settings_by_user(late_events.user_settings(connection, changed) if changed else ())
-    return {user.user_id: {0: FIRST_SETTINGS, **stored.get(user.user_id, {})} for user in users}
-
-
-def _after_former_first(
-    connection: Connection, offsets: LateOffsets, users: Mapping[int, BatchUser], reaches: Mapping[int, Reach]
-) -> list[Between]:
-    """What is within reach of the former first actions of users who get a new first one, if a rule cares."""
-    asked = [user_id for user_id in users if reaches[user_id].after_first is not None]
-    if not asked:
-        return []
-    firsts: dict[int, int] = {}
-    of_each_type = [NextN(user_id=user_id, type=kind, time=-1, limit=1) for user_id in asked for kind in ACTION_TYPES]
-    for one in judging.read_history(connection, last=[], following=of_each_type, offsets=offsets):
-        firsts[one.user_id] = min(one.time, firsts.get(one.user_id, LAST_TIME))
-    found: list[Between] = []
-    for user_id, first in firsts.items():
-        if min(action.time for action in users[user_id].late) < first:
-            end = min(LAST_TIME, first + (reaches[user_id].after_first or 0))
-            found += [Between(user_id=user_id, type=kind, start=first, end=end) for kind in ACTION_TYPES]
-    return found
+def read_oldest(connection: Connection, batch: Batch, points: Iterable[Point]) -> None:
+    """Read the oldest actions of crowded windows."""
+    oldest = oldest_in_crowds(points, {user_id: user.timeline for user_id, user in batch.users.items()})
+    if oldest:
+        read_more(connection, batch, Lookups(last=[], following=oldest))

@@ -5,9 +5,10 @@ from bisect import bisect_left
 from rules.base import First, Last, RuleInForce, SumsSoFar, SumsWithin, Within
 from rules.judging.batch import AlertState, BatchUser
 from rules.judging.evidence import written_evidence
-from rules.judging.late import Reach
-from rules.model import Action, ActionType
+from rules.judging.late import Reach, reach_of
+from rules.model import ACTION_TYPES, Action, ActionType
 from rules.timeline import History
+from rules.versions import RuleSet
 
 
 def repair(user: BatchUser, reach: Reach) -> None:
@@ -18,6 +19,7 @@ def repair(user: BatchUser, reach: Reach) -> None:
     """
     late = _Late(user)
     last = max(action.time for action in user.late)
+    far: dict[RuleSet, tuple[Reach, dict[ActionType, tuple[RuleInForce, ...]]]] = {}
     after = {"deposit": 0, "withdraw": 0}  # how many follow the last late action
     for action in user.timeline.following(min(user.late, key=lambda one: one.place)):
         if action.time > last:
@@ -28,9 +30,20 @@ def repair(user: BatchUser, reach: Reach) -> None:
         if rule_set is None:
             continue
         history = user.timeline.at(action)
-        for rule in rule_set.by_type[action.type]:
+        if rule_set not in far:
+            far[rule_set] = _far(rule_set)
+        others, endless = far[rule_set]
+        is_far = others.is_passed(action.time - last, min(after.values()))
+        for rule in endless[action.type] if is_far else rule_set.by_type[action.type]:
             if late.reaches(history, rule):
                 _judge_again(user, history, rule)
+
+
+def _far(rule_set: RuleSet) -> tuple[Reach, dict[ActionType, tuple[RuleInForce, ...]]]:
+    """How far the other rules reach, and those of endless reach, by the type that they judge."""
+    endless = [one for one in rule_set.all if any(isinstance(look, SumsSoFar) for look in one.rule.look_back)]
+    others = reach_of(one for one in rule_set.all if one not in endless)
+    return others, {kind: tuple(one for one in endless if one.rule.judges(kind)) for kind in ACTION_TYPES}
 
 
 def _judge_again(user: BatchUser, history: History, rule: RuleInForce) -> None:

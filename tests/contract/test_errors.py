@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import create_app
 from config_loader import load_settings
+from database import readiness
 from rules.judging.engine import RuleEngine
 from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, post_raw, problem
 from tests.postgres import engine_on, transaction
@@ -373,8 +374,11 @@ def test_a_database_without_tables(make_away: Any, empty_database_url: str) -> N
 @pytest.mark.parametrize(
     "statement", ["UPDATE alembic_version SET version_num = '0000'", "DELETE FROM alembic_version"]
 )
-def test_migrations_that_are_not_current(client: FlaskClient, sessions: Sessions, statement: str) -> None:
+def test_migrations_that_are_not_current(
+    client: FlaskClient, sessions: Sessions, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the tables at a migration other than the code's the service is not ready, and says what to do."""
+    monkeypatch.setattr(readiness, "FRESH", 0)
     assert client.get("/readyz").get_json() == {"status": "ok"}
     with transaction(sessions) as session:
         session.execute(text(statement))

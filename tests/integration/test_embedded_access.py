@@ -16,7 +16,7 @@ import pytest
 from database import embedded, embedded_access, migrations
 from database.embedded_access import MARK, PRIVATE_IDS
 from database.embedded_supervisor import away
-from tests.integration.test_embedded import answers, execute, postmaster_of, socket_of
+from tests.integration.test_embedded import ROOT, answers, execute, postmaster_of, socket_of
 
 AS_ROOT = os.geteuid() == 0
 only_as_root = pytest.mark.skipif(not AS_ROOT, reason="only root's PostgreSQL runs as another user")
@@ -87,7 +87,7 @@ def test_only_this_user_of_the_system_may_connect(folder: Path) -> None:
         [(lines,)] = execute(
             url, "SELECT array_agg(concat_ws(' ', type, database, user_name, auth_method)) FROM pg_hba_file_rules"
         )
-        assert lines == ["local {all} {alerts,app} peer"]
+        assert lines == ["local {all} {all} peer"]
         if not AS_ROOT:
             return
         psql = [str(embedded.bin_dir() / "psql"), "-h", str(socket), "-d", "postgres", "-U"]
@@ -143,6 +143,16 @@ def test_the_data_of_an_earlier_release_is_taken_over(folder: Path) -> None:
             assert owner in PRIVATE_IDS
     with use(folder) as url:
         assert execute(url, "SELECT id, mood FROM serial") == [(1, "glad")]
+
+
+def test_access_of_another_release_is_replaced(folder: Path) -> None:
+    """A cluster with other rules of access, as a later or earlier release may have set them, gets ours."""
+    with use(folder) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
+    (folder / "postgres" / MARK).unlink()
+    (folder / "postgres" / "pg_hba.conf").write_text("local all all reject\n")
+    with use(folder) as url:
+        assert execute(url, "SELECT value FROM kept") == [(1,)]
 
 
 @pytest.mark.parametrize("step", ["set_access", "give"])
@@ -208,3 +218,19 @@ def test_a_number_that_somebody_has_got_is_given_up(folder: Path, monkeypatch: p
         [(owner, _)] = owners(folder / "postgres")
         assert owner in PRIVATE_IDS
         assert owner != taken
+
+
+def test_docker_compose_makes_such_a_role_too(folder: Path) -> None:
+    """The script for a new PostgreSQL makes a role that owns the database, is no superuser and logs no values."""
+    with use(folder, superuser=True) as url:
+        socket = socket_of(url)
+        environment = {"PATH": f"{embedded.bin_dir()}:{os.environ['PATH']}", "PGHOST": str(socket), "PGUSER": "app"}
+        environment |= {"DB_USER": "Ada's", "DB_PASSWORD": "it's \\ secret", "DB_NAME": "alerts of Ada"}
+        subprocess.run([str(ROOT / "scripts" / "service_role.sh")], env=environment, check=True, capture_output=True)
+        found = execute(
+            url,
+            "SELECT datname, rolname, rolsuper, rolcreaterole, setconfig FROM pg_database"
+            " JOIN pg_roles ON pg_roles.oid = datdba JOIN pg_db_role_setting ON setrole = pg_roles.oid"
+            " WHERE datname LIKE 'alerts%'",
+        )
+        assert found == [("alerts of Ada", "Ada's", False, False, ["log_min_messages=log"])]

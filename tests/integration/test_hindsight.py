@@ -22,6 +22,7 @@ from rules.hindsight import backtest, verify
 from rules.hindsight.all_users import BacktestWork, VerifyWork
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.verify import VerifyReport
+from rules.judging import ahead, parts
 from rules.judging.engine import RuleEngine
 from rules.model import RISKS, Action, Event, Value
 from rules.parameters import Parameter, written_values
@@ -250,8 +251,10 @@ def forget_rules(sessions: Sessions) -> None:
 
 @pytest.fixture(autouse=True)
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even short histories are cut into stretches."""
+    """Even short histories are cut into stretches, and judged again in parts."""
     monkeypatch.setattr(late_counts, "STRETCH", 2)
+    monkeypatch.setattr(ahead, "PART", 4)
+    monkeypatch.setattr(parts, "PART", 4)
 
 
 happening = st.lists(posted() | posted() | posted() | user_set | one_rule, min_size=1, max_size=14)

@@ -69,7 +69,7 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
 def test_what_is_not_prepared_runs(name: str, sessions: Sessions) -> None:
     """PostgreSQL accepts every other statement too, with empty input."""
     statement = PLANNED[name]
-    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}") | {"length": "1"}
+    nothing = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text), "{}") | {"length": "1", "limit": "1"}
     with sessions() as session:
         assert statement.run(session.connection(), nothing) == []
         session.rollback()

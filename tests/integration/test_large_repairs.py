@@ -1,4 +1,4 @@
-"""Late events with much behind them: how running counts and sums change, and what is refused."""
+"""Late events with much behind them: how it is counted in, refused, and judged again."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -9,11 +9,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import late_counts, late_offsets
+from database import late_counts, late_events, late_offsets
+from rules.judging import ahead, parts
 from rules.judging.engine import RuleEngine
+from rules.judging.late import LargeRepair
 from rules.model import ACTION_TYPES, Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
 from rules.registry import REGISTRY
+from rules.rule_settings import RequestedChange, set_rules
+from rules.values import LAST_TIME
+from rules.versions import WantedSetting
 from tests.numbers import NUMBERED_ACTIONS
 
 Sessions = sessionmaker[Session]
@@ -176,3 +181,115 @@ def test_repeated_and_refused_events_are_not_too_late(sessions: Sessions) -> Non
     assert found[0] == Verdict(1, (), replayed=True)
     reasons = [outcome.reason for outcome in found[1:] if isinstance(outcome, Refusal)]
     assert reasons == ["event_id_conflict", "overdraft", "too_late"]
+
+
+# What is judged again
+
+
+def read_ahead(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
+    """The `seq` of the later actions that are read from now on, with each reading."""
+    found: list[set[int]] = []
+    for name in ("read_ahead", "read_part"):
+        monkeypatch.setattr(late_events, name, _noting(getattr(late_events, name), found))
+    return found
+
+
+def _noting(read: Any, found: list[set[int]]) -> Any:
+    def call(*asked: Any, **more: Any) -> Any:
+        actions = read(*asked, **more)
+        found.append({one.seq for one in actions})
+        return actions
+
+    return call
+
+
+def use(sessions: Sessions, code: int, status: Any) -> RuleEngine:
+    """Set a rule; returns an engine that has read it."""
+    engine = RuleEngine(Policy(()))
+    with sessions() as session:
+        engine.rules.versions(session)
+        session.close()
+        set_rules(session, [RequestedChange(code=code, wanted=WantedSetting(status=status), must_match=lambda _: None)])
+    return engine
+
+
+def test_a_rule_that_judged_nothing_behind_is_not_looked_for(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule of endless reach that was on for a while makes only the actions of that while be read."""
+    engine = engine_of(sessions, rules=())
+    process(sessions, engine, [deposit(1000 * n) for n in range(1, 20)])
+    engine = use(sessions, 630, "shadow")
+    process(sessions, engine, [deposit(1000 * n) for n in range(20, 25)])
+    engine = use(sessions, 630, "off")
+    process(sessions, engine, [deposit(1000 * n) for n in range(25, 100)])
+    read = read_ahead(monkeypatch)
+    process(sessions, engine, [deposit(40_500)])
+    assert read == [{41, 42}]
+    process(sessions, engine, [deposit(500)])
+    assert read[1:] == [{1, 2, 20, 21, 22, 23, 24}]
+
+
+def test_what_judges_is_found_among_many_changes(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the rules changed more often than is looked for, each action in reach is judged again by its own."""
+    monkeypatch.setattr(ahead, "MOST_CHANGES", 2)
+    engine = engine_of(sessions, rules=())
+    process(sessions, engine, [Event(1, "deposit", Decimal(10), 1000 * n) for n in range(1, 12)])
+    for status in ("shadow", "off", "shadow", "active"):
+        engine = use(sessions, 630, status)
+        time = 1000 * (20 + rows(sessions, "SELECT count(*) FROM rule_versions")[0][0])
+        process(sessions, engine, [Event(1, "deposit", Decimal(50), time)])
+    assert rows(sessions, "SELECT seq FROM alerts") == []
+    process(sessions, engine, [Event(1, "deposit", Decimal("0.01"), 0)])
+    assert [row.seq for row in rows(sessions, "SELECT seq FROM alerts WHERE late ORDER BY seq")] == [12]
+
+
+def a_history(sessions: Sessions, rules: Sequence[Any], size: int) -> RuleEngine:
+    """Deposits of 10.00 every ten seconds, judged by `rules`."""
+    engine = engine_of(sessions, rules=rules)
+    process(sessions, engine, [Event(1, "deposit", Decimal(10), 100 + 10 * n) for n in range(size)])
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("code", "limit", "is_large"),
+    [(630, 24, True), (630, 100, False), (30, 24, False), (30, 6, True)],
+    ids=["judged again", "fewer than that", "numbers of one stretch", "numbers"],
+)
+def test_a_repair_beyond_its_limit_is_refused(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch, code: int, limit: int, is_large: bool
+) -> None:
+    """What changes more actions of a user than that is told by its user, before they are read; nothing is stored."""
+    monkeypatch.setattr(late_counts, "STRETCH", 4)
+    engine = a_history(sessions, [REGISTRY[code]], 40)
+    process(sessions, engine, [deposit(1, 2), deposit(2, 3)])
+    before = rows(sessions, "SELECT user_id, last_seq, net FROM users ORDER BY 1")
+    read = read_ahead(monkeypatch)
+    batch = [deposit(1, 2), deposit(0), deposit(0, 3), deposit(2000)]
+    if not is_large:
+        assert len(process(sessions, engine, batch, repair_limit=limit)) == 4
+        return
+    with pytest.raises(LargeRepair) as raised:
+        process(sessions, engine, batch, repair_limit=limit)
+    assert raised.value.user_ids == {1}
+    assert read == []
+    assert rows(sessions, "SELECT user_id, last_seq, net FROM users ORDER BY 1") == before
+    assert len(process(sessions, engine, batch)) == 4
+
+
+def test_a_repair_in_parts_equals_one_at_once(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few later actions are read at once, crowded moments included, the same alerts are left."""
+    found = []
+    for part in (1, 3, 1000):
+        monkeypatch.setattr(ahead, "PART", part)
+        monkeypatch.setattr(parts, "PART", part)
+        random, engine = Random(7), engine_of(sessions)
+        user = 10 + part
+        times = [random.choice((0, 10, 10, 10, 20, 60, 61, 200, 5000, LAST_TIME)) for _ in range(60)]
+        batch = [Event(user, random.choice(ACTION_TYPES), Decimal(random.choice((1, 60, 900))), time) for time in times]
+        process(sessions, engine, sorted(batch, key=lambda event: event.time)[20:])
+        process(sessions, engine, sorted(batch, key=lambda event: event.time)[:20:-1])
+        left = f"SELECT seq, code, late, superseded, evidence FROM alerts WHERE user_id = {user} ORDER BY 1, 2"
+        found.append(rows(sessions, left))
+    assert found[0] == found[1] == found[2]
+    assert any(row.late for row in found[0])

@@ -14,17 +14,27 @@ from alembic.config import Config
 from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
-from database import migrations, users
+from database import late_counts, migrations, users
 from database.session import make_sessions
 from rules.judging.engine import RuleEngine
 from rules.model import Verdict
 from rules.policy import Policy
 from rules.registry import REGISTRY
-from tests.migrations import add, config_with, documented
+from tests.migrations import add, config_with, documented, following
+from tests.numbers import NUMBERED_ACTIONS
 from tests.postgres import engine_on
 from tests.unit.rules.timeline import events
 
-TABLES = ["alembic_version", "alerts", "backtests", "rule_versions", "user_actions", "user_settings", "users"]
+TABLES = [
+    "alembic_version",
+    "alerts",
+    "backtests",
+    "late_offsets",
+    "rule_versions",
+    "user_actions",
+    "user_settings",
+    "users",
+]
 
 
 @contextmanager
@@ -131,6 +141,25 @@ def test_what_judged_old_actions_stays_known(empty_database_url: str) -> None:
         assert session.execute(text(kept)).all() == before
 
 
+def test_what_late_events_added_is_kept_by_a_downgrade(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release before finds the true running counts and sums in the actions themselves, and they stay right."""
+    monkeypatch.setattr(late_counts, "STRETCH", 2)
+    post(database_url, ", ".join(f"d 1 @{time}, w 2 @{time}" for time in range(10, 20)))
+    for late in ("d 5 @0", "w 5 @3, w 5 @16", "d 5 @12", "d 5 @1"):
+        post(database_url, late)
+    numbers = "SELECT ordinal, running_total FROM user_actions ORDER BY user_id, type, time, seq"
+    with session_on(database_url) as session:
+        true = text(NUMBERED_ACTIONS + "ORDER BY a.user_id, a.type, a.time, a.seq")
+        before = [(row.true_ordinal, row.true_total) for row in session.execute(true)]
+        assert [(row.ordinal, row.running_total) for row in session.execute(text(numbers))] != before
+    command.downgrade(migrations.config(database_url), "0004")
+    with session_on(database_url) as session:
+        assert [(row.ordinal, row.running_total) for row in session.execute(text(numbers))] == before
+    migrations.upgrade(database_url)
+    with session_on(database_url) as session:
+        assert [(row.true_ordinal, row.true_total) for row in session.execute(true)] == before
+
+
 def _upgrade_at_once(url: str, barrier: Any) -> None:
     barrier.wait(60)
     migrations.upgrade(url)
@@ -172,15 +201,15 @@ def test_a_migration_that_fails_leaves_those_before_it(
     failing = add(tmp_path, 'op.add_column("users", sa.Column("city", sa.Text)); op.execute("SELECT 1 / 0")')
     add(tmp_path, 'op.add_column("users", sa.Column("street", sa.Text))')
     use(config_with(tmp_path, database_url), monkeypatch)
-    with pytest.raises(migrations.MigrationError, match=r"cannot be used: migration 0006: division by zero$"):
+    with pytest.raises(migrations.MigrationError, match=f"cannot be used: migration {following(2)}: division by zero$"):
         migrations.upgrade(database_url)
-    assert rows(database_url, "SELECT version_num FROM alembic_version") == [("0005",)]
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [(following(),)]
     assert columns(database_url, "users") & {"country", "city", "street"} == {"country"}
     (path,) = tmp_path.glob(f"{failing}_*")
     # Of another length: within one second, Python would take its compiled form for current.
     path.write_text(path.read_text().replace("1 / 0", "1 / 1000"))
     migrations.upgrade(database_url)
-    assert rows(database_url, "SELECT version_num FROM alembic_version") == [("0007",)]
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [(following(3),)]
     assert columns(database_url, "users") >= {"country", "city", "street"}
 
 
@@ -243,7 +272,7 @@ with op.get_context().autocommit_block():
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     assert rows(database_url, "SELECT revision FROM ran ORDER BY 1") == [("5",), ("6",), ("7",)]
-    assert rows(database_url, "SELECT version_num FROM alembic_version") == [("0007",)]
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [(following(3),)]
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_users_name'::regclass"
     assert rows(database_url, valid) == [(True,)]
 
@@ -277,7 +306,7 @@ def test_a_runner_that_hangs_is_given_up_and_one_that_is_killed_is_followed(
     path.write_text(path.read_text().replace("300", "0"))
     configuration.attributes["turn_timeout"] = 30
     migrations.upgrade(database_url)
-    assert rows(database_url, "SELECT version_num FROM alembic_version") == [("0005",)]
+    assert rows(database_url, "SELECT version_num FROM alembic_version") == [(following(),)]
 
 
 def test_the_lock_is_released(database_url: str) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import late_counts, users
 from rules.base import Rule
+from rules.judging import ahead, parts
 from rules.judging.engine import RuleEngine
 from rules.model import ACTION_TYPES, Event, Outcome, Refusal
 from rules.policy import Policy
@@ -59,8 +60,10 @@ check = settings(
 
 @pytest.fixture(autouse=True)
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even short histories are cut into stretches."""
+    """Even short histories are cut into stretches, and judged again in parts."""
     monkeypatch.setattr(late_counts, "STRETCH", 2)
+    monkeypatch.setattr(ahead, "PART", 4)
+    monkeypatch.setattr(parts, "PART", 4)
 
 
 def rules(active: frozenset[int]) -> tuple[Rule, ...]:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from app import create_app
 from config_loader import load_settings
-from database import embedded, migrations
+from database import embedded, migrations, readiness
 
 EVENT = {"type": "withdraw", "amount": "150.00", "user_id": 1, "time": 0, "event_id": "first"}
 
@@ -29,8 +31,9 @@ def stopped(cluster: Path) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def test_a_database_that_hangs_is_a_503_and_heals(folder: Path) -> None:
+def test_a_database_that_hangs_is_a_503_and_heals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request that meets a hanging database is answered with 503, and the next ones normally."""
+    monkeypatch.setattr(readiness, "FRESH", 0)
     with embedded.use(folder, fsync="off") as url:
         migrations.upgrade(url)
         app = create_app(load_settings(None, database_url=url, db_timeout=0.2))

@@ -46,6 +46,7 @@ def test_no_class_name_twice() -> None:
 # Not settings: the environment of another process, or what the server passes to its workers.
 ENVIRONMENT = {
     "commands/serve.py",  # hands the database and the metrics' folder to the workers
+    "commands/workers.py",  # hands each worker its number
     "metrics.py",  # the workers' side of that folder
     "database/embedded_supervisor.py",  # PostgreSQL's programs get a clean one
 }

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 
 from database import migrations
 from scripts import lint_migrations
-from tests.migrations import add, config_with, documented
+from tests.migrations import add, config_with, documented, following
 from tests.service import ROOT
 
 
@@ -103,7 +103,7 @@ def test_a_bad_migration_is_found(tmp_path: Path, body: str, rule: str, line: st
     """Each rule of the template that a machine can check, with the line that breaks it."""
     (fault,) = faults(tmp_path, body)
     head, quoted = fault.split("\n    ")
-    assert head.startswith(f"0005_of_a_test.py: {rule}: ")
+    assert head.startswith(f"{following()}_of_a_test.py: {rule}: ")
     assert quoted == line
 
 
@@ -134,19 +134,19 @@ def test_a_finding_is_ignored_for_a_reason_alone(tmp_path: Path) -> None:
     add(tmp_path, '# squawk-ignore ban-drop-column: unused since 1.4\nop.drop_column("users", "name")')
     assert lint_migrations.check(config_with(tmp_path)) == []
     (unexplained,) = faults(tmp_path, '# squawk-ignore ban-drop-table:\nop.drop_table("alerts")')
-    assert unexplained.startswith("0006_of_a_test.py: ban-drop-table: ")
+    assert unexplained.startswith(f"{following(2)}_of_a_test.py: ban-drop-table: ")
 
 
 def test_ignoring_what_is_not_found_is_a_fault(tmp_path: Path) -> None:
     """A migration keeps no comment that is not true."""
     body = '# squawk-ignore ban-drop-column: no longer\nop.add_column("users", sa.Column("country", sa.Text))'
-    assert faults(tmp_path, body) == ["0005_of_a_test.py: `# squawk-ignore ban-drop-column` is not needed"]
+    assert faults(tmp_path, body) == [f"{following()}_of_a_test.py: `# squawk-ignore ban-drop-column` is not needed"]
 
 
 def test_a_migration_that_cannot_be_written_as_sql_is_a_fault(tmp_path: Path) -> None:
     """No migration goes unchecked because it reads what it migrates."""
     (fault,) = faults(tmp_path, 'op.get_bind().execute(sa.text("SELECT count(*) FROM users")).scalar()')
-    assert fault.startswith("0005_of_a_test.py: cannot be written as SQL without a database (AttributeError")
+    assert fault.startswith(f"{following()}_of_a_test.py: cannot be written as SQL without a database (AttributeError")
 
 
 def test_written_sql_is_bounded_and_whole(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_written_sql_is_bounded_and_whole(tmp_path: Path) -> None:
     add(tmp_path, 'op.add_column("users", sa.Column("country", sa.Text))')
     configuration = config_with(tmp_path)
     script = ScriptDirectory.from_config(configuration)
-    texts = [lint_migrations.render(configuration, script.get_revision(name)) for name in ("0005", "0006")]
+    texts = [lint_migrations.render(configuration, script.get_revision(name)) for name in (following(1), following(2))]
     assert "LIKE '%';" in texts[0]
     for sql in texts:
         begun = sql.index("BEGIN;")
@@ -167,8 +167,8 @@ def test_written_sql_is_bounded_and_whole(tmp_path: Path) -> None:
 def test_a_new_migration_carries_the_rules(tmp_path: Path) -> None:
     """`alembic revision` writes them into the file, which is in the project's style except for imports not used yet."""
     configuration = config_with(tmp_path)
-    command.revision(configuration, "countries of users", rev_id="0005", version_path=str(tmp_path))
-    path = tmp_path / "0005_countries_of_users.py"
+    command.revision(configuration, "countries of users", rev_id=following(), version_path=str(tmp_path))
+    path = tmp_path / f"{following()}_countries_of_users.py"
     text = path.read_text()
     for word in (
         "Expand, backfill, contract",
