@@ -20,6 +20,7 @@ from database import (
     embedded,
     embedded_supervisor,
     engines,
+    history,
     late_counts,
     readiness,
     rule_versions,
@@ -116,6 +117,8 @@ BOUNDS: dict[str, Bound] = {
     "nesting of JSON": Bound(
         f"{count(sys.getrecursionlimit())} levels", "contract/test_errors.py::test_malformed_json"
     ),
+    "actions of a user": Bound("2^62", "integration/test_full_users.py::test_the_last_action_there_can_be"),
+    "net deposits of a user": Bound("10^35", "integration/test_full_users.py::test_a_full_user_is_refused_by_name"),
     "digits of a JSON number that is read": Bound(f"{json_text._LONGEST_INT}", _ANY_CASE),
     "`amount`": Bound("12 digits and 2 decimals", _ANY_CASE),
     "`user_id`, `time`": Bound("2^63-1" if values.MAX_ID == values.LAST_TIME == 2**63 - 1 else "", _ANY_CASE),
@@ -353,6 +356,13 @@ BOUNDS: dict[str, Bound] = {
     ),
     "wait for the end of a backtest's processes": Bound(
         seconds(run.ENDING), "contract/test_backtests.py::test_one_that_is_cancelled_leaves_no_process"
+    ),
+    "rows that `verify` has read ahead": Bound(
+        count(history._AT_ONCE), "integration/test_hindsight.py::test_verify_reads_as_it_goes"
+    ),
+    "actions of a user that `verify` holds": Bound(
+        f"{count(verify._TO_FORGET)}, and what rules look back at",
+        "integration/test_hindsight.py::test_what_verify_holds_does_not_grow_with_a_users_actions",
     ),
     "a backtest's silence": Bound(
         seconds(backtests.SILENT_SECONDS), "contract/test_backtests.py::test_a_run_that_is_killed"

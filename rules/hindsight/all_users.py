@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from database import history
 from database.history import Users
+from database.records import StoredAlert
 from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
 from rules.hindsight.verify import Verifier, VerifyReport
 from rules.rule_settings import read_versions
@@ -90,6 +91,19 @@ class BacktestWork:
 
 
 @dataclass(frozen=True)
+class _Stored:
+    """What `connection` sees."""
+
+    connection: Connection
+
+    def actions(self, users: Users, *, as_they_came: bool = False) -> Iterator[str]:
+        return history.actions_to_verify(self.connection, users, as_they_came=as_they_came)
+
+    def alerts(self, users: Users) -> Iterator[StoredAlert]:
+        return history.alerts(self.connection, users)
+
+
+@dataclass(frozen=True)
 class VerifyWork:
     """A verification by all changes of the rules so far."""
 
@@ -107,9 +121,9 @@ class VerifyWork:
     def part(self, connection: Connection, users: Users) -> VerifyReport:
         """What is stored for `users` and does not follow, or follows and is not stored."""
         return self._verifier.verify(
-            history.actions_to_verify(connection, users),
+            users,
+            _Stored(connection),
             settings_by_user(history.settings(connection, users)),
-            history.alerts(connection, users),
             history.totals(connection, users),
         )
 

@@ -167,7 +167,7 @@ def use_history(connection: Connection) -> None:
     assert list(history.stretches(connection, 100)) == [both]
     lines = history.actions_to_backtest(connection, both, 10)
     assert lines == "1\t1\tdeposit\t1.00\t10\t0\n2\t1\twithdraw\t1.00\t10\t0\n"
-    *_, last = history.actions_to_verify(connection, Users(1, 1, 2)).splitlines()
+    *_, last = list(history.actions_to_verify(connection, Users(1, 1, 2)))
     assert last.split("\t")[:-1] == ["1", "2", "withdraw", "2.00", "20", "0", "1", "1", "2.00", "{30}"]
     found = history.standing_alerts(connection, both, [30, 300], start=5, end=15)
     assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10) for user_id in (1, 2)]
