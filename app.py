@@ -18,6 +18,7 @@ from routes import alerts, asgi, backtests, events, health, openapi, rules, user
 from routes import metrics as metrics_page
 from routes.http import bodies, hooks
 from routes.http.converters import AlertIdConverter, IdConverter
+from routes.http.origins import TrustedHosts
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
@@ -56,7 +57,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
+    logs.when_dropped(metrics.log_lines_dropped)
     service.store_in(app.extensions)
+    TrustedHosts(settings.own_names).store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
 
@@ -64,7 +67,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 def make_service(settings: Settings, url: str) -> Service:
     """The service on the database at `url` (a SQLAlchemy URL), as `settings` ask for it."""
     return Service(
-        engines=make_engines(url, timeout=settings.db_timeout, connections=min(settings.threads, CONNECTIONS)),
+        engines=make_engines(
+            url,
+            timeout=settings.db_timeout,
+            connections=min(settings.threads, CONNECTIONS),
+            read_timeout=settings.read_timeout,
+            read_connections=settings.read_threads,
+        ),
         policy=Policy(
             rules=tuple(REGISTRY[code] for code in settings.rules),
             create_users=settings.unknown_users == "create",
@@ -83,7 +92,12 @@ def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
     settings = load_settings()
-    application = asgi.application(create_app(settings), threads=settings.threads, body_timeout=settings.body_timeout)
+    application = asgi.application(
+        create_app(settings),
+        threads=settings.threads,
+        read_threads=settings.read_threads,
+        body_timeout=settings.body_timeout,
+    )
     slow_readers.watch(settings.backend_port)
     serve.settle_worker()
     return application

@@ -3,6 +3,8 @@
 This is the only place that reads the environment. `.env.example` lists every setting with its meaning.
 """
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +17,8 @@ from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
 
 DRIVER = "postgresql+psycopg2"
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 class SettingsError(Exception):
@@ -41,14 +45,20 @@ class Settings(BaseSettings):
 
     backend_host: str = "127.0.0.1"
     backend_port: int = Field(5000, ge=1, le=65535)
+    # The names under which callers address the service, besides those of loopback; see `own_names`.
+    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     # Two processes keep both cores of a small machine busy: Python runs one thread of a process at a time.
     workers: int = Field(2, ge=1, le=64)
     # How many requests other than POST /event one worker handles at once; with GROUP_COMMIT=off, POST /event included.
     threads: int = Field(32, ge=1, le=256)
+    # How many reads (GET) one worker handles at once: few, since each takes turns with the judging of events.
+    read_threads: int = Field(2, ge=1, le=32)
     # How long the body of a request may take to arrive before the answer is a 408.
     body_timeout: float = Field(15.0, ge=0.1, le=600)
     # How long a request waits for a connection, a lock or a statement before the answer is a 503.
     db_timeout: float = Field(5.0, ge=0.1, le=60)
+    # The same for reads, which take some milliseconds.
+    read_timeout: float = Field(2.0, ge=0.1, le=60)
     # Whether requests that arrive while others are being committed share the next transaction, and how many may.
     group_commit: Literal["on", "off"] = "on"
     group_commit_max: int = Field(256, ge=1, le=10_000)
@@ -81,6 +91,17 @@ class Settings(BaseSettings):
             codes.append(int(word))
         return tuple(code for code in REGISTRY if code in codes)
 
+    @field_validator("trusted_hosts", mode="before")
+    @classmethod
+    def _names_of_hosts(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        names = [word.strip() for word in value.split(",") if word.strip()]
+        for name in names:
+            if not _HOST_NAME.fullmatch(name) and not _is_address(name.strip("[]")):
+                raise ValueError(f"{name!r} is not the name or address of a host (without scheme, port or *)")
+        return tuple(names)
+
     @model_validator(mode="after")
     def _host_with_its_parts(self) -> Self:
         # A password alone is fine: docker compose reads it from the same .env.
@@ -91,6 +112,15 @@ class Settings(BaseSettings):
             if self.db_host is not None and (missing := [name for name, part in parts.items() if part is None]):
                 raise ValueError(f"DB_HOST needs {' and '.join(missing)} too")
         return self
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """The hosts that are answered besides loopback: those trusted, and the one that is listened on.
+
+        Listening on all addresses names none of them.
+        """
+        named = not (_is_address(self.backend_host) and ip_address(self.backend_host).is_unspecified)
+        return (*self.trusted_hosts, self.backend_host) if named else self.trusted_hosts
 
     @property
     def database(self) -> str | None:
@@ -110,6 +140,14 @@ class Settings(BaseSettings):
     def with_database(self, url: str) -> "Settings":
         """The same settings, bound to the PostgreSQL at `url` (a SQLAlchemy URL)."""
         return self.model_copy(update={"database_url": SecretStr(url)})
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _with_driver(text: str) -> str:

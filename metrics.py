@@ -68,6 +68,9 @@ class _Metrics:
         self.line = Gauge(
             "line_events", "Events that wait for a batch.", registry=registry, multiprocess_mode="livesum"
         )
+        self.dropped = Counter(
+            "log_lines_dropped", "Log lines that could not be written in time, or at all.", registry=registry
+        )
         self.connections = Gauge(
             "db_connections_in_use",
             "Connections to the database that are checked out of the pools.",
@@ -103,6 +106,11 @@ def request_done(route: str | None, method: str, status: int, seconds: float) ->
     count, time = _request(route or "none", method if method in _METHODS else "other", status)
     count.inc()
     time.observe(seconds)
+
+
+def log_lines_dropped(lines: int) -> None:
+    """Record that so many lines of the log were dropped."""
+    _all().dropped.inc(lines)
 
 
 def watch_pools(engines: Sequence[Engine]) -> None:

@@ -27,6 +27,11 @@ def body(count: int, start: int) -> bytes:
     return json.dumps([_event(random_, start + n * GAP // USERS) for n in range(count)]).encode()
 
 
+def bad_body(count: int) -> bytes:
+    """The JSON of `count` events with an amount of 0, which are all refused."""
+    return json.dumps([{"type": "deposit", "amount": "0", "user_id": 1, "time": 1}] * count).encode()
+
+
 def _event(random_: random.Random, time: int) -> dict[str, str | int]:
     cents = random_.randint(100, 5000)
     kind = "deposit" if random_.random() < 0.7 else "withdraw"

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from sqlalchemy import URL
 
 from bench import events, processes
-from bench.load import Poster, is_whole
+from bench.load import Poster, is_refused, is_whole
 from bench.processes import MB
 from bench.ratios import Row, Spread
 from bench.servers import database, service
 
+BAD = 10_000  # bad events in a post of their own, which each worker gets too: refusals must leave nothing behind
 POST = 1_000  # events in one post: few, so that every worker gets some long before the first tenth is over
 READINGS = 10
 # The most that the last reading may be, relative to the one after the first tenth of the events, when everything that
@@ -29,7 +30,10 @@ class Flatness:
 
 
 def measure(server: URL, count: int) -> Flatness:
-    """Send about `count` events by `POST /events`, each post over a new connection so that every worker gets some."""
+    """Send about `count` events by `POST /events`, each post over a new connection so that every worker gets some.
+
+    After every tenth post come `BAD` events of which none can be stored.
+    """
     with database(server, "memory") as made, service(made) as running:
         readings, problems = [_read(running.group)], []
         pids = [worker.pid for worker in processes.workers(running.group)]
@@ -38,6 +42,11 @@ def measure(server: URL, count: int) -> Flatness:
         for number in range(1, posts + 1):
             poster = Poster(running.port)
             _, status, content = poster.post("/events", events.body(POST, start))
+            if number % 10 == 0:
+                _, refused, answer = poster.post("/events", events.bad_body(BAD))
+                if not is_refused(refused, answer, BAD):
+                    problems.append(f"memory: bad events were answered {refused}: {answer[:200]!r}")
+                    break
             poster.close()
             start += POST * events.GAP // events.USERS
             if not is_whole(status, content, POST):

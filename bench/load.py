@@ -112,8 +112,17 @@ def post_many(port: int, seconds: int, start: int) -> Measurement:
 
 def is_whole(status: int, content: bytes, count: int) -> bool:
     """Whether an answer to `POST /events` says that all `count` events are stored."""
+    return _says(status, content, "accepted", count)
+
+
+def is_refused(status: int, content: bytes, count: int) -> bool:
+    """Whether an answer to `POST /events` says that all `count` events are refused."""
+    return _says(status, content, "rejected", count)
+
+
+def _says(status: int, content: bytes, name: str, count: int) -> bool:
     try:
-        return status == 200 and json.loads(content)["accepted"] == count
+        return status == 200 and json.loads(content)[name] == count
     except (ValueError, KeyError, TypeError):
         return False
 

@@ -29,6 +29,9 @@ from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
 from database import embedded, migrations
 from rules.service import Service
 
+# An event passes from thread to thread four times. With Python's 0.005 s it would wait that long for each turn while
+# another thread makes a long answer.
+SWITCH_SECONDS = 0.001
 STOP_SECONDS = 5  # for requests still in progress when the service is asked to stop
 
 
@@ -37,6 +40,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
 
     Exits with status 2 for bad settings, and with 1 if the database cannot be used or the workers keep dying.
     """
+    logs.never_wait()
     for ending in (signal.SIGTERM, signal.SIGHUP):  # until the server takes over
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     try:
@@ -177,6 +181,7 @@ def _complaint(error: Exception, status: int) -> int:
 
 def begin_worker() -> None:
     """Make this worker end when the server stops it, or has died."""
+    logs.never_wait()  # unless it was forked, this is new to it
     # Ctrl+C, or closing the terminal, signals every process there. Only the server reacts; it stops its workers with
     # SIGTERM.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
@@ -188,7 +193,11 @@ def begin_worker() -> None:
 
 
 def settle_worker() -> None:
-    """Make garbage collection cheap: what is loaded now stays, and requests leave little behind."""
+    """Make garbage collection cheap: what is loaded now stays, and requests leave little behind.
+
+    And have a thread that is needed for events get its turn soon while others read.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -24,7 +24,7 @@ ROLE = "alerts"  # the service: owns its database, and is no superuser
 SUPERUSER = "app"  # by the name that it had when it was the only role: no session can rename its own user
 # Nobody hands these numbers out (systemd.io/UIDS-GIDS), and a container has them: it may end at 65535.
 PRIVATE_IDS = range(60578, 61184)
-MARK = "transaction-alerts.roles"  # in a cluster whose roles and access are as below
+MARK = "transaction-alerts.access"  # in a cluster whose roles and access are as below
 
 _ROLES = f"""
 DO $$ BEGIN
@@ -80,17 +80,18 @@ def anybody() -> Owner:
 
 
 def set_access(cluster: Path, programs: Path, owner: Owner, options: Iterable[str]) -> None:
-    """Make the service's role, and let only the present user of the system connect, as that role or as superuser.
+    """Make the service's role, and let only the present user of the system connect, as whatever role.
 
     PostgreSQL must not run on the cluster, and `owner` must own it. May be repeated if it was cut short.
     """
-    command = [str(programs / "postgres"), "--single", "-j", "-D", str(cluster), "-c", "exit_on_error=on"]
-    done = run_as(owner, *command, *options, "postgres", text=_ROLES)
-    if done.returncode:
-        raise EmbeddedError(f"the roles of {cluster} could not be made:\n{done.stdout}")
+    if not is_private_id(owner[0]):  # such a cluster has its roles: it changed hands when they were made
+        command = [str(programs / "postgres"), "--single", "-j", "-D", str(cluster), "-c", "exit_on_error=on"]
+        done = run_as(owner, *command, *options, "postgres", text=_ROLES)
+        if done.returncode:
+            raise EmbeddedError(f"the roles of {cluster} could not be made:\n{done.stdout}")
     name = pwd.getpwuid(os.geteuid()).pw_name
-    _write(cluster / "pg_hba.conf", f"local all {ROLE},{SUPERUSER} peer map=users\n")
-    _write(cluster / "pg_ident.conf", "".join(f'users "{name}" {role}\n' for role in (ROLE, SUPERUSER)))
+    _write(cluster / "pg_hba.conf", "local all all peer map=users\n")
+    _write(cluster / "pg_ident.conf", f'users "{name}" all\n')
     _write(cluster / MARK, "")
 
 

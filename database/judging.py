@@ -66,6 +66,10 @@ ALERTS = Records(NewAlert, "alert", Alert)
 
 # Locking
 
+# Far more than anybody has, and far below what the columns hold, so that what one batch adds always fits.
+MOST_ACTIONS = 2**62
+MOST_NET = 10**35
+
 
 def _count_and_lock() -> Any:
     known = aliased(User, name="known")
@@ -81,6 +85,9 @@ def _count_and_lock() -> Any:
     return added.on_conflict_do_update(
         index_elements=[User.user_id],
         set_={User.last_seq: User.last_seq + last_seq, User.net: User.net + net},
+        # One who is full is locked too, but stays as it is; out of range, the statement would fail for all users.
+        where=(User.last_seq <= literal_column(str(MOST_ACTIONS)))
+        & (func.abs(User.net) <= literal_column(str(MOST_NET))),
     )
 
 
@@ -125,6 +132,13 @@ FOLLOWING_FOUND = _following()
 # action. Only the functions below know how.
 
 
+# A row without an earlier version was made by this transaction (1), one that it wrote was counted up (0), any other was
+# not, since it is full (-1).
+_MADE_OR_COUNTED: ColumnElement[int] = literal_column(
+    "CASE WHEN xmax = 0 THEN 1 WHEN xmin = CAST(pg_current_xact_id() AS xid) THEN 0 ELSE -1 END", Integer
+)
+
+
 def _lay_users() -> Select[Any]:
     columns: list[ColumnElement[Any] | InstrumentedAttribute[Any]] = [
         true(),
@@ -132,7 +146,7 @@ def _lay_users() -> Select[Any]:
         User.last_seq,
         User.risk,
         User.balance,
-        cast(literal_column("xmax = 0"), Integer).label("is_new"),  # no earlier version: this transaction made it
+        _MADE_OR_COUNTED,
         cast(User.overrides, Text),
         case((User.has_late_offsets, cast(literal_column("'{}'"), UserAction.alert_codes.type))),
         User.settings_version,
@@ -155,13 +169,14 @@ def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
             last_seq=last_seq,
             risk=risk,
             balance=balance,
-            is_new=bool(is_new),
+            is_new=made == 1,
+            is_full=made == -1,
             overrides=overrides,
             settings_version=settings_version,
             rules_number=int(rules_number or 0),
             has_late_offsets=offsets is not None,
         )
-        for _, user_id, last_seq, risk, balance, is_new, overrides, offsets, settings_version, rules_number in users
+        for _, user_id, last_seq, risk, balance, made, overrides, offsets, settings_version, rules_number in users
     ]
 
 

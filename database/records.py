@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 class LockedUser(NamedTuple):
     """A locked user, after what the batch adds; `is_new` if this transaction made it.
 
+    If it `is_full`, nothing was added: it has as many actions, or as large a balance, as there can be.
+
     `overrides` is JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of
     the rules. `has_late_offsets`: something is to be added to the running counts and sums that are stored.
     """
@@ -24,6 +26,7 @@ class LockedUser(NamedTuple):
     risk: str
     balance: Decimal
     is_new: bool
+    is_full: bool
     overrides: str
     settings_version: int
     rules_number: int

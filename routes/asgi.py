@@ -15,6 +15,7 @@ from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import MAX_HEAD, MAX_HEADERS, MAX_URL
 from routes.http.intake import Intake
 from routes.http.json_body import JSON
+from routes.http.origins import TrustedHosts
 from routes.http.problems import answer_to
 from routes.http.server_messages import Receive, Scope, Send, send_answer
 from rules.payload import read_event
@@ -25,16 +26,21 @@ Headers = dict[bytes, bytes]
 
 _JSON = {JSON.encode() + parameter for parameter in (b"", b"; charset=utf-8", b";charset=utf-8")}
 _REQUEST_ID = REQUEST_ID.lower().encode()
+_PATHS = {path.encode() for path in PATHS}
 
 
-def application(app: Flask, *, threads: int, body_timeout: float) -> Application:
-    """`app` as an ASGI application: at most `threads` requests at once in Flask, each body within `body_timeout` s."""
+def application(app: Flask, *, threads: int, read_threads: int, body_timeout: float) -> Application:
+    """`app` as an ASGI application: at most `threads` requests and `read_threads` reads at once in Flask.
+
+    Each body is read within `body_timeout` seconds.
+    """
     intake = Intake(body_timeout)
-    flask = FlaskInThreads(app, threads, intake)
+    flask = FlaskInThreads(app, threads=threads, read_threads=read_threads, intake=intake)
     service = Service.of(app.extensions)
+    hosts = TrustedHosts.of(app.extensions)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _plain(scope)
+        headers = _plain(scope, hosts)
         if headers is None:
             await flask(scope, receive, send)
             return
@@ -55,9 +61,9 @@ def application(app: Flask, *, threads: int, body_timeout: float) -> Application
     return serve
 
 
-def _plain(scope: Scope) -> Headers | None:
-    """The headers of a plain `POST /event`; None for every other request."""
-    if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
+def _plain(scope: Scope, hosts: TrustedHosts) -> Headers | None:
+    """The headers of a plain `POST /event` to a trusted host; None for every other request."""
+    if scope["type"] != "http" or scope["method"] != "POST" or scope["raw_path"] not in _PATHS:
         return None
     pairs: list[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(pairs)
@@ -67,6 +73,9 @@ def _plain(scope: Scope) -> Headers | None:
         len(headers) == len(pairs) <= MAX_HEADERS  # and no header twice
         and len(names) + sum(map(len, headers.values())) <= MAX_HEAD
         and len(scope["path"]) + len(scope["query_string"]) <= MAX_URL
+        and hosts.trusts(headers.get(b"host", b""))
+        and b"origin" not in headers  # no browser
+        and b"sec-fetch-site" not in headers
         and headers.get(b"content-type") in _JSON
         and b"content-encoding" not in headers
         and b"transfer-encoding" not in headers

@@ -3,7 +3,8 @@
 import asyncio
 import io
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from a2wsgi import WSGIMiddleware
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
+from routes.flask_reads import FlaskReads
 from routes.http.bodies import MAX_BODY
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
@@ -25,20 +27,23 @@ MOST_WAITING = 1_000
 
 
 class FlaskInThreads:
-    """Runs a Flask application as an ASGI application: at most `threads` requests at once, each in a thread.
+    """Runs a Flask application as an ASGI application, each request in a thread.
 
-    Reads their bodies by `intake` first, and refuses what is out of bounds without a thread.
+    At most `read_threads` reads are under way at once, and `threads` other requests. Reads their bodies by `intake`
+    first, and refuses what is out of bounds without a thread.
     """
 
-    def __init__(self, app: Flask, threads: int, intake: Intake) -> None:
+    def __init__(self, app: Flask, *, threads: int, read_threads: int, intake: Intake) -> None:
         def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
             environ["wsgi.input"] = io.BytesIO(environ["asgi.scope"]["body"])
             # Without this, Flask takes a body without a Content-Length to be empty.
             environ["wsgi.input_terminated"] = True
+            environ["REQUEST_URI"] = environ["asgi.scope"]["raw_path"].decode("latin-1")
             return app(environ, start_response)
 
         self._middleware: Any = WSGIMiddleware(wsgi, workers=threads)
-        self._most = threads + MOST_WAITING
+        self._room = threads + MOST_WAITING
+        self._reads = FlaskReads(wsgi, read_threads)
         self._intake = intake
         self._app = app
         self._routes = app.url_map.bind("")
@@ -53,7 +58,7 @@ class FlaskInThreads:
         self._under_way += 1
         try:
             body = await self._body(request, receive)
-            with self._intake.turn(request.may_be_large):
+            with self._intake.turn(request.may_be_large), self._thread():
                 await self._answer(request, body, receive, send)
         except Problem as problem:
             if problem.status != 408:
@@ -64,9 +69,6 @@ class FlaskInThreads:
 
     async def _body(self, request: "_Request", receive: Receive) -> bytes:
         check_head(request.scope)
-        if self._under_way > self._most:
-            detail = "Too many requests are waiting already; nothing was stored. Try again."
-            raise Problem(503, detail, kind="requests-full")
         if not request.has_body:
             return b""
         request.route, limit = self._find(request.scope)
@@ -84,6 +86,17 @@ class FlaskInThreads:
         request.may_be_large |= len(body) > MAX_BODY
         return body
 
+    @contextmanager
+    def _thread(self) -> Iterator[None]:
+        """The time during which a request has a thread, or waits for one. Raises Problem 503 if too many do."""
+        if not self._room:
+            raise Problem(503, "Too many requests are waiting already; nothing was stored. Try again.", "requests-full")
+        self._room -= 1
+        try:
+            yield
+        finally:
+            self._room += 1
+
     def _find(self, scope: Scope) -> tuple[str | None, int | None]:
         """The URL rule of a request, and how many bytes its view takes; None: none."""
         try:
@@ -99,7 +112,10 @@ class FlaskInThreads:
             # A query should not have such bytes, and the middleware cannot read them.
             scope["query_string"] = quote(scope["query_string"], safe=string.punctuation).encode()
 
-        await self._middleware(scope, receive, send)
+        if self._reads.takes(scope):
+            await self._reads(scope, send)
+        else:
+            await self._middleware(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

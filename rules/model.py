@@ -74,7 +74,9 @@ class Verdict(NamedTuple):
 class Refusal:
     """An event was not stored, and why."""
 
-    reason: Literal["unknown_user", "overdraft", "out_of_order", "too_late", "event_id_conflict", "unavailable"]
+    reason: Literal[
+        "unknown_user", "overdraft", "out_of_order", "too_late", "event_id_conflict", "user_full", "unavailable"
+    ]
     detail: str
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import rule_versions  # noqa: TID251
 from database.engines import REPAIR_SECONDS, Engines  # noqa: TID251
-from database.locks import busy_users  # noqa: TID251
+from database.locks import AT_ONCE, Waits, busy_users  # noqa: TID251
 from database.models import RuleVersion  # noqa: TID251
 from database.readiness import Readiness  # noqa: TID251
 from database.session import CommitUncertain, is_lock_timeout, is_settled, make_sessions, run  # noqa: TID251
@@ -21,7 +21,7 @@ from rules.judging.lanes import Process, Ways
 from rules.judging.observer import Observer
 from rules.model import Event, Outcome
 from rules.policy import Policy
-from rules.rule_settings import RequestedChange, set_rules
+from rules.rule_settings import PATIENCE, RequestedChange, set_rules
 from rules.together import Together
 from rules.versions import RuleChange, WantedSetting
 
@@ -56,17 +56,18 @@ class Service:
     ) -> None:
         self.engines, self.database = engines, engines.main
         self.readiness = Readiness(self.url)
-        self._sessions = make_sessions(engines.main)
+        self._sessions, self._sessions_of_reads = make_sessions(engines.main), make_sessions(engines.reads)
         self._sessions_of_changes = make_sessions(engines.changes)
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
         self._batches = Batches(self._engine.process, engines)
-        self._changes = Together(self._set_rules, most=MOST_CHANGES, patience=engines.timeout)
+        self._changes = Together(self._set_rules, most=MOST_CHANGES, patience=PATIENCE)
         self._queue = GroupCommit(
             Ways(
                 shared=self._way(engines.shared),
                 patient=self._way(engines.patient),
-                alone=self._way(engines.main),
+                # A little less than a statement may take, or the error would not say what it waited for.
+                alone=self._way(engines.main, Waits(lock=0.9 * engines.timeout)),
                 large=self._batches.repair,
             ),
             group_commit_max,
@@ -79,13 +80,13 @@ class Service:
             repair_patience=REPAIR_SECONDS,
         )
 
-    def _way(self, engine: Engine) -> Process:
+    def _way(self, engine: Engine, waits: Waits = AT_ONCE) -> Process:
         """How a batch is judged on this engine's connections."""
         sessions = make_sessions(engine)
 
         def process(events: Sequence[Event]) -> list[Outcome]:
             limit = max(REPAIR_SHARE, REPAIR_BUDGET // len(events))
-            return run(sessions, lambda session: self._engine.process(session, events, repair_limit=limit))
+            return run(sessions, lambda session: self._engine.process(session, events, repair_limit=limit, waits=waits))
 
         return process
 
@@ -162,6 +163,10 @@ class Service:
     def run(self, work: Callable[[Session], T]) -> T:
         """What `work` returns; it is repeated if the database asks for that or was lost before the commit."""
         return run(self._sessions, work)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """The same for work that only reads and may be asked for at any time by anybody: it has few connections."""
+        return run(self._sessions_of_reads, work)
 
     @property
     def url(self) -> str:

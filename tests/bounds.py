@@ -10,18 +10,29 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 import app
+import logs
 import metrics
-from commands import replay, replay_file, serve, workers
+from commands import connections, replay, replay_file, serve, slow_readers, workers
 from config_loader import Settings
-from database import backtests, embedded, embedded_supervisor, late_counts, readiness, session
-from routes import events, rules, users
-from routes.http import bodies, problems
+from database import (
+    alerts,
+    backtests,
+    embedded,
+    embedded_supervisor,
+    engines,
+    late_counts,
+    readiness,
+    rule_versions,
+    session,
+)
+from routes import events, flask_reads, flask_threads, rules, users
+from routes.http import bodies, heads, intake, origins, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
-from rules import json_text, model, rule_settings, values, versions
+from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
-from rules.judging import ahead
+from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -72,10 +83,14 @@ def longest(text: Any) -> str:
 DB_TIMEOUT = setting("DB_TIMEOUT")
 _ANY_CASE = "contract/test_event.py::test_the_refused_values_of_a_field"
 
+_CROWDS = "integration/test_one_callers_trouble.py"
 _MANY = size(events.MAX_EVENTS_BODY)
 _RECURSION = f"{count(sys.getrecursionlimit())} levels"
 _PAGE = fields.Page.model_json_schema()["properties"]["limit"]["maximum"]
 _KNOWN = "what routes, statuses, methods and rules there are"
+
+_DOOR = "integration/test_door.py"
+_HEAD = f"{_DOOR}::test_bounds_of_the_head"
 
 BOUNDS: dict[str, Bound] = {
     # Requests
@@ -85,6 +100,18 @@ BOUNDS: dict[str, Bound] = {
         _MANY, "contract/test_many_events.py::test_chunks_over_the_limit"
     ),
     "what gzip unpacks to": Bound(_MANY, "contract/test_many_events.py::test_a_zip_bomb"),
+    "how far gzip unpacks": Bound(
+        f"{size(bodies.FREE)} and {bodies.RATIO} times the packed size",
+        "contract/test_hostile_bodies.py::test_a_costly_body",
+    ),
+    "gzip members of a body": Bound(count(bodies.MEMBERS), "contract/test_hostile_bodies.py::test_a_costly_body"),
+    "one event of `POST /events`": Bound(
+        size(bodies.MAX_BODY), "contract/test_hostile_bodies.py::test_a_long_line_is_its_own_problem"
+    ),
+    "blank lines of `POST /events`": Bound(count(MAX_EVENTS), "contract/test_hostile_bodies.py::test_a_costly_body"),
+    "faults that an answer names": Bound(
+        count(payload.MOST_FAULTS), "contract/test_hostile_bodies.py::test_thousands_of_faults"
+    ),
     "events of `POST /events`": Bound(count(MAX_EVENTS), "contract/test_many_events.py::test_too_many_events"),
     "nesting of JSON": Bound(
         f"{count(sys.getrecursionlimit())} levels", "contract/test_errors.py::test_malformed_json"
@@ -94,6 +121,9 @@ BOUNDS: dict[str, Bound] = {
     "`user_id`, `time`": Bound("2^63-1" if values.MAX_ID == values.LAST_TIME == 2**63 - 1 else "", _ANY_CASE),
     "`event_id`": Bound(values.EVENT_ID.rpartition(",")[2].rstrip("}") + " characters", _ANY_CASE),
     "`X-Request-ID`": Bound("128 characters", "contract/test_errors.py::test_a_bad_request_id_is_replaced"),
+    "URL": Bound(size(heads.MAX_URL), _HEAD),
+    "headers of a request": Bound(count(heads.MAX_HEADERS), _HEAD),
+    "bytes of all headers": Bound(size(heads.MAX_HEAD), _HEAD),
     "name, author": Bound(longest(fields.Name), "contract/test_users.py::test_a_refused_field"),
     "note": Bound(longest(Note), "contract/test_rules.py::test_a_refused_field"),
     "`limit` of a list": Bound(
@@ -110,6 +140,16 @@ BOUNDS: dict[str, Bound] = {
     "actions that an alert lists": Bound(
         count(model.LISTED_ACTIONS), "unit/test_model.py::test_at_most_a_hundred_are_listed"
     ),
+    "actions of a window that are read": Bound(
+        f"{model.LISTED_ACTIONS} and the oldest, of each type",
+        "integration/test_crowds.py::test_what_is_read_does_not_grow_with_a_crowd",
+    ),
+    "alerts that a page of `GET /alerts` looks at": Bound(
+        count(alerts.LOOKED_AT), "integration/test_queries.py::test_every_filter_finds_all"
+    ),
+    "age of a rule's figures": Bound(
+        seconds(rules.FIGURES_SECONDS), "contract/test_rules.py::test_figures_are_kept_for_a_while"
+    ),
     "alerts that a rule's figures look at": Bound(
         count(rules.COUNTED), "contract/test_rules.py::test_figures_are_bounded"
     ),
@@ -119,12 +159,57 @@ BOUNDS: dict[str, Bound] = {
     ),
     "ids tried for a new user": Bound(count(users.ID_ATTEMPTS), "integration/test_bounds.py::test_no_free_id"),
     # Processes, threads and connections
+    "connections of a process": Bound(
+        count(connections.MOST_CONNECTIONS), "unit/test_connections.py::test_few_open_files_mean_few_connections"
+    ),
+    "connections that wait to be accepted": Bound(
+        count(connections.BACKLOG), "unit/test_connections.py::test_the_options"
+    ),
+    "a connection with no request, or a part of its head": Bound(
+        seconds(connections.HEAD_SECONDS), "unit/test_connections.py::test_the_options"
+    ),
+    "time for a body to arrive": Bound(
+        seconds(setting("BODY_TIMEOUT")), f"{_DOOR}::test_a_body_that_does_not_arrive_in_time"
+    ),
+    "bodies that have not arrived in full, per process": Bound(
+        f"{size(intake.MAX_UNFINISHED)}, and {size(intake.MAX_UNFINISHED)} of those over {size(bodies.MAX_BODY)}",
+        "unit/test_intake.py::test_unfinished_bodies_share_a_number_of_bytes",
+    ),
+    "bodies over 64 KiB, or packed, in hand at once, per process": Bound(
+        count(intake.LARGE_AT_ONCE), f"{_DOOR}::test_large_bodies_take_turns"
+    ),
+    "a body that nobody wants": Bound(
+        f"{seconds(intake.LINGER_SECONDS)} and {size(intake.LINGER_BYTES)}",
+        "unit/test_intake.py::test_throwing_away_has_an_end",
+    ),
+    "requests that wait for a thread, per process": Bound(
+        count(flask_threads.MOST_WAITING), "unit/test_flask_threads.py::test_too_many_wait_for_a_thread"
+    ),
+    "a caller that does not read its answer": Bound(
+        f"{size(slow_readers.FEWEST_BYTES)} in {seconds(slow_readers.INTERVAL)}",
+        "unit/test_connections.py::test_callers_that_do_not_read_are_ended",
+    ),
     "worker processes": Bound(count(setting("WORKERS")), "unit/test_config_loader.py::test_bad_value_is_named"),
     "requests in Flask at once, per process": Bound(
         count(setting("THREADS")), "integration/test_serving.py::test_post_event_does_not_wait_for_threads"
     ),
+    "reads at once, per process": Bound(
+        count(setting("READ_THREADS")), "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
+    ),
+    "reads that wait, per process": Bound(
+        count(flask_reads.MOST_WAITING), "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
+    ),
+    "a read's wait for its turn": Bound(
+        seconds(flask_reads.PATIENCE), "unit/test_flask_reads.py::test_a_read_does_not_wait_for_ever"
+    ),
+    "a thread's rest between two reads": Bound(
+        "as long as the read", "unit/test_flask_reads.py::test_a_thread_rests_for_as_long_as_it_read"
+    ),
+    "`/healthz` and `/readyz` at once, per process": Bound(
+        "1 each", "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
+    ),
     "database connections per process": Bound(
-        count(app.CONNECTIONS), "integration/test_session.py::test_pool_timeout_is_away"
+        f"{app.CONNECTIONS} and {engines.FEW}", "integration/test_session.py::test_pool_timeout_is_away"
     ),
     # Queues and batches
     "events waiting for a batch, per process": Bound(
@@ -134,13 +219,49 @@ BOUNDS: dict[str, Bound] = {
         count(setting("GROUP_COMMIT_MAX")),
         "unit/test_group_commit.py::test_a_line_longer_than_the_maximum_is_several_batches",
     ),
-    "events judged alone at once, per process": Bound(
-        count(setting("THREADS")), "unit/test_group_commit.py::test_each_alone_has_the_same_bound"
+    "users judged alone at once, per process": Bound(
+        count(service.ALONE_THREADS), "unit/test_group_commit.py::test_each_alone_has_the_same_bound"
+    ),
+    "events that begin in a later lane, per process": Bound(
+        "half of the queue", "unit/test_lanes.py::test_held_users_leave_half_of_the_queue_to_others"
+    ),
+    "events of one user in a later lane, per process": Bound(
+        count(stays.OF_USER), "unit/test_lanes.py::test_one_user_cannot_fill_the_lanes"
+    ),
+    "users remembered as held": Bound(
+        count(stays.REMEMBERED), "unit/test_lanes.py::test_users_beyond_those_remembered"
+    ),
+    "runs of a shared batch": Bound(count(group_commit.RUNS), "unit/test_lanes.py::test_a_batch_is_not_run_for_ever"),
+    "stored actions that a shared batch may change": Bound(
+        f"{count(service.REPAIR_BUDGET)}, and {service.REPAIR_SHARE} for each user",
+        "unit/test_lanes.py::test_a_large_repair_leaves_its_batch",
+    ),
+    "stored actions that a user may change in `POST /events`": Bound(
+        count(batches.REPAIR_LIMIT),
+        f"{_CROWDS}::test_users_with_large_repairs_leave_their_batch",
+    ),
+    "large repairs at once, per process": Bound(
+        f"{group_commit.REPAIRS}, and {engines.REPAIRS} with those of batches",
+        "unit/test_lanes.py::test_a_large_repair_leaves_its_batch",
+    ),
+    "batches with large repairs at once, per process": Bound(
+        count(batches.REPAIRED_AT_ONCE),
+        f"{_CROWDS}::test_too_many_batches_with_large_repairs",
+    ),
+    "events of a batch that needs no turn": Bound(
+        count(batches.BIG), f"{_CROWDS}::test_a_big_batch_waits_for_its_turn_without_locks"
+    ),
+    "big batches at once, per process": Bound(count(batches.BIG_AT_ONCE), f"{_CROWDS}::test_too_many_big_batches"),
+    "changes of rules that wait, per process": Bound(
+        count(service.MOST_CHANGES), "unit/test_lanes.py::test_too_many_and_too_long"
     ),
     # Times
     "wait for a connection": Bound(seconds(DB_TIMEOUT), "integration/test_session.py::test_pool_timeout_is_away"),
     "wait for a lock": Bound(seconds(DB_TIMEOUT), "contract/test_errors.py::test_a_lock_that_is_held_too_long"),
     "a statement": Bound(seconds(DB_TIMEOUT), "integration/test_session.py::test_statement_timeout_is_away"),
+    "a statement that reads": Bound(
+        seconds(setting("READ_TIMEOUT")), "contract/test_reads.py::test_a_read_that_takes_too_long"
+    ),
     "a silence within a transaction": Bound(
         seconds(2 * DB_TIMEOUT), "integration/test_bounds.py::test_a_transaction_that_stalls_is_ended"
     ),
@@ -154,10 +275,43 @@ BOUNDS: dict[str, Bound] = {
         count(session.ATTEMPTS), "integration/test_session.py::test_gives_up"
     ),
     "a rule change's wait for its turn": Bound(
-        seconds(rule_settings.PATIENCE),
-        "contract/test_rules.py::test_a_change_that_cannot_wait",
+        seconds(rule_settings.PATIENCE), "contract/test_rules.py::test_a_change_that_cannot_wait"
+    ),
+    "a rule change's hold on events, at once": Bound(
+        seconds(max(rule_versions.ASKS)), "contract/test_rules.py::test_a_change_that_cannot_wait"
+    ),
+    "rest between changes of rules": Bound(
+        seconds(rule_versions.APART),
+        f"{_CROWDS}::test_changes_that_wait_are_made_together",
+    ),
+    "a shared batch's wait for a user": Bound(
+        f"{seconds(engines.SHARED_WAIT)}, then {seconds(engines.PATIENT_WAIT)}",
+        f"{_CROWDS}::test_a_held_row_holds_up_its_own_user_alone",
+    ),
+    "a batch's wait for a user, at once": Bound(
+        seconds(batches.WAIT),
+        f"{_CROWDS}::test_a_batch_does_not_hold_others_while_it_waits",
+    ),
+    "an event's wait to be judged alone": Bound(
+        seconds(2 * DB_TIMEOUT), "unit/test_lanes.py::test_what_waits_for_too_long_is_turned_away"
+    ),
+    "a statement of a large repair, and its wait": Bound(
+        seconds(engines.REPAIR_SECONDS),
+        f"{_CROWDS}::test_a_large_repair_of_a_batch_that_fails",
+    ),
+    "attempts at a large repair while rules change": Bound(
+        count(batches.TRIES), f"{_CROWDS}::test_a_large_repair_while_rules_change"
     ),
     "`Retry-After`": Bound(seconds(problems.RETRY_AFTER), "contract/test_errors.py::test_a_closed_port"),
+    "lines of the log that wait, per process and stream": Bound(
+        size(logs.MOST_WAITING), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+    ),
+    "a process's wait for its last log lines": Bound(
+        seconds(logs.FLUSH_SECONDS), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+    ),
+    "hosts that are remembered as trusted or not": Bound(
+        count(origins.REMEMBERED), "contract/test_hosts.py::test_more_hosts_than_are_remembered"
+    ),
     "stopping": Bound(
         seconds(serve.STOP_SECONDS), "integration/test_bounds.py::test_a_request_that_does_not_end_is_left_behind"
     ),
@@ -176,8 +330,14 @@ BOUNDS: dict[str, Bound] = {
         "integration/test_large_repairs.py::test_what_judges_is_found_among_many_changes",
     ),
     # Caches
+    "reaches of late events that are remembered": Bound(
+        count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
+    ),
     "rule sets that are remembered": Bound(
         count(versions._REMEMBERED), "unit/test_bounds.py::test_rule_sets_beyond_the_cache"
+    ),
+    "rule versions in force that are remembered": Bound(
+        count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
     ),
     "rule sets that a backtest remembers": Bound(
         count(backtest.REMEMBERED), "unit/test_bounds.py::test_rule_sets_of_a_backtest_beyond_the_cache"
@@ -187,6 +347,12 @@ BOUNDS: dict[str, Bound] = {
     "values of a sweep": Bound(count(question.MOST_STEPS), "unit/test_question.py::test_a_sweep_has_an_end"),
     "actions of one part": Bound(
         count(all_users.PART), "integration/test_bounds.py::test_a_user_larger_than_a_part_is_a_part"
+    ),
+    "processes of a backtest": Bound(
+        "one less than cores, and 1", "contract/test_backtests.py::test_started_and_cancelled_again_and_again"
+    ),
+    "wait for the end of a backtest's processes": Bound(
+        seconds(run.ENDING), "contract/test_backtests.py::test_one_that_is_cancelled_leaves_no_process"
     ),
     "a backtest's silence": Bound(
         seconds(backtests.SILENT_SECONDS), "contract/test_backtests.py::test_a_run_that_is_killed"
@@ -263,19 +429,26 @@ BOUNDS: dict[str, Bound] = {
 
 # What holds things or runs beside the caller, by file and kind: the bound that it comes under, or why it has none.
 KEEPERS: dict[str, str] = {
+    "logs.py SimpleQueue": "lines of the log that wait, per process and stream",
+    "logs.py Thread": "one for each of the two streams",
+    "routes/http/origins.py lru_cache": "hosts that are remembered as trusted or not",
     "commands/serve.py Thread": "one for each worker, which watches its parent",
+    "commands/slow_readers.py Thread": "one for each worker",
     "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
+    "routes/flask_reads.py ThreadPoolExecutor": "reads at once, per process",
     "routes/flask_threads.py WSGIMiddleware": "requests in Flask at once, per process",
     "rules/hindsight/all_users.py ProcessPoolExecutor": "one process less than there are cores, at least one",
     "rules/hindsight/all_users.py Thread": "one for each of those processes, which watches its parent",
     "rules/hindsight/run.py Thread": "two for each backtest",
     "rules/hindsight/start.py Popen": "backtests and verifications at once",
     "rules/hindsight/start.py Thread": "backtests and verifications at once",
-    "rules/judging/group_commit.py ThreadPoolExecutor": "events judged alone at once, per process",
-    "rules/judging/group_commit.py deque": "events waiting for a batch, per process",
-    "rules/judging/group_commit.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
-    "rules/judging/group_commit.py Thread": "one leader",
+    "rules/judging/batches.py BoundedSemaphore": "two of the bounds of batches",
+    "rules/judging/lanes.py ThreadPoolExecutor": "users judged alone at once, per process",
+    "rules/judging/lanes.py deque": "events waiting for a batch, per process",
+    "rules/judging/lanes.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
+    "rules/judging/lanes.py Thread": "one leader for each of the two shared lanes",
+    "rules/together.py deque": "changes of rules that wait, per process",
 }

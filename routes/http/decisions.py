@@ -13,6 +13,7 @@ STATUS = {
     "out_of_order": 409,
     "too_late": 409,
     "event_id_conflict": 409,
+    "user_full": 409,
     "unavailable": 503,
 }
 

@@ -1,8 +1,11 @@
-"""Flask's side of every exchange: begin it, end it, and turn every exception into a problem document."""
+"""Flask's side of every exchange: begin it, refuse what is not meant for it, end it, and answer every exception."""
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import NotFound
 
+from routes.http import safe_headers
 from routes.http.exchange import REQUEST_ID, Exchange, begin, end
+from routes.http.origins import TrustedHosts, is_as_written
 from routes.http.problems import answer_to
 from rules.service import Service
 
@@ -21,12 +24,17 @@ def service() -> Service:
 
 def _begin() -> None:
     g.exchange = begin(request.headers.get(REQUEST_ID, ""))
+    TrustedHosts.of(current_app.extensions).must_allow(request.environ)
+    if not is_as_written(request.environ):
+        request.url_rule = None  # it only looks like one
+        raise NotFound
 
 
 def _end(response: Response) -> Response:
     exchange = _exchange()
     name, value = exchange.answered(response.status_code)
     response.headers[name] = value
+    safe_headers.add_to(response)
     end(exchange, route=request.url_rule.rule if request.url_rule else None, method=request.method)
     return response
 

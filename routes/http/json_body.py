@@ -2,15 +2,15 @@
 
 import io
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, TypeVar
 
 from flask import request
 from pydantic import BaseModel
 
-from routes.http.bodies import read_body
+from routes.http.bodies import MAX_BODY, read_body
 from routes.http.problems import Problem, refused
-from rules.payload import BadPayload, read_json, read_object, validate
+from rules import json_text
+from rules.payload import BadPayload, not_json, read_json, read_object, validate
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -35,31 +35,51 @@ def read_model(model: type[ModelT]) -> ModelT:
     return validate(model, read_object(json_body()))
 
 
-def read_items(most: int, limit: int) -> list[Any]:
+def read_items(most: int, limit: int) -> Iterator[Any]:
     """The items of the JSON array or JSON lines in the body of the current request, which may be gzip.
 
-    In place of a line that is not JSON comes its Problem, so that it does not spoil the others; blank lines are
+    They come one by one, to be used at once: together they can be thirty times as large as the body. In place of a line
+    that is not JSON or longer than `MAX_BODY` comes its Problem, so that it does not spoil the others; blank lines are
     skipped. Raises BadPayload if the body is not a JSON array in UTF-8, Problem 415 for another content type, Problem
-    413 for more than `most` items, and what `read_body` raises with `limit` (in bytes).
+    413 for more than `most` items or blank lines and for an item of an array that is too long, and what `read_body`
+    raises with `limit` (in bytes).
     """
     if request.mimetype not in (JSON, NDJSON):
         raise Problem(415, f"The Content-Type must be {JSON} or {NDJSON}.")
     body = read_body(limit, may_be_gzip=True)
-    items = list(islice(_lines(body), most + 1)) if request.mimetype == NDJSON else _array(body)
-    if len(items) > most:
-        raise Problem(413, f"The body has more than {most:,} events.")
-    return items
+    return _at_most(most, _lines(body, most) if request.mimetype == NDJSON else _array(body))
 
 
-def _array(body: bytes) -> list[Any]:
-    value = read_json(body)
-    if not isinstance(value, list):
-        raise BadPayload("The body must be a JSON array.")
-    return value
+def _at_most(most: int, items: Iterator[Any]) -> Iterator[Any]:
+    for count, item in enumerate(items, 1):
+        if count > most:
+            raise Problem(413, f"The body has more than {most:,} events.")
+        yield item
 
 
-def _lines(body: bytes) -> Iterator[Any]:
-    return (_line(line.strip()) for line in io.BytesIO(body) if not line.isspace())
+def _array(body: bytes) -> Iterator[Any]:
+    try:
+        yield from json_text.items(body, MAX_BODY)
+    except json_text.NoArray:
+        raise BadPayload("The body must be a JSON array.") from None
+    except json_text.BadJson as error:
+        raise not_json("body", str(error)) from None
+    except json_text.TooLong as error:
+        raise Problem(413, f"The event with index {error.index} has more than {MAX_BODY:,} characters.") from None
+
+
+def _lines(body: bytes, most_blank: int) -> Iterator[Any]:
+    blank = 0
+    for line in io.BytesIO(body):
+        raw = line.strip()
+        if not raw:
+            blank += 1
+            if blank > most_blank:
+                raise Problem(413, f"The body has more than {most_blank:,} blank lines.")
+        elif len(raw) > MAX_BODY:
+            yield Problem(413, f"The line has more than {MAX_BODY:,} bytes.")
+        else:
+            yield _line(raw)
 
 
 def _line(raw: bytes) -> Any:

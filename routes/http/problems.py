@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
-from database.session import CommitUncertain, is_away
+from database.session import CommitUncertain, is_away, is_out_of_numbers
 from routes.http.answers import Answer
 from rules.overload import Overloaded, QueueFull
 from rules.payload import BadPayload, FieldProblem
@@ -74,7 +74,13 @@ DATABASE_AWAY = Problem(503, "The database is unavailable or too slow; nothing w
 UNCERTAIN = Problem(
     503, "The connection to the database broke; send the same event_id again to find out what was stored."
 )
+OUT_OF_MEMORY = Problem(503, "The service is short of memory; nothing was stored. Try again.")
 QUEUE_FULL = Problem(503, "Too many events are waiting already; nothing was stored. Try again.", kind="queue-full")
+EXHAUSTED = Problem(
+    409,
+    "A number in the database is as large as it can be: there is no next one. Nothing was stored.",
+    kind="exhausted",
+)
 OVERLOADED = Problem(503, "Too much is under way already; nothing was stored. Try again.", kind="overloaded")
 
 
@@ -99,6 +105,12 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     if isinstance(error, SQLAlchemyError) and is_away(error):
         log.warning("database_away", request_id=request_id, error=_kind(error))
         return DATABASE_AWAY.answer(request_id)
+    if isinstance(error, MemoryError):
+        log.warning("out_of_memory", request_id=request_id)
+        return OUT_OF_MEMORY.answer(request_id)
+    if is_out_of_numbers(error):
+        log.error("out_of_numbers", request_id=request_id, error=_kind(error))
+        return EXHAUSTED.answer(request_id)
     # The message of a database error contains the statement's values, including amounts and names.
     trace = None if isinstance(error, SQLAlchemyError) else error
     log.error("defect", request_id=request_id, error=_kind(error), exc_info=trace)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from routes.http import safe_headers
 from routes.http.answers import Answer
 
 Scope = MutableMapping[str, Any]
@@ -12,8 +13,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 async def send_answer(send: Send, answer: Answer, named: tuple[str, str]) -> None:
-    """Send a whole answer, with the header `named` besides its own."""
+    """Send a whole answer, with the header `named` and those for browsers besides its own."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*answer.headers.items(), named)]
-    headers.append((b"content-length", b"%d" % len(answer.body)))
+    headers += (*safe_headers.AS_BYTES, (b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -5,12 +5,14 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait as wait_for_any
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -161,6 +163,19 @@ def over_all_users(
                 result.add(future.result())
                 done += running.pop(future).actions
             progress(done, total)
+
+
+def end_processes(seconds: float) -> None:
+    """Kill the processes that this one has started by `over_all_users`, and wait up to `seconds` until they are gone.
+
+    For a process that ends itself: nothing can go on after that.
+    """
+    processes = multiprocessing.active_children()
+    for process in processes:
+        process.kill()
+    left, end = {process.sentinel for process in processes}, time.monotonic() + seconds
+    while left and (seconds := end - time.monotonic()) > 0:
+        left -= set(wait_for_any(left, seconds))
 
 
 @contextmanager

@@ -24,8 +24,8 @@ REPAIR_LIMIT = 5_000
 
 # Seconds that a batch waits for a user while it holds others. Most big batches are in nobody's way and need no turn: by
 # a glance they find that out.
-_GLANCE, _WAIT = 0.05, 0.5
-_TRIES = 3  # of a large repair, if rules are changed meanwhile
+_GLANCE, WAIT = 0.05, 0.5
+TRIES = 3  # of a large repair, if rules are changed meanwhile
 
 _UNAVAILABLE = "The database is unavailable or too slow, or too much is under way; it was not stored. Try again."
 _UNCERTAIN = "The connection to the database broke; send the same event_id again to find out what was stored."
@@ -73,7 +73,7 @@ class Batches:
     def repair(self, events: Sequence[Event], *, atomic: bool = False) -> list[Outcome]:
         """The same with large repairs, in one transaction with a time limit of its own."""
         waits = Waits(hold_rules=False)  # a change of a rule does not wait for it, so it may have to begin anew
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             with suppress(RulesChanged):
                 return run(self._repairs, lambda session: self._process(session, events, atomic, waits=waits))
         raise Overloaded("rules were changed again and again")
@@ -91,7 +91,7 @@ class Batches:
         hold_rules, has_turn = not is_big, False
         while True:
             left = max(_GLANCE, end - monotonic())
-            lock = _GLANCE if is_big and not has_turn else min(_WAIT, left)
+            lock = _GLANCE if is_big and not has_turn else min(WAIT, left)
             waits = Waits(lock=lock, turn=left if has_turn else None, hold_rules=hold_rules)
             try:
                 with ExitStack() as stack:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from database import judging
+from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
 from database.session import Transaction
 from rules.judging import store
@@ -117,6 +118,8 @@ class RuleEngine:
             if (first.type, first.amount, first.time) == (event.type, event.amount, event.time):
                 return Verdict(event.user_id, codes, replayed=True)
             return Refusal("event_id_conflict", "This event_id came before with another payload.")
+        if user.is_full or user.last_seq >= MOST_ACTIONS:
+            return Refusal("user_full", "The user has as many actions, or as large a balance, as there can be.")
         if not self._policy.allow_overdraft and event.type == "withdraw" and user.balance + signed(event) < 0:
             return Refusal("overdraft", "The withdrawal is larger than the balance.")
         if not self._policy.accept_out_of_order:

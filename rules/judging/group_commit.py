@@ -24,7 +24,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-from rules.judging.lanes import ALONE, LARGE, PATIENT, SHARED, Broken, SharedLane, Ticket, UserLanes, Ways, wake
+from rules.judging.lanes import (
+    ALONE,
+    LARGE,
+    PATIENT,
+    SHARED,
+    Broken,
+    SharedLane,
+    Ticket,
+    UserLanes,
+    Ways,
+    hand_out,
+    wake,
+)
 from rules.judging.late import LargeRepair
 from rules.judging.observer import Observer
 from rules.judging.stays import Stays
@@ -146,7 +158,7 @@ class GroupCommit:
         """They have their outcome, or this error; users in later lanes stay there for so many seconds."""
         if error is not None:
             for ticket in tickets:
-                ticket.error = error
+                ticket.error, ticket.raised_at = error, error.__traceback__
         if later := [ticket for ticket in tickets if ticket.rank]:
             with self._lock:
                 self._stays.leave(later, seconds)
@@ -162,15 +174,19 @@ class GroupCommit:
         self._taken(batch)
         if self._stays.count:
             batch = self._without_those_ahead(batch, rank)
-        for _ in range(RUNS):
-            if not batch:
-                return
-            error = self._process(batch, rank)
-            if error is None:
-                self._finish(batch)
-                return
-            batch = self._without_those_in_the_way(batch, rank, error)
-        self._move(batch, ALONE)
+        error: Exception | None = None
+        try:
+            for _ in range(RUNS):
+                if not batch:
+                    return
+                error = self._process(batch, rank)
+                if error is None:
+                    self._finish(batch)
+                    return
+                batch = self._without_those_in_the_way(batch, rank, error)
+            self._move(batch, ALONE)
+        finally:
+            del error  # its traceback leads to this frame: only the collector could free them, and it runs rarely
 
     def _without_those_ahead(self, batch: list[Ticket], rank: int) -> list[Ticket]:
         """The batch without the events of users whose others have moved on meanwhile: they follow."""
@@ -210,6 +226,12 @@ class GroupCommit:
         if not batch:
             return
         error = self._process(batch, rank)
+        try:
+            self._after_run_of_user(batch, rank, error)
+        finally:
+            del error  # as in `_run`
+
+    def _after_run_of_user(self, batch: list[Ticket], rank: int, error: Exception | None) -> None:
         if error is None:
             self._finish(batch)
         elif isinstance(error, LargeRepair) and rank != LARGE:
@@ -231,9 +253,7 @@ class GroupCommit:
     def _process(self, tickets: Sequence[Ticket], rank: int) -> Exception | None:
         """Give them their outcomes. Returns the error if that failed."""
         try:
-            outcomes = self._ways.of(rank)([ticket.event for ticket in tickets])
-            for ticket, outcome in zip(tickets, outcomes, strict=True):
-                ticket.outcome = outcome
+            hand_out(tickets, self._ways.of(rank)([ticket.event for ticket in tickets]))
         except Exception as error:
             return error
         except BaseException as error:
@@ -241,4 +261,6 @@ class GroupCommit:
             broken = Broken("The batch was broken off.")
             broken.__cause__ = error
             return broken
+        finally:
+            del tickets  # they are given the error, whose traceback leads to this frame
         return None

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import perf_counter
+from types import TracebackType
 
 from rules.model import Event, Outcome
 
@@ -42,7 +43,7 @@ class Ticket:
     `rank` is that of the lane it waits in, 0 for the first.
     """
 
-    __slots__ = ("error", "event", "loop", "outcome", "rank", "since", "turn", "wake", "was_taken")
+    __slots__ = ("error", "event", "loop", "outcome", "raised_at", "rank", "since", "turn", "wake", "was_taken")
 
     def __init__(self, event: Event) -> None:
         self.event = event
@@ -51,16 +52,29 @@ class Ticket:
         self.was_taken = False
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
+        self.raised_at: TracebackType | None = None
         self.wake: Callable[[], None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.turn: asyncio.Future[None] | None = None
 
     def result(self) -> Outcome:
-        """The outcome. Raises the error."""
-        if self.error is not None:
-            raise self.error
+        """The outcome. Raises the error, which is not to be asked for again."""
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                # All tickets of a batch raise the same one: its traceback must not grow by every caller.
+                raise error.with_traceback(self.raised_at)
+            finally:
+                del error  # its traceback holds this frame
+                self.raised_at = None
         assert self.outcome is not None
         return self.outcome
+
+
+def hand_out(tickets: Sequence[Ticket], outcomes: Sequence[Outcome]) -> None:
+    """Give each ticket its outcome."""
+    for ticket, outcome in zip(tickets, outcomes, strict=True):
+        ticket.outcome = outcome
 
 
 def wake(tickets: Sequence[Ticket]) -> None:
@@ -111,7 +125,7 @@ class SharedLane:
                 with self._lock:
                     waiting, self._led = list(self.queue), False
                     self.queue.clear()
-                self._give_up(waiting, error)
+                self._give_up(waiting, error.with_traceback(None))  # it would lead to them
 
     def _lead(self) -> None:
         while batch := self._next_batch():
@@ -194,7 +208,7 @@ class UserLanes:
         except RuntimeError as error:
             with self._lock:
                 waiting = self._waiting.pop(user_id)
-            self._give_up(list(waiting), error)
+            self._give_up(list(waiting), error.with_traceback(None))
 
     def _serve(self, user_id: int) -> None:
         with self._lock:

@@ -56,11 +56,14 @@ def begin_and_read(
     batch = Batch(rules.number, offsets)
     for user in locked:
         added = deltas[user.user_id]
+        if user.is_full:
+            added = Deltas(user_id=user.user_id, actions=0, net=Decimal(0))
         batch.users[user.user_id] = BatchUser(
             user_id=user.user_id,
             rule_set=rules.rule_set(cast(Risk, user.risk), user.overrides),
             settings_version=user.settings_version,
             is_new=user.is_new,
+            is_full=user.is_full,
             last_seq=user.last_seq - added.actions,
             balance=user.balance - added.net,
             unused_actions=added.actions,
@@ -69,11 +72,11 @@ def begin_and_read(
     batch.load(history)
     if several or rules is not expected or any(user.overrides != NO_OVERRIDES for user in locked):
         _read_further(connection, batch, events, expected)
-    if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
-        _read_to_count(connection, batch, events, late_limit)
     crowded = {user_id for user_id, user in batch.users.items() if user.timeline.may_be_crowded}
     if crowded:
         read_oldest(connection, batch, _points(batch, events, crowded))
+    if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
+        _read_to_count(connection, batch, events, late_limit)
     return batch
 
 

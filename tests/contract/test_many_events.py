@@ -234,7 +234,7 @@ BAD_LINES = {
     "a bracket": b"[",
     "NaN": b"NaN",
     "not UTF-8": b'"\xff"',
-    "too deep": b"[" * 100_000,
+    "too deep": b"[" * 50_000,
     "half a surrogate pair": b'"\xed\xa0\x80"',
     "a NUL": b"\x00",
 }
@@ -375,7 +375,8 @@ def test_a_zip_bomb(client: FlaskClient, sessions: Sessions) -> None:
 
 def padded(length: Any) -> Any:
     """The body of one event that is `length` bytes long."""
-    return b"[" + EVENT + b" " * (length - len(EVENT) - 2) + b"]"
+    blanks = random.Random(1).choices(b" \t\n\r", k=length - len(EVENT) - 2)  # gzip packs equal ones too well
+    return b"[" + EVENT + bytes(blanks) + b"]"
 
 
 @pytest.mark.parametrize("pack", [lambda post: post, packed], ids=["plain", "packed"])
@@ -661,7 +662,7 @@ def test_a_caller_that_hangs_up(
     service = start_service()
     for number, (name, (headers, half)) in enumerate(HALVES.items(), 1):
         with subtests.test(name), socket.create_connection(("127.0.0.1", service.port)) as caller:
-            caller.sendall(f"POST /events HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode() + half)
+            caller.sendall(f"POST /events HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n".encode() + half)
             caller.close()
             end = time.monotonic() + 30
             while len(logged := statuses_in_log(service)) < number and time.monotonic() < end:

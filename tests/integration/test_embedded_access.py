@@ -87,7 +87,7 @@ def test_only_this_user_of_the_system_may_connect(folder: Path) -> None:
         [(lines,)] = execute(
             url, "SELECT array_agg(concat_ws(' ', type, database, user_name, auth_method)) FROM pg_hba_file_rules"
         )
-        assert lines == ["local {all} {alerts,app} peer"]
+        assert lines == ["local {all} {all} peer"]
         if not AS_ROOT:
             return
         psql = [str(embedded.bin_dir() / "psql"), "-h", str(socket), "-d", "postgres", "-U"]
@@ -143,6 +143,16 @@ def test_the_data_of_an_earlier_release_is_taken_over(folder: Path) -> None:
             assert owner in PRIVATE_IDS
     with use(folder) as url:
         assert execute(url, "SELECT id, mood FROM serial") == [(1, "glad")]
+
+
+def test_access_of_another_release_is_replaced(folder: Path) -> None:
+    """A cluster with other rules of access, as a later or earlier release may have set them, gets ours."""
+    with use(folder) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
+    (folder / "postgres" / MARK).unlink()
+    (folder / "postgres" / "pg_hba.conf").write_text("local all all reject\n")
+    with use(folder) as url:
+        assert execute(url, "SELECT value FROM kept") == [(1,)]
 
 
 @pytest.mark.parametrize("step", ["set_access", "give"])

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -167,11 +167,11 @@ def fill(disk: Path) -> Path:
     """A file that takes all the room that is left."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(65536))
-        except OSError:
-            return filler
+        for piece in (1 << 20, 1 << 12, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(piece))
+    return filler
 
 
 def test_a_full_disk_that_has_room_again(folder: Path) -> None:

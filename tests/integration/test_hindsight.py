@@ -330,6 +330,38 @@ def test_a_backtest_is_what_judging_live_would_have_been(
     assert outcome.now[0].alerts == len(expected)
 
 
+# A late withdrawal raises an alert on the action after it, which the next late event takes away again.
+COME_AND_GONE = ("w 1 @10, w 1 @20", "w 1 @5", "d 1 @15")
+
+
+@pytest.mark.parametrize("change", ["created_at = '2026-01-01'", "transaction_id = NULL", "transaction_id = 7"])
+def test_transactions_are_told_apart(sessions: Sessions, change: str) -> None:
+    """Though the clock stood, an earlier release stored them, or numbers are those of another server after a restore.
+
+    If they were taken for one, the alert that came and went would never have been.
+    """
+    live = Live(sessions)
+    for notation in COME_AND_GONE:
+        live.post(events(live.first + 1, notation))
+    with transaction(sessions) as session:
+        session.execute(text(f"UPDATE user_actions SET {change}"))
+    assert live.rows("SELECT seq, code FROM alerts WHERE user_id BETWEEN :first AND :last AND late AND superseded") == [
+        (2, 30)
+    ]
+    assert live.report().differences == []
+
+
+def test_actions_of_one_transaction_are_kept_together(sessions: Sessions) -> None:
+    """What came and went within one transaction was never stored, and is not missed."""
+    live = Live(sessions)
+    live.post(events(live.first + 1, COME_AND_GONE[0]))
+    live.post(events(live.first + 1, ", ".join(COME_AND_GONE[1:])))
+    assert live.rows("SELECT seq FROM alerts WHERE user_id BETWEEN :first AND :last") == []
+    numbers = live.rows("SELECT transaction_id FROM user_actions WHERE user_id BETWEEN :first AND :last ORDER BY seq")
+    assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
+    assert live.report().differences == []
+
+
 # Tampering
 
 

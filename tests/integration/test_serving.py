@@ -41,7 +41,14 @@ def caller(service: Service) -> socket.socket:
 
 def head(length: int, path: str = "/event") -> bytes:
     """The head of a post of `length` bytes."""
-    lines = (f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {length}", "", "")
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        "",
+        "",
+    )
     return "\r\n".join(lines).encode()
 
 

@@ -16,7 +16,7 @@ from rules.hindsight import backtest
 from rules.hindsight.backtest import AlertSample, Backtester, BacktestPlan, BacktestResult
 from rules.hindsight.verify import LISTED, VerifyReport
 from rules.registry import REGISTRY
-from rules.versions import RiskAndOverrides, RulesSnapshot
+from rules.versions import RiskAndOverrides, RuleVersions
 from tests.bounds import BOUNDS, KEEPERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,11 +109,11 @@ def settings_number(number: int) -> str:
 def test_rule_sets_beyond_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """With more users who have overrides of their own than are remembered, each is judged by its own."""
     monkeypatch.setattr(versions, "_REMEMBERED", 3)
-    snapshot = RulesSnapshot(number=1, settings={1100: RuleSetting.initial(REGISTRY[1100])})
+    changes = RuleVersions(RuleVersions().changes_for({1100})[:1])
     for number in [*range(1, 8), *range(1, 8)]:
-        (rule,) = snapshot.rule_set("normal", settings_number(number)).all
+        (rule,) = changes.newest.rule_set("normal", settings_number(number)).all
         assert rule.values["threshold"] == number
-        assert len(snapshot._rule_sets) <= 3
+        assert len(changes._worked_out.rule_sets) <= 3
 
 
 def test_rule_sets_of_a_backtest_beyond_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
