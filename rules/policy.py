@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rules.base import Rule
 
-LATE_LIMIT = 500_000
+LATE_LIMIT = 200_000
 
 
 @dataclass(frozen=True)

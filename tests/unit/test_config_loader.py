@@ -54,7 +54,7 @@ def test_defaults() -> None:
         "unknown_users": "create",
         "overdraft": "allow",
         "out_of_order": "accept",
-        "late_limit": 500_000,
+        "late_limit": 200_000,
     }
 
 
