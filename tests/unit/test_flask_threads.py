@@ -17,6 +17,7 @@ HEAD: dict[str, Any] = {
     "http_version": "1.1",
     "method": "GET",
     "path": "/slow",
+    "raw_path": b"/slow",
     "query_string": b"",
     "headers": [(b"host", b"localhost")],
 }
