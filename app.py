@@ -67,7 +67,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 def make_service(settings: Settings, url: str) -> Service:
     """The service on the database at `url` (a SQLAlchemy URL), as `settings` ask for it."""
     return Service(
-        engines=make_engines(url, timeout=settings.db_timeout, connections=min(settings.threads, CONNECTIONS)),
+        engines=make_engines(
+            url,
+            timeout=settings.db_timeout,
+            connections=min(settings.threads, CONNECTIONS),
+            read_timeout=settings.read_timeout,
+            read_connections=settings.read_threads,
+        ),
         policy=Policy(
             rules=tuple(REGISTRY[code] for code in settings.rules),
             create_users=settings.unknown_users == "create",
@@ -86,7 +92,12 @@ def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
     settings = load_settings()
-    application = asgi.application(create_app(settings), threads=settings.threads, body_timeout=settings.body_timeout)
+    application = asgi.application(
+        create_app(settings),
+        threads=settings.threads,
+        read_threads=settings.read_threads,
+        body_timeout=settings.body_timeout,
+    )
     slow_readers.watch(settings.backend_port)
     serve.settle_worker()
     return application

@@ -51,10 +51,14 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=64)
     # How many requests other than POST /event one worker handles at once; with GROUP_COMMIT=off, POST /event included.
     threads: int = Field(32, ge=1, le=256)
+    # How many reads (GET) one worker handles at once: few, since each takes turns with the judging of events.
+    read_threads: int = Field(2, ge=1, le=32)
     # How long the body of a request may take to arrive before the answer is a 408.
     body_timeout: float = Field(15.0, ge=0.1, le=600)
     # How long a request waits for a connection, a lock or a statement before the answer is a 503.
     db_timeout: float = Field(5.0, ge=0.1, le=60)
+    # The same for reads, which take some milliseconds.
+    read_timeout: float = Field(2.0, ge=0.1, le=60)
     # Whether requests that arrive while others are being committed share the next transaction, and how many may.
     group_commit: Literal["on", "off"] = "on"
     group_commit_max: int = Field(256, ge=1, le=10_000)

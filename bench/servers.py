@@ -38,7 +38,7 @@ def postgres(url: str | None, parent: Path) -> Iterator[URL]:
         return
     with tempfile.TemporaryDirectory(prefix="alerts-bench-", dir=parent, ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # started by root, PostgreSQL runs as another user
-        with embedded.use(Path(folder, "data")) as started:
+        with embedded.use(Path(folder, "data"), superuser=True) as started:
             yield make_url(started)
 
 

@@ -29,6 +29,9 @@ from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
 from database import embedded, migrations
 from rules.service import Service
 
+# An event passes from thread to thread four times. With Python's 0.005 s it would wait that long for each turn while
+# another thread makes a long answer.
+SWITCH_SECONDS = 0.001
 STOP_SECONDS = 5  # for requests still in progress when the service is asked to stop
 
 
@@ -190,7 +193,11 @@ def begin_worker() -> None:
 
 
 def settle_worker() -> None:
-    """Make garbage collection cheap: what is loaded now stays, and requests leave little behind."""
+    """Make garbage collection cheap: what is loaded now stays, and requests leave little behind.
+
+    And have a thread that is needed for events get its turn soon while others read.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

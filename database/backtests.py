@@ -1,12 +1,13 @@
 """The backtests that were asked for over the API: every statement on their table, each a named function.
 
-One runs at a time, across all processes of the service: a unique index keeps a second row from saying so. A run shows
-twice a second that it is alive; one that has not for SILENT_SECONDS is taken for dead.
+One runs at a time, across all processes of the service: a unique index keeps a second row from saying so. The next one
+starts when the processes of the last one have ended: another unique index. A run shows twice a second that it is alive;
+one that has not for SILENT_SECONDS is taken for dead, and its processes for gone.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -18,9 +19,12 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    false,
     func,
     literal,
+    or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSON, insert
@@ -40,7 +44,8 @@ _ID = bindparam("id", type_=BigInteger)
 _now = func.clock_timestamp(type_=DateTime(timezone=True))
 _is_running = Backtest.status == "running"
 # A run that is silent is taken for dead, whatever its row says.
-_is_silent = and_(_is_running, Backtest.heartbeat_at < _now - literal(timedelta(seconds=SILENT_SECONDS)))
+_gives_no_sign = Backtest.heartbeat_at < _now - literal(timedelta(seconds=SILENT_SECONDS))
+_is_silent = and_(_is_running, _gives_no_sign)
 
 _KNOWN = select(
     Backtest.backtest_id,
@@ -53,30 +58,45 @@ _KNOWN = select(
     Backtest.finished_at,
 )
 _GET = _KNOWN.add_columns(Backtest.result).where(Backtest.backtest_id == _ID)
-_RUNNING = select(Backtest.backtest_id).where(_is_running)
+_IN_THE_WAY = (
+    select(Backtest.backtest_id, _is_running).where(or_(_is_running, Backtest.has_processes)).order_by(~_is_running)
+)
 _END_SILENT = (
     update(Backtest)
     .where(_is_silent)
     .values({Backtest.status: "interrupted", Backtest.finished_at: Backtest.heartbeat_at})
 )
+_FREE_SILENT = update(Backtest).where(Backtest.has_processes, _gives_no_sign).values({Backtest.has_processes: false()})
 _START = (
     insert(Backtest)
-    .values({Backtest.request: cast(bindparam("asked", type_=Text), JSON)})
-    .on_conflict_do_nothing(index_elements=[Backtest.status], index_where=_is_running)
+    .values({Backtest.request: cast(bindparam("asked", type_=Text), JSON), Backtest.has_processes: true()})
+    .on_conflict_do_nothing()
     .returning(Backtest.backtest_id)
 )
 
 
 def start(session: Session, request: str) -> int | None:
-    """Store a new backtest as running, with what is asked as JSON text. Returns its id, or None if another one runs."""
+    """Store a new backtest as running, with what is asked as JSON text. Returns its id.
+
+    None if another one runs or has processes left.
+    """
     connection = session.connection()
     connection.execute(_END_SILENT)
+    connection.execute(_FREE_SILENT)
     return connection.execute(_START, {"asked": request}).scalar()
 
 
-def running(session: Session) -> int | None:
-    """The id of the one that runs, or None."""
-    return session.execute(_RUNNING).scalar()
+class InTheWay(NamedTuple):
+    """The backtest that keeps others from starting: it runs, or its processes are still ending."""
+
+    backtest_id: int
+    is_running: bool
+
+
+def in_the_way(session: Session) -> InTheWay | None:
+    """What keeps another backtest from starting, or None."""
+    row = session.execute(_IN_THE_WAY).first()
+    return None if row is None else InTheWay(*row)
 
 
 def get(session: Session, backtest_id: int) -> BacktestWithResult | None:
@@ -129,6 +149,14 @@ def request(connection: Connection, backtest_id: int) -> dict[str, Any]:
 def beat(connection: Connection, backtest_id: int, done: int, total: int) -> bool:
     """Store that the run is alive and has judged `done` of `total` actions. Returns False if it is to end."""
     return connection.execute(_BEAT, {"id": backtest_id, "so_far": done, "of_all": total}).rowcount > 0
+
+
+_FREE = update(Backtest).where(Backtest.backtest_id == _ID).values({Backtest.has_processes: false()})
+
+
+def free(connection: Connection, backtest_id: int) -> None:
+    """Store that its processes have ended, so that another one can start."""
+    connection.execute(_FREE, {"id": backtest_id})
 
 
 def end(

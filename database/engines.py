@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from database.session import make_engine
+from database.session import make_engine, make_read_engine
 
 # Seconds. The longest that a batch of many users waits for one of them: in the shared lane and in the patient one. Less
 # than a statement may take in all, or its end would not say that it waited for a user.
@@ -21,7 +21,8 @@ FEW = SHARED + PATIENT + REPAIRS + CHANGES
 @dataclass(frozen=True, kw_only=True)
 class Engines:
     """`main` is for all that has no other: `shared` and `patient` are for the lanes of these names, `repairs` for large
-    repairs, `changes` for changes of rules. Each waits for `timeout` seconds at most, large repairs for REPAIR_SECONDS.
+    repairs, `changes` for changes of rules, `reads` for what is read over HTTP. Each waits for `timeout` seconds at
+    most, large repairs for REPAIR_SECONDS, reads for a time of their own.
     """
 
     main: Engine
@@ -29,15 +30,16 @@ class Engines:
     patient: Engine
     repairs: Engine
     changes: Engine
+    reads: Engine
     timeout: float
 
     @property
     def all(self) -> tuple[Engine, ...]:
         """All of them."""
-        return self.main, self.shared, self.patient, self.repairs, self.changes
+        return self.main, self.shared, self.patient, self.repairs, self.changes, self.reads
 
 
-def make_engines(url: str, *, timeout: float, connections: int) -> Engines:
+def make_engines(url: str, *, timeout: float, connections: int, read_timeout: float, read_connections: int) -> Engines:
     """Engines on the PostgreSQL at `url`; `connections` are those of the main one, the others have few."""
     return Engines(
         main=make_engine(url, timeout=timeout, connections=connections),
@@ -46,5 +48,6 @@ def make_engines(url: str, *, timeout: float, connections: int) -> Engines:
         repairs=make_engine(url, timeout=REPAIR_SECONDS, connections=REPAIRS, lock=timeout),
         # It pauses within its transaction, so a short DB_TIMEOUT is not for it.
         changes=make_engine(url, timeout=max(timeout, CHANGE_SECONDS), connections=CHANGES),
+        reads=make_read_engine(url, timeout=read_timeout, connections=read_connections),
         timeout=timeout,
     )

@@ -130,13 +130,21 @@ def actions_to_backtest(connection: Connection, users: Users, until: int) -> str
     return _copied(connection, users, select(*_TO_BACKTEST).where(UserAction.time <= until))
 
 
-def actions_to_verify(connection: Connection, users: Users) -> str:
-    """All actions of `users`, by user in order of (time, seq): a line each, tab-separated.
+def actions_to_verify(connection: Connection, users: Users, *, as_they_came: bool = False) -> Iterator[str]:
+    """All actions of `users`, by user in order of (time, seq), or of seq alone: a line each, tab-separated.
 
     A line has what `actions_to_backtest` gives, and then rules_number, ordinal, running_total, alert_codes (as in
-    `{30,123}`) and a text that tells the transaction from others, as COPY writes them.
+    `{30,123}`) and a text that tells the transaction from others. The lines are read as they are taken.
     """
-    return _copied(connection, users, select(*_TO_VERIFY).join_from(UserAction, _offset, true(), isouter=True))
+    order = [UserAction.seq] if as_they_came else [UserAction.time, UserAction.seq]
+    lines = (
+        select(func.concat_ws("\t", *_TO_VERIFY))
+        .join_from(UserAction, _offset, true(), isouter=True)
+        .where(_of_users(UserAction.user_id))
+        .order_by(UserAction.user_id, *order)
+    )
+    values = {"first": users.first, "last": users.last}
+    return iter(connection.execute(lines, values, execution_options={"yield_per": _AT_ONCE}).scalars())
 
 
 def _copied(connection: Connection, users: Users, actions: Select[*tuple[Any, ...]]) -> str:
@@ -149,6 +157,10 @@ def _copied(connection: Connection, users: Users, actions: Select[*tuple[Any, ..
     cursor.copy_expert(f"COPY ({statement}) TO STDOUT", target)
     cursor.close()
     return target.getvalue().decode()
+
+
+# Rows that are read at a time where all of them could be too many.
+_AT_ONCE = 2_000
 
 
 def _of_users(user_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
@@ -177,16 +189,19 @@ def standing_alerts(
     ]
 
 
-_ALERTS = select(
-    Alert.user_id, Alert.seq, Alert.code, Alert.time, Alert.late, Alert.superseded, Alert.shadow, Alert.evidence
-).where(_of_users(Alert.user_id))
+_ALERTS = (
+    select(Alert.user_id, Alert.seq, Alert.code, Alert.time, Alert.late, Alert.superseded, Alert.shadow, Alert.evidence)
+    .where(_of_users(Alert.user_id))
+    .order_by(Alert.user_id, Alert.seq, Alert.code)
+)
 
 
-def alerts(connection: Connection, users: Users) -> list[StoredAlert]:
-    """All alerts of `users`."""
-    rows = connection.execute(_ALERTS, {"first": users.first, "last": users.last})
-    return [
-        StoredAlert(
+def alerts(connection: Connection, users: Users) -> Iterator[StoredAlert]:
+    """All alerts of `users`, by user and seq; they are read as they are taken."""
+    values = {"first": users.first, "last": users.last}
+    rows = connection.execute(_ALERTS, values, execution_options={"yield_per": _AT_ONCE})
+    for user_id, seq, code, time, late, superseded, shadow, evidence in rows:
+        yield StoredAlert(
             user_id=user_id,
             seq=seq,
             code=code,
@@ -196,8 +211,6 @@ def alerts(connection: Connection, users: Users) -> list[StoredAlert]:
             shadow=shadow,
             evidence=evidence,
         )
-        for user_id, seq, code, time, late, superseded, shadow, evidence in rows
-    ]
 
 
 def evidence(connection: Connection, user_id: int, seq: int, code: int) -> dict[str, Any]:

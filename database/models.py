@@ -170,6 +170,9 @@ class LateOffset(Base):
     added_total: Mapped[Decimal] = mapped_column(MONEY)
 
 
+_ALERT_PLACE = ("time", "user_id", "seq", "code")
+
+
 class Alert(Base):
     """One code on one action, with the evidence for it."""
 
@@ -177,11 +180,22 @@ class Alert(Base):
     __table_args__ = (
         ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),
         CheckConstraint("status IN ('open', 'acknowledged', 'closed')", name="status_known"),
-        # Lists go by the time of the event, newest first, over all users or one; shadow alerts are kept apart, since
-        # a rule in shadow can raise far more of them than all others together.
-        Index(None, "time", "user_id", "seq", "code", postgresql_where=text("NOT shadow")),
-        Index(None, "user_id", "time", "seq", "code", postgresql_where=text("NOT shadow")),
-        Index("ix_alerts_shadow", "time", "user_id", "seq", "code", postgresql_where=text("shadow")),
+        # Lists go by the time of the event, newest first; shadow alerts are kept apart, since a rule in shadow can
+        # raise far more of them than all others together. Each index is for one filter: what else is asked for is
+        # looked for in the best of them, and never among more than a few thousand (database/alerts.py).
+        Index(None, *_ALERT_PLACE, postgresql_where=text("NOT shadow")),
+        Index("ix_alerts_shadow", *_ALERT_PLACE, postgresql_where=text("shadow")),
+        Index(None, "user_id", "shadow", "time", "seq", "code"),
+        Index(None, "code", "shadow", "time", "user_id", "seq"),
+        # These hold few alerts, and cost a new one nothing: it is open, and seldom late.
+        Index(
+            "ix_alerts_worked",
+            "status",
+            *_ALERT_PLACE,
+            postgresql_where=text("status <> 'open' AND NOT shadow"),
+        ),
+        Index("ix_alerts_late", *_ALERT_PLACE, postgresql_where=text("late AND NOT shadow")),
+        Index("ix_alerts_superseded", *_ALERT_PLACE, postgresql_where=text("superseded AND NOT shadow")),
     )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -209,10 +223,14 @@ class Backtest(Base):
         ),
         # One runs at a time, whichever process was asked.
         Index(None, "status", unique=True, postgresql_where=text("status = 'running'")),
+        # And the next one waits until the processes of the last one have ended.
+        Index(None, "has_processes", unique=True, postgresql_where=text("has_processes")),
     )
 
     backtest_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     status: Mapped[str] = mapped_column(Text, server_default=text("'running'"))
+    # Whether processes that run it may be left: one that was cancelled takes a moment to end.
+    has_processes: Mapped[bool] = mapped_column(server_default=false())
     # JSON as it was written: JSONB would not keep the order.
     request: Mapped[dict[str, Any]] = mapped_column(JSON)
     # Actions: how many are judged, and how many there are.

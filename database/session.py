@@ -1,7 +1,8 @@
 """Engines, sessions, and what the errors of a database mean for the caller."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Self, TypeVar
 
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
@@ -33,11 +34,25 @@ class CommitUncertain(Exception):
     """The connection broke during COMMIT: the work is stored or not, and only asking again can show which."""
 
 
-def make_engine(url: str, *, timeout: float, connections: int, lock: float | None = None) -> Engine:
+# For lists, which are read from an index in its order: whatever PostgreSQL knows of the tables, it must not collect all
+# that a list might have, and sort that.
+_IN_ORDER = {
+    f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "sort", "incremental_sort", "hashjoin", "mergejoin")
+}
+
+
+def make_engine(
+    url: str,
+    *,
+    timeout: float,
+    connections: int,
+    lock: float | None = None,
+    planning: Mapping[str, str] = MappingProxyType({}),
+) -> Engine:
     """An engine on the PostgreSQL at `url` whose every wait is bounded by `timeout` (seconds).
 
     Those for locks are bounded by `lock`, unless that is None. It holds at most this number of `connections`; a thread
-    that wants one more waits for it, also up to `timeout`.
+    that wants one more waits for it, also up to `timeout`. `planning` has further settings of PostgreSQL.
     """
     milliseconds = int(timeout * 1000)
     engine = create_engine(
@@ -61,12 +76,18 @@ def make_engine(url: str, *, timeout: float, connections: int, lock: float | Non
                 jit="off",
                 # A client that stalls within a transaction would hold its users' locks.
                 idle_in_transaction_session_timeout=2 * milliseconds,
+                **planning,
             ),
         },
     )
     # The longest that a transaction may take: a lock, and three statements.
     watchdog.watch(engine, 4 * timeout)
     return engine
+
+
+def make_read_engine(url: str, *, timeout: float, connections: int) -> Engine:
+    """The same for reading lists page by page."""
+    return make_engine(url, timeout=timeout, connections=connections, planning=_IN_ORDER)
 
 
 def make_history_engine(url: str) -> Engine:

@@ -1,9 +1,11 @@
 """Alerts: list them or read one."""
 
+from typing import cast
+
 from flask import Blueprint, Response
 
 from database import alerts
-from database.alerts import AlertFilter, AlertRow
+from database.alerts import AlertFilter, AlertPlace, AlertRow
 from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.operation import Operation, describe
@@ -26,13 +28,15 @@ def list_alerts() -> Response:
 
     An alert must match all filters given. `from` and `to` bound the time of the action (in seconds, both included).
     `next` is the cursor of the next page, to be sent with the same filters. `shadow=true` lists the alerts of rules
-    in shadow, and only those.
+    in shadow, and only those. A page can be shorter than `limit`, even empty, and not be the last one: looking through
+    very many alerts for few takes several requests. Only a `next` of null ends the list.
     """
     query = read_query(AlertsQuery)
     wanted = AlertFilter(**query.model_dump(exclude={"limit", "cursor"}))
     # One row more than the page holds shows whether there is a next page.
-    found = service().run(lambda session: alerts.page_of_alerts(session, wanted, query.limit + 1, place(query)))
-    page, following = cut(found, query, _place)
+    before = cast(AlertPlace | None, place(query))
+    found = service().read(lambda session: alerts.page_of_alerts(session, wanted, query.limit + 1, before))
+    page, following = cut(found.rows, query, _place, found.broke_off_at)
     return json_answer(AlertsAnswer(alerts=[AlertAnswer.of(row) for row in page], next=following))
 
 
@@ -40,11 +44,11 @@ def list_alerts() -> Response:
 @describe(Operation(answers={200: AlertDetailAnswer}, problems=(unknown_alert(7, 3, 123), DATABASE_AWAY)))
 def get_alert(alert_id: tuple[int, int, int]) -> Response:
     """Read an alert with the history of its status."""
-    row = service().run(lambda session: alerts.get_alert(session, *alert_id))
+    row = service().read(lambda session: alerts.get_alert(session, *alert_id))
     if row is None:
         raise unknown_alert(*alert_id)
     return json_answer(AlertDetailAnswer.of(row, history=[]))
 
 
-def _place(row: AlertRow) -> tuple[int, int, int, int]:
+def _place(row: AlertRow) -> AlertPlace:
     return (row.time, row.user_id, row.seq, row.code)

@@ -29,10 +29,13 @@ _REQUEST_ID = REQUEST_ID.lower().encode()
 _PATHS = {path.encode() for path in PATHS}
 
 
-def application(app: Flask, *, threads: int, body_timeout: float) -> Application:
-    """`app` as an ASGI application: at most `threads` requests at once in Flask, each body within `body_timeout` s."""
+def application(app: Flask, *, threads: int, read_threads: int, body_timeout: float) -> Application:
+    """`app` as an ASGI application: at most `threads` requests and `read_threads` reads at once in Flask.
+
+    Each body is read within `body_timeout` seconds.
+    """
     intake = Intake(body_timeout)
-    flask = FlaskInThreads(app, threads, intake)
+    flask = FlaskInThreads(app, threads=threads, read_threads=read_threads, intake=intake)
     service = Service.of(app.extensions)
     hosts = TrustedHosts.of(app.extensions)
 

@@ -33,9 +33,11 @@ def unknown_backtest(backtest_id: int) -> Problem:
     return Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
 
 
-def backtest_running(backtest_id: int) -> Problem:
-    """The answer to a new backtest while `backtest_id` is still running."""
+def backtest_running(backtest_id: int, is_ending: bool = False) -> Problem:
+    """The answer to a new backtest while `backtest_id` is still running, or its processes are ending."""
     detail = f"Backtest {backtest_id} is running: wait until it is done, or cancel it."
+    if is_ending:
+        detail = f"Backtest {backtest_id} has ended, but not all of its processes have yet: try again in a moment."
     return Problem(409, detail, kind="backtest-running")
 
 
@@ -52,7 +54,8 @@ def create_backtest() -> Response:
 
     All stored actions are judged again by the rules with the settings given, in the background and at lowest priority,
     and the result is compared with the stored alerts. Poll the `Location` until the status is no longer `running`.
-    Only one backtest runs at a time: a 409 names the one that is running.
+    Only one backtest runs at a time: a 409 names the one that is running, or was cancelled and has processes that have
+    not ended yet.
     """
     wanted = read_model(BacktestRequest)
     present = service().run(service().rules)
@@ -60,7 +63,7 @@ def create_backtest() -> Response:
     try:
         backtest_id = start(service(), question)
     except AnotherRuns as other:
-        raise backtest_running(other.backtest_id) from None
+        raise backtest_running(other.backtest_id, is_ending=not other.is_running) from None
     row = service().run(lambda session: _existing(session, backtest_id))
     return json_answer(BacktestAnswer.of(row), 202, {"Location": f"/backtests/{backtest_id}"})
 
@@ -75,7 +78,7 @@ def list_backtests() -> Response:
     query = read_query(BacktestsQuery)
     before = place(query)
     # One row more than the page holds shows whether there is a next page.
-    found = service().run(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
+    found = service().read(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
     page, following = cut(found, query, lambda row: (row.backtest_id,))
     return json_answer(BacktestsAnswer(backtests=[BacktestAnswer.of(row) for row in page], next=following))
 
@@ -84,7 +87,7 @@ def list_backtests() -> Response:
 @describe(Operation(path=ID, answers={200: BacktestDetailAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY)))
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
-    row = service().run(lambda session: _existing(session, backtest_id))
+    row = service().read(lambda session: _existing(session, backtest_id))
     return json_answer(BacktestDetailAnswer.of(row, result=row.result))
 
 
@@ -93,7 +96,7 @@ def get_backtest(backtest_id: int) -> Response:
 def cancel_backtest(backtest_id: int) -> Response:
     """Cancel a backtest.
 
-    Its processes soon end. A backtest that has already ended stays as it is.
+    Its processes soon end, and only then can another one start. A backtest that has already ended stays as it is.
     """
 
     def cancel(session: Session) -> Any:

@@ -12,6 +12,7 @@ from a2wsgi import WSGIMiddleware
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
+from routes.flask_reads import FlaskReads
 from routes.http.bodies import MAX_BODY
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
@@ -26,12 +27,13 @@ MOST_WAITING = 1_000
 
 
 class FlaskInThreads:
-    """Runs a Flask application as an ASGI application: at most `threads` requests at once, each in a thread.
+    """Runs a Flask application as an ASGI application, each request in a thread.
 
-    Reads their bodies by `intake` first, and refuses what is out of bounds without a thread.
+    At most `read_threads` reads are under way at once, and `threads` other requests. Reads their bodies by `intake`
+    first, and refuses what is out of bounds without a thread.
     """
 
-    def __init__(self, app: Flask, threads: int, intake: Intake) -> None:
+    def __init__(self, app: Flask, *, threads: int, read_threads: int, intake: Intake) -> None:
         def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
             environ["wsgi.input"] = io.BytesIO(environ["asgi.scope"]["body"])
             # Without this, Flask takes a body without a Content-Length to be empty.
@@ -41,6 +43,7 @@ class FlaskInThreads:
 
         self._middleware: Any = WSGIMiddleware(wsgi, workers=threads)
         self._room = threads + MOST_WAITING
+        self._reads = FlaskReads(wsgi, read_threads)
         self._intake = intake
         self._app = app
         self._routes = app.url_map.bind("")
@@ -109,7 +112,10 @@ class FlaskInThreads:
             # A query should not have such bytes, and the middleware cannot read them.
             scope["query_string"] = quote(scope["query_string"], safe=string.punctuation).encode()
 
-        await self._middleware(scope, receive, send)
+        if self._reads.takes(scope):
+            await self._reads(scope, send)
+        else:
+            await self._middleware(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

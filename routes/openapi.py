@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, built from the routes and the models that validate their requests, and its page, /docs."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -12,7 +13,9 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import BaseConverter, Rule
 
-from routes.http.answers import json_answer
+from routes.http.answers import json_bytes
+from routes.http.etags import tagged_bytes
+from routes.http.kept import Kept
 from routes.http.operation import Operation, Text, describe
 from routes.http.origins import UNTRUSTED_HOST
 from routes.http.problems import DEFECT, METHOD_NOT_ALLOWED, RETRY_AFTER
@@ -23,8 +26,12 @@ from routes.schemas.problems import ProblemAnswer
 blueprint = Blueprint(
     "docs", __name__, static_folder="static", static_url_path="/docs/assets", template_folder="templates"
 )
+blueprint.record_once(lambda state: state.app.extensions.setdefault(_KEPT, Kept(math.inf)))
 
 VERSION = "1.0.0"
+# Making the document takes a third of a second, so each application makes it once.
+_KEPT = "openapi-document"
+_ADDRESS = "urn:address"  # stands in it for the address at which it is served
 _REF = "#/components/schemas/{model}"
 _EVERYWHERE = (UNTRUSTED_HOST, METHOD_NOT_ALLOWED, DEFECT)
 _PARAMETER = re.compile(r"<(?:([^:<>]+):)?([^<>]+)>")  # in the path of a route: its converter and its name
@@ -211,10 +218,23 @@ def _header(name: str, description: str, schema: dict[str, Any] | None = None) -
 
 
 @blueprint.get("/openapi.json")
-@describe(Operation(answers={200: Text("application/json", "An OpenAPI 3.1 document.", {"openapi": "3.1.0"})}))
+@describe(
+    Operation(answers={200: Text("application/json", "An OpenAPI 3.1 document.", {"openapi": "3.1.0"})}, tagged=True)
+)
 def openapi_document() -> Response:
     """Read this document."""
-    return json_answer(build(current_app, request.root_url.rstrip("/")))
+    kept: Kept[tuple[bytes, bytes]] = current_app.extensions[_KEPT]
+    before, after = kept.get(_written)
+    return tagged_bytes(before + json.dumps(request.root_url.rstrip("/")).encode() + after, VERSION)
+
+
+def _written() -> tuple[bytes, bytes]:
+    """The document as JSON, before and after the address at which it is served.
+
+    The caller chooses that address, so it is no part of what is kept.
+    """
+    before, after = json_bytes(build(current_app, _ADDRESS)).split(json.dumps(_ADDRESS).encode())
+    return before, after
 
 
 @blueprint.get("/docs")

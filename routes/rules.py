@@ -1,6 +1,8 @@
 """Rules: read what they are and were set to, and change it."""
 
-from flask import Blueprint, Response
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, current_app
 from sqlalchemy.orm import Session
 
 from database import alerts
@@ -8,6 +10,7 @@ from routes.http.answers import json_answer
 from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
 from routes.http.json_body import read_model
+from routes.http.kept import Kept
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, OVERLOADED, TOO_LARGE, Problem
@@ -25,8 +28,14 @@ BAD_PARAMETER = Problem(
     errors=[FieldProblem("/parameters/threshold", 'must be money such as "42.00", 0.00 to 999999999999.99')],
 )
 
-# How many alerts the figures count at most: that takes some tens of milliseconds.
-COUNTED = 100_000
+# How many alerts the figures count at most, and how many seconds they are kept: counting takes some tens of
+# milliseconds, and must not take them from events each time that somebody reads the rules.
+COUNTED, FIGURES_SECONDS = 100_000, 5.0
+_FIGURES = "figures-of-rules"
+
+Figures = Mapping[int, FiguresAnswer]
+
+blueprint.record_once(lambda state: state.app.extensions.setdefault(_FIGURES, Kept(FIGURES_SECONDS)))
 
 
 def unknown_rule(code: int) -> Problem:
@@ -40,9 +49,10 @@ def list_rules() -> Response:
     """List all rules as they are set now.
 
     They are in the order in which an answer to an event lists their codes. `figures` counts each rule's alerts that
-    still stand among the newest 100,000 of all rules; alerts raised in shadow are counted separately.
+    still stand among the newest 100,000 of all rules, as it was at most 5 seconds ago; alerts raised in shadow are
+    counted separately.
     """
-    present, figures = service().run(lambda session: (service().rules(session), _figures(session)))
+    present, figures = service().read(lambda session: (service().rules(session), _figures(session)))
     return json_answer(RulesAnswer(rules=[RuleAnswer.now(one, figures[code]) for code, one in present.items()]))
 
 
@@ -51,7 +61,7 @@ def list_rules() -> Response:
 def get_rule(code: int) -> Response:
     """Read a rule as it is set now."""
     _must_exist(code)
-    present, figures = service().run(lambda session: (service().rules(session)[code], _figures(session)))
+    present, figures = service().read(lambda session: (service().rules(session)[code], _figures(session)))
     return tagged(RuleAnswer.now(present, figures[code]), present.setting.version)
 
 
@@ -73,7 +83,7 @@ def list_rule_versions(code: int) -> Response:
     query = read_query(VersionsQuery)
     before = place(query)
     # One row more than the page holds shows whether there is a next page.
-    found = service().run(
+    found = service().read(
         lambda session: service().page_of_rule_versions(session, code, query.limit + 1, before[0] if before else None)
     )
     page, following = cut(found, query, lambda row: (row.version,))
@@ -99,12 +109,17 @@ def put_rule(code: int) -> Response:
     """
     _must_exist(code)
     wanted = read_model(CHANGES[code])
-    figures = service().run(_figures)
+    figures = service().read(_figures)
     new = service().set_rule(code, wanted.setting(), must_match)
     return tagged(RuleAnswer.now(new, figures[code]), new.setting.version)
 
 
-def _figures(session: Session) -> dict[int, FiguresAnswer]:
+def _figures(session: Session) -> Figures:
+    kept: Kept[Figures] = current_app.extensions[_FIGURES]
+    return kept.get(lambda: _count(session))
+
+
+def _count(session: Session) -> Figures:
     counted = {row.code: row for row in alerts.count_alerts(session, COUNTED)}
     none = FiguresAnswer(alerts=0, shadow_alerts=0, among=COUNTED)
     return {

@@ -81,7 +81,7 @@ def get_user(user_id: int) -> Response:
 
     `overrides` is there if the user has any.
     """
-    user = service().run(lambda session: _existing(session, user_id))
+    user = service().read(lambda session: _existing(session, user_id))
     return tagged(UserAnswer.of(user), user.settings_version)
 
 
@@ -114,7 +114,7 @@ def list_user_rules(user_id: int) -> Response:
     Each parameter has its value in force and its origin: the user's override, else the value for the user's rating,
     else the default scaled by the rating (money only), else the default.
     """
-    rules, user = service().run(lambda session: (service().rules(session), _existing(session, user_id)))
+    rules, user = service().read(lambda session: (service().rules(session), _existing(session, user_id)))
     return json_answer(UserRulesAnswer.of(user, (change.setting for change in rules.values())))
 
 
@@ -138,7 +138,7 @@ def list_actions(user_id: int) -> Response:
             )
         )
 
-    page, following = cut(service().run(read), query, lambda action: (action.time, action.seq))
+    page, following = cut(service().read(read), query, lambda action: (action.time, action.seq))
     return json_answer(ActionsAnswer(actions=[ActionAnswer.of(action) for action in page], next=following))
 
 

@@ -36,6 +36,15 @@ class Series:
         self.actions = sorted([*self.actions, *actions], key=_place) if self.actions else actions
         self.times = [action.time for action in self.actions]
 
+    def forget(self, before: int, keep: int) -> None:
+        """Drop actions with `time` before `before`, but for the first and the last `keep`; none may have come late."""
+        end = min(bisect_left(self.times, before), len(self.times) - keep)
+        if end > 1:
+            self._drop(1, end)
+
+    def _drop(self, start: int, end: int) -> None:
+        del self.times[start:end], self.actions[start:end]
+
     def end(self, action: Action) -> int:
         """How many actions there are up to and including the place of `action`."""
         if self.actions and self.actions[-1] is action:  # the usual case
@@ -86,6 +95,11 @@ class TypedSeries(Series):
         self._new_amounts.insert(new, action.amount)
         del self._new_totals[new:]
         return at
+
+    def _drop(self, start: int, end: int) -> None:
+        assert not self.was_late
+        super()._drop(start, end)
+        del self.ordinals[start:end], self.totals[start:end]
 
     def load_numbered(self, stored: list[NumberedAction]) -> None:
         """Add stored actions, in order; none of them may be here yet."""

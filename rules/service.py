@@ -56,7 +56,7 @@ class Service:
     ) -> None:
         self.engines, self.database = engines, engines.main
         self.readiness = Readiness(self.url)
-        self._sessions = make_sessions(engines.main)
+        self._sessions, self._sessions_of_reads = make_sessions(engines.main), make_sessions(engines.reads)
         self._sessions_of_changes = make_sessions(engines.changes)
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
@@ -163,6 +163,10 @@ class Service:
     def run(self, work: Callable[[Session], T]) -> T:
         """What `work` returns; it is repeated if the database asks for that or was lost before the commit."""
         return run(self._sessions, work)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """The same for work that only reads and may be asked for at any time by anybody: it has few connections."""
+        return run(self._sessions_of_reads, work)
 
     @property
     def url(self) -> str:

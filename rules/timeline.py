@@ -57,6 +57,14 @@ class Timeline:
         times = self._typed[of].times
         return bisect_right(times, end) - bisect_left(times, start) >= LISTED_ACTIONS
 
+    def forget(self, before: int, keep: int) -> None:
+        """Drop what nobody looks back at any more; no action may have come late.
+
+        That is those with `time` before `before`, except for the user's first one and the last `keep` of each type.
+        """
+        for series in (self._all, *self._typed.values()):
+            series.forget(before, keep)
+
     def newest(self) -> Action | None:
         """The last action in order, or None."""
         return self._all.actions[-1] if self._all.actions else None

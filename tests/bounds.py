@@ -14,15 +14,26 @@ import logs
 import metrics
 from commands import connections, replay, replay_file, serve, slow_readers, workers
 from config_loader import Settings
-from database import backtests, embedded, embedded_supervisor, engines, readiness, rule_versions, session
-from routes import events, flask_threads, rules, users
+from database import (
+    alerts,
+    backtests,
+    embedded,
+    embedded_supervisor,
+    engines,
+    history,
+    late_counts,
+    readiness,
+    rule_versions,
+    session,
+)
+from routes import events, flask_reads, flask_threads, rules, users
 from routes.http import bodies, heads, intake, origins, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
 from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify
-from rules.judging import batches, group_commit, stays
+from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -106,6 +117,8 @@ BOUNDS: dict[str, Bound] = {
     "nesting of JSON": Bound(
         f"{count(sys.getrecursionlimit())} levels", "contract/test_errors.py::test_malformed_json"
     ),
+    "actions of a user": Bound("2^62", "integration/test_full_users.py::test_the_last_action_there_can_be"),
+    "net deposits of a user": Bound("10^35", "integration/test_full_users.py::test_a_full_user_is_refused_by_name"),
     "digits of a JSON number that is read": Bound(f"{json_text._LONGEST_INT}", _ANY_CASE),
     "`amount`": Bound("12 digits and 2 decimals", _ANY_CASE),
     "`user_id`, `time`": Bound("2^63-1" if values.MAX_ID == values.LAST_TIME == 2**63 - 1 else "", _ANY_CASE),
@@ -133,6 +146,12 @@ BOUNDS: dict[str, Bound] = {
     "actions of a window that are read": Bound(
         f"{model.LISTED_ACTIONS} and the oldest, of each type",
         "integration/test_crowds.py::test_what_is_read_does_not_grow_with_a_crowd",
+    ),
+    "alerts that a page of `GET /alerts` looks at": Bound(
+        count(alerts.LOOKED_AT), "integration/test_queries.py::test_every_filter_finds_all"
+    ),
+    "age of a rule's figures": Bound(
+        seconds(rules.FIGURES_SECONDS), "contract/test_rules.py::test_figures_are_kept_for_a_while"
     ),
     "alerts that a rule's figures look at": Bound(
         count(rules.COUNTED), "contract/test_rules.py::test_figures_are_bounded"
@@ -176,6 +195,21 @@ BOUNDS: dict[str, Bound] = {
     "worker processes": Bound(count(setting("WORKERS")), "unit/test_config_loader.py::test_bad_value_is_named"),
     "requests in Flask at once, per process": Bound(
         count(setting("THREADS")), "integration/test_serving.py::test_post_event_does_not_wait_for_threads"
+    ),
+    "reads at once, per process": Bound(
+        count(setting("READ_THREADS")), "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
+    ),
+    "reads that wait, per process": Bound(
+        count(flask_reads.MOST_WAITING), "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
+    ),
+    "a read's wait for its turn": Bound(
+        seconds(flask_reads.PATIENCE), "unit/test_flask_reads.py::test_a_read_does_not_wait_for_ever"
+    ),
+    "a thread's rest between two reads": Bound(
+        "as long as the read", "unit/test_flask_reads.py::test_a_thread_rests_for_as_long_as_it_read"
+    ),
+    "`/healthz` and `/readyz` at once, per process": Bound(
+        "1 each", "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
     ),
     "database connections per process": Bound(
         f"{app.CONNECTIONS} and {engines.FEW}", "integration/test_session.py::test_pool_timeout_is_away"
@@ -228,6 +262,9 @@ BOUNDS: dict[str, Bound] = {
     "wait for a connection": Bound(seconds(DB_TIMEOUT), "integration/test_session.py::test_pool_timeout_is_away"),
     "wait for a lock": Bound(seconds(DB_TIMEOUT), "contract/test_errors.py::test_a_lock_that_is_held_too_long"),
     "a statement": Bound(seconds(DB_TIMEOUT), "integration/test_session.py::test_statement_timeout_is_away"),
+    "a statement that reads": Bound(
+        seconds(setting("READ_TIMEOUT")), "contract/test_reads.py::test_a_read_that_takes_too_long"
+    ),
     "a silence within a transaction": Bound(
         seconds(2 * DB_TIMEOUT), "integration/test_bounds.py::test_a_transaction_that_stalls_is_ended"
     ),
@@ -281,6 +318,20 @@ BOUNDS: dict[str, Bound] = {
     "stopping": Bound(
         seconds(serve.STOP_SECONDS), "integration/test_bounds.py::test_a_request_that_does_not_end_is_left_behind"
     ),
+    # Late events
+    "actions behind a late event": Bound(
+        count(setting("LATE_LIMIT")), "integration/test_large_repairs.py::test_too_many_behind"
+    ),
+    "numbers that a late event rewrites": Bound(
+        count(2 * late_counts.STRETCH), "integration/test_large_repairs.py::test_a_late_event_rewrites_one_stretch"
+    ),
+    "later actions that are read at once": Bound(
+        count(2 * ahead.PART), "integration/test_large_repairs.py::test_a_repair_in_parts_equals_one_at_once"
+    ),
+    "changes of rules that a late event looks for": Bound(
+        count(ahead.MOST_CHANGES),
+        "integration/test_large_repairs.py::test_what_judges_is_found_among_many_changes",
+    ),
     # Caches
     "reaches of late events that are remembered": Bound(
         count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
@@ -299,6 +350,19 @@ BOUNDS: dict[str, Bound] = {
     "values of a sweep": Bound(count(question.MOST_STEPS), "unit/test_question.py::test_a_sweep_has_an_end"),
     "actions of one part": Bound(
         count(all_users.PART), "integration/test_bounds.py::test_a_user_larger_than_a_part_is_a_part"
+    ),
+    "processes of a backtest": Bound(
+        "one less than cores, and 1", "contract/test_backtests.py::test_started_and_cancelled_again_and_again"
+    ),
+    "wait for the end of a backtest's processes": Bound(
+        seconds(run.ENDING), "contract/test_backtests.py::test_one_that_is_cancelled_leaves_no_process"
+    ),
+    "rows that `verify` has read ahead": Bound(
+        count(history._AT_ONCE), "integration/test_hindsight.py::test_verify_reads_as_it_goes"
+    ),
+    "actions of a user that `verify` holds": Bound(
+        f"{count(verify._TO_FORGET)}, and what rules look back at",
+        "integration/test_hindsight.py::test_what_verify_holds_does_not_grow_with_a_users_actions",
     ),
     "a backtest's silence": Bound(
         seconds(backtests.SILENT_SECONDS), "contract/test_backtests.py::test_a_run_that_is_killed"
@@ -384,6 +448,7 @@ KEEPERS: dict[str, str] = {
     "database/migrations.py cache": "one value",
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
+    "routes/flask_reads.py ThreadPoolExecutor": "reads at once, per process",
     "routes/flask_threads.py WSGIMiddleware": "requests in Flask at once, per process",
     "rules/hindsight/all_users.py ProcessPoolExecutor": "one process less than there are cores, at least one",
     "rules/hindsight/all_users.py Thread": "one for each of those processes, which watches its parent",

@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from config_loader import Settings, load_settings
 from database import embedded, migrations
 from database.session import make_sessions
-from tests.postgres import Databases, engine_on
+from tests.postgres import PATIENCE, Databases, engine_on
 from tests.service import Service
 
 # The developer's configuration decides which server is used and nothing else: each test chooses every other setting.
@@ -121,6 +122,14 @@ def notices() -> Iterator[list[str]]:
         _noticed.clear()
 
 
+def _join(name: str) -> None:
+    """Wait for the threads of this name: the test's database is the next one's."""
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), f"the thread {name} does not end"
+
+
 ClientMaker = Callable[..., FlaskClient]
 
 
@@ -135,6 +144,7 @@ def make_client(database_url: str) -> Iterator[ClientMaker]:
             settings = load_settings(None, database_url=database_url, **overrides)
             app = create_app(settings)
             stack.callback(app.extensions["transaction-alerts"].dispose)
+            stack.callback(_join, "backtest")
             return app.test_client()
 
         yield make

@@ -87,7 +87,7 @@ class Service:
     def _is_ready(self) -> bool:
         try:
             return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except requests.RequestException:  # refused, or still waiting for the first worker
             return False
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> float:

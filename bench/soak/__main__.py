@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 from bench.processes import descendants, title
 from bench.servers import forget_settings
@@ -236,8 +235,9 @@ def _stop(report: SoakReport, service: Service, data: Path, left: list[Path]) ->
         sleep(0.1)
     report.wrong += [f"process {pid} is left: {title(pid)}" for pid in there]
     report.wrong += [f"{path} is left" for path in left if path.exists()]
-    tail: Any = service.output().splitlines()[-5:] if report.wrong else []
-    report.say(*(f"log: {line[:300]}" for line in tail))
+    log = service.output().splitlines()
+    telling = [line for line in log if '"level":"error"' in line or "Traceback" in line][:5] + log[-5:]
+    report.say(*(f"log: {line[:2000]}" for line in telling if report.wrong))
 
 
 def _processes(data: Path) -> list[int]:

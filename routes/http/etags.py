@@ -23,7 +23,11 @@ def changed() -> Problem:
 
 def tagged(answer: BaseModel, version: int) -> Response:
     """`answer` as JSON with its ETag; for a GET whose caller already has it, a 304 with no body."""
-    body = model_bytes(answer)
+    return tagged_bytes(model_bytes(answer), version)
+
+
+def tagged_bytes(body: bytes, version: int | str) -> Response:
+    """The same for JSON that is written already."""
     tag = f"{version}-{zlib.crc32(body):08x}"
     headers = {"ETag": f'"{tag}"'}
     if request.method in ("GET", "HEAD") and request.if_none_match.contains_weak(tag):

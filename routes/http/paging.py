@@ -34,11 +34,16 @@ def place(query: Page) -> tuple[int, ...] | None:
 
 
 def cut(
-    found: Sequence[RowT], query: Page, place_of: Callable[[RowT], tuple[int, ...]]
+    found: Sequence[RowT],
+    query: Page,
+    place_of: Callable[[RowT], tuple[int, ...]],
+    broke_off_at: tuple[int, ...] | None = None,
 ) -> tuple[Sequence[RowT], str | None]:
     """The page, and the cursor of the next one (None on the last page).
 
-    `found` must have one row more than the page if there is a next page; `place_of` returns the place of a row.
+    `found` must have one row more than the page if there is a next page; `place_of` returns the place of a row. If the
+    search for rows broke off, the next page goes on at that place.
     """
     page = found[: query.limit]
-    return page, "-".join(map(str, place_of(page[-1]))) if len(found) > len(page) else None
+    end = place_of(page[-1]) if len(found) > len(page) else broke_off_at
+    return page, "-".join(map(str, end)) if end else None

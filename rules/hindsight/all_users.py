@@ -5,18 +5,21 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait as wait_for_any
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
 from database import history
 from database.history import Users
+from database.records import StoredAlert
 from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
 from rules.hindsight.verify import Verifier, VerifyReport
 from rules.rule_settings import read_versions
@@ -88,6 +91,19 @@ class BacktestWork:
 
 
 @dataclass(frozen=True)
+class _Stored:
+    """What `connection` sees."""
+
+    connection: Connection
+
+    def actions(self, users: Users, *, as_they_came: bool = False) -> Iterator[str]:
+        return history.actions_to_verify(self.connection, users, as_they_came=as_they_came)
+
+    def alerts(self, users: Users) -> Iterator[StoredAlert]:
+        return history.alerts(self.connection, users)
+
+
+@dataclass(frozen=True)
 class VerifyWork:
     """A verification by all changes of the rules so far."""
 
@@ -105,9 +121,9 @@ class VerifyWork:
     def part(self, connection: Connection, users: Users) -> VerifyReport:
         """What is stored for `users` and does not follow, or follows and is not stored."""
         return self._verifier.verify(
-            history.actions_to_verify(connection, users),
+            users,
+            _Stored(connection),
             settings_by_user(history.settings(connection, users)),
-            history.alerts(connection, users),
             history.totals(connection, users),
         )
 
@@ -161,6 +177,19 @@ def over_all_users(
                 result.add(future.result())
                 done += running.pop(future).actions
             progress(done, total)
+
+
+def end_processes(seconds: float) -> None:
+    """Kill the processes that this one has started by `over_all_users`, and wait up to `seconds` until they are gone.
+
+    For a process that ends itself: nothing can go on after that.
+    """
+    processes = multiprocessing.active_children()
+    for process in processes:
+        process.kill()
+    left, end = {process.sentinel for process in processes}, time.monotonic() + seconds
+    while left and (seconds := end - time.monotonic()) > 0:
+        left -= set(wait_for_any(left, seconds))
 
 
 @contextmanager

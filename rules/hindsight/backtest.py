@@ -139,8 +139,8 @@ class Backtester:
         stored: dict[int, dict[tuple[int, int], int]] = {}
         for alert in standing:
             stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert.time
-        for user_id, lines in by_user(copied):
-            self._judge_user(result, user_id, lines, settings, stored.get(user_id, {}))
+        for user_id, lines in by_user(copied.splitlines()):
+            self._judge_user(result, user_id, list(lines), settings, stored.get(user_id, {}))
         return result
 
     def _judge_user(

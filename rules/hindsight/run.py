@@ -18,13 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 import logs
 from database import backtests
 from database.session import make_backtest_engine
-from rules.hindsight.all_users import BacktestWork, Busy, cores, over_all_users
+from rules.hindsight.all_users import BacktestWork, Busy, cores, end_processes, over_all_users
 from rules.hindsight.backtest import BacktestResult
 from rules.hindsight.question import Question, report
 
 BEAT = 0.5  # seconds between two signs of life; a cancel is heeded within the same time
 # A run that was cancelled a moment ago may still be on its way out; somebody at a terminal may be busy for longer.
 PATIENCE = 10.0
+ENDING = 10.0  # seconds that its processes have to end; at lowest priority, on a busy machine, that can take some
 
 log = structlog.get_logger()
 
@@ -54,7 +55,8 @@ class Run:
             log.warning("backtest_failed", backtest_id=self._id, error=_kind(error))
             self._end("failed", error="The database was away, too slow, or could not be read.")
         except Exception as error:
-            log.error("backtest_failed", backtest_id=self._id, error=_kind(error), exc_info=error)
+            if not self._ending.locked():  # else it is the processes' end that it noticed
+                log.error("backtest_failed", backtest_id=self._id, error=_kind(error), exc_info=error)
             self._end("failed", error="It broke off; the log of the service says more.")
         else:
             self._end("done", result)
@@ -77,7 +79,6 @@ class Run:
     def _give_signs(self) -> None:
         heard = time.monotonic()
         while True:
-            time.sleep(BEAT)
             try:
                 with self._engine.connect() as connection:
                     wanted = backtests.beat(connection, self._id, self._done, self._total)
@@ -86,7 +87,8 @@ class Run:
             else:
                 heard = time.monotonic()
             if not wanted:
-                os._exit(0)  # the processes that judge end with this one
+                self._end("interrupted")  # or cancelled, if its row says so
+            time.sleep(BEAT)
 
     def _watch_parent(self) -> None:
         while os.read(sys.stdin.fileno(), 1):
@@ -94,12 +96,17 @@ class Run:
         self._end("interrupted")
 
     def _end(self, status: str, result: str | None = None, error: str | None = None) -> None:
-        """Store how it ended and end the process, unless that is being done already."""
+        """Store how it ended, unless its row says that, and end the process, unless that is being done already.
+
+        The processes that judge end first: then the next backtest may begin.
+        """
         if not self._ending.acquire(blocking=False):
             return
         try:
+            end_processes(ENDING)
             with self._engine.connect() as connection:
                 backtests.end(connection, self._id, status=status, result=result, error=error)
+                backtests.free(connection, self._id)
         finally:
             logs.flush()
             os._exit(0)

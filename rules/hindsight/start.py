@@ -22,11 +22,11 @@ COMMAND = (sys.executable, "-W", "ignore::UserWarning:multiprocessing.resource_t
 
 
 class AnotherRuns(Exception):
-    """A backtest is running already, and there can be only one."""
+    """There can be only one backtest, and another one runs, or its processes have not all ended yet."""
 
-    def __init__(self, backtest_id: int) -> None:
+    def __init__(self, backtest_id: int, *, is_running: bool) -> None:
         super().__init__(backtest_id)
-        self.backtest_id = backtest_id
+        self.backtest_id, self.is_running = backtest_id, is_running
 
 
 def start(service: Service, question: Question) -> int:
@@ -48,8 +48,8 @@ def _enter(session: Session, question: Question) -> int:
     request = json.dumps(question.written())
     while (backtest_id := backtests.start(session, request)) is None:
         # It may have ended between the two statements.
-        if (other := backtests.running(session)) is not None:
-            raise AnotherRuns(other)
+        if (other := backtests.in_the_way(session)) is not None:
+            raise AnotherRuns(other.backtest_id, is_running=other.is_running)
     return backtest_id
 
 
@@ -58,8 +58,13 @@ def _attend(service: Service, backtest_id: int, process: "subprocess.Popen[bytes
     if process is not None:
         process.wait()
         _input(process).close()
+
+    def end(session: Session) -> None:
+        backtests.end(session.connection(), backtest_id, status="interrupted")
+        backtests.free(session.connection(), backtest_id)
+
     with suppress(SQLAlchemyError):  # then its silence shows that it has ended
-        service.run(lambda session: backtests.end(session.connection(), backtest_id, status="interrupted"))
+        service.run(end)
 
 
 def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:

@@ -14,11 +14,10 @@ _TYPES: dict[str, ActionType] = {kind: kind for kind in ACTION_TYPES}
 _user = itemgetter(0)
 
 
-def by_user(copied: str) -> Iterator[tuple[int, list[list[str]]]]:
-    """The lines of a COPY, which begin with a user's id: user by user, each line as a list of its columns."""
-    lines = [line.split("\t") for line in copied.splitlines()]
-    for user_id, own in groupby(lines, _user):
-        yield int(user_id), list(own)
+def by_user(lines: Iterable[str]) -> Iterator[tuple[int, Iterator[list[str]]]]:
+    """Lines that begin with a user's id: user by user, each line as a list of its columns, split as it is taken."""
+    for user_id, own in groupby((line.split("\t") for line in lines), _user):
+        yield int(user_id), own
 
 
 def actions_of(lines: Iterable[Sequence[str]]) -> list[Action]:
@@ -26,6 +25,11 @@ def actions_of(lines: Iterable[Sequence[str]]) -> list[Action]:
     # No Python call for each: millions of them pass through here.
     new, types = tuple.__new__, _TYPES
     return [new(Action, (int(one[1]), types[one[2]], Decimal(one[3]), int(one[4]))) for one in lines]
+
+
+def action_of(line: Sequence[str]) -> Action:
+    """The action of one such line."""
+    return Action(int(line[1]), _TYPES[line[2]], Decimal(line[3]), int(line[4]))
 
 
 def settings_at(settings: Settings, user_id: int, version: int) -> RiskAndOverrides | None:

@@ -143,16 +143,20 @@ class GroupCommit:
             with self._lock:
                 for ticket in tickets:
                     self._stays.enter(ticket, rank, seconds)
+                    if ticket.queued is None:
+                        ticket.queued = perf_counter()
+                        self._observer.queued()
             self._add(tickets, rank)
 
     def _taken(self, tickets: Sequence[Ticket]) -> None:
         """They were taken from their lane to be run."""
-        now, new = perf_counter(), [ticket for ticket in tickets if not ticket.was_taken]
-        for ticket in new:
-            ticket.was_taken = True
+        now = perf_counter()
+        waits = [now - ticket.queued for ticket in tickets if ticket.queued is not None]
         with self._lock:
-            self._in_first -= sum(not ticket.rank for ticket in new)
-        self._observer.taken([now - ticket.since for ticket in new])
+            self._in_first -= sum(ticket.queued is not None and not ticket.rank for ticket in tickets)
+        for ticket in tickets:
+            ticket.queued = None
+        self._observer.taken(waits)
 
     def _finish(self, tickets: Sequence[Ticket], error: Exception | None = None, seconds: float = 0.0) -> None:
         """They have their outcome, or this error; users in later lanes stay there for so many seconds."""

@@ -43,13 +43,13 @@ class Ticket:
     `rank` is that of the lane it waits in, 0 for the first.
     """
 
-    __slots__ = ("error", "event", "loop", "outcome", "raised_at", "rank", "since", "turn", "wake", "was_taken")
+    __slots__ = ("error", "event", "loop", "outcome", "queued", "raised_at", "rank", "since", "turn", "wake")
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self.since = perf_counter()
         self.rank = 0
-        self.was_taken = False
+        self.queued: float | None = self.since  # when it began to wait in its lane; None: it is under way
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.raised_at: TracebackType | None = None

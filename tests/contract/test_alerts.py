@@ -364,7 +364,7 @@ def test_fifty_a_page(client: FlaskClient) -> None:
 def test_one_statement(busy: FlaskClient, sessions: Sessions, path: str) -> None:
     """A page, and one alert, take one statement, however many alerts there are."""
     executed = []
-    engine = busy.application.extensions["transaction-alerts"].database
+    engine = busy.application.extensions["transaction-alerts"].engines.reads
     sqlalchemy_event.listen(engine, "before_cursor_execute", lambda *call: executed.append(call[2]))
     assert busy.get(path).status_code == 200
     assert [statement.split()[0] for statement in executed] == ["SELECT"]

@@ -110,12 +110,11 @@ def test_what_is_left_out_is_as_it_is_set(client: FlaskClient, run_is: Any) -> N
     client.put("/rules/30", json={"status": "shadow"})
 
     def asked(**body: Any) -> Any:
-        return client.post("/backtests", json=body).get_json()["request"]["rules"]
+        answer = client.post("/backtests", json=body)
+        return answer.status_code == 202 and answer.get_json()["request"]["rules"]
 
     def one_after_the_other(**body: Any) -> Any:
-        found = asked(**body)
-        wait_for(lambda: client.get("/backtests").get_json()["backtests"][0]["status"] != "running")
-        return found
+        return wait_for(lambda: asked(**body))
 
     present = {
         "code": 123,
@@ -214,6 +213,63 @@ def test_one_runs_at_a_time(client: FlaskClient, sessions: Sessions, run_is: Any
     assert client.get("/backtests").get_json()["backtests"][0]["status"] == "interrupted"
     assert client.post("/backtests", json=CANDIDATE).status_code == 202
     assert client.get(f"/backtests/{first}").get_json()["finished_at"] is not None
+
+
+def left_behind(sessions: Sessions, backtest_id: Any) -> None:
+    """Make it look as if processes of this backtest were left."""
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE backtests SET has_processes = backtest_id = :id"), {"id": backtest_id})
+
+
+def test_one_ends_before_the_next_begins(client: FlaskClient, sessions: Sessions, run_is: Any) -> None:
+    """While processes of a cancelled one are left, another one is refused, for 15 seconds at most."""
+    run_is("true")
+    first = enter(sessions)
+    left_behind(sessions, first)
+    assert client.delete(f"/backtests/{first}").get_json()["status"] == "cancelled"
+    refused = client.post("/backtests", json=CANDIDATE)
+    assert problem(refused, 409)["type"] == "urn:problem:backtest-running"
+    assert refused.get_json()["detail"].startswith(f"Backtest {first} has ended, but ")
+    assert [one["id"] for one in client.get("/backtests").get_json()["backtests"]] == [first]
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE backtests SET heartbeat_at = heartbeat_at - interval '16 seconds'"))
+    assert client.post("/backtests", json=CANDIDATE).status_code == 202
+
+
+def test_started_and_cancelled_again_and_again(client: FlaskClient, sessions: Sessions) -> None:
+    """However quickly one is cancelled and the next one asked for, there are never processes of two."""
+    client.get("/rules")
+    make(sessions)
+    started, most = 0, 0
+
+    def again() -> bool:
+        nonlocal started, most
+        answer = client.post("/backtests", json={"sweep": LONG_SWEEP})
+        assert answer.status_code in (202, 409), answer.text
+        if answer.status_code == 202:
+            started += 1
+            assert client.delete(answer.headers["Location"]).status_code == 202
+        most = max(most, sum("hindsight.run" in command for command in descendants(os.getpid()).values()))
+        return started == 2
+
+    wait_for(again, 60)
+    assert most == 1
+    wait_for(lambda: not runs())
+
+
+def test_one_that_is_cancelled_leaves_no_process(client: FlaskClient, sessions: Sessions, started: Any) -> None:
+    """The next one may begin as soon as every process of the last one has ended, and not before."""
+    location, pids = started
+    assert client.delete(location).status_code == 202
+
+    def begun() -> Any:
+        answer = client.post("/backtests", json=CANDIDATE)
+        left = alive(pids[1:])  # the first one ends itself
+        return answer.status_code == 202 and (answer.headers["Location"], left)
+
+    following, left = wait_for(begun, 60)
+    assert left == set()
+    assert done(client, following)["status"] == "done"
 
 
 def test_a_process_that_does_not_start(client: FlaskClient, run_is: Any) -> None:

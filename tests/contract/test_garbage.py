@@ -171,7 +171,9 @@ def test_a_failed_batch_leaves_no_cycles(
     make_client: ClientMaker, collected: Callable[[], int], trouble: int, group_commit: str
 ) -> None:
     """All events of a failed batch are freed once they are answered, those tried a second time too."""
-    application = asgi.application(make_client(group_commit=group_commit).application, threads=2, body_timeout=15)
+    application = asgi.application(
+        make_client(group_commit=group_commit).application, threads=2, read_threads=1, body_timeout=15
+    )
     bodies = [json.dumps(an_event(user_id=number)).encode() for number in range(1, MANY + 1)]
 
     async def crowd() -> list[int]:

@@ -26,6 +26,12 @@ from tests.contract.helpers import JSON, Sessions, an_event, codes, pointers, pr
 LARGEST = 2**63 - 1
 
 
+@pytest.fixture(autouse=True)
+def figures_of_this_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are counted for each answer."""
+    monkeypatch.setattr(views, "FIGURES_SECONDS", 0)
+
+
 def put(client: FlaskClient, code: Any, headers: dict[str, str] | None = None, **fields: Any) -> Any:
     """Set a rule and return it as answered."""
     answer = client.put(f"/rules/{code}", json=fields, headers=headers)
@@ -154,6 +160,18 @@ def test_figures_are_bounded(client: FlaskClient, monkeypatch: pytest.MonkeyPatc
         codes(client, type="withdraw", amount="150.00", time=time)
     figures = [rule(client, code)["figures"] for code in (1100, 30)]
     assert figures == [{"alerts": 1, "shadow_alerts": 0, "among": 2}] * 2
+
+
+def test_figures_are_kept_for_a_while(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the rules are read and set, their alerts are counted once in a while."""
+    monkeypatch.setattr(views, "FIGURES_SECONDS", 3600)
+    client = make_client()
+    codes(client, type="withdraw", amount="150.00", time=10)
+    before = [rule(client, code)["figures"] for code in (1100, 30)]
+    codes(client, type="withdraw", amount="150.00", time=20)
+    listed = {one["code"]: one["figures"] for one in client.get("/rules").get_json()["rules"]}
+    assert [listed[1100], put(client, 30, note="again")["figures"]] == before
+    assert before[0]["alerts"] == 1
 
 
 # Setting

@@ -1,4 +1,4 @@
-"""Making one thing that an engine sends to PostgreSQL fail, whatever it is: it is found by counting, not by name."""
+"""Making one thing that engines send to PostgreSQL fail, whatever it is: it is found by counting, not by name."""
 
 import os
 import socket
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Faults:
-    """Everything that the connections of one engine send; one statement of it can be made to fail, once.
+    """Everything that the connections of some engines send; one statement of it can be made to fail, once.
 
     `sent` has the number of statements of each message since `count` began.
     """
@@ -105,8 +105,8 @@ def _shut_down(connection: Any) -> None:
         own.shutdown(socket.SHUT_RDWR)
 
 
-def listen(engine: Engine) -> Faults:
-    """The faults of `engine`, whose connections are opened anew."""
+def listen(*engines: Engine) -> Faults:
+    """The faults of these engines, whose connections are opened anew."""
     faults = Faults()
 
     class Cursor(psycopg2.extensions.cursor):  # type: ignore[misc]
@@ -127,9 +127,10 @@ def listen(engine: Engine) -> Faults:
 
             faults.send(self, "COMMIT", do)
 
-    @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
         parameters["connection_factory"] = Connection
 
-    engine.dispose()
+    for engine in engines:
+        event.listen(engine, "do_connect", connect)
+        engine.dispose()
     return faults

@@ -29,6 +29,7 @@ from sqlalchemy.orm import Session
 
 from database import actions, alerts, backtests, history, rule_versions, users
 from database.alerts import AlertCounts, AlertFilter
+from database.backtests import InTheWay
 from database.history import Users
 from database.models import Alert, User, UserAction
 from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
@@ -95,10 +96,13 @@ def store(session: Session) -> None:
 def use_lists(session: Session) -> None:
     assert [one.seq for one in actions.page_of_actions(session, 1, limit=9, start=5, end=25, before=(20, 3))] == [2, 1]
     every = AlertFilter(1, 30, "open", "high", False, False, 5, 25)
-    found = alerts.page_of_alerts(session, every, 9, (20, 1, 3, 0))
+    found = alerts.page_of_alerts(session, every, 9, (20, 1, 3, 0)).rows
     assert [(row.seq, row.type, row.amount) for row in found] == [(2, "withdraw", 2), (1, "deposit", 1)]
-    assert len(alerts.page_of_alerts(session, AlertFilter(), 9, None)) == 2
-    assert len(alerts.page_of_alerts(session, AlertFilter(shadow=True), 9, (10, 3, 1, 30))) == 1
+    assert len(alerts.page_of_alerts(session, AlertFilter(), 9, None).rows) == 2
+    assert len(alerts.page_of_alerts(session, AlertFilter(shadow=True), 9, (10, 3, 1, 30)).rows) == 1
+    for one_index in (AlertFilter(status="closed"), AlertFilter(late=True), AlertFilter(superseded=True)):
+        assert len(alerts.page_of_alerts(session, one_index, 9, None).rows) == 0
+    assert len(alerts.page_of_alerts(session, AlertFilter(code=30, risk="high"), 9, None).rows) == 2
     one = alerts.get_alert(session, 1, 1, 30)
     assert one is not None
     assert (one.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
@@ -130,11 +134,15 @@ def use_backtests(session: Session) -> None:
     first = backtests.start(session, json.dumps(asked))
     assert first is not None
     assert backtests.start(session, "{}") is None
-    assert backtests.running(session) == first
+    assert backtests.in_the_way(session) == InTheWay(first, is_running=True)
     assert backtests.request(connection, first) == asked
     assert backtests.beat(connection, first, 3, 7)
     backtests.end(connection, first, status="done", result='{"now": 1}')
     assert not backtests.beat(connection, first, 3, 7)
+    assert backtests.start(session, "{}") is None
+    assert backtests.in_the_way(session) == InTheWay(first, is_running=False)
+    backtests.free(connection, first)
+    assert backtests.in_the_way(session) is None
     found = backtests.get(session, first)
     assert found is not None
     assert (found.backtest_id, found.status, found.request, found.done, found.total) == (first, "done", asked, 7, 7)
@@ -159,7 +167,7 @@ def use_history(connection: Connection) -> None:
     assert list(history.stretches(connection, 100)) == [both]
     lines = history.actions_to_backtest(connection, both, 10)
     assert lines == "1\t1\tdeposit\t1.00\t10\t0\n2\t1\twithdraw\t1.00\t10\t0\n"
-    *_, last = history.actions_to_verify(connection, Users(1, 1, 2)).splitlines()
+    *_, last = list(history.actions_to_verify(connection, Users(1, 1, 2)))
     assert last.split("\t")[:-1] == ["1", "2", "withdraw", "2.00", "20", "0", "1", "1", "2.00", "{30}"]
     found = history.standing_alerts(connection, both, [30, 300], start=5, end=15)
     assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10) for user_id in (1, 2)]

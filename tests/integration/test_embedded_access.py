@@ -145,6 +145,16 @@ def test_the_data_of_an_earlier_release_is_taken_over(folder: Path) -> None:
         assert execute(url, "SELECT id, mood FROM serial") == [(1, "glad")]
 
 
+def test_access_of_another_release_is_replaced(folder: Path) -> None:
+    """A cluster with other rules of access, as a later or earlier release may have set them, gets ours."""
+    with use(folder) as url:
+        execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
+    (folder / "postgres" / MARK).unlink()
+    (folder / "postgres" / "pg_hba.conf").write_text("local all all reject\n")
+    with use(folder) as url:
+        assert execute(url, "SELECT value FROM kept") == [(1,)]
+
+
 @pytest.mark.parametrize("step", ["set_access", "give"])
 def test_a_takeover_that_was_cut_short_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Interrupted before or after any of its steps, the next start finishes it."""

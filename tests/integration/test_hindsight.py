@@ -14,21 +14,22 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import late_counts, rule_versions, users
+from database import history, late_counts, rule_versions, users
 from database.history import Users
 from database.session import begin, commit, make_sessions
 from rules.base import Rule, RuleSetting
-from rules.hindsight import backtest
+from rules.hindsight import backtest, verify
 from rules.hindsight.all_users import BacktestWork, VerifyWork
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.verify import VerifyReport
 from rules.judging import ahead, parts
 from rules.judging.engine import RuleEngine
-from rules.model import RISKS, Event, Value
+from rules.model import RISKS, Action, Event, Value
 from rules.parameters import Parameter, written_values
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.rule_settings import read_versions
+from rules.timeline import Timeline
 from rules.values import LAST_TIME
 from tests.integration.test_engine import rows
 from tests.postgres import Databases, engine_on, transaction
@@ -199,6 +200,7 @@ class Live:
 
     def report(self) -> VerifyReport:
         with self.sessions() as session:
+            begin(session)  # what reads as it goes needs a transaction
             connection = session.connection()
             return VerifyWork().prepared(connection).part(connection, self.users)
 
@@ -328,6 +330,44 @@ def test_a_backtest_is_what_judging_live_would_have_been(
     removed = {places[sample.key[:2]] + sample.key[2:] for sample in outcome.removed}
     assert first.standing() - removed | added == expected
     assert outcome.now[0].alerts == len(expected)
+
+
+def test_what_verify_holds_does_not_grow_with_a_users_actions(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a user whose actions came in order it holds what rules look back at, and the actions read since."""
+    held: list[int] = []
+
+    class Watched(Timeline):
+        def add(self, action: Action) -> None:
+            super().add(action)
+            held.append(len(self._all.times))
+
+    monkeypatch.setattr(verify, "Timeline", Watched)
+    monkeypatch.setattr(verify, "_TO_FORGET", 50)
+    live = Live(sessions, DEFAULT_CODES)
+    live.post(Event(live.first + 1, "deposit", Decimal("250.00"), time) for time in range(0, 6000, 10))
+    report = live.report()
+    assert (report.differences, report.actions, report.alerts) == ([], 600, 600)
+    assert len(held) == 600
+    assert max(held) <= 50 + 10
+
+
+def test_verify_reads_as_it_goes(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actions and alerts stay in the database until they are taken, but for a few."""
+    monkeypatch.setattr(history, "_AT_ONCE", 3)
+    live = Live(sessions, DEFAULT_CODES)
+    live.post(events(live.first + 1, ", ".join(["w 101 @1"] * 20)))
+    open_cursors = text("SELECT count(*) FROM pg_cursors WHERE statement NOT LIKE '%pg_cursors%'")
+    with sessions() as session:
+        begin(session)
+        connection = session.connection()
+        for read in (history.actions_to_verify, history.alerts):
+            found = read(connection, live.users)
+            next(found)
+            assert connection.execute(open_cursors).scalar_one() == 1
+            assert len(list(found)) >= 19
+            assert connection.execute(open_cursors).scalar_one() == 0
 
 
 # A late withdrawal raises an alert on the action after it, which the next late event takes away again.

@@ -209,8 +209,7 @@ def use(sessions: Sessions, code: int, status: Any) -> RuleEngine:
     with sessions() as session:
         engine.rules.versions(session)
         session.close()
-        wanted = WantedSetting(status=status)
-        set_rules(session, [RequestedChange(code=code, wanted=wanted, must_match=lambda _: None)])
+        set_rules(session, [RequestedChange(code=code, wanted=WantedSetting(status=status), must_match=lambda _: None)])
     return engine
 
 
@@ -231,7 +230,7 @@ def test_a_rule_that_judged_nothing_behind_is_not_looked_for(
     assert read[1:] == [{1, 2, 20, 21, 22, 23, 24}]
 
 
-def test_what_judged_an_action_is_found_among_many_changes(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_judges_is_found_among_many_changes(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if the rules changed more often than is looked for, each action in reach is judged again by its own."""
     monkeypatch.setattr(ahead, "MOST_CHANGES", 2)
     engine = engine_of(sessions, rules=())

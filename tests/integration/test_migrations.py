@@ -14,17 +14,27 @@ from alembic.config import Config
 from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
-from database import migrations, users
+from database import late_counts, migrations, users
 from database.session import make_sessions
 from rules.judging.engine import RuleEngine
 from rules.model import Verdict
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from tests.migrations import add, config_with, documented, following
+from tests.numbers import NUMBERED_ACTIONS
 from tests.postgres import engine_on
 from tests.unit.rules.timeline import events
 
-TABLES = ["alembic_version", "alerts", "backtests", "rule_versions", "user_actions", "user_settings", "users"]
+TABLES = [
+    "alembic_version",
+    "alerts",
+    "backtests",
+    "late_offsets",
+    "rule_versions",
+    "user_actions",
+    "user_settings",
+    "users",
+]
 
 
 @contextmanager
@@ -129,6 +139,25 @@ def test_what_judged_old_actions_stays_known(empty_database_url: str) -> None:
     command.downgrade(configuration, "0002")
     with session_on(empty_database_url) as session:
         assert session.execute(text(kept)).all() == before
+
+
+def test_what_late_events_added_is_kept_by_a_downgrade(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release before finds the true running counts and sums in the actions themselves, and they stay right."""
+    monkeypatch.setattr(late_counts, "STRETCH", 2)
+    post(database_url, ", ".join(f"d 1 @{time}, w 2 @{time}" for time in range(10, 20)))
+    for late in ("d 5 @0", "w 5 @3, w 5 @16", "d 5 @12", "d 5 @1"):
+        post(database_url, late)
+    numbers = "SELECT ordinal, running_total FROM user_actions ORDER BY user_id, type, time, seq"
+    with session_on(database_url) as session:
+        true = text(NUMBERED_ACTIONS + "ORDER BY a.user_id, a.type, a.time, a.seq")
+        before = [(row.true_ordinal, row.true_total) for row in session.execute(true)]
+        assert [(row.ordinal, row.running_total) for row in session.execute(text(numbers))] != before
+    command.downgrade(migrations.config(database_url), "0004")
+    with session_on(database_url) as session:
+        assert [(row.ordinal, row.running_total) for row in session.execute(text(numbers))] == before
+    migrations.upgrade(database_url)
+    with session_on(database_url) as session:
+        assert [(row.true_ordinal, row.true_total) for row in session.execute(true)] == before
 
 
 def _upgrade_at_once(url: str, barrier: Any) -> None:

@@ -55,7 +55,7 @@ def pause() -> Pause:
 def service_on(url: str, timeout: float, observer: Observer, group_commit_max: int | None = 256) -> Service:
     """A service as app.py makes it; its requests wait for `timeout` seconds at most."""
     return Service(
-        engines=make_engines(url, timeout=timeout, connections=16),
+        engines=make_engines(url, timeout=timeout, connections=16, read_timeout=timeout, read_connections=1),
         policy=Policy(tuple(REGISTRY[code] for code in DEFAULT_CODES)),
         group_commit_max=group_commit_max,
         group_commit_queue=10_000,

@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import product
+from random import Random
 from typing import Any
 
 import pytest
+from sqlalchemy import select, text
 from sqlalchemy.event import listen
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import actions, alerts, users
-from database.alerts import AlertFilter
+from database.alerts import AlertFilter, AlertPlace
+from database.models import Alert, User
+from database.session import make_read_engine, make_sessions
 from rules.judging.engine import RuleEngine
 from rules.policy import Policy
 from rules.values import LAST_TIME
-from tests.postgres import transaction
+from tests.postgres import PATIENCE, transaction
 from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]
@@ -152,8 +157,17 @@ def test_no_actions(session: Session) -> None:
 
 # Where a page begins
 
+
+@pytest.fixture
+def reads(database_url: str) -> Iterator[Sessions]:
+    """Sessions as the service makes them for reads: whatever the size of the tables, the plans are the same."""
+    engine = make_read_engine(database_url, timeout=PATIENCE, connections=1)
+    yield make_sessions(engine)
+    engine.dispose()
+
+
 BEHIND = (20, 7, 3, 30)
-PLANS = {
+PLANS: dict[str, tuple[AlertFilter, AlertPlace | None, str | None]] = {
     "all alerts": (AlertFilter(), None, None),
     "from the top": (AlertFilter(start=10, end=20), None, "((time >= 10) AND (time <= 20))"),
     "after a place": (
@@ -165,27 +179,122 @@ PLANS = {
     "of one user": (
         AlertFilter(user_id=7, end=20),
         BEHIND,
-        "((user_id = 7) AND (ROW(time, seq, code) < ROW(20, 3, 30)))",
+        "((ROW(user_id, shadow) >= ROW(7, false)) AND "
+        "(ROW(user_id, shadow, time, seq, code) < ROW(7, false, 20, 3, 30)))",
     ),
 }
 
 
 @pytest.mark.parametrize(("wanted", "before", "condition"), PLANS.values(), ids=PLANS)
 def test_a_page_of_alerts_begins_at_its_place(
-    wanted: AlertFilter, before: tuple[int, ...] | None, condition: str | None, sessions: Sessions
+    wanted: AlertFilter, before: AlertPlace | None, condition: str | None, reads: Sessions
 ) -> None:
     """A page is a stretch of an index with one upper bound: it is neither sorted nor walked to from the top."""
-    with transaction(sessions) as session:
+    with transaction(reads) as session:
         asked: list[Any] = []
         listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
         alerts.page_of_alerts(session, wanted, 51, before)
         cursor = session.connection().connection.cursor()
-        # The tables are empty: without this the cheapest plan is to read all of them.
-        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
         cursor.execute("EXPLAIN (COSTS OFF) " + asked[0][0], asked[0][1])
         plan = [line.strip() for (line,) in cursor.fetchall()]
-    index = "ix_alerts_user_id_time_seq_code" if wanted.user_id else "ix_alerts_time_user_id_seq_code"
+    index = "ix_alerts_user_id_shadow_time_seq_code" if wanted.user_id else "ix_alerts_time_user_id_seq_code"
     at = plan.index(f"->  Index Scan Backward using {index} on alerts")
     assert [line for line in plan if line.startswith("Sort")] == []
     found = plan[at + 1].replace('"', "").replace("'", "").replace("::bigint", "")
     assert found == f"Index Cond: {condition}" if condition else not found.startswith("Index Cond")
+
+
+# Looking for few among many
+
+SPREAD = """
+INSERT INTO users (user_id, risk, last_seq) VALUES (1, 'normal', 60), (2, 'high', 3);
+INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version, ordinal,
+    running_total)
+SELECT 1, s, 'withdraw', 1, s / 2, '{}'::int[], 1, 0, s, s FROM generate_series(1, 60) AS s
+UNION ALL SELECT 2, s, 'withdraw', 1, 10 * s, '{}'::int[], 1, 0, s, s FROM generate_series(1, 3) AS s;
+INSERT INTO alerts (user_id, seq, code, time, status, late, superseded, shadow, evidence)
+SELECT user_id, seq, code, time, CASE WHEN seq % 9 = 1 THEN 'closed' ELSE 'open' END, seq % 7 = 1, seq % 5 = 1,
+    seq % 4 = 1, '{}'::jsonb
+FROM user_actions CROSS JOIN (VALUES (30), (1100)) AS codes (code) WHERE code = 30 OR seq % 3 = 0
+"""
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "user_id": (None, 1, 2),
+    "code": (None, 30, 1100, 7),
+    "status": (None, "open", "closed", "acknowledged"),
+    "risk": (None, "normal", "high", "low"),
+    "late": (None, True, False),
+    "superseded": (None, True, False),
+    "shadow": (False, True),
+}
+COMBINATIONS = [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())]
+
+
+@pytest.mark.parametrize("looked_at", [4, 1000])
+def test_every_filter_finds_all(looked_at: int, reads: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few alerts a page looks at, all pages together have those that match, each once and in order."""
+    monkeypatch.setattr(alerts, "LOOKED_AT", looked_at)
+    with transaction(reads) as session:
+        for statement in SPREAD.split(";"):
+            session.execute(text(statement))
+        every = session.execute(select(Alert, User.risk).join(User, User.user_id == Alert.user_id)).all()
+        for wanted in Random(looked_at).sample(COMBINATIONS, 60):
+            expected = sorted(
+                (alert.time, alert.user_id, alert.seq, alert.code)
+                for alert, risk in every
+                if alert.shadow == wanted["shadow"] and wanted["risk"] in (None, risk)
+                if all(wanted[name] in (None, getattr(alert, name)) for name in list(CHOICES)[:3] + list(CHOICES)[4:6])
+            )
+            assert whole_list(session, AlertFilter(**wanted, start=0, end=LAST_TIME)) == expected[::-1], wanted
+            within = [place for place in expected if 5 <= place[0] <= 20]
+            assert whole_list(session, AlertFilter(**wanted, start=5, end=20)) == within[::-1], wanted
+
+
+def whole_list(session: Session, wanted: AlertFilter) -> list[AlertPlace]:
+    """The places of all alerts on all pages of up to 3."""
+    found: list[AlertPlace] = []
+    before = None
+    while True:
+        page = alerts.page_of_alerts(session, wanted, 4, before)
+        places = [(row.time, row.user_id, row.seq, row.code) for row in page.rows]
+        found += places[:3]
+        if len(places) < 4 and page.broke_off_at is None:
+            return found
+        before = places[2] if len(places) == 4 else page.broke_off_at
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"user_id": 1, "code": 7},
+        {"user_id": 1, "status": "closed"},
+        {"user_id": 1, "shadow": True, "code": 7},
+        {"risk": "low"},
+        {"late": False, "risk": "low"},
+        {"superseded": False, "status": "open", "code": 30, "risk": "low"},
+        {"shadow": True, "status": "acknowledged"},
+        {"code": 30, "status": "acknowledged"},
+        {"code": 30, "late": True},
+    ],
+    ids=str,
+)
+def test_a_page_looks_at_few(wanted: dict[str, Any], reads: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read for a page does not grow with the alerts that do not match."""
+    monkeypatch.setattr(alerts, "LOOKED_AT", 10)
+    with transaction(reads) as session:
+        for statement in SPREAD.split(";"):
+            session.execute(text(statement))
+        asked: list[Any] = []
+        listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+        alerts.page_of_alerts(session, AlertFilter(**wanted), 51, None)
+        cursor = session.connection().connection.cursor()
+        cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) " + asked[0][0], asked[0][1])
+        ((plan,),) = cursor.fetchall()
+
+    def nodes(node: Any) -> Iterator[Any]:
+        yield node
+        for child in node.get("Plans", ()):
+            yield from nodes(child)
+
+    read = [node for node in nodes(plan[0]["Plan"]) if node.get("Relation Name") == "alerts"]
+    assert [node["Node Type"] for node in read] == ["Index Scan"]
+    assert read[0]["Actual Rows"] + read[0].get("Rows Removed by Filter", 0) <= 10

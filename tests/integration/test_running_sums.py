@@ -5,13 +5,16 @@ import re
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from database import late_counts
 from rules.judging.engine import RuleEngine
 from rules.model import Event
 from rules.policy import Policy
 from rules.registry import REGISTRY
+from tests.numbers import NUMBERED_ACTIONS
 from tests.postgres import engine_on
 from tests.service import ROOT
 from tests.unit.test_registry import stream
@@ -66,6 +69,25 @@ def test_the_sql_of_the_page_finds_nothing_to_change(sessions: sessionmaker[Sess
     assert len(late) > USERS
     run(database_url, sql_of_the_page())
     assert stored(sessions) == before
+
+
+def test_the_sql_of_the_page_takes_in_what_stands_beside(
+    sessions: sessionmaker[Session], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Afterwards the stored numbers are the true ones, and nothing is to be added to them."""
+    monkeypatch.setattr(late_counts, "STRETCH", 3)
+    post_a_random_history(sessions)
+    true = text(f"{NUMBERED_ACTIONS} ORDER BY a.user_id, a.seq")
+    with sessions() as session:
+        before = [(row.true_ordinal, row.true_total) for row in session.execute(true)]
+    assert [(row.ordinal, row.running_total) for row in stored(sessions)] != before
+    run(database_url, sql_of_the_page())
+    assert [(row.ordinal, row.running_total) for row in stored(sessions)] == before
+    with sessions() as session:
+        assert (
+            session.execute(text("SELECT 1 FROM late_offsets UNION SELECT 1 FROM users WHERE has_late_offsets")).all()
+            == []
+        )
 
 
 def test_the_sql_of_the_page_mends_what_is_wrong(sessions: sessionmaker[Session], database_url: str) -> None:

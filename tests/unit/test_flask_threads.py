@@ -15,7 +15,7 @@ from routes.http.intake import Intake
 HEAD: dict[str, Any] = {
     "type": "http",
     "http_version": "1.1",
-    "method": "GET",
+    "method": "POST",
     "path": "/slow",
     "raw_path": b"/slow",
     "query_string": b"",
@@ -28,7 +28,7 @@ def test_too_many_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flask_threads, "MOST_WAITING", 1)
     app, go_on = Flask("test"), threading.Event()
 
-    @app.get("/slow")
+    @app.post("/slow")
     def slow() -> str:
         go_on.wait(60)
         return "done"
@@ -37,7 +37,7 @@ def test_too_many_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def run() -> None:
-        bridge = FlaskInThreads(app, 1, Intake(60))
+        bridge = FlaskInThreads(app, threads=1, read_threads=1, intake=Intake(60))
 
         async def answer() -> tuple[int, bytes]:
             sent: list[Any] = []
