@@ -47,7 +47,7 @@ def items(raw: bytes, longest: int) -> Iterator[Any]:
     Only about `longest` characters of items are held at a time, and no item may have more: a small array can describe
     objects that are thirty times its size. Raises BadJson where it turns out to be no JSON, NoArray and TooLong.
     """
-    part = _Part(raw, longest)
+    part = _JsonWindow(raw, longest)
     at = part.after_blanks(0)
     if not part.text.startswith("[", at):
         if len(raw) <= longest:
@@ -78,7 +78,7 @@ def items(raw: bytes, longest: int) -> Iterator[Any]:
         raise BadJson(f"Extra data at {part.place(at)}")
 
 
-class _Part:
+class _JsonWindow:
     """The part of a long array in UTF-8 that is being read; no item may have more than `longest` characters."""
 
     def __init__(self, raw: bytes, longest: int) -> None:
