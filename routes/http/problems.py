@@ -126,9 +126,7 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     if is_out_of_numbers(error):
         log.error("out_of_numbers", request_id=request_id, error=_kind(error))
         return EXHAUSTED.answer(request_id)
-    # The message of a database error contains the statement's values, including amounts and names.
-    trace = None if isinstance(error, SQLAlchemyError) else error
-    log.error("defect", request_id=request_id, error=_kind(error), exc_info=trace)
+    log.error("defect", request_id=request_id, error=_kind(error), exc_info=error if _may_be_shown(error) else None)
     return DEFECT.answer(request_id)
 
 
@@ -139,6 +137,14 @@ def _http(error: HTTPException, request_id: str) -> Answer:
         allowed = {"Allow": ", ".join(sorted(error.valid_methods))}
         return answer._replace(headers={**answer.headers, **allowed})
     return answer
+
+
+def _may_be_shown(error: BaseException | None) -> bool:
+    # The message of a database error contains the statement's values, including amounts and names; a traceback shows
+    # the errors before it too.
+    while error is not None and not isinstance(error, SQLAlchemyError):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error is None
 
 
 def _kind(error: BaseException | None) -> str:
