@@ -12,6 +12,14 @@ from typing import Any, NamedTuple
 # What is read
 
 
+class Users(NamedTuple):
+    """A stretch of user ids, both ends included, and how many actions their rows say there are."""
+
+    first: int
+    last: int
+    actions: int
+
+
 class LockedUser(NamedTuple):
     """A locked user, after what the batch adds; `is_new` if this transaction made it.
 

@@ -12,7 +12,7 @@ from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
+from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer, BacktestsAnswer
 from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted
 from rules.base import RuleSetting
@@ -46,7 +46,7 @@ def backtest_running(backtest_id: int, is_ending: bool = False) -> Problem:
     Operation(
         body=BacktestRequest,
         answers={202: BacktestAnswer},
-        problems=(BAD_PERIOD, backtest_running(1), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        problems=(BAD_PERIOD, backtest_running(1), EXHAUSTED, TOO_LARGE, NOT_JSON, DATABASE_AWAY),
     )
 )
 def create_backtest() -> Response:

@@ -11,7 +11,16 @@ from routes.http.hooks import service
 from routes.http.json_body import json_body, read_items
 from routes.http.operation import Operation, describe
 from routes.http.paging import read_query
-from routes.http.problems import DATABASE_AWAY, NOT_JSON, OVERLOADED, QUEUE_FULL, TOO_LARGE, Problem, refused
+from routes.http.problems import (
+    DATABASE_AWAY,
+    NOT_JSON,
+    OVERLOADED,
+    QUEUE_FULL,
+    TOO_LARGE,
+    UNCERTAIN,
+    Problem,
+    refused,
+)
 from routes.schemas.events import (
     MAX_EVENTS,
     Decision,
@@ -49,6 +58,7 @@ _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
             TOO_LARGE,
             NOT_JSON,
             DATABASE_AWAY,
+            UNCERTAIN,
             QUEUE_FULL,
             OVERLOADED,
         ),
@@ -90,6 +100,7 @@ def post_event() -> Response:
             Problem(413, f"The body has more than {MAX_EVENTS:,} events."),
             Problem(415, "The Content-Type must be application/json or application/x-ndjson."),
             DATABASE_AWAY,
+            UNCERTAIN,
             OVERLOADED,
         ),
         refusal=EventsProblemAnswer,

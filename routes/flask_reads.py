@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from a2wsgi.wsgi import build_environ
 
-from routes.http.problems import Problem
+from routes.http.problems import READS_FULL
 from routes.http.server_messages import Scope, Send
 
 Wsgi = Callable[[Any, Any], Iterable[bytes]]
@@ -24,11 +24,6 @@ Wsgi = Callable[[Any, Any], Iterable[bytes]]
 MOST_WAITING, PATIENCE = 128, 5.0
 # They say whether the process and the database are well, to callers that do not wait for long: a thread for each.
 PROBES = ("/healthz", "/readyz")
-
-
-def too_many_reads() -> Problem:
-    """The answer to a read that finds the queue full, or has waited in it for too long."""
-    return Problem(503, "Too many reads are waiting already. Try again.", kind="reads-full")
 
 
 class _Written(NamedTuple):
@@ -69,7 +64,7 @@ class _Lane:
 
     async def run(self, scope: Scope) -> _Written:
         if self._in_hand >= self._most:
-            raise too_many_reads()
+            raise READS_FULL.anew()
         self._in_hand += 1
         try:
             latest = time.monotonic() + PATIENCE
@@ -82,7 +77,7 @@ class _Lane:
         time.sleep(max(0.0, getattr(self._thread, "rests_until", 0.0) - time.monotonic()))
         began = time.monotonic()
         if began > latest:
-            raise too_many_reads()
+            raise READS_FULL.anew()
         try:
             return self._answer(scope)
         finally:

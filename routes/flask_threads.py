@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from a2wsgi import WSGIMiddleware
+from a2wsgi.wsgi import build_environ
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
@@ -17,8 +18,9 @@ from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
 from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake, throw_away
 from routes.http.operation import Operation
-from routes.http.problems import Problem
-from routes.http.server_messages import Receive, Scope, Send, send_answer
+from routes.http.origins import TrustedHosts
+from routes.http.problems import REQUESTS_FULL, Problem
+from routes.http.server_messages import Message, Receive, Scope, Send, send_answer
 
 # Requests of one worker that may wait for a thread. Their bodies are small or few (see routes/http/intake.py), so they
 # hold 64 MiB at most.
@@ -53,35 +55,35 @@ class FlaskInThreads:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        request = _Request(scope)
+        request = _Request(scope, receive)
         self._under_way += 1
         try:
-            body = await self._body(request, receive)
+            body = await self._body(request)
             with self._intake.turn(request.may_be_large), self._thread():
-                await self._answer(request, body, receive, send)
+                await self._answer(request, body, send)
         except Problem as problem:
             if problem.status != 408:
-                await _throw_away(request, receive)
+                await request.throw_away()
             await _refuse(request, problem, send)
         finally:
             self._under_way -= 1
 
-    async def _body(self, request: "_Request", receive: Receive) -> bytes:
+    async def _body(self, request: "_Request") -> bytes:
         check_head(request.scope)
         if not request.has_body:
             return b""
         request.route, limit = self._find(request.scope)
-        # Flask gets no byte of what the view does not read, or refuses by its length.
-        if limit is None or (request.length or 0) > limit + 1:
-            await _throw_away(request, receive)
+        # Flask gets no byte of what the view does not read, or refuses by its head.
+        if limit is None or (request.length or 0) > limit + 1 or not self._is_trusted(request.scope):
+            await request.throw_away()
             return b""
         # What is packed counts as large, since it may be.
         request.may_be_large = limit > LARGE_BODY and (request.is_packed or (request.length or 0) > LARGE_BODY)
         if request.may_be_large:
             self._intake.check_turns()
-        body = await self._intake.read(receive, request.length, limit)
+        body = await self._intake.read(request.receive, request.length, limit)
         if len(body) > limit:
-            await _throw_away(request, receive)
+            await request.throw_away()
         request.may_be_large |= len(body) > LARGE_BODY
         return body
 
@@ -89,7 +91,7 @@ class FlaskInThreads:
     def _thread(self) -> Iterator[None]:
         """The time during which a request has a thread, or waits for one. Raises Problem 503 if too many do."""
         if not self._room:
-            raise Problem(503, "Too many requests are waiting already; nothing was stored. Try again.", "requests-full")
+            raise REQUESTS_FULL.anew()
         self._room -= 1
         try:
             yield
@@ -105,7 +107,16 @@ class FlaskInThreads:
         operation: Operation | None = getattr(self._app.view_functions[rule.endpoint], "operation", None)
         return rule.rule, operation.max_body if operation and operation.body else None
 
-    async def _answer(self, request: "_Request", body: bytes, receive: Receive, send: Send) -> None:
+    def _is_trusted(self, scope: Scope) -> bool:
+        """Whether Flask will not refuse the request for its host or its origin."""
+        environ: Any = build_environ({**scope, "query_string": b""}, None)  # type: ignore[typeddict-item, arg-type]
+        try:
+            TrustedHosts.of(self._app.extensions).must_allow(environ)
+        except Problem:
+            return False
+        return True
+
+    async def _answer(self, request: "_Request", body: bytes, send: Send) -> None:
         scope = {**request.scope, "body": body}
         if not scope["query_string"].isascii():
             # A query should not have such bytes, and the middleware cannot read them.
@@ -114,7 +125,7 @@ class FlaskInThreads:
         if self._reads.takes(scope):
             await self._reads(scope, send)
         else:
-            await self._middleware(scope, receive, send)
+            await self._middleware(scope, request.receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -128,10 +139,11 @@ class FlaskInThreads:
 
 
 class _Request:
-    """A request, by its head: what it says of its body."""
+    """A request: what its head says of its body, and how much of that has come."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
+        self._receive = receive
         named: dict[bytes, bytes] = dict(scope["headers"])
         length = named.get(b"content-length")
         self.length = None if length is None else int(length)
@@ -140,13 +152,23 @@ class _Request:
         self.request_id = named.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
         self.route: str | None = None
         self.may_be_large = False
-        # Such a caller sends nothing before it is told to go on, or sees an answer.
-        self.waits = b"expect" in named
+        # Such a caller sends nothing before it is told to go on, which reading does, or sees an answer.
+        self._waits = b"expect" in named
+        self._arrived, self._has_ended = 0, not self.has_body
 
+    async def receive(self) -> Message:
+        """The next message of the server."""
+        self._waits = False
+        message = await self._receive()
+        self._arrived += len(message.get("body", b""))
+        # After a body of known length comes one more message that only says that this was all.
+        self._has_ended = not message.get("more_body", False) or self._arrived == self.length
+        return message
 
-async def _throw_away(request: _Request, receive: Receive) -> None:
-    if request.has_body and not request.waits and (request.length or 0) <= LINGER_BYTES:
-        await throw_away(receive)
+    async def throw_away(self) -> None:
+        """Read what is left of the body for a while, if the caller is sending any."""
+        if not self._has_ended and not self._waits and (self.length or 0) <= LINGER_BYTES:
+            await throw_away(self.receive)
 
 
 async def _refuse(request: _Request, problem: Problem, send: Send) -> None:

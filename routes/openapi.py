@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
 from operator import itemgetter
@@ -15,10 +16,10 @@ from werkzeug.routing import BaseConverter, Rule
 
 from routes.http.answers import json_bytes
 from routes.http.etags import tagged_bytes
+from routes.http.everywhere import problems_of
 from routes.http.kept import Kept
 from routes.http.operation import Operation, Text, describe
-from routes.http.origins import UNTRUSTED_HOST
-from routes.http.problems import DEFECT, METHOD_NOT_ALLOWED, RETRY_AFTER
+from routes.http.problems import RETRY_AFTER, Problem
 from routes.http.safe_headers import PAGE_POLICY
 from routes.schemas.fields import EventId
 from routes.schemas.problems import ProblemAnswer
@@ -33,30 +34,29 @@ VERSION = "1.0.0"
 _KEPT = "openapi-document"
 _ADDRESS = "urn:address"  # stands in it for the address at which it is served
 _REF = "#/components/schemas/{model}"
-_EVERYWHERE = (UNTRUSTED_HOST, METHOD_NOT_ALLOWED, DEFECT)
 _PARAMETER = re.compile(r"<(?:([^:<>]+):)?([^<>]+)>")  # in the path of a route: its converter and its name
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
 _ETAG = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match and If-None-Match."}}
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}
 
 
-def _described(app: Flask) -> Iterator[tuple[Rule, Any, Operation]]:
+def _described(app: Flask) -> Iterator[tuple[Rule, Operation]]:
     for rule in app.url_map.iter_rules():
         view: Any = app.view_functions[rule.endpoint]
         if (operation := getattr(view, "operation", None)) is not None:
-            yield rule, view, operation
+            yield rule, operation
 
 
 def build(app: Flask, url: str) -> dict[str, Any]:
     """The OpenAPI document of all described routes of `app`, as plain data. `url` is where `app` is served."""
     models: set[type[BaseModel]] = {ProblemAnswer}
     paths: dict[str, dict[str, Any]] = {}
-    for rule, view, operation in _described(app):
+    for rule, operation in _described(app):
         models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text)}
         models |= {operation.refusal, *([operation.body] if operation.body else [])}
         path = _PARAMETER.sub(r"{\2}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(path, {})[method.lower()] = _operation(app, rule, view, operation)
+            paths.setdefault(path, {})[method.lower()] = _operation(app, rule, method, operation)
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
         ref_template=_REF,
@@ -74,7 +74,7 @@ def build(app: Flask, url: str) -> dict[str, Any]:
             {"url": url, "description": "Where this document was read from."},
             {"url": "/", "description": "The same host, behind a proxy that changes the address."},
         ],
-        "tags": [{"name": name} for name in sorted({_tag(rule) for rule, _, _ in _described(app)})],
+        "tags": [{"name": name} for name in sorted({_tag(rule) for rule, _ in _described(app)})],
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
     }
@@ -84,8 +84,9 @@ def _tag(rule: Rule) -> str:
     return str(rule.endpoint).partition(".")[0]
 
 
-def _operation(app: Flask, rule: Rule, view: Any, operation: Operation) -> dict[str, Any]:
-    summary, _, description = (view.__doc__ or "").partition("\n")
+def _operation(app: Flask, rule: Rule, method: str, operation: Operation) -> dict[str, Any]:
+    summary, _, description = (app.view_functions[rule.endpoint].__doc__ or "").partition("\n")
+    problems = (*operation.problems, *problems_of(method, operation))
     described: dict[str, Any] = {
         "operationId": rule.endpoint.partition(".")[2],
         "tags": [_tag(rule)],
@@ -98,8 +99,8 @@ def _operation(app: Flask, rule: Rule, view: Any, operation: Operation) -> dict[
         "responses": {str(status): _answer(status, answer, operation) for status, answer in operation.answers.items()}
         | {
             # Each status once, in the order given.
-            str(status): _problem(status, operation)
-            for status in dict.fromkeys(problem.status for problem in (*operation.problems, *_EVERYWHERE))
+            str(status): _problem(status, [one for one in problems if one.status == status], operation)
+            for status in dict.fromkeys(problem.status for problem in problems)
         },
     }
     if operation.tagged and not operation.body:
@@ -149,7 +150,7 @@ def _answer(status: int, answer: type[BaseModel] | Text, operation: Operation) -
     }
 
 
-def _problem(status: int, operation: Operation) -> dict[str, Any]:
+def _problem(status: int, problems: list[Problem], operation: Operation) -> dict[str, Any]:
     headers: dict[str, Any] = dict(_REQUEST_ID)
     if status == 503:
         seconds = {"type": "integer", "const": RETRY_AFTER}
@@ -164,14 +165,19 @@ def _problem(status: int, operation: Operation) -> dict[str, Any]:
         "content": {
             "application/problem+json": {
                 "schema": {"$ref": _REF.format(model=model.__name__)},
-                "examples": {
-                    problem.kind or problem.document()["title"]: {"value": problem.document() | request_id}
-                    for problem in (*operation.problems, *_EVERYWHERE)
-                    if problem.status == status
-                },
+                "examples": {name: {"value": problem.document() | request_id} for name, problem in _by_name(problems)},
             }
         },
     }
+
+
+def _by_name(problems: list[Problem]) -> Iterator[tuple[str, Problem]]:
+    """The problems, each with a name of its own."""
+    count: Counter[str] = Counter()
+    for problem in problems:
+        name = problem.kind or problem.document()["title"]
+        count[name] += 1
+        yield (name if count[name] == 1 else f"{name} ({count[name]})"), problem
 
 
 def _path_parameters(app: Flask, rule: Rule, operation: Operation) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from routes.http.json_body import read_model
 from routes.http.kept import Kept
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import DATABASE_AWAY, NOT_JSON, OVERLOADED, TOO_LARGE, Problem
+from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, OVERLOADED, TOO_LARGE, Problem
 from routes.schemas.rule_answers import FiguresAnswer, RuleAnswer, RulesAnswer, RuleVersionAnswer, RuleVersionsAnswer
 from routes.schemas.rules import CHANGES, RuleRequest, VersionsQuery
 from rules.payload import FieldProblem
@@ -96,7 +96,16 @@ def list_rule_versions(code: int) -> Response:
         path=CODE,
         body=RuleRequest,
         answers={200: RuleAnswer},
-        problems=(BAD_PARAMETER, unknown_rule(7), changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY, OVERLOADED),
+        problems=(
+            BAD_PARAMETER,
+            unknown_rule(7),
+            EXHAUSTED,
+            changed(),
+            TOO_LARGE,
+            NOT_JSON,
+            DATABASE_AWAY,
+            OVERLOADED,
+        ),
         tagged=True,
     )
 )

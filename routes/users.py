@@ -14,7 +14,7 @@ from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import DATABASE_AWAY, NOT_JSON, TOO_LARGE, Problem
+from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, TOO_LARGE, Problem
 from routes.schemas.users import (
     ActionAnswer,
     ActionsAnswer,
@@ -61,7 +61,7 @@ def user_exists(user_id: int) -> Problem:
     Operation(
         body=UserRequest,
         answers={201: UserAnswer},
-        problems=(BAD_USER, user_exists(7), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        problems=(BAD_USER, user_exists(7), EXHAUSTED, TOO_LARGE, NOT_JSON, DATABASE_AWAY),
     )
 )
 def create_user() -> Response:
@@ -90,7 +90,7 @@ def get_user(user_id: int) -> Response:
     Operation(
         body=UserChangeRequest,
         answers={200: UserChangedAnswer},
-        problems=(BAD_CHANGE, unknown_user(7), changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        problems=(BAD_CHANGE, unknown_user(7), EXHAUSTED, changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
         tagged=True,
     )
 )

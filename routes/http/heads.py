@@ -10,12 +10,17 @@ MAX_HEAD = 16 * 1024  # bytes of all names and values together
 MAX_URL = 8 * 1024  # bytes of path and query; so a query has at most a few thousand parameters
 
 
+MANY_HEADERS = Problem(431, f"The request has more than {MAX_HEADERS} headers.")
+LARGE_HEADERS = Problem(431, f"The headers of the request have more than {MAX_HEAD:,} bytes.")
+LONG_URL = Problem(414, f"The URL has more than {MAX_URL:,} bytes.")
+
+
 def check_head(scope: Scope) -> None:
     """Raises Problem: 431 for too many headers or too large ones, 414 for too long a URL."""
     headers = scope["headers"]
     if len(headers) > MAX_HEADERS:
-        raise Problem(431, f"The request has more than {MAX_HEADERS} headers.")
+        raise MANY_HEADERS.anew()
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEAD:
-        raise Problem(431, f"The headers of the request have more than {MAX_HEAD:,} bytes.")
+        raise LARGE_HEADERS.anew()
     if len(scope["path"]) + len(scope["query_string"]) > MAX_URL:
-        raise Problem(414, f"The URL has more than {MAX_URL:,} bytes.")
+        raise LONG_URL.anew()

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from routes.http.bodies import MAX_BODY
-from routes.http.problems import Problem
+from routes.http.problems import BODIES_FULL, LARGE_BODIES_FULL, LATE_BODY
 from routes.http.server_messages import Receive
 
 # What one worker keeps of bodies that are not complete yet. Large bodies have a share of their own, so that four of the
@@ -62,8 +62,7 @@ class Intake:
     def check_turns(self) -> None:
         """Raises Problem 503 if no large body could have its turn now."""
         if not self._turns:
-            detail = "Too many large bodies are in hand already; nothing was stored. Try again."
-            raise Problem(503, detail, kind="large-bodies-full")
+            raise LARGE_BODIES_FULL.anew()
 
     @contextmanager
     def turn(self, is_large: bool) -> Iterator[None]:
@@ -116,8 +115,7 @@ class _Part:
     def add(self, more: bytes) -> None:
         """Raises Problem 503 if there is no room for it."""
         if len(more) > self._share.left:
-            detail = "Too many bodies are being received already; nothing was stored. Try again."
-            raise Problem(503, detail, kind="bodies-full")
+            raise BODIES_FULL.anew()
         self._share.left -= len(more)
         self.body += more
 
@@ -150,7 +148,7 @@ class _TimeLimit:
             self._late.remove(task)
             task.uncancel()
             if kind is asyncio.CancelledError:
-                raise Problem(408, "The body did not arrive in time; nothing was stored.") from None
+                raise LATE_BODY.anew() from None
 
     def _end_late(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

@@ -50,9 +50,9 @@ class TrustedHosts:
             name = host_name(host)
             by_address = not host or (name is not None and _address(name) is not None)
             if not (by_address and environ.get("PATH_INFO") in HEALTH_PATHS):
-                raise _anew(UNTRUSTED_HOST)
+                raise UNTRUSTED_HOST.anew()
         if environ["REQUEST_METHOD"] not in SAFE_METHODS and not _is_own(environ, host):
-            raise _anew(OTHER_ORIGIN)
+            raise OTHER_ORIGIN.anew()
 
     def store_in(self, extensions: dict[str, Any]) -> None:
         """Put it where `of` finds it among the extensions of an application."""
@@ -84,10 +84,6 @@ def is_as_written(environ: Mapping[str, Any]) -> bool:
     if raw.startswith("//") or str(environ.get("PATH_INFO", "")).startswith("//"):
         return False  # Werkzeug would take away all slashes but one
     return "%" not in raw or raw == quote(unquote_to_bytes(raw.encode("latin-1")), safe=_IN_A_PATH)
-
-
-def _anew(problem: Problem) -> Problem:
-    return Problem(problem.status, problem.detail, problem.kind)
 
 
 def _is_bare(name: str) -> bool:

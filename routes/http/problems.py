@@ -49,6 +49,10 @@ class Problem(Exception):
             document["errors"] = [error._asdict() for error in self.errors]
         return document | self.more
 
+    def anew(self) -> "Problem":
+        """The same problem, to be raised."""
+        return Problem(self.status, self.detail, self.kind, self.errors, self.more)
+
     def answer(self, request_id: str) -> Answer:
         """The whole answer to the request with this id."""
         headers = {"Content-Type": "application/problem+json"}
@@ -64,8 +68,8 @@ def refused(bad: BadPayload) -> Problem:
     return Problem(400, bad.detail, errors=bad.errors)
 
 
-# Problems that views share. They answer errors and are examples in the OpenAPI document. They are never raised: a
-# shared exception would keep the frames of everything that raised it.
+# Problems that views share. They answer errors and are examples in the OpenAPI document. They are never raised, but
+# made anew for that: a shared exception would keep the frames of everything that raised it.
 METHOD_NOT_ALLOWED = Problem(405, "The method is not allowed for the requested URL.")
 TOO_LARGE = Problem(413, "The data value transmitted exceeds the capacity limit.")
 NOT_JSON = Problem(415, "The Content-Type must be application/json.")
@@ -81,6 +85,17 @@ EXHAUSTED = Problem(
     "A number in the database is as large as it can be: there is no next one. Nothing was stored.",
     kind="exhausted",
 )
+LATE_BODY = Problem(408, "The body did not arrive in time; nothing was stored.")
+BODIES_FULL = Problem(
+    503, "Too many bodies are being received already; nothing was stored. Try again.", kind="bodies-full"
+)
+LARGE_BODIES_FULL = Problem(
+    503, "Too many large bodies are in hand already; nothing was stored. Try again.", kind="large-bodies-full"
+)
+REQUESTS_FULL = Problem(
+    503, "Too many requests are waiting already; nothing was stored. Try again.", kind="requests-full"
+)
+READS_FULL = Problem(503, "Too many reads are waiting already. Try again.", kind="reads-full")
 OVERLOADED = Problem(503, "Too much is under way already; nothing was stored. Try again.", kind="overloaded")
 
 
@@ -111,9 +126,7 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     if is_out_of_numbers(error):
         log.error("out_of_numbers", request_id=request_id, error=_kind(error))
         return EXHAUSTED.answer(request_id)
-    # The message of a database error contains the statement's values, including amounts and names.
-    trace = None if isinstance(error, SQLAlchemyError) else error
-    log.error("defect", request_id=request_id, error=_kind(error), exc_info=trace)
+    log.error("defect", request_id=request_id, error=_kind(error), exc_info=error if _may_be_shown(error) else None)
     return DEFECT.answer(request_id)
 
 
@@ -124,6 +137,14 @@ def _http(error: HTTPException, request_id: str) -> Answer:
         allowed = {"Allow": ", ".join(sorted(error.valid_methods))}
         return answer._replace(headers={**answer.headers, **allowed})
     return answer
+
+
+def _may_be_shown(error: BaseException | None) -> bool:
+    # The message of a database error contains the statement's values, including amounts and names; a traceback shows
+    # the errors before it too.
+    while error is not None and not isinstance(error, SQLAlchemyError):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error is None
 
 
 def _kind(error: BaseException | None) -> str:

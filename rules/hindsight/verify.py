@@ -14,8 +14,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
-from database.history import Users
-from database.records import StoredAlert, StoredTotals
+from database.records import StoredAlert, StoredTotals, Users
 from rules.base import reading
 from rules.hindsight.stored_history import Settings, action_of, by_user, settings_at
 from rules.judging.batch import BatchUser
@@ -127,7 +126,7 @@ class Verifier:
             if in_order is not None:
                 report.join(in_order)
             else:
-                own = Users(user_id, user_id, 0)
+                own = Users(first=user_id, last=user_id, actions=0)
                 user.read_as_they_came(report, source.actions(own, as_they_came=True), source.alerts(own))
         for user_id, (last_seq, net) in noted.items():  # those without any action
             if (last_seq, net) != (0, Decimal(0)):

@@ -185,7 +185,7 @@ ANSWERS = [
     ("DELETE", "/event", 405, "no-store"),
     ("POST", "/event", 415, "no-store"),
     ("GET", "/metrics", 200, "no-store"),
-    ("GET", "/openapi.json", 200, "no-store"),
+    ("GET", "/openapi.json", 200, "private, no-cache"),
     ("GET", "/docs", 200, "no-store"),
     ("GET", "/docs/assets/docs.js", 200, "no-cache"),
     ("GET", "/rules/30", 200, "private, no-cache"),

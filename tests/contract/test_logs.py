@@ -9,6 +9,7 @@ import pytest
 import structlog
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import create_app
@@ -126,7 +127,7 @@ def test_a_conflict_is_not_logged_in_detail(lines: Any, make_client: ClientMaker
 def test_a_defect_is_logged(client: FlaskClient, lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A defect is logged as an error with the request id, its kind, and where in the code it happened."""
 
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(RuleEngine, "process", broken)
@@ -143,13 +144,31 @@ def test_a_defect_does_not_log_the_values_at_hand(
 ) -> None:
     """The log of a defect holds neither the body nor the values of the code's variables."""
 
-    def broken(engine: Any, session: Session, posted: Any) -> Any:
+    def broken(engine: Any, session: Session, posted: Any, **_: Any) -> Any:
         note = f"{AMOUNT} of {NAME}"
         return posted[0].amount / len(note[:0])
 
     monkeypatch.setattr(RuleEngine, "process", broken)
     client.post("/event", json=an_event(amount=AMOUNT, event_id=EVENT_ID))
-    assert [line["event"] for line in lines()] == ["defect", "request"]
+    defect, _ = lines()
+    assert (defect["event"], defect["error"]) == ("defect", "DivisionByZero")
+
+
+def test_a_defect_after_a_database_error_does_not_log_its_values(
+    client: FlaskClient, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log of a defect has no traceback if that would lead to an error of the database, which quotes the row."""
+
+    def broken(*_: Any, **__: Any) -> float:
+        try:
+            raise IntegrityError("INSERT", {}, Exception(f"the row has {AMOUNT}"))
+        except IntegrityError:
+            return 1 / 0
+
+    monkeypatch.setattr(RuleEngine, "process", broken)
+    client.post("/event", json=an_event(amount=AMOUNT, event_id=EVENT_ID))
+    defect, _ = lines()
+    assert (defect["event"], defect["error"]) == ("defect", "ZeroDivisionError")
 
 
 def test_a_defect_in_making_a_user_does_not_log_the_user(

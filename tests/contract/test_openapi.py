@@ -22,9 +22,13 @@ from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.engine import events, from_schema
 from schemathesis.generation import GenerationMode
 from schemathesis.openapi.checks import RejectedPositiveData, UseAfterFree
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
 
 from app import create_app
 from config_loader import load_settings
+from database.judging import MOST_ACTIONS
+from routes.health import NOT_READY
 from routes.http.converters import IdConverter
 from routes.http.operation import Operation, describe
 from routes.http.problems import DATABASE_AWAY, Problem
@@ -33,6 +37,7 @@ from rules.policy import LATE_LIMIT
 from rules.registry import REGISTRY
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, problem, without
+from tests.postgres import transaction
 
 # The files of the page are not calls of the service.
 NOT_LISTED = {"/docs/assets/<path:filename>"}
@@ -101,38 +106,69 @@ def test_operation_ids_are_unique(operations: dict[tuple[str, str], Any]) -> Non
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"  # no database is needed here
 
+# By operation: its answers, and the errors that are its own.
 STATUSES = {
-    ("POST", "/event"): {"200", "400", "404", "405", "409", "413", "415", "500", "503"},
-    ("POST", "/api/events"): {"200", "400", "404", "405", "409", "413", "415", "500", "503"},
-    ("POST", "/events"): {"200", "400", "405", "413", "415", "500", "503"},
-    ("POST", "/users"): {"201", "400", "405", "409", "413", "415", "500", "503"},
-    ("POST", "/user"): {"201", "400", "405", "409", "413", "415", "500", "503"},
-    ("GET", "/users/{user_id}"): {"200", "304", "404", "405", "500", "503"},
-    ("PATCH", "/users/{user_id}"): {"200", "400", "404", "405", "412", "413", "415", "500", "503"},
-    ("GET", "/users/{user_id}/rules"): {"200", "404", "405", "500", "503"},
-    ("GET", "/users/{user_id}/actions"): {"200", "400", "404", "405", "500", "503"},
-    ("GET", "/rules"): {"200", "405", "500", "503"},
-    ("GET", "/rules/{code}"): {"200", "304", "404", "405", "500", "503"},
-    ("PUT", "/rules/{code}"): {"200", "400", "404", "405", "412", "413", "415", "500", "503"},
-    ("GET", "/rules/{code}/versions"): {"200", "400", "404", "405", "500", "503"},
-    ("POST", "/backtests"): {"202", "400", "405", "409", "413", "415", "500", "503"},
-    ("GET", "/backtests"): {"200", "400", "405", "500", "503"},
-    ("GET", "/backtests/{backtest_id}"): {"200", "404", "405", "500", "503"},
-    ("DELETE", "/backtests/{backtest_id}"): {"202", "404", "405", "500", "503"},
-    ("GET", "/alerts"): {"200", "400", "405", "500", "503"},
-    ("GET", "/alerts/{alert_id}"): {"200", "404", "405", "500", "503"},
-    ("GET", "/healthz"): {"200", "405", "500"},
-    ("GET", "/readyz"): {"200", "405", "500", "503"},
-    ("GET", "/metrics"): {"200", "405", "500"},
-    ("GET", "/openapi.json"): {"200", "304", "405", "500"},
-    ("GET", "/docs"): {"200", "405", "500"},
+    ("POST", "/event"): {"200", "400", "404", "409", "413", "415"},
+    ("POST", "/api/events"): {"200", "400", "404", "409", "413", "415"},
+    ("POST", "/events"): {"200", "400", "413", "415"},
+    ("POST", "/users"): {"201", "400", "409", "413", "415"},
+    ("POST", "/user"): {"201", "400", "409", "413", "415"},
+    ("GET", "/users/{user_id}"): {"200", "304", "404"},
+    ("PATCH", "/users/{user_id}"): {"200", "400", "404", "409", "412", "413", "415"},
+    ("GET", "/users/{user_id}/rules"): {"200", "404"},
+    ("GET", "/users/{user_id}/actions"): {"200", "400", "404"},
+    ("GET", "/rules"): {"200"},
+    ("GET", "/rules/{code}"): {"200", "304", "404"},
+    ("PUT", "/rules/{code}"): {"200", "400", "404", "409", "412", "413", "415"},
+    ("GET", "/rules/{code}/versions"): {"200", "400", "404"},
+    ("POST", "/backtests"): {"202", "400", "409", "413", "415"},
+    ("GET", "/backtests"): {"200", "400"},
+    ("GET", "/backtests/{backtest_id}"): {"200", "404"},
+    ("DELETE", "/backtests/{backtest_id}"): {"202", "404"},
+    ("GET", "/alerts"): {"200", "400"},
+    ("GET", "/alerts/{alert_id}"): {"200", "404"},
+    ("GET", "/healthz"): {"200"},
+    ("GET", "/readyz"): {"200"},
+    ("GET", "/metrics"): {"200"},
+    ("GET", "/openapi.json"): {"200", "304"},
+    ("GET", "/docs"): {"200"},
 }
+# What any request can get: another host, method, too long a head, too much under way, or a defect.
+EVERYWHERE = {"403", "405", "414", "431", "500", "503"}
 
 
 def test_every_status_is_listed(operations: dict[tuple[str, str], Any]) -> None:
     """Every operation lists each status that it can answer with."""
     found = {key: set(operation["responses"]) for key, operation in operations.items()}
-    assert found == {key: statuses | {"403"} for key, statuses in STATUSES.items()}
+    late = {key: {"408"} if "requestBody" in operation else set() for key, operation in operations.items()}
+    assert found == {key: statuses | EVERYWHERE | late[key] for key, statuses in STATUSES.items()}
+
+
+# The kinds of 403 and 503 that any request of this method can get; "about:blank" is many things.
+KINDS = {
+    "403": {"GET": {"untrusted-host"}, None: {"untrusted-host", "other-origin"}},
+    "503": {"GET": {"requests-full", "reads-full"}, None: {"requests-full"}},
+}
+MORE_KINDS = {
+    ("POST", "/event"): {"queue-full", "overloaded"},
+    ("POST", "/api/events"): {"queue-full", "overloaded"},
+    ("POST", "/events"): {"large-bodies-full", "overloaded"},
+    ("PUT", "/rules/{code}"): {"overloaded"},
+}
+
+
+def test_every_kind_is_listed(operations: dict[tuple[str, str], Any]) -> None:
+    """Where a status alone does not tell errors apart, each kind has an example."""
+    for (method, path), operation in operations.items():
+        expected = {status: of.get(method, of[None]) for status, of in KINDS.items()}
+        expected["503"] = expected["503"] | MORE_KINDS.get((method, path), set())
+        expected["503"] |= {"bodies-full"} if "requestBody" in operation else set()
+        for status, kinds in expected.items():
+            shown = examples(operation["responses"][status]["content"]["application/problem+json"])
+            found = {value["type"].removeprefix("urn:problem:") for value in shown} - {"about:blank"}
+            assert found == kinds, (method, path, status)
+    ready = examples(operations["GET", "/readyz"]["responses"]["503"]["content"]["application/problem+json"])
+    assert len({value["detail"] for value in ready if value["type"] == "about:blank"}) == len(NOT_READY) + 1
 
 
 def test_everything_is_described(operations: dict[tuple[str, str], Any]) -> None:
@@ -269,7 +305,7 @@ def test_a_new_resource_describes_itself(document: dict[str, Any]) -> None:
     ]
     assert examples(operation["requestBody"]["content"]["application/json"]) == [{"name": "Ada"}]
     assert examples(operation["responses"]["200"]["content"]["application/json"]) == [{"id": 3, "name": "Ada"}]
-    assert list(operation["responses"]) == ["200", "409", "503", "403", "405", "500"]
+    assert list(operation["responses"]) == ["200", "409", "503", "403", "405", "408", "414", "431", "500"]
     shown = operation["responses"]["409"]["content"]["application/problem+json"]["examples"]
     assert {name: one["value"]["detail"] for name, one in shown.items()} == {
         "tank-full": "The tank is full.",
@@ -456,12 +492,15 @@ def test_the_examples_of_changed_users_are_what_comes(
 
 
 def test_the_examples_of_problems_are_what_comes(
-    make_client: ClientMaker, operations: dict[tuple[str, str], Any]
+    make_client: ClientMaker, sessions: sessionmaker[Session], operations: dict[tuple[str, str], Any]
 ) -> None:
     """The examples of errors of an event are exactly the documents that such events are answered with."""
     rejecting = make_client(unknown_users="reject", overdraft="reject", out_of_order="reject")
     rejecting.post("/users", json={"user_id": 1})
+    rejecting.post("/users", json={"user_id": 8})
     rejecting.post("/event", json=an_event(event_id="a"))
+    with transaction(sessions) as session:
+        session.execute(text(f"UPDATE users SET last_seq = {MOST_ACTIONS} WHERE user_id = 8"))
     answers = [
         rejecting.post("/event", json=without(an_event(), "amount")),
         rejecting.post("/event", json=an_event(user_id=7)),
@@ -469,6 +508,7 @@ def test_the_examples_of_problems_are_what_comes(
         rejecting.post("/event", json=an_event(type="withdraw", amount="42.01")),
         rejecting.post("/event", json=an_event(time=9)),
         make_client(late_limit=0).post("/event", json=an_event(time=9)),
+        rejecting.post("/event", json=an_event(user_id=8)),
         rejecting.post("/event", data=b" " * 65537, content_type="application/json"),
         rejecting.post("/event", data=b"{}"),
     ]
@@ -762,7 +802,13 @@ def test_the_page_loads_only_its_own(app: Flask, page: Any) -> None:
 def test_the_page_may_not_load_anything_else(page: Any) -> None:
     """The page's own policy forbids other hosts and inline code, and the page has none."""
     policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
-    assert policy == {"default-src": "'self'", "style-src": "'self' 'unsafe-inline'", "img-src": "'self' data:"}
+    assert policy == {
+        "default-src": "'self'",
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data:",
+        "form-action": "'self'",
+        **dict.fromkeys(("object-src", "base-uri", "frame-ancestors"), "'none'"),
+    }
     assert Links(page.text).inline == []
 
 

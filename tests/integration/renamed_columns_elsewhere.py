@@ -30,9 +30,8 @@ from sqlalchemy.orm import Session
 from database import actions, alerts, backtests, history, rule_versions, users
 from database.alerts import AlertCounts, AlertFilter
 from database.backtests import InTheWay
-from database.history import Users
 from database.models import Alert, User, UserAction
-from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
+from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
 from database.session import begin, commit, make_engine, make_sessions
 
 MODULES = (actions, alerts, backtests, history, rule_versions, users)
@@ -162,16 +161,16 @@ def use_backtests(session: Session) -> None:
 def use_history(connection: Connection) -> None:
     assert history.take_turn(connection)
     assert history.name_of(connection)
-    both = Users(1, 2, 3)
+    both = Users(first=1, last=2, actions=3)
     assert history.count_actions(connection) == 3
     assert list(history.stretches(connection, 100)) == [both]
     lines = history.actions_to_backtest(connection, both, 10)
     assert lines == "1\t1\tdeposit\t1.00\t10\t0\n2\t1\twithdraw\t1.00\t10\t0\n"
-    *_, last = list(history.actions_to_verify(connection, Users(1, 1, 2)))
+    *_, last = list(history.actions_to_verify(connection, Users(first=1, last=1, actions=2)))
     assert last.split("\t")[:-1] == ["1", "2", "withdraw", "2.00", "20", "0", "1", "1", "2.00", "{30}"]
     found = history.standing_alerts(connection, both, [30, 300], start=5, end=15)
     assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10) for user_id in (1, 2)]
-    (alert,) = history.alerts(connection, Users(2, 2, 1))
+    (alert,) = history.alerts(connection, Users(first=2, last=2, actions=1))
     flags = {"late": False, "superseded": False, "shadow": True}
     assert alert == StoredAlert(user_id=2, seq=1, code=30, time=10, evidence=EVIDENCE, **flags)
     assert history.evidence(connection, 1, 2, 30) == EVIDENCE

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import history, late_counts, rule_versions, users
-from database.history import Users
+from database.records import Users
 from database.session import begin, commit, make_sessions
 from rules.base import Rule, RuleSetting
 from rules.hindsight import backtest, verify
@@ -146,7 +146,7 @@ class Live:
         self.sessions = sessions
         self.engine = RuleEngine(Policy(tuple(REGISTRY[code] for code in codes), **policy))
         self.first = next(offsets) * 10
-        self.users = Users(self.first, self.first + 9, 0)
+        self.users = Users(first=self.first, last=self.first + 9, actions=0)
 
     def do(self, steps: Iterable[Posted | RuleSet | UserSet], origin: int = 0) -> None:
         for step in steps:

@@ -57,6 +57,17 @@ def test_the_example_environment_has_no_setting_of_its_own() -> None:
     assert named == set(Settings.model_fields)
 
 
+# With docker compose these follow from the containers.
+NOT_IN_COMPOSE = {"DATABASE_URL", "TEST_DATABASE_URL", "DATA_DIR", "BACKEND_HOST", "GLOBAL_TEST_FLAG"}
+
+
+def test_docker_compose_passes_every_setting_on() -> None:
+    """A setting in .env reaches the service in its container."""
+    file = (ROOT / "docker-compose.yml").read_text()
+    missing = {name for name in map(str.upper, Settings.model_fields) if f"    {name}: " not in file}
+    assert missing == NOT_IN_COMPOSE
+
+
 def test_every_decision_is_listed() -> None:
     """The list of decisions has the title of each, and nothing else."""
     folder = ROOT / "docs/decisions"

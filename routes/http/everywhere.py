@@ -1,0 +1,38 @@
+"""What a request can be answered whatever its view says: by the doors, and by the bounds that all views share."""
+
+from collections.abc import Iterator
+
+from routes.http.heads import LARGE_HEADERS, LONG_URL, MANY_HEADERS
+from routes.http.intake import LARGE_BODY
+from routes.http.operation import Operation
+from routes.http.origins import OTHER_ORIGIN, SAFE_METHODS, UNTRUSTED_HOST
+from routes.http.problems import (
+    BODIES_FULL,
+    DEFECT,
+    LARGE_BODIES_FULL,
+    LATE_BODY,
+    METHOD_NOT_ALLOWED,
+    OUT_OF_MEMORY,
+    READS_FULL,
+    REQUESTS_FULL,
+    Problem,
+)
+
+
+def problems_of(method: str, operation: Operation) -> Iterator[Problem]:
+    """Examples of the errors that a call of `operation` by `method` can be answered, besides its own."""
+    yield UNTRUSTED_HOST
+    if method not in SAFE_METHODS:
+        yield OTHER_ORIGIN
+    yield METHOD_NOT_ALLOWED
+    if operation.body:
+        yield LATE_BODY
+    yield from (LONG_URL, MANY_HEADERS, LARGE_HEADERS, DEFECT)
+    if operation.body:
+        yield BODIES_FULL
+    if operation.max_body > LARGE_BODY:
+        yield LARGE_BODIES_FULL
+    yield REQUESTS_FULL
+    if method in SAFE_METHODS:
+        yield READS_FULL
+    yield OUT_OF_MEMORY
