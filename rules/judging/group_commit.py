@@ -12,7 +12,7 @@ One user's trouble is not another's: events that would hold up their batch leave
 |---|---|---|
 | SHARED | of all users | everybody, as a rule |
 | PATIENT | of all users | whose row somebody else held for longer than the shared lane waits |
-| ALONE | of one user | whose row was held for longer, or whose late event changes much; second tries after other errors |
+| ALONE | of one user | whose row was held for longer, or whose late event changes much; other second tries |
 | LARGE | of one user | whose late event changes too much even for that lane |
 
 A user's events follow each other: as long as one is in a later lane, or has just been, the next ones go there too.
