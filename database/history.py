@@ -6,7 +6,7 @@ Nothing here writes, and nothing here holds a lock that a writer would wait for.
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from database.models import Alert, LateOffset, User, UserAction, UserSettings
-from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
+from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
 from database.session import make_history_engine
 
 
@@ -66,14 +66,6 @@ _COUNT_ACTIONS = select(func.coalesce(func.sum(User.last_seq), 0))
 def count_actions(connection: Connection) -> int:
     """How many actions all users have."""
     return int(connection.execute(_COUNT_ACTIONS).scalar_one())
-
-
-class Users(NamedTuple):
-    """A stretch of user ids, both ends included, and how many actions their rows say there are."""
-
-    first: int
-    last: int
-    actions: int
 
 
 _USERS = select(User.user_id, User.last_seq).order_by(User.user_id)

@@ -18,8 +18,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from database import history
-from database.history import Users
-from database.records import StoredAlert
+from database.records import StoredAlert, Users
 from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
 from rules.hindsight.verify import Verifier, VerifyReport
 from rules.rule_settings import read_versions

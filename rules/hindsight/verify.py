@@ -14,8 +14,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
-from database.history import Users
-from database.records import StoredAlert, StoredTotals
+from database.records import StoredAlert, StoredTotals, Users
 from rules.base import reading
 from rules.hindsight.stored_history import Settings, action_of, by_user, settings_at
 from rules.judging.batch import BatchUser

@@ -30,9 +30,8 @@ from sqlalchemy.orm import Session
 from database import actions, alerts, backtests, history, rule_versions, users
 from database.alerts import AlertCounts, AlertFilter
 from database.backtests import InTheWay
-from database.history import Users
 from database.models import Alert, User, UserAction
-from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals
+from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
 from database.session import begin, commit, make_engine, make_sessions
 
 MODULES = (actions, alerts, backtests, history, rule_versions, users)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import history, late_counts, rule_versions, users
-from database.history import Users
+from database.records import Users
 from database.session import begin, commit, make_sessions
 from rules.base import Rule, RuleSetting
 from rules.hindsight import backtest, verify
