@@ -80,10 +80,10 @@ def stretches(connection: Connection, actions: int) -> Iterator[Users]:
         last, count = user_id, count + own
         users += 1
         if count >= actions or users >= actions:
-            yield Users(first, last, count)
+            yield Users(first=first, last=last, actions=count)
             first, count, users = None, 0, 0
     if first is not None:
-        yield Users(first, last, count)
+        yield Users(first=first, last=last, actions=count)
 
 
 # What is read of each action, in this order: `rules.hindsight` finds the fields of a line by position.

@@ -126,7 +126,7 @@ class Verifier:
             if in_order is not None:
                 report.join(in_order)
             else:
-                own = Users(user_id, user_id, 0)
+                own = Users(first=user_id, last=user_id, actions=0)
                 user.read_as_they_came(report, source.actions(own, as_they_came=True), source.alerts(own))
         for user_id, (last_seq, net) in noted.items():  # those without any action
             if (last_seq, net) != (0, Decimal(0)):
