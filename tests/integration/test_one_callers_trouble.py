@@ -436,7 +436,7 @@ def test_users_with_large_repairs_leave_their_batch(service: Service, sessions: 
     assert ask(sessions, "SELECT count(*) FROM user_actions") == 5
 
 
-@pytest.mark.parametrize("error", [Overloaded("full"), "timeout"])
+@pytest.mark.parametrize("error", [Overloaded("full"), "timeout", ZeroDivisionError("a defect")])
 def test_a_large_repair_of_a_batch_that_fails(service: Service, sessions: Sessions, error: Any) -> None:
     """Its events are refused as unavailable; what others of the batch were answered is stored."""
     process = Repairs(service, {2})
