@@ -13,10 +13,9 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from routes.flask_reads import FlaskReads
-from routes.http.bodies import MAX_BODY
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
-from routes.http.intake import LINGER_BYTES, Intake, throw_away
+from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake, throw_away
 from routes.http.operation import Operation
 from routes.http.problems import Problem
 from routes.http.server_messages import Receive, Scope, Send, send_answer
@@ -77,13 +76,13 @@ class FlaskInThreads:
             await _throw_away(request, receive)
             return b""
         # What is packed counts as large, since it may be.
-        request.may_be_large = limit > MAX_BODY and (request.is_packed or (request.length or 0) > MAX_BODY)
+        request.may_be_large = limit > LARGE_BODY and (request.is_packed or (request.length or 0) > LARGE_BODY)
         if request.may_be_large:
             self._intake.check_turns()
         body = await self._intake.read(receive, request.length, limit)
         if len(body) > limit:
             await _throw_away(request, receive)
-        request.may_be_large |= len(body) > MAX_BODY
+        request.may_be_large |= len(body) > LARGE_BODY
         return body
 
     @contextmanager

@@ -178,7 +178,7 @@ BOUNDS: dict[str, Bound] = {
         f"{size(intake.MAX_UNFINISHED)}, and {size(intake.MAX_UNFINISHED)} of those over {size(bodies.MAX_BODY)}",
         "unit/test_intake.py::test_unfinished_bodies_share_a_number_of_bytes",
     ),
-    "bodies over 64 KiB, or packed, in hand at once, per process": Bound(
+    "bodies over 2 MiB, or packed, in hand at once, per process": Bound(
         count(intake.LARGE_AT_ONCE), f"{_DOOR}::test_large_bodies_take_turns"
     ),
     "a body that nobody wants": Bound(

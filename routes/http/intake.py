@@ -17,8 +17,8 @@ from routes.http.server_messages import Receive
 # largest leave room for small ones, and a thousand small ones leave room for large ones.
 MAX_UNFINISHED = 64 * 1024 * 1024  # bytes, of either kind
 # Large bodies that one worker has in hand at once, from the last byte to the answer: each becomes objects of many times
-# its size and keeps Python busy for long.
-LARGE_AT_ONCE = 2
+# its size and keeps Python busy for long. 10,000 ordinary events, of 100 to 200 bytes each, are no large body.
+LARGE_BODY, LARGE_AT_ONCE = 2 * 1024 * 1024, 2
 # A body that nobody wants is thrown away for so long before the answer: if the server closed a connection on which more
 # comes, the caller would often see that instead of the answer. Whoever sends more, or is slower, does.
 LINGER_SECONDS, LINGER_BYTES = 2.0, 32 * 1024 * 1024
@@ -48,7 +48,7 @@ class Intake:
             with self._share_of(limit, length).part() as part:
                 part.add(body)
                 while len(part.body) < expected:
-                    if len(part.body) > MAX_BODY:
+                    if len(part.body) > LARGE_BODY:
                         self.check_turns()
                     message = await receive()
                     part.add(message.get("body", b""))

@@ -12,9 +12,8 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from routes.http.bodies import MAX_BODY
 from routes.http.heads import MAX_HEAD, MAX_HEADERS, MAX_URL
-from routes.http.intake import LARGE_AT_ONCE
+from routes.http.intake import LARGE_AT_ONCE, LARGE_BODY
 from tests.integration.test_serving import BODY, PATIENCE, Sessions, StartService, caller, head, post, reached, waiting
 from tests.postgres import transaction
 from tests.service import Service
@@ -214,8 +213,8 @@ def test_large_bodies_take_turns(start_service: StartService, sessions: Sessions
     """While as many as may be are in hand, further ones get a 503 at once, packed ones too; small ones are answered."""
     service = start_service(WORKERS="1", DB_TIMEOUT="60")
     url = f"{service.url}/events"
-    large = json.dumps(some(1_500, 1)).encode()
-    assert len(large) > MAX_BODY
+    large = json.dumps([event | {"note": "x" * 20_000} for event in some(110, 1)]).encode()
+    assert len(large) > LARGE_BODY
     with ThreadPoolExecutor(LARGE_AT_ONCE) as threads:
         with transaction(sessions) as session:
             session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
