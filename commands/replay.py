@@ -23,6 +23,7 @@ from commands.endings import Interrupted, Stopped, check_migrations, first_line,
 from commands.replay_file import Entry, entries, peekable
 from database.session import CommitUncertain, is_away
 from rules.model import Event, Outcome, Refusal, Verdict
+from rules.overload import Overloaded
 
 T = TypeVar("T")
 
@@ -199,13 +200,23 @@ def _take(entries: Sequence[Entry], tally: Tally, refused: IO[str]) -> None:
 
 
 def _patiently(events: Sequence[Event], last_line: int) -> list[Outcome]:
-    """The outcomes of `events`. Retries if the database is away: every event has an id, so trying again is safe."""
+    """The outcomes of `events`. What the database or the service cannot take now is tried again: all have an id."""
+    outcomes: list[Outcome | None] = [None] * len(events)
     for wait in (*WAITS, None):
+        left = [at for at, outcome in enumerate(outcomes) if outcome is None]
         try:
-            return service().judge_many(events)
-        except (SQLAlchemyError, CommitUncertain) as error:
-            if wait is None or not (isinstance(error, CommitUncertain) or is_away(error)):
-                why = f"The database failed after line {last_line}: {first_line(error)}"
-                raise Stopped(f"{why}. {AGAIN}") from None
+            for at, outcome in zip(left, service().judge_many([events[at] for at in left]), strict=True):
+                if isinstance(outcome, Refusal) and outcome.reason == "unavailable":
+                    why = outcome.detail
+                else:
+                    outcomes[at] = outcome
+        except (SQLAlchemyError, CommitUncertain, Overloaded) as error:
+            why = first_line(error)
+            if isinstance(error, SQLAlchemyError) and not is_away(error):
+                break
+        found = [outcome for outcome in outcomes if outcome is not None]
+        if len(found) == len(events):
+            return found
+        if wait is not None:
             sleep(wait)
-    raise AssertionError("the last attempt returns or raises")
+    raise Stopped(f"The database failed after line {last_line}: {why}. {AGAIN}") from None

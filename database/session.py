@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Self, TypeVar
 
+from psycopg2 import Error as DriverError
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -162,7 +163,13 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
 
 def begin(session: Session) -> None:
     """Make all that `session` does from here one transaction. It must not have done anything yet."""
-    session.connection(execution_options={"isolation_level": "READ COMMITTED"})
+    try:
+        session.connection(execution_options={"isolation_level": "READ COMMITTED"})
+    except DriverError as error:  # SQLAlchemy passes on what the driver raises as it sets this on a lost connection
+        engine = session.get_bind()
+        assert isinstance(engine, Engine)
+        engine.dispose()  # those that wait in the pool are likely to be as stale
+        raise OperationalError(None, None, error, connection_invalidated=True) from error
 
 
 @contextmanager

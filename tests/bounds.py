@@ -328,6 +328,9 @@ BOUNDS: dict[str, Bound] = {
     "later actions that are read at once": Bound(
         count(2 * ahead.PART), "integration/test_large_repairs.py::test_a_repair_in_parts_equals_one_at_once"
     ),
+    "later actions of all users that are read at once": Bound(
+        count(ahead.AT_ONCE), "integration/test_large_repairs.py::test_many_repairs_that_are_large_together"
+    ),
     "changes of rules that a late event looks for": Bound(
         count(ahead.MOST_CHANGES),
         "integration/test_large_repairs.py::test_what_judges_is_found_among_many_changes",

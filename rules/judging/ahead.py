@@ -25,6 +25,8 @@ from rules.versions import FIRST_SETTINGS, RiskAndOverrides, RuleSet, RuleVersio
 
 # More later actions of one user than this are read and judged again in parts of about this many.
 PART = 20_000
+# At most so many of all users of a batch are read at once: what is read of them takes memory.
+AT_ONCE = 100_000
 # The search for what judged a user's actions looks at this many places between two that differ, and gives up if they
 # differ in more than MOST_CHANGES.
 _BETWEEN = 30
@@ -168,20 +170,25 @@ class Repairs:
     # How much
 
     def _measure(self, connection: Connection, ahead: Sequence[Ahead], limit: int | None) -> None:
-        """Find the users whose later actions are to be read in parts. Raises LargeRepair beyond `limit`."""
+        """Find the users whose later actions are to be read in parts. Raises LargeRepair beyond `limit`.
+
+        With a limit, it also raises LargeRepair for those with the most, if all together have more than AT_ONCE.
+        """
         most = PART if limit is None else min(PART, limit)
-        some = {user_id for user_id, user in self.users.items() if user.first_new > most}
+        long = {user_id for user_id, user in self.users.items() if user.first_new > most}
+        some = long if sum(user.first_new for user in self.users.values()) <= AT_ONCE else set(self.users)
         if not some:
             return
         count_to = max(PART, limit or 0) + 1
         asked = [one for one in ahead if one.user_id in some]
         counts = late_events.count_ahead(connection, asked, count_to) if asked else {}
+        beyond = _beyond(counts)
         if limit is not None:
-            changed = {user_id: counts.get(user_id, 0) + _rewritten(self.users[user_id]) for user_id in some}
-            if large := frozenset(user_id for user_id, count in changed.items() if count > limit):
+            changed = {user_id: counts.get(user_id, 0) + _rewritten(self.users[user_id]) for user_id in long}
+            if large := beyond.union(user_id for user_id, count in changed.items() if count > limit):
                 raise LargeRepair(large)
         for user_id in some:
-            if counts.get(user_id, 0) > PART:
+            if counts.get(user_id, 0) > PART or user_id in beyond:
                 own = [one for one in asked if one.user_id == user_id]
                 self.in_parts[user_id] = min(one.start for one in own), max(one.end for one in own)
 
@@ -232,6 +239,17 @@ def _by_user(found: Iterable[LaterAction]) -> dict[int, list[LaterAction]]:
     for one in found:
         own[one.user_id].append(one)
     return own
+
+
+def _beyond(counts: Mapping[int, int]) -> frozenset[int]:
+    """The users with the most actions, as many of them as are to be left out so that no more than AT_ONCE remain."""
+    found, total = [], sum(counts.values())
+    for user_id in sorted(counts, key=counts.__getitem__, reverse=True):
+        if total <= AT_ONCE:
+            break
+        total -= counts[user_id]
+        found.append(user_id)
+    return frozenset(found)
 
 
 def _rewritten(user: BatchUser) -> int:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from random import uniform
 from time import monotonic, sleep
 
+import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from database.engines import REPAIR_SECONDS, Engines
@@ -29,6 +30,9 @@ TRIES = 3  # of a large repair, if rules are changed meanwhile
 
 _UNAVAILABLE = "The database is unavailable or too slow, or too much is under way; it was not stored. Try again."
 _UNCERTAIN = "The connection to the database broke; send the same event_id again to find out what was stored."
+
+
+log = structlog.get_logger()
 
 
 class RulesChanged(Exception):
@@ -138,9 +142,13 @@ class Batches:
                     found[user_id] = iter(self.repair(own))
             except CommitUncertain:
                 found[user_id] = iter([Refusal("unavailable", _UNCERTAIN)] * len(own))
-            except (Overloaded, SQLAlchemyError) as error:
-                if isinstance(error, SQLAlchemyError) and not is_away(error):
-                    raise
+            except Exception as error:
+                # Whatever it is, the others are stored, and their answers must not be lost.
+                expected = is_away(error) if isinstance(error, SQLAlchemyError) else isinstance(error, Overloaded)
+                if not expected:
+                    # The message of a database error can contain values.
+                    shown = None if isinstance(error, SQLAlchemyError) else error
+                    log.error("repair_failed", error=type(error).__name__, exc_info=shown)
                 found[user_id] = iter([Refusal("unavailable", _UNAVAILABLE)] * len(own))
         return found
 

@@ -20,7 +20,7 @@ from rules.judging import store
 from rules.judging.ahead import Repairs
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
 from rules.judging.batches import RulesChanged
-from rules.judging.observer import Observer, Stage
+from rules.judging.observer import HarmlessObserver, Observer, Stage
 from rules.judging.parts import repair_in_parts
 from rules.judging.reads import begin_and_read
 from rules.judging.repair import repair
@@ -38,7 +38,7 @@ class RuleEngine:
 
     def __init__(self, policy: Policy, observer: Observer | None = None) -> None:
         self._policy = policy
-        self._observer = observer or Observer()
+        self._observer = HarmlessObserver(observer or Observer())
         self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
     def process(

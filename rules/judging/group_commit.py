@@ -12,8 +12,8 @@ One user's trouble is not another's: events that would hold up their batch leave
 |---|---|---|
 | SHARED | of all users | everybody, as a rule |
 | PATIENT | of all users | whose row somebody else held for longer than the shared lane waits |
-| ALONE | of one user | whose row was held for longer than the patient lane waits; second tries after any other error |
-| LARGE | of one user | whose late event changes too much |
+| ALONE | of one user | whose row was held for longer, or whose late event changes much; other second tries |
+| LARGE | of one user | whose late event changes too much even for that lane |
 
 A user's events follow each other: as long as one is in a later lane, or has just been, the next ones go there too.
 """
@@ -21,7 +21,6 @@ A user's events follow each other: as long as one is in a later lane, or has jus
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from time import perf_counter
 
 from rules.judging.lanes import (
@@ -38,7 +37,7 @@ from rules.judging.lanes import (
     wake,
 )
 from rules.judging.late import LargeRepair
-from rules.judging.observer import Observer
+from rules.judging.observer import HarmlessObserver, Observer
 from rules.judging.stays import Stays
 from rules.model import Event, Outcome
 from rules.overload import Overloaded, QueueFull
@@ -80,17 +79,17 @@ class GroupCommit:
         repair_patience: float = 60.0,
     ) -> None:
         self._ways, self._may_try_alone, self._held = ways, may_try_alone, held
-        self._observer = observer or Observer()
+        self._observer = HarmlessObserver(observer or Observer())
         self._first, most = (SHARED, maximum) if maximum is not None else (ALONE, 1)
         self._most = queue if maximum is not None else threads + queue
         self._patience = {ALONE: patience, LARGE: repair_patience}
         self._lock = threading.Lock()
         self._in_first = 0  # tickets that wait in the shared lane
         self._stays = Stays(self._most if self._first else max(1, queue // 2))
-        self._shared = SharedLane("batches", most, partial(self._run, rank=SHARED), self._give_up)
-        self._patient = SharedLane("patient", most, partial(self._run, rank=PATIENT), self._give_up)
+        self._shared = SharedLane("batches", most, self._of_lane(self._run, SHARED), self._give_up)
+        self._patient = SharedLane("patient", most, self._of_lane(self._run, PATIENT), self._give_up)
         self._of_user = {
-            rank: UserLanes(name, partial(self._run_of_user, rank=rank), self._give_up, threads=width, maximum=most)
+            rank: UserLanes(name, self._of_lane(self._run_of_user, rank), self._give_up, threads=width, maximum=most)
             for rank, name, width in ((ALONE, "alone", threads), (LARGE, "repairs", REPAIRS))
         }
 
@@ -163,14 +162,32 @@ class GroupCommit:
         if error is not None:
             for ticket in tickets:
                 ticket.error, ticket.raised_at = error, error.__traceback__
-        if later := [ticket for ticket in tickets if ticket.rank]:
-            with self._lock:
-                self._stays.leave(later, seconds)
-        wake(tickets)
+        for ticket in tickets:
+            ticket.is_done = True
+        try:
+            if later := [ticket for ticket in tickets if ticket.rank]:
+                with self._lock:
+                    self._stays.leave(later, seconds)
+        finally:
+            wake(tickets)
 
     def _give_up(self, tickets: Sequence[Ticket], error: Exception) -> None:
         self._taken(tickets)
         self._finish(tickets, error)
+
+    def _of_lane(self, run: Callable[[list[Ticket], int], None], rank: int) -> Callable[[list[Ticket]], None]:
+        """`run` for the lane of that rank: whatever it raises, nobody waits for ever and the lane goes on."""
+
+        def run_to_the_end(batch: list[Ticket]) -> None:
+            try:
+                run(batch, rank)
+            except BaseException as error:
+                # Those in later lanes have been moved there.
+                left = [ticket for ticket in batch if not ticket.is_done and ticket.rank <= rank]
+                self._finish([ticket for ticket in left if ticket.outcome is not None])
+                self._finish([ticket for ticket in left if ticket.outcome is None], _as_error(error))
+
+        return run_to_the_end
 
     # Batches of many users
 
@@ -203,15 +220,15 @@ class GroupCommit:
     def _without_those_in_the_way(self, batch: list[Ticket], rank: int, error: Exception) -> list[Ticket]:
         """What is left to be run again after `error`: the others have moved to another lane, or have the error."""
         if isinstance(error, LargeRepair):
-            users, to = error.user_ids, LARGE
+            users, to, seconds = error.user_ids, ALONE, 0.0  # by itself it may do more
         elif (held := self._held_users(error, batch)) is not None:
-            users, to = held, rank + 1
+            users, to, seconds = held, rank + 1, STAY[rank + 1]
         else:
             again = [len(batch) > 1 and self._may_be_run_again(error, ticket) for ticket in batch]
             self._finish([ticket for ticket, may in zip(batch, again, strict=True) if not may], error)
             self._move([ticket for ticket, may in zip(batch, again, strict=True) if may], ALONE)
             return []
-        self._move([ticket for ticket in batch if ticket.event.user_id in users], to, STAY[to])
+        self._move([ticket for ticket in batch if ticket.event.user_id in users], to, seconds)
         return [ticket for ticket in batch if ticket.event.user_id not in users]
 
     def _may_be_run_again(self, error: Exception, ticket: Ticket) -> bool:
@@ -224,6 +241,7 @@ class GroupCommit:
 
     def _run_of_user(self, batch: list[Ticket], rank: int) -> None:
         self._taken(batch)
+        batch = self._without_those_ahead(batch, rank)
         oldest = perf_counter() - self._patience[rank]
         self._finish([ticket for ticket in batch if ticket.since < oldest], Overloaded("it waited for too long"))
         batch = [ticket for ticket in batch if ticket.since >= oldest]
@@ -258,13 +276,17 @@ class GroupCommit:
         """Give them their outcomes. Returns the error if that failed."""
         try:
             hand_out(tickets, self._ways.of(rank)([ticket.event for ticket in tickets]))
-        except Exception as error:
-            return error
         except BaseException as error:
-            # A lane must not be left without its thread, and no caller in it may be ended by what ended this batch.
-            broken = Broken("The batch was broken off.")
-            broken.__cause__ = error
-            return broken
+            return _as_error(error)
         finally:
             del tickets  # they are given the error, whose traceback leads to this frame
         return None
+
+
+def _as_error(error: BaseException) -> Exception:
+    """The error itself, or Broken: no caller of a batch may be ended by what would have ended the lane's thread."""
+    if isinstance(error, Exception):
+        return error
+    broken = Broken("The batch was broken off.")
+    broken.__cause__ = error
+    return broken

@@ -43,13 +43,14 @@ class Ticket:
     `rank` is that of the lane it waits in, 0 for the first.
     """
 
-    __slots__ = ("error", "event", "loop", "outcome", "queued", "raised_at", "rank", "since", "turn", "wake")
+    __slots__ = ("error", "event", "is_done", "loop", "outcome", "queued", "raised_at", "rank", "since", "turn", "wake")
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self.since = perf_counter()
         self.rank = 0
         self.queued: float | None = self.since  # when it began to wait in its lane; None: it is under way
+        self.is_done = False
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.raised_at: TracebackType | None = None
@@ -190,8 +191,9 @@ class UserLanes:
                     self._waiting[user_id] = deque()
                     new.append(user_id)
                 self._waiting[user_id].append(ticket)
-        for user_id in new:
-            self._line_up(user_id)
+            lines = [(user_id, self._waiting[user_id]) for user_id in new]
+        for user_id, waiting in lines:
+            self._line_up(user_id, waiting)
 
     def take_all(self, user_id: int) -> list[Ticket]:
         """Take out all that wait for this user."""
@@ -202,17 +204,18 @@ class UserLanes:
                 waiting.clear()
         return taken
 
-    def _line_up(self, user_id: int) -> None:
+    def _line_up(self, user_id: int, waiting: deque[Ticket]) -> None:
         try:
-            self._threads.submit(self._serve, user_id)
+            self._threads.submit(self._serve, user_id, waiting)
         except RuntimeError as error:
             with self._lock:
-                waiting = self._waiting.pop(user_id)
+                del self._waiting[user_id]
             self._give_up(list(waiting), error.with_traceback(None))
 
-    def _serve(self, user_id: int) -> None:
+    def _serve(self, user_id: int, waiting: deque[Ticket]) -> None:
         with self._lock:
-            waiting = self._waiting[user_id]
+            if self._waiting.get(user_id) is not waiting:
+                return  # these were given up: a pool that cannot start another thread keeps the work all the same
             batch = [waiting.popleft() for _ in range(min(len(waiting), self._maximum))]
         try:
             if batch:
@@ -223,4 +226,4 @@ class UserLanes:
                 if not again:
                     del self._waiting[user_id]
             if again:
-                self._line_up(user_id)
+                self._line_up(user_id, waiting)

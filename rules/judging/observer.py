@@ -1,6 +1,7 @@
 """Hooks to measure how judging goes: the rules themselves know of no metrics."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Literal
 
 Stage = Literal["lock_and_read", "judge", "write_and_commit"]
@@ -23,3 +24,33 @@ class Observer:
 
     def raised(self, codes: Iterable[int]) -> None:
         """Alerts with these codes are stored and committed."""
+
+
+class HarmlessObserver(Observer):
+    """Passes everything on to another observer, whose errors reach nobody: they must not decide what is stored.
+
+    After a commit, for instance, an error would have the events stored a second time.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def queued(self) -> None:
+        with suppress(Exception):
+            self._observer.queued()
+
+    def taken(self, waits: Sequence[float]) -> None:
+        with suppress(Exception):
+            self._observer.taken(waits)
+
+    def begun(self, events: int) -> None:
+        with suppress(Exception):
+            self._observer.begun(events)
+
+    def done(self, stage: Stage, seconds: float) -> None:
+        with suppress(Exception):
+            self._observer.done(stage, seconds)
+
+    def raised(self, codes: Iterable[int]) -> None:
+        with suppress(Exception):
+            self._observer.raised(codes)

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import judging, prepared
+from database import judging, late_counts, late_offsets, prepared
 from rules import timeline
 from rules.hindsight import verify
-from rules.judging import lookups
+from rules.judging import ahead, lookups, parts
 from rules.model import ACTION_TYPES, LISTED_ACTIONS, Event
 from rules.policy import Policy
 from rules.registry import REGISTRY
@@ -129,9 +129,14 @@ def test_the_evidence_of_a_crowd(sessions: Sessions) -> None:
 
 @pytest.fixture
 def few_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An alert lists no more than two actions, and no more of a window are read."""
+    """An alert lists no more than two actions, no more of a window are read, and late events are repaired in parts."""
     for module in (timeline, lookups):
         monkeypatch.setattr(module, "LISTED_ACTIONS", 2)
+    monkeypatch.setattr(late_counts, "STRETCH", 2)
+    monkeypatch.setattr(late_offsets, "FEW", 1)
+    for module in (ahead, parts):
+        monkeypatch.setattr(module, "PART", 4)
+    monkeypatch.setattr(ahead, "AT_ONCE", 6)
     monkeypatch.setattr(verify, "_TO_FORGET", 2)  # and verify holds no more than it must
 
 

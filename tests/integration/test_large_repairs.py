@@ -293,3 +293,21 @@ def test_a_repair_in_parts_equals_one_at_once(sessions: Sessions, monkeypatch: p
         found.append(rows(sessions, left))
     assert found[0] == found[1] == found[2]
     assert any(row.late for row in found[0])
+
+
+def test_many_repairs_that_are_large_together(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more is read at once than may be, of however many users: those with the most leave, or are read in parts."""
+    sizes = {1: 4, 2: 9, 3: 2, 4: 7}
+    engine = engine_of(sessions, rules=[REGISTRY[630]])
+    for user_id, size in sizes.items():
+        process(sessions, engine, [deposit(100 + 10 * n, user_id) for n in range(size)])
+    batch = [deposit(0, user_id) for user_id in sizes]
+    monkeypatch.setattr(ahead, "AT_ONCE", 8)
+    with pytest.raises(LargeRepair) as raised:
+        process(sessions, engine, batch, repair_limit=1000)
+    assert raised.value.user_ids == {2, 4}
+    assert rows(sessions, "SELECT sum(last_seq) FROM users") == [(sum(sizes.values()),)]
+    read = read_ahead(monkeypatch)
+    assert len(process(sessions, engine, batch)) == 4
+    assert [len(one) for one in read] == [4, 9, 7]  # the `seq` of users 1 and 3 together, and each of the others
+    assert numbers(sessions) == [(n, n) for size in sizes.values() for n in range(1, size + 2)]

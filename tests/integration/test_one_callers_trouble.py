@@ -125,6 +125,23 @@ def waiting_for(sessions: Sessions, kind: str) -> Any:
     )
 
 
+class Failing(Observer):
+    """Fails at the end of every transaction, when it is committed."""
+
+    def done(self, stage: Stage, seconds: float) -> None:
+        if stage == "write_and_commit":
+            raise OSError(28, "No space left on device")
+
+
+def test_who_measures_does_not_decide(database_url: str, sessions: Sessions) -> None:
+    """What is committed is answered, and stored once, even if it could not be counted."""
+    service = service_on(database_url, PATIENCE, Failing())
+    assert service.judge(one(1)) == Verdict(1, ())
+    assert service.judge_many([one(1), one(2)]) == [Verdict(1, ()), Verdict(2, ())]
+    assert ask(sessions, "SELECT count(*) FROM user_actions") == 3
+    service.dispose()
+
+
 # A row that somebody holds
 
 
@@ -419,7 +436,7 @@ def test_users_with_large_repairs_leave_their_batch(service: Service, sessions: 
     assert ask(sessions, "SELECT count(*) FROM user_actions") == 5
 
 
-@pytest.mark.parametrize("error", [Overloaded("full"), "timeout"])
+@pytest.mark.parametrize("error", [Overloaded("full"), "timeout", ZeroDivisionError("a defect")])
 def test_a_large_repair_of_a_batch_that_fails(service: Service, sessions: Sessions, error: Any) -> None:
     """Its events are refused as unavailable; what others of the batch were answered is stored."""
     process = Repairs(service, {2})

@@ -64,6 +64,7 @@ def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(late_counts, "STRETCH", 2)
     monkeypatch.setattr(ahead, "PART", 4)
     monkeypatch.setattr(parts, "PART", 4)
+    monkeypatch.setattr(ahead, "AT_ONCE", 6)
 
 
 def rules(active: frozenset[int]) -> tuple[Rule, ...]:

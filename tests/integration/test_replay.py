@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from rules.model import Refusal
+from rules.overload import Overloaded
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, without
 from tests.postgres import Sessions, transaction
@@ -314,6 +316,41 @@ def test_a_moment_without_the_database_is_waited_out(
     result = app.test_cli_runner().invoke(args=["replay", str(tmp_path / "history")])
     assert (result.exit_code, waits) == (0, [0.5])
     assert len(stored()) == 1
+
+
+def test_what_cannot_be_repaired_now_is_tried_again(
+    make_client: ClientMaker, stored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too much under way, or large repairs that fail, refuse no line: what is left of the batch is sent again."""
+    app = make_client().application
+    service = app.extensions["transaction-alerts"]
+    (tmp_path / "history").write_text("\n".join(jsons(*[an_event(user_id=user_id) for user_id in (1, 2, 1)])))
+    batches: list[list[int]] = []
+
+    def busy(batch: Any, process: Any = service.judge_many) -> Any:
+        batches.append([event.user_id for event in batch])
+        if len(batches) == 1:
+            raise Overloaded("too much is under way")
+        if len(batches) > 2:
+            return process(batch)
+        others = iter(process([event for event in batch if event.user_id != 1]))
+        return [Refusal("unavailable", "Try again.") if event.user_id == 1 else next(others) for event in batch]
+
+    service.judge_many = busy
+    waits: list[float] = []
+    monkeypatch.setattr("commands.replay.sleep", waits.append)
+    result = app.test_cli_runner().invoke(args=["replay", str(tmp_path / "history")])
+    assert (result.exit_code, waits) == (0, [0.5, 1])
+    assert batches == [[1, 2, 1], [1, 2, 1], [1, 1]]
+    assert counts(result)["stored"] == 3
+    assert [row[:2] for row in stored()] == [(1, 1), (1, 2), (2, 1)]
+
+    batches.clear()
+    service.judge_many = lambda batch: [Refusal("unavailable", "Try again.") for _ in batch]
+    (tmp_path / "history").write_text("\n".join(jsons(an_event(user_id=9))))
+    result = app.test_cli_runner().invoke(args=["replay", str(tmp_path / "history"), "--source", "another"])
+    assert result.exit_code == 2
+    assert "Run it again to continue" in result.stderr
 
 
 def test_ctrl_c_says_how_to_go_on(make_client: ClientMaker, stored: Any, tmp_path: Path) -> None:

@@ -150,6 +150,22 @@ def test_connection_lost_while_idle(database_url: str, sessions: Sessions) -> No
     assert run(sessions, lambda session: session.execute(text("SELECT pg_backend_pid()")).scalar()) not in (pid, None)
 
 
+def test_connection_lost_while_idle_at_the_beginning_of_a_transaction(database_url: str, two_users: Sessions) -> None:
+    """The same where the connection is first used to begin a transaction."""
+
+    def work(session: Session) -> int:
+        begin(session)
+        rename(session, 1, "again")
+        pid: int = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        commit(session)
+        return pid
+
+    pid = run(two_users, work)
+    with engine_on(database_url) as administrator, administrator.connect() as connection:
+        assert connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid}).scalar()
+    assert run(two_users, work) != pid
+
+
 def test_all_connections_lost_while_idle(database_url: str, two_users: Sessions) -> None:
     """A pool of connections that all died since their last use, as after a restart, serves the very next batch."""
     event = Event(1, "deposit", Decimal("1.00"), 10)

@@ -55,6 +55,7 @@ def test_defaults() -> None:
         "overdraft": "allow",
         "out_of_order": "accept",
         "late_limit": 200_000,
+        "trusted_hosts": (),
     }
 
 

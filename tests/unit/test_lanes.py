@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
 from rules.judging import stays
 from rules.judging.group_commit import RUNS, GroupCommit
-from rules.judging.lanes import Ways
+from rules.judging.lanes import Broken, Ways
 from rules.judging.late import LargeRepair
+from rules.judging.observer import Observer
 from rules.model import Event, Outcome, Verdict
 from rules.overload import Overloaded, QueueFull
 from rules.together import Together
@@ -55,6 +57,7 @@ class World:
         maximum: int | None = 256,
         queue: int = 10_000,
         patience: float = PATIENCE,
+        observer: Observer | None = None,
     ) -> None:
         self.batches: list[tuple[str, list[int]]] = []
         self.fails = fails
@@ -65,6 +68,7 @@ class World:
             Ways(**{lane: self._way(lane) for lane in self.gates}),
             maximum,
             lambda *_: True,
+            observer,
             held=held,
             threads=4,
             queue=queue,
@@ -192,9 +196,36 @@ def test_a_large_repair_leaves_its_batch() -> None:
         assert world.post(4).result(PATIENCE) == Verdict(4, ())
     assert [one.result(PATIENCE) for one in (posted[2], next_one)] == [Verdict(3, ())] * 2
     assert [users for lane, users in world.batches if lane == "large"] == [[3], [3]]
+    assert [users for lane, users in world.batches if lane == "alone"] == [[3]]
     world.fails = large({})
     assert world.post(3).result(PATIENCE) == Verdict(3, ())
     assert world.batches[-1] == ("shared", [3])  # it is done, so the user is one of all again
+
+
+def test_repairs_of_some_size_are_made_side_by_side() -> None:
+    """What is too large for a shared batch, and not too large by itself, does not wait for the large repairs."""
+    world = World(large({"shared": {3, 4}}))
+    with world.closed("large"), world.closed("alone"):
+        posted = [world.post(3), world.post(4)]
+        reached(lambda: all(("alone", [user]) in world.batches for user in (3, 4)))
+        world.gates["alone"].set()
+        assert [one.result(PATIENCE) for one in posted] == [Verdict(3, ()), Verdict(4, ())]
+    world.fails = large({})
+    assert world.post(3).result(PATIENCE) == Verdict(3, ())
+    assert world.batches[-1] == ("shared", [3])
+
+
+def test_what_waits_behind_a_large_repair_follows_it() -> None:
+    """When an event in the lane of its user turns out to be a large repair, those behind it go along, in order."""
+    world = World(large({"alone": {3}}), maximum=None)
+    with world.closed("alone"):
+        first = world.post(3)
+        reached(lambda: ("alone", [3]) in world.batches)
+        later = [world.post(3) for _ in range(3)]
+        reached(lambda: world.group.in_hand == 4)
+    assert [one.result(PATIENCE) for one in (first, *later)] == [Verdict(3, ())] * 4
+    assert [lane for lane, _ in world.batches] == ["alone", "large", "large", "large", "large"]
+    assert world.group.in_hand == 0
 
 
 def test_each_alone_moves_on_too() -> None:
@@ -257,6 +288,86 @@ def test_what_waits_for_too_long_is_turned_away() -> None:
     world = World(holds({"shared": {3}, "patient": {3}}), patience=0.0)
     assert isinstance(world.post(3).exception(PATIENCE), Overloaded)
     assert [lane for lane, _ in world.batches] == ["shared", "patient"]
+
+
+# Nobody waits for ever
+
+
+@pytest.mark.parametrize("maximum", [256, None], ids=["shared", "each alone"])
+def test_an_error_in_a_lane_itself_is_an_error_for_those_in_it(maximum: int | None) -> None:
+    """If a lane cannot even find out why a batch failed, its events get that error, and the next ones are served."""
+    world = World(holds({"shared": {3}, "alone": {3}}), maximum=maximum)
+
+    def broken(error: Exception, events: Sequence[Event]) -> frozenset[int] | None:
+        raise MemoryError
+
+    world.group._held = broken
+    assert isinstance(world.post(3).exception(PATIENCE), MemoryError)
+    assert world.post(4).result(PATIENCE) == Verdict(4, ())
+    assert world.group.in_hand == 0
+
+
+@pytest.mark.parametrize("lane", ["shared", "alone"])
+def test_what_ends_a_thread_ends_no_lane(lane: str) -> None:
+    """Something that would end the lane's thread between two batches is an error for one batch alone."""
+    world = World(holds({lane: {3}}), maximum=256 if lane == "shared" else None)
+
+    def broken(error: Exception, events: Sequence[Event]) -> frozenset[int] | None:
+        raise SystemExit
+
+    world.group._held = broken
+    failed = world.post(3).exception(PATIENCE)
+    assert isinstance(failed, Broken)
+    assert isinstance(failed.__cause__, SystemExit)
+    assert world.post(4).result(PATIENCE) == Verdict(4, ())
+
+
+class Faulty(Observer):
+    """An observer that fails at everything."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise OSError(28, "No space left on device")
+
+
+def test_an_observer_that_fails_changes_nothing() -> None:
+    """Errors of whoever measures reach no caller, and no place in the line is lost."""
+    world = World(holds({"shared": {3}, "patient": {3}}), queue=2, observer=Faulty())
+    for user in (1, 3, 1, 3, 1, 3):
+        assert world.post(user).result(PATIENCE) == Verdict(user, ())
+    assert (world.group.in_hand, world.group._in_first) == (0, 0)
+
+
+def test_a_user_who_was_given_up_is_served_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit of threads a pool refuses work and keeps it: that is not done twice when there is a thread again."""
+    world = World(holds({}), maximum=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        with pytest.raises(RuntimeError, match="new thread"):
+            world.group.submit(event(3))
+    under_way: list[int] = []
+    most_at_once = 0
+
+    def fails(lane: str, users: frozenset[int]) -> None:
+        nonlocal most_at_once
+        under_way.extend(users)
+        most_at_once = max(most_at_once, len(under_way))
+        sleep(0.01)
+        del under_way[0]
+
+    world.fails = fails
+    with world.closed("alone"):
+        posted = [world.post(3)]
+        reached(lambda: ("alone", [3]) in world.batches)
+        posted += [world.post(3) for _ in range(5)]
+        reached(lambda: world.group.in_hand == 6)
+        assert len(world.batches) == 1  # its own order has one transaction at a time
+    assert [one.result(PATIENCE) for one in posted] == [Verdict(3, ())] * 6
+    assert most_at_once == 1
+    assert world.group.in_hand == 0
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 # Together
