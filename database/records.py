@@ -142,14 +142,6 @@ class StoredAlert(NamedTuple):
     evidence: dict[str, Any]
 
 
-class Users(NamedTuple):
-    """A stretch of user ids, both ends included, and how many actions their rows say there are."""
-
-    first: int
-    last: int
-    actions: int
-
-
 class StoredTotals(NamedTuple):
     """How many actions there are by a user's row, and what they come to: deposits minus withdrawals."""
 

@@ -11,6 +11,7 @@ import pytest
 import requests
 from sqlalchemy import text
 
+from database import engines
 from routes.http.problems import QUEUE_FULL
 from tests.conftest import ClientMaker
 from tests.contract.helpers import JSON, Sessions, an_event, problem, without
@@ -54,9 +55,12 @@ def stored(sessions: Sessions) -> Any:
         return list(session.execute(text("SELECT event_id FROM user_actions ORDER BY event_id")).scalars())
 
 
-def test_flask_refuses_what_finds_the_line_full(make_client: ClientMaker, sessions: Sessions) -> None:
+def test_flask_refuses_what_finds_the_line_full(
+    make_client: ClientMaker, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One event is being stored and one waits: the third is a 503 at once, of which nothing is stored."""
-    client = make_client(group_commit_queue=1)
+    monkeypatch.setattr(engines, "SHARED_WAIT", PATIENCE)  # the first one stays where it is
+    client = make_client(group_commit_queue=1, db_timeout=60)
     before = samples(client.get("/metrics").text)
 
     def post(event_id: Any) -> Any:
