@@ -22,8 +22,10 @@ Wsgi = Callable[[Any, Any], Iterable[bytes]]
 # Reads of one process that may wait for a thread, and for how many seconds. A wait longer than this helps nobody: who
 # asked has given up by then, and others have come.
 MOST_WAITING, PATIENCE = 128, 5.0
-# They say whether the process and the database are well, to callers that do not wait for long: a thread for each.
-PROBES = ("/healthz", "/readyz")
+# They say whether the process and the database are well, to callers who draw conclusions from an answer that is late or
+# refused. So each has a thread that does not rest, and room for more than anybody needs: either takes a fraction of a
+# millisecond.
+PROBES, MOST_PROBES = ("/healthz", "/readyz"), 2_000
 
 
 class _Written(NamedTuple):
@@ -38,8 +40,8 @@ class FlaskReads:
     """Runs the reads of a WSGI application in at most `threads` threads at once."""
 
     def __init__(self, wsgi: Wsgi, threads: int) -> None:
-        self._reads = _Lane(wsgi, "reads", threads)
-        self._probes = {path: _Lane(wsgi, path[1:], 1) for path in PROBES}
+        self._reads = _Lane(wsgi, "reads", threads, waiting=MOST_WAITING, rests=True)
+        self._probes = {path: _Lane(wsgi, path[1:], 1, waiting=MOST_PROBES, rests=False) for path in PROBES}
 
     def takes(self, scope: Scope) -> bool:
         """Whether this is a read."""
@@ -55,10 +57,11 @@ class FlaskReads:
 class _Lane:
     """A few threads that run the application, and a bounded queue for them."""
 
-    def __init__(self, wsgi: Wsgi, name: str, threads: int) -> None:
+    def __init__(self, wsgi: Wsgi, name: str, threads: int, *, waiting: int, rests: bool) -> None:
         self._wsgi = wsgi
         self._threads = ThreadPoolExecutor(threads, name)
-        self._most = threads + MOST_WAITING
+        self._most = threads + waiting
+        self._rests = rests
         self._in_hand = 0
         self._thread = threading.local()
 
@@ -82,7 +85,7 @@ class _Lane:
             return self._answer(scope)
         finally:
             now = time.monotonic()
-            self._thread.rests_until = now + (now - began)
+            self._thread.rests_until = now + (now - began) if self._rests else 0.0
 
     def _answer(self, scope: Scope) -> _Written:
         environ: Any = build_environ(scope, None)  # type: ignore[arg-type] # the application has the body

@@ -211,6 +211,9 @@ BOUNDS: dict[str, Bound] = {
     "`/healthz` and `/readyz` at once, per process": Bound(
         "1 each", "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
     ),
+    "`/healthz` and `/readyz` that wait, per process": Bound(
+        f"{count(flask_reads.MOST_PROBES)} each", "unit/test_flask_reads.py::test_probes_have_a_bound_too"
+    ),
     "database connections per process": Bound(
         f"{app.CONNECTIONS} and {engines.FEW}", "integration/test_session.py::test_pool_timeout_is_away"
     ),

@@ -81,14 +81,31 @@ def test_as_many_at_once_as_there_are_threads(monkeypatch: pytest.MonkeyPatch) -
             await answer(reads, "/held")
         assert (refused.value.status, refused.value.kind) == (503, "reads-full")
         for path in flask_reads.PROBES:
-            assert (await answer(reads, path))[0] == 203
-        assert app.began[2:] == list(flask_reads.PROBES)
+            many = [answer(reads, path) for _ in range(200)]
+            assert {status for status, _, _ in await asyncio.gather(*many)} == {203}
+        assert set(app.began[2:]) == set(flask_reads.PROBES)
         app.go.set()
         found = await asyncio.gather(*under_way)
         assert (await answer(reads, "/later"))[0] == 203  # there is room again
         return [status for status, _, _ in found]
 
     assert asyncio.run(run()) == [203] * 5
+
+
+def test_probes_have_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it they are refused as other reads are; and their thread does not rest."""
+    monkeypatch.setattr(flask_reads, "MOST_PROBES", 3)
+    monkeypatch.setattr("time.sleep", lambda seconds: seconds and pytest.fail("it rested"))
+
+    async def run() -> list[Any]:
+        reads = FlaskReads(Held(), 1)
+        many = [answer(reads, "/healthz") for _ in range(5)]
+        return await asyncio.gather(*many, return_exceptions=True)
+
+    *answered, refused = asyncio.run(run())
+    assert [status for status, _, _ in answered] == [203] * 4
+    assert isinstance(refused, Problem)
+    assert refused.kind == "reads-full"
 
 
 def test_a_read_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
