@@ -168,7 +168,9 @@ class _Output(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: everything is on its way."""
+        """Do nothing, since everything is on its way; a process that ends waits for it, for FLUSH_SECONDS at most."""
+        if not threading.main_thread().is_alive():  # the error that ends a worker is printed as late as this
+            flush()
 
     def fileno(self) -> int:
         """The descriptor. Raises OSError if there is none."""

@@ -94,6 +94,8 @@ class Supervisor:
                     self.stop()
                 return True
             if self.child is not None:
+                # Status 0: somebody stopped it, perhaps before it was seen to be ready.
+                self.has_served = self.has_served or self.child.returncode == 0
                 self.child = None
                 self.failures = self.failures + 1 if time.monotonic() < self.started + QUICK else 0
                 # Without a pid file it ended in order, and would do so again; a killed one may have more luck.

@@ -658,7 +658,7 @@ def test_the_schemas_agree_with_the_service(
             assert client.post(path, json=body).status_code == (accepted if good else 400)
 
 
-EXAMPLES_AN_OPERATION = 20
+EXAMPLES_AN_OPERATION = 10
 
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 

@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
 import requests
 
 from database import embedded
-from tests.integration.test_embedded import postmaster_of, supervisor_of, wait_until
+from tests.integration.test_embedded import is_running, postmaster_of, supervisor_of, wait_until
 from tests.integration.test_embedded_kills import fill, small_disk
 from tests.service import ROOT, Service, free_port
 
@@ -100,7 +101,7 @@ def in_small_places(*places: str) -> list[str]:
     mounts = " && ".join(f"mount -t tmpfs -o size=64k tmpfs '{place}'" for place in places)
     if not AS_ROOT or subprocess.run(["unshare", "-m", "sh", "-c", mounts], check=False).returncode:
         pytest.skip("only root can mount, and not in every container")
-    return ["unshare", "-m", "sh", "-c", f"{mounts} && exec {sys.executable} {ROOT / 'app.py'}"]
+    return ["unshare", "-m", "sh", "-c", f"{mounts} && exec {quote(sys.executable)} {quote(str(ROOT / 'app.py'))}"]
 
 
 def test_a_full_shared_memory_is_done_without(database_url: str, tmp_path: Path) -> None:
@@ -150,9 +151,7 @@ def test_the_server_looks_after_the_supervisor(folder: Path) -> None:
             wait_until(lambda: ready(service) == (200, ""), PATIENCE)
         pids = {"supervisor": supervisor_of(folder), "postmaster": postmaster_of(folder)}
         service.stop()
-        for pid in pids.values():
-            with pytest.raises(ProcessLookupError):
-                os.kill(pid, 0)
+        wait_until(lambda: not any(map(is_running, pids.values())), PATIENCE)
 
 
 def supervised_by_another(folder: Path, former: int) -> bool:
