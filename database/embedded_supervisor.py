@@ -46,8 +46,7 @@ class Supervisor:
 
     def __init__(self, folder: Path, programs: Path, cluster: Path, settings: list[str], lock: int):
         self.folder, self.cluster, self.lock = folder, cluster, lock
-        self.pid_file = cluster / "postmaster.pid"
-        self.owner = owner_of(cluster)
+        self.pid_file, self.owner = cluster / "postmaster.pid", owner_of(cluster)
         socket = record(folder)  # left by a supervisor that was killed: its users still have the address
         self.has_served = socket is not None
         if socket is None:
@@ -94,8 +93,7 @@ class Supervisor:
                     self.stop()
                 return True
             if self.child is not None:
-                # Status 0: somebody stopped it, perhaps before it was seen to be ready.
-                self.has_served = self.has_served or self.child.returncode == 0
+                self.has_served |= self.child.returncode == 0  # stopped, perhaps before it was seen to be ready
                 self.child = None
                 self.failures = self.failures + 1 if time.monotonic() < self.started + QUICK else 0
                 # Without a pid file it ended in order, and would do so again; a killed one may have more luck.
