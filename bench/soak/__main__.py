@@ -123,7 +123,7 @@ def soak_in(data: Path, asked: argparse.Namespace, seconds: float, over: threadi
         report.over_time(watch, took)
         _settle(report, service)
         sleep(2)  # what is over is let go of
-        report.use(before, watch.between(WARM_UP * took / 2, WARM_UP * took), watch.read())
+        report.use(before, watch.between(WARM_UP * took / 2, WARM_UP * took), watch.read(), took)
         _look(report, soak, data)
     except AssertionError as error:
         report.wrong.append(str(error))
