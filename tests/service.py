@@ -61,13 +61,20 @@ class Service:
 
     def start(self) -> None:
         """Start it and wait until it is ready for events."""
+        self.run(self._command, self._output)
+
+    def run(self, command: list[str], output: IO[bytes] | int | None) -> None:
+        """Run `command` as the service, with its standard output and error at `output` (None: as this process has it).
+
+        Waits until it is ready for events.
+        """
         self.process = subprocess.Popen(
-            self._command,
+            command,
             env=self._environment,
             cwd=tempfile.gettempdir(),  # it must not see a developer's .env
             stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
+            stdout=output,
+            stderr=output,
             process_group=0,
         )
         try:

@@ -6,7 +6,6 @@ Each test runs the real service and looks at what it answers, what it has stored
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -38,20 +37,7 @@ class Elsewhere(Service):
         command = self._command
         if self._out is None:
             command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
-        self.process = subprocess.Popen(
-            command,
-            env=self._environment,
-            cwd=tempfile.gettempdir(),
-            stdin=subprocess.DEVNULL,
-            stdout=self._out,
-            stderr=self._out,
-            process_group=0,
-        )
-        try:
-            self.wait_until_ready()
-        except BaseException:
-            self.stop(signal.SIGKILL)
-            raise
+        self.run(command, self._out)
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels."""
