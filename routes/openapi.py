@@ -23,13 +23,13 @@ from routes.http.problems import RETRY_AFTER, Problem
 from routes.http.safe_headers import PAGE_POLICY
 from routes.schemas.fields import EventId
 from routes.schemas.problems import ProblemAnswer
+from version import VERSION
 
 blueprint = Blueprint(
     "docs", __name__, static_folder="static", static_url_path="/docs/assets", template_folder="templates"
 )
 blueprint.record_once(lambda state: state.app.extensions.setdefault(_KEPT, Kept(math.inf)))
 
-VERSION = "1.0.0"
 # Making the document takes a third of a second, so each application makes it once.
 _KEPT = "openapi-document"
 _ADDRESS = "urn:address"  # stands in it for the address at which it is served

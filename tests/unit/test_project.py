@@ -10,6 +10,7 @@ import pytest
 
 from config_loader import Settings
 from tests.service import ROOT
+from version import VERSION
 
 PIPFILE = tomllib.loads((ROOT / "Pipfile").read_text())
 LOCK = json.loads((ROOT / "Pipfile.lock").read_text())
@@ -35,6 +36,12 @@ def test_lock_and_pipfile_agree() -> None:
             name for name in PIPFILE[wanted] if not LOCK[group].get(name, {}).get("version", "").startswith("==")
         ]
         assert missing == []
+
+
+def test_the_version_is_the_newest_in_the_changelog() -> None:
+    """The changelog's newest release is the one that the log, `--version`, the metrics and the document name."""
+    released = re.findall(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[0] == VERSION
 
 
 def test_alembic_folder_does_not_shadow_the_library() -> None:
