@@ -1,6 +1,6 @@
 """${message}"""
 
-# The previous release serves while this runs, and again after a rollback. docs/operations.md has examples.
+# The previous release serves while this runs, and again after a rollback. docs/migrations.md has examples.
 # - Expand, backfill, contract: add what is new (nullable, or with a constant default) and write both; fill old rows;
 #   drop the old in a later release. Nothing is dropped or renamed in the release that stops using it.
 # - This file is one transaction and holds its locks until the end: do little work, on one table if possible.

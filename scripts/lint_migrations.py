@@ -48,7 +48,7 @@ def _check_one(configuration: Config, script: Script) -> list[str]:
     try:
         sql = render(configuration, script)
     except Exception as error:  # a migration that reads the database, which is not there, may raise anything
-        return [f"{name}: cannot be written as SQL without a database ({error!r}); see docs/operations.md"]
+        return [f"{name}: cannot be written as SQL without a database ({error!r}); see docs/migrations.md"]
     faults = [("one-subcommand", "One subcommand per ALTER TABLE.", statement) for statement in crowded(sql)]
     faults += squawk(name, sql)
     ignored = set(IGNORED.findall(Path(script.path).read_text()))

@@ -46,6 +46,6 @@ def add(folder: Path, body: str) -> str:
 
 
 def documented() -> list[str]:
-    """The examples in docs/operations.md, in order; each is the body of a migration."""
-    section = (ROOT / "docs/operations.md").read_text().split("\n## Writing a migration\n")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    """The examples in docs/migrations.md, in order; each is the body of a migration."""
+    page = (ROOT / "docs/migrations.md").read_text()
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)

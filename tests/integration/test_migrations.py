@@ -326,7 +326,7 @@ def test_the_table_of_versions_alone(empty_database_url: str) -> None:
 
 
 def test_the_documented_examples_run(database_url: str, tmp_path: Path, notices: list[str]) -> None:
-    """A column is added, filled in stretches and dropped as docs/operations.md shows; the tables are as declared."""
+    """A column is added, filled in stretches and dropped as docs/migrations.md shows; the tables are as declared."""
     with session_on(database_url) as session:
         session.execute(text("INSERT INTO users (user_id) SELECT 7 * number FROM generate_series(1, 2500) AS number"))
         session.commit()

@@ -122,7 +122,7 @@ def test_a_good_migration_passes(tmp_path: Path, body: str) -> None:
 
 
 def test_the_documented_examples_pass(tmp_path: Path) -> None:
-    """What docs/operations.md shows passes the check."""
+    """What docs/migrations.md shows passes the check."""
     for body in documented():
         add(tmp_path, body)
     assert len(list(tmp_path.glob("*.py"))) == 7
