@@ -102,7 +102,7 @@ class Recorder(Observer):
 
 
 def request_done(route: str | None, method: str, status: int, seconds: float) -> None:
-    """Record an answered request and its seconds. `route` is the URL rule, never the path; None if no rule matches."""
+    """Record an answered request and its seconds. `route` is a template, never the path; None if none matches."""
     count, time = _request(route or "none", method if method in _METHODS else "other", status)
     count.inc()
     time.observe(seconds)

@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from routes.flask_reads import FlaskReads
+from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
 from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake, throw_away
@@ -99,13 +100,13 @@ class FlaskInThreads:
             self._room += 1
 
     def _find(self, scope: Scope) -> tuple[str | None, int | None]:
-        """The URL rule of a request, and how many bytes its view takes; None: none."""
+        """The route of a request, and how many bytes its view takes; None: none."""
         try:
             rule, _ = self._routes.match(scope["path"], scope["method"], return_rule=True)
         except HTTPException:
             return None, None
         operation: Operation | None = getattr(self._app.view_functions[rule.endpoint], "operation", None)
-        return rule.rule, operation.max_body if operation and operation.body else None
+        return template_of(rule.rule), operation.max_body if operation and operation.body else None
 
     def _is_trusted(self, scope: Scope) -> bool:
         """Whether Flask will not refuse the request for its host or its origin."""

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import BaseConverter, Rule
 
 from routes.http.answers import json_bytes
+from routes.http.converters import PARAMETER, template_of
 from routes.http.etags import tagged_bytes
 from routes.http.everywhere import problems_of
 from routes.http.kept import Kept
@@ -34,7 +34,6 @@ blueprint.record_once(lambda state: state.app.extensions.setdefault(_KEPT, Kept(
 _KEPT = "openapi-document"
 _ADDRESS = "urn:address"  # stands in it for the address at which it is served
 _REF = "#/components/schemas/{model}"
-_PARAMETER = re.compile(r"<(?:([^:<>]+):)?([^<>]+)>")  # in the path of a route: its converter and its name
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
 _ETAG = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match and If-None-Match."}}
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}
@@ -54,7 +53,7 @@ def build(app: Flask, url: str) -> dict[str, Any]:
     for rule, operation in _described(app):
         models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text)}
         models |= {operation.refusal, *([operation.body] if operation.body else [])}
-        path = _PARAMETER.sub(r"{\2}", rule.rule)
+        path = template_of(rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             paths.setdefault(path, {})[method.lower()] = _operation(app, rule, method, operation)
     _, schemas = models_json_schema(
@@ -181,7 +180,7 @@ def _by_name(problems: list[Problem]) -> Iterator[tuple[str, Problem]]:
 
 
 def _path_parameters(app: Flask, rule: Rule, operation: Operation) -> list[dict[str, Any]]:
-    found = sorted(_PARAMETER.findall(rule.rule), key=itemgetter(1))
+    found = sorted(PARAMETER.findall(rule.rule), key=itemgetter(1))
     return [
         {
             "name": name,

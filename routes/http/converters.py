@@ -1,5 +1,6 @@
 """How ids are written in paths, and how the OpenAPI document describes that (`described`, an OpenAPI parameter)."""
 
+import re
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
@@ -7,6 +8,13 @@ from werkzeug.routing import BaseConverter, ValidationError
 
 from routes.schemas.fields import AlertId, Id
 from rules.values import ALERT_ID, ID, MAX_CODE, MAX_ID
+
+PARAMETER = re.compile(r"<(?:([^:<>]+):)?([^<>]+)>")  # in the path of a route: its converter and its name
+
+
+def template_of(path: str) -> str:
+    """The path of a route as OpenAPI writes it, which logs and metrics show too: `/users/{user_id}`."""
+    return PARAMETER.sub(r"{\2}", path)
 
 
 class IdConverter(BaseConverter):

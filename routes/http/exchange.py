@@ -40,12 +40,12 @@ def begin(asked: str) -> Exchange:
 
 
 def end(exchange: Exchange, *, route: str | None, method: str) -> None:
-    """Count and log an answered exchange. `route` is the URL rule, never the path; None if no rule matches."""
+    """Count and log an answered exchange. `route` is a template, never the path; None if none matches."""
     status, seconds = exchange.status, exchange.seconds
     metrics.request_done(route, method, status, seconds)
     # Prometheus reads the metrics every few seconds: not worth a log line.
     if route != "/metrics":
-        # No amounts and no names: log the URL rule, never the path or the body.
+        # No amounts and no names: the template of the path, never the path or the body.
         log.info(
             "request",
             method=method[:20],  # a caller may send any word, of any length

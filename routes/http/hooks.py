@@ -4,6 +4,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import NotFound
 
 from routes.http import safe_headers
+from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, Exchange, begin, end
 from routes.http.origins import TrustedHosts, is_as_written
 from routes.http.problems import answer_to
@@ -35,7 +36,7 @@ def _end(response: Response) -> Response:
     name, value = exchange.answered(response.status_code)
     response.headers[name] = value
     safe_headers.add_to(response)
-    end(exchange, route=request.url_rule.rule if request.url_rule else None, method=request.method)
+    end(exchange, route=template_of(request.url_rule.rule) if request.url_rule else None, method=request.method)
     return response
 
 

@@ -55,10 +55,10 @@ def test_requests_by_route_method_and_status(client: FlaskClient, counted: Any) 
         client.get(f"/users/{user_id}")
     client.post("/users", json={"user_id": 1})
     client.get("/users/1")
-    assert counted("http_requests_total", "GET", "/users/<id:user_id>", "404") == 3
-    assert counted("http_requests_total", "GET", "/users/<id:user_id>", "200") == 1
+    assert counted("http_requests_total", "GET", "/users/{user_id}", "404") == 3
+    assert counted("http_requests_total", "GET", "/users/{user_id}", "200") == 1
     assert counted("http_requests_total", "POST", "/users", "201") == 1
-    assert counted("http_request_seconds_count", "GET", "/users/<id:user_id>") == 4
+    assert counted("http_request_seconds_count", "GET", "/users/{user_id}") == 4
 
 
 def test_callers_cannot_make_labels(client: FlaskClient, counted: Any) -> None:
