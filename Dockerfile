@@ -10,7 +10,7 @@ FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home alerts
 WORKDIR /app
 COPY --from=build /venv /venv
-COPY alembic.ini app.py config_loader.py logs.py metrics.py version.py ./
+COPY alembic.ini app.py config_loader.py env_file.py logs.py metrics.py version.py ./
 COPY alembic alembic
 COPY commands commands
 COPY database database

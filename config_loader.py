@@ -1,18 +1,25 @@
 """The service's settings: read once from the environment and a `.env` file, checked, then frozen.
 
-This is the only place that reads the environment. `.env.example` lists every setting with its meaning.
+This is the only place that reads the environment. `.env.example` lists every setting with its meaning. The file is the
+`.env` of the current folder for everything that reads settings: never one of a folder above, and no `.flaskenv`.
 """
 
+import os
 import re
+import sys
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+import click
+from click.core import ParameterSource
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+import env_file
 from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
 
@@ -21,12 +28,33 @@ DRIVER = "postgresql+psycopg2"
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
-class SettingsError(Exception):
-    """The settings cannot be used; `problems` has one line for each bad one."""
+# How alike a name must be to count as a mistyped setting: other programs' variables stand in the environment too.
+_ALIKE_IN_FILE, _ALIKE_IN_ENVIRONMENT = 0.8, 0.9
+
+_warned: set[str] = set()  # each warning is printed once; workers that are forked know those of the server
+
+
+class SettingsError(click.ClickException):
+    """The settings cannot be used; `problems` has one line for each bad one. It ends a command with status 2."""
+
+    exit_code = 2
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("Bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
         self.problems = problems
+
+
+def _expanded(path: Path) -> Path:
+    """A folder with `~` as the home that a shell would put there."""
+    if str(path).startswith("$"):
+        raise ValueError("begins with a variable that nobody has replaced; in .env, ${HOME} would be")
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {path.parts[0]}") from None
+
+
+Folder = Annotated[Path, AfterValidator(_expanded)]
 
 
 class Settings(BaseSettings):
@@ -41,7 +69,7 @@ class Settings(BaseSettings):
     db_user: str | None = None
     db_password: SecretStr | None = None
     test_database_url: SecretStr | None = None
-    data_dir: Path = Path(".local")
+    data_dir: Folder = Path(".local")
 
     backend_host: str = "127.0.0.1"
     backend_port: int = Field(5000, ge=1, le=65535)
@@ -72,6 +100,11 @@ class Settings(BaseSettings):
     out_of_order: Literal["accept", "reject"] = "accept"
     # How many of its user's actions may stand behind a late event: all of them may have to be judged again.
     late_limit: int = Field(LATE_LIMIT, ge=0, le=100_000_000)
+
+    @field_validator("db_host")
+    @classmethod
+    def _folder_or_name(cls, value: str | None) -> str | None:
+        return str(_expanded(Path(value))) if value and value.startswith("~") else value
 
     @field_validator("database_url", "test_database_url")
     @classmethod
@@ -161,17 +194,75 @@ def _with_driver(text: str) -> str:
     return url.set(drivername=DRIVER).render_as_string(hide_password=False)
 
 
-def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
-    """Read the settings from the environment and from `env_file` (None: from the environment alone).
+def load_settings(path: Path | None = Path(".env"), **overrides: Any) -> Settings:
+    """Read the settings from the environment and from the file at `path` (None: from the environment alone).
 
-    `overrides` wins over both. Raises SettingsError, which names every bad value and never contains a secret.
+    `overrides` wins over both. A name that is nearly a setting's is warned of on standard error. Raises SettingsError,
+    which names every bad value, and every line of the file that cannot be read, and never contains a secret.
     """
+    if path is not None:
+        _forget_what_flask_read()
+    for name in os.environ:
+        _warn_of_near_miss(name, "the environment", _ALIKE_IN_ENVIRONMENT)
     try:
-        return Settings(_env_file=env_file, **overrides)
+        return Settings(**_from_file(path) | overrides)
     except ValidationError as error:
         raise SettingsError([_problem(detail) for detail in error.errors(include_input=False)]) from None
-    except UnicodeDecodeError:
-        raise SettingsError([f"{env_file} is not text in UTF-8"]) from None
+    except env_file.Unreadable as error:
+        raise SettingsError(error.problems) from None
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    """The settings in the file that the environment leaves to it."""
+    if path is None:
+        return {}
+    names, taken = _names(), {name.upper() for name, value in os.environ.items() if value}
+    found = env_file.read(path, wanted=names, environment=os.environ)
+    for name, entry in found.items():
+        _warn_of_near_miss(name, f"{path}, line {entry.line}", _ALIKE_IN_FILE)
+    return {name.lower(): entry.value for name, entry in found.items() if name in names - taken and entry.value}
+
+
+def _names() -> set[str]:
+    """The names of all settings, as they are written."""
+    return {name.upper() for name in Settings.model_fields}
+
+
+def _warn_of_near_miss(name: str, where: str, alike: float) -> None:
+    if (upper := name.upper()) in _names():
+        return
+    for meant in get_close_matches(upper, _names(), n=1, cutoff=alike):
+        warning = f"Warning: {where}: {name} is not a setting; is {meant} meant?"
+        if warning not in _warned:
+            _warned.add(warning)
+            print(warning, file=sys.stderr, flush=True)
+
+
+def _forget_what_flask_read() -> None:
+    """Undo what Flask's command line has done to the environment before the application was loaded.
+
+    It reads `.flaskenv` and `.env` of the current folder or, if that has none, of one above, by rules of its own: the
+    service does not. What the process was started with stays. Raises SettingsError for a file named by hand.
+    """
+    if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
+        return
+    context = click.get_current_context(silent=True)
+    source = context.find_root().get_parameter_source("env_file") if context else None
+    if source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+        raise SettingsError(["--env-file: settings are read from the environment and the .env of this folder alone"])
+    if (began := _environment_at_start()) is not None:
+        for name in set(os.environ) - began:
+            if name.upper() in _names() or name.startswith("PG"):
+                del os.environ[name]
+
+
+def _environment_at_start() -> set[str] | None:
+    """The names of the variables that this process was started with; None where the system does not tell."""
+    try:
+        lines = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return {os.fsdecode(line.partition(b"=")[0]) for line in lines}
 
 
 def _problem(detail: Any) -> str:

@@ -103,7 +103,8 @@ def online() -> None:
                 settings = load_settings()
                 url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
             except (SettingsError, embedded.EmbeddedError) as error:
-                sys.exit(str(error))
+                print(error, file=sys.stderr)
+                sys.exit(2 if isinstance(error, SettingsError) else 1)
         # Without a pool the connection closes at the end of its block, and frees the lock.
         engine = create_engine(url, poolclass=NullPool)
         migrate(stack.enter_context(engine.connect()))

@@ -16,14 +16,17 @@ from database import embedded
 
 
 def main() -> int:
-    """Run psql with the arguments of this program until it ends. Returns its status, or 1 if there is no database."""
+    """Run psql with the arguments of this program until it ends.
+
+    Returns its status; 1 if there is no database, 2 for bad settings.
+    """
     with ExitStack() as stack:
         try:
             settings = load_settings()
             url = make_url(settings.database or stack.enter_context(embedded.use(settings.data_dir)))
         except (SettingsError, embedded.EmbeddedError) as error:
             print(error, file=sys.stderr)
-            return 1
+            return 2 if isinstance(error, SettingsError) else 1
         # The password is passed in the environment: every user of the machine can read arguments.
         environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
         address = url._replace(drivername="postgresql", password=None).render_as_string()

@@ -40,4 +40,4 @@ def test_the_configured_database_with_its_password(database_url: str, tmp_path: 
 def test_bad_settings_are_told(tmp_path: Path) -> None:
     """It names a bad setting and starts nothing."""
     shown = console(tmp_path, DATABASE_URL="mysql://x")
-    assert (shown.returncode, "DATABASE_URL" in shown.stderr, list(tmp_path.iterdir())) == (1, True, [])
+    assert (shown.returncode, "DATABASE_URL" in shown.stderr, list(tmp_path.iterdir())) == (2, True, [])

@@ -345,11 +345,3 @@ def test_white_space_around_a_url_does_not_count() -> None:
     """A URL pasted with its line ending is the same URL."""
     settings = load_settings(None, database_url="postgresql://ada@db/alerts\n")
     assert settings.database == "postgresql+psycopg2://ada@db/alerts"
-
-
-def test_an_env_file_in_another_encoding_is_named(tmp_path: Path) -> None:
-    """A .env file that is not UTF-8 is a bad setting, not a crash."""
-    path = tmp_path / ".env"
-    path.write_bytes(b"DATA_DIR=caf\xe9\n")
-    with pytest.raises(SettingsError, match="not text in UTF-8"):
-        load_settings(path)
