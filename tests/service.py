@@ -12,9 +12,9 @@ from typing import IO, Self
 
 import requests
 
+from tests.waiting import PATIENCE, wait_until
+
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60
-STOP_SECONDS = 10
 
 
 class Service:
@@ -48,8 +48,12 @@ class Service:
     def workers(self) -> list[int]:
         """The process ids of its workers, oldest first."""
         assert self.process is not None
-        table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-        return sorted(int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == self.process.pid)
+        table = subprocess.run(
+            ["ps", "-A", "-o", "ppid=,pid=,stat="], capture_output=True, text=True, check=True
+        ).stdout
+        rows = [row.split() for row in table.splitlines()]
+        # A zombie has been killed and only waits to be replaced.
+        return sorted(int(pid) for parent, pid, state in rows if int(parent) == self.process.pid and state[0] != "Z")
 
     def is_gone(self) -> bool:
         """Whether all of its processes have ended."""
@@ -85,7 +89,7 @@ class Service:
 
     def wait_until_ready(self) -> None:
         """Wait until it reports that it can take events."""
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + PATIENCE
         while not self._is_ready():
             if (self.process and self.process.poll() is not None) or time.monotonic() > end:
                 raise AssertionError(f"the service did not start:\n{self.output()}")
@@ -93,20 +97,18 @@ class Service:
 
     def _is_ready(self) -> bool:
         try:
-            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return requests.get(f"{self.url}/readyz", timeout=PATIENCE).status_code == 200
         except requests.RequestException:  # refused, or still waiting for the first worker
             return False
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> float:
-        """Stop it. Returns how many seconds that took."""
+        """Stop it, and wait until none of its processes is left. Returns how many seconds that took."""
         assert self.process is not None
         begin = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(how)
-            self.process.wait(STOP_SECONDS)
-        while not self.is_gone():  # a killed server's workers notice only after a moment, and could still answer
-            assert time.monotonic() < begin + STOP_SECONDS, "processes are left"
-            time.sleep(0.02)
+            self.process.wait(PATIENCE)
+        wait_until(self.is_gone)  # a killed server's workers notice only after a moment, and could still answer
         return time.monotonic() - begin
 
     def output(self) -> str:

@@ -14,9 +14,10 @@ from sqlalchemy import text
 
 from routes.http.heads import MAX_HEAD, MAX_HEADERS, MAX_URL
 from routes.http.intake import LARGE_AT_ONCE, LARGE_BODY
-from tests.integration.test_serving import BODY, PATIENCE, Sessions, StartService, caller, head, post, reached, waiting
+from tests.integration.test_serving import BODY, Sessions, StartService, caller, head, post, reached, waiting
 from tests.postgres import transaction
 from tests.service import Service
+from tests.waiting import PATIENCE
 
 CROWD = 1_100  # more than any default of the server or the system
 

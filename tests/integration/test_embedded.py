@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import psycopg2
 import pytest
 
 from database import embedded
+from tests.waiting import is_running, kill, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
@@ -57,28 +58,6 @@ def postmaster_of(folder: Path) -> int:
 
 def supervisor_of(folder: Path) -> int:
     return int((folder / "postgres.supervisor").read_text().split()[1])
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process exists and is no zombie (which only waits for its parent, not our concern)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "this takes too long"
-        time.sleep(0.02)
-
-
-def kill(pid: int) -> None:
-    """kill -9, and wait until the kernel has taken the process's locks and sockets."""
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_running(pid))
 
 
 def answers(url: str) -> bool:
@@ -192,7 +171,7 @@ def test_killed_users_leave_nothing(folder: Path) -> None:
         time.sleep(0.3)
         assert answers(url)
         started[1][0].kill()
-        wait_until(lambda: not any(map(is_running, pids)), 5)
+        wait_until(lambda: not any(map(is_running, pids)))
         assert not socket_of(url).exists()
 
 

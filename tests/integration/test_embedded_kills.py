@@ -15,20 +15,10 @@ import psycopg2
 import pytest
 
 from database import embedded, embedded_supervisor
-from tests.integration.test_embedded import (
-    answers,
-    execute,
-    is_running,
-    kill,
-    postmaster_of,
-    socket_of,
-    supervisor_of,
-    users,
-    wait_until,
-)
+from tests.integration.test_embedded import answers, execute, postmaster_of, socket_of, supervisor_of, users
+from tests.waiting import freeze, is_running, kill, wait_until
 
 AS_ROOT = os.geteuid() == 0
-PATIENCE = 60  # seconds
 use = partial(embedded.use_and_look_after, fsync="off", shared_buffers="1MB")
 
 
@@ -49,7 +39,7 @@ def heals(server: embedded.Embedded, condition: Callable[[], bool] | None = None
         server.look_after()
         return condition() if condition else answers(server.url)
 
-    wait_until(healed, PATIENCE)
+    wait_until(healed)
 
 
 def in_any_order(*words: str) -> list[tuple[str, ...]]:
@@ -103,7 +93,7 @@ def test_a_stopped_supervisor_is_replaced(folder: Path, monkeypatch: pytest.Monk
     with use(folder) as server:
         keep(server.url)
         stopped = supervisor_of(folder)
-        os.kill(stopped, signal.SIGSTOP)
+        freeze(stopped)
         heals(server, lambda: supervisor_of(folder) != stopped)
         heals(server)
         assert kept(server.url) == [(1,)]
@@ -115,7 +105,7 @@ def test_the_last_user_ends_a_stopped_supervisor(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(embedded, "SIGNS", 1)
     with use(folder):
         pids = [supervisor_of(folder), postmaster_of(folder)]
-        os.kill(pids[0], signal.SIGSTOP)
+        freeze(pids[0])
     assert not any(map(is_running, pids))
 
 
@@ -136,7 +126,7 @@ def test_a_socket_folder_that_was_tidied_away_comes_back(folder: Path) -> None:
     with use(folder) as server:
         keep(server.url)
         shutil.rmtree(socket_of(server.url))
-        wait_until(lambda: answers(server.url), PATIENCE)
+        wait_until(lambda: answers(server.url))
         assert kept(server.url) == [(1,)]
 
 
@@ -146,7 +136,7 @@ def test_an_empty_pid_file_does_not_hinder(folder: Path) -> None:
         keep(server.url)
         kill(postmaster_of(folder))
         (folder / "postgres" / "postmaster.pid").write_text("")
-        wait_until(lambda: answers(server.url), PATIENCE)
+        wait_until(lambda: answers(server.url))
         assert kept(server.url) == [(1,)]
 
 
@@ -182,7 +172,7 @@ def test_a_full_disk_that_has_room_again(folder: Path) -> None:
         supervisor = supervisor_of(disk / "data")
         kill(postmaster_of(disk / "data"))
         log = disk / "data" / "postgres.log"
-        wait_until(lambda: log.read_text().count("starting PostgreSQL") >= 3 or answers(server.url), PATIENCE)
+        wait_until(lambda: log.read_text().count("starting PostgreSQL") >= 3 or answers(server.url))
         kill(supervisor)  # even a new supervisor goes on trying
         heals(server, lambda: supervisor_of(disk / "data") != supervisor)
         time.sleep(1)

@@ -15,12 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.postgres import transaction
-from tests.service import STOP_SECONDS, Service
+from tests.service import Service
+from tests.waiting import PATIENCE
 
 StartService = Callable[..., Service]
 Sessions = sessionmaker[Session]
 
-PATIENCE = 30  # seconds
 STOP_SECONDS_OF_WORKERS = 5  # as in app.py
 
 
@@ -168,7 +168,7 @@ def test_requests_under_way_are_finished(start_service: StartService, sessions: 
             assert not answer.done()
         assert answer.result(PATIENCE).status_code == 200
     begin = time.monotonic()
-    service.process.wait(STOP_SECONDS)
+    service.process.wait(PATIENCE)
     assert time.monotonic() - begin < STOP_SECONDS_OF_WORKERS  # no worker had to be killed
     assert (actions(sessions), len(lines(service))) == (1, 1)
 

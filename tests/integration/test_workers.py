@@ -15,13 +15,13 @@ import pytest
 import requests
 
 from database import embedded
-from tests.integration.test_embedded import is_running, postmaster_of, supervisor_of, wait_until
+from tests.integration.test_embedded import postmaster_of, supervisor_of
 from tests.integration.test_embedded_kills import fill, small_disk
 from tests.service import ROOT, Service, free_port
+from tests.waiting import PATIENCE, freeze, is_running, kill, wait_until
 
 StartService = Callable[..., Service]
 
-PATIENCE = 60  # seconds
 AS_ROOT = os.geteuid() == 0
 
 
@@ -48,12 +48,12 @@ def test_workers_are_replaced_however_often_they_die(start_service: StartService
     service = start_service(WORKERS="2")
     killed: set[int] = set()
     for _ in range(10):
-        wait_until(lambda: bool(set(service.workers()) - killed), PATIENCE)
+        wait_until(lambda: bool(set(service.workers()) - killed))
         victim = max(set(service.workers()) - killed)
-        os.kill(victim, signal.SIGKILL)
+        kill(victim)
         killed.add(victim)
     assert deposit(service).status_code == 200
-    wait_until(lambda: len(set(service.workers()) - killed) == 2, PATIENCE)
+    wait_until(lambda: len(set(service.workers()) - killed) == 2)
     assert deposit(service, 1).status_code == 200
     service.stop()
     assert service.process is not None
@@ -65,14 +65,16 @@ def test_connections_wait_while_no_worker_is_there(start_service: StartService) 
     service = start_service(WORKERS="2")
     for number in range(2):
         for worker in service.workers():
-            os.kill(worker, signal.SIGKILL)
+            kill(worker)
         assert deposit(service, number).status_code == 200
 
 
 def test_a_worker_that_hangs_takes_nobody_along(start_service: StartService) -> None:
     """With one of two workers stopped new connections are answered by the other, and the service can be stopped."""
     service = start_service(WORKERS="2")
-    os.kill(service.workers()[0], signal.SIGSTOP)
+    # A connection that this worker has just taken, or a lock that it holds while it starts, would wait for good.
+    wait_until(lambda: service.output().count('"Started worker-') == 2)
+    freeze(service.workers()[0])
     assert [deposit(service, number).status_code for number in range(20)] == [200] * 20
     service.stop()
 
@@ -132,7 +134,7 @@ def test_metrics_have_a_bound(start_service: StartService) -> None:
     before = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert len(before) == 6
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: worker not in service.workers() and len(service.workers()) == 2, PATIENCE)
+    wait_until(lambda: worker not in service.workers() and len(service.workers()) == 2)
     for number in range(20):
         assert deposit(service, number).status_code == 200
     assert {path.name: path.stat().st_size for path in folder.iterdir()} == before
@@ -146,12 +148,12 @@ def test_the_server_looks_after_the_supervisor(folder: Path) -> None:
             pids: dict[str, int] = {"supervisor": supervisor_of(folder), "postmaster": postmaster_of(folder)}
             for victim in victims:
                 os.kill(pids[victim], signal.SIGKILL)
-            wait_until(lambda: supervised_by_another(folder, pids["supervisor"]), PATIENCE)  # noqa: B023
-            wait_until(lambda: deposit(service).headers.get("Idempotent-Replayed") == "true", PATIENCE)
-            wait_until(lambda: ready(service) == (200, ""), PATIENCE)
+            wait_until(lambda: supervised_by_another(folder, pids["supervisor"]))  # noqa: B023
+            wait_until(lambda: deposit(service).headers.get("Idempotent-Replayed") == "true")
+            wait_until(lambda: ready(service) == (200, ""))
         pids = {"supervisor": supervisor_of(folder), "postmaster": postmaster_of(folder)}
         service.stop()
-        wait_until(lambda: not any(map(is_running, pids.values())), PATIENCE)
+        wait_until(lambda: not any(map(is_running, pids.values())))
 
 
 def supervised_by_another(folder: Path, former: int) -> bool:
@@ -170,13 +172,13 @@ def test_a_full_disk_is_seen_and_survived(folder: Path) -> None:
     with small_disk(folder, 200) as disk, Service({"DATA_DIR": str(disk / "data"), "WORKERS": "1"}) as service:
         assert deposit(service).status_code == 200
         filler = fill(disk)
-        wait_until(lambda: ready(service)[0] == 503, PATIENCE)
+        wait_until(lambda: ready(service)[0] == 503)
         assert "its disk is full" in ready(service)[1]
         os.kill(postmaster_of(disk / "data"), signal.SIGKILL)
         answers = {number: deposit(service, number).status_code for number in range(1, 5)}
         time.sleep(1)
         filler.unlink()
-        wait_until(lambda: ready(service) == (200, ""), PATIENCE)
+        wait_until(lambda: ready(service) == (200, ""))
         assert deposit(service, 99).status_code == 200
         stored = requests.get(f"{service.url}/users/1/actions?limit=500", timeout=PATIENCE).json()["actions"]
         acknowledged = {f"event {number}" for number, status in ({0: 200, 99: 200} | answers).items() if status == 200}
@@ -227,4 +229,4 @@ def test_use_gives_no_handle_that_outlives_it(folder: Path) -> None:
     with embedded.use_and_look_after(folder, fsync="off") as server:
         pass
     server.look_after()
-    wait_until(lambda: (folder / "postgres.supervisor").read_text() == "", PATIENCE)
+    wait_until(lambda: (folder / "postgres.supervisor").read_text() == "")
