@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
 import click
 from click.core import ParameterSource
@@ -20,6 +21,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 import env_file
+from database import connecting
 from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
 
@@ -32,6 +34,8 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _ALIKE_IN_FILE, _ALIKE_IN_ENVIRONMENT = 0.8, 0.9
 
 _warned: set[str] = set()  # each warning is printed once; workers that are forked know those of the server
+
+_HOSTS = re.compile(r"([a-z0-9+]+://(?:[^@/?]*@)?)([^@/?\[]*:\d+,[^@/?\[]*)(.*)", re.DOTALL)
 
 
 class SettingsError(click.ClickException):
@@ -185,13 +189,21 @@ def _is_address(text: str) -> bool:
 
 def _with_driver(text: str) -> str:
     # Since SQLAlchemy 2.1 a bare postgresql:// means a driver other than ours, so we always name it.
+    text = text.strip()
+    # libpq's way to name several hosts, which SQLAlchemy reads from the parameters alone.
+    if several := _HOSTS.fullmatch(text):
+        hosts = "&".join(f"host={quote(host)}" for host in several[2].split(","))
+        text = f"{several[1]}{several[3]}{'&' if '?' in several[3] else '?'}{hosts}"
     try:
-        url = make_url(text.strip())
+        url = make_url(text)
     except (ArgumentError, ValueError):  # their messages can contain the password
         raise ValueError("is not a database URL like postgresql://user:password@host:5432/name") from None
     if url.drivername not in ("postgres", "postgresql", DRIVER):
         raise ValueError(f"must be a postgresql:// URL, not {url.drivername}://")
-    return url.set(drivername=DRIVER).render_as_string(hide_password=False)
+    url = url.set(drivername=DRIVER)
+    if problems := connecting.problems(url):
+        raise ValueError("; ".join(problems))
+    return url.render_as_string(hide_password=False)
 
 
 def load_settings(path: Path | None = Path(".env"), **overrides: Any) -> Settings:

@@ -6,10 +6,10 @@ from contextlib import ExitStack
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import Connection, NullPool, create_engine, event, text
+from sqlalchemy import Connection, NullPool, event, text
 
 from config_loader import SettingsError, load_settings
-from database import embedded
+from database import connecting, embedded
 from database.models import Base
 
 # Any number will do if every runner uses the same one: two services that start at once must not both migrate.
@@ -106,7 +106,7 @@ def online() -> None:
                 print(error, file=sys.stderr)
                 sys.exit(2 if isinstance(error, SettingsError) else 1)
         # Without a pool the connection closes at the end of its block, and frees the lock.
-        engine = create_engine(url, poolclass=NullPool)
+        engine = connecting.connect(url, "migrations", poolclass=NullPool)
         migrate(stack.enter_context(engine.connect()))
 
 

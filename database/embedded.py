@@ -34,7 +34,8 @@ class Embedded:
 
     def __init__(self, server: "_Server", socket: str, settings: dict[str, str], *, superuser: bool) -> None:
         self._server, self._settings = server, settings
-        self.url = f"postgresql+psycopg2://{SUPERUSER if superuser else ROLE}@/postgres?host={quote(socket, safe='')}"
+        role = SUPERUSER if superuser else ROLE
+        self.url = f"postgresql+psycopg2://{role}@/postgres?host={quote(socket, safe='')}&port={PORT}"
 
     def look_after(self) -> None:
         """Replace the supervisor if it was killed or is stuck; to be called about once a second.
@@ -62,6 +63,7 @@ def use_and_look_after(data_dir: Path, *, superuser: bool = False, **server_sett
     """The same for a process that stays: it can replace a supervisor that was killed."""
     server = _Server(Path(data_dir).resolve())
     with ExitStack() as stack:
+        stack.enter_context(_without_libpq_variables())
         try:
             server.make_folder()
             users = stack.enter_context(private(server.file("users")))
@@ -76,6 +78,20 @@ def use_and_look_after(data_dir: Path, *, superuser: bool = False, **server_sett
         finally:
             with suppress(FileNotFoundError):  # the data folder is gone, so there is nothing to wait for
                 server.leave(users)
+
+
+@contextmanager
+def _without_libpq_variables() -> Iterator[None]:
+    """Keep the variables that libpq reads (PGPORT, PGSERVICE, PGHOSTADDR ...) from this process and those it starts.
+
+    They are for another server. Spelling out every parameter would not do: some have no value that means the default.
+    """
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            os.environ.setdefault(name, value)
 
 
 class _Server:

@@ -7,9 +7,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+
+from database.connecting import place_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,12 +45,9 @@ def upgrade(url: str) -> None:
     try:
         command.upgrade(configuration, "head")
     except (DBAPIError, CommandError) as error:
-        # Only the place: more than one part of a URL can contain a password.
-        place = make_url(url)
         reason = getattr(error, "orig", None) or error
-        where = f"{place.database} on {place.host or 'the local socket'}"
         failed = _failed(configuration) if isinstance(error, DBAPIError) else ""
-        raise MigrationError(f"The database {where} cannot be used: {failed}{str(reason).strip()}") from None
+        raise MigrationError(f"The database {place_of(url)} cannot be used: {failed}{str(reason).strip()}") from None
 
 
 def _failed(configuration: Config) -> str:

@@ -12,11 +12,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import watchdog
+from database import connecting, watchdog
 
 T = TypeVar("T")
-
-_APPLICATION_NAME = "transaction-alerts"
 
 # Serialization failure and deadlock: PostgreSQL has undone the transaction, which can be tried again.
 _TRY_AGAIN = {"40001", "40P01"}
@@ -65,10 +63,10 @@ def make_engine(
         max_overflow=0,
         pool_timeout=timeout,
         connect_args={
-            "application_name": _APPLICATION_NAME,
             "connect_timeout": max(2, int(timeout)),  # libpq takes 2 seconds at least
             "tcp_user_timeout": milliseconds,
-            "options": _options(
+            **connecting.arguments(
+                url,
                 statement_timeout=milliseconds,
                 lock_timeout=milliseconds if lock is None else int(lock * 1000),
                 # One plan for every number of events: they come as arrays.
@@ -100,17 +98,16 @@ def make_history_engine(url: str) -> Engine:
         url,
         poolclass=NullPool,
         isolation_level="REPEATABLE READ",
-        connect_args={
-            "application_name": f"{_APPLICATION_NAME} history",
+        connect_args=connecting.arguments(
+            url,
+            "history",
             # The process that shares its state with others waits for them.
-            "options": _options(
-                statement_timeout=0,
-                idle_in_transaction_session_timeout=0,
-                # It may take no more than one core.
-                max_parallel_workers_per_gather=0,
-                jit="off",
-            ),
-        },
+            statement_timeout=0,
+            idle_in_transaction_session_timeout=0,
+            # It may take no more than one core.
+            max_parallel_workers_per_gather=0,
+            jit="off",
+        ),
     )
 
 
@@ -124,9 +121,8 @@ def make_backtest_engine(url: str) -> Engine:
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         connect_args={
-            "application_name": f"{_APPLICATION_NAME} backtest",
             "connect_timeout": 5,
-            "options": _options(statement_timeout=5000, lock_timeout=5000),
+            **connecting.arguments(url, "backtest", statement_timeout=5000, lock_timeout=5000),
         },
     )
 
@@ -142,18 +138,20 @@ def make_readiness_engine(url: str, *, timeout: float) -> Engine:
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         connect_args={
-            "application_name": f"{_APPLICATION_NAME} readiness",
             "connect_timeout": max(2, int(timeout)),
             "tcp_user_timeout": milliseconds,
-            "options": _options(statement_timeout=milliseconds, lock_timeout=milliseconds, work_mem="64kB", jit="off"),
+            **connecting.arguments(
+                url,
+                "readiness",
+                statement_timeout=milliseconds,
+                lock_timeout=milliseconds,
+                work_mem="64kB",
+                jit="off",
+            ),
         },
     )
     watchdog.watch(engine, 2 * timeout)
     return engine
-
-
-def _options(**settings: object) -> str:
-    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:

@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 
 from config_loader import SettingsError, load_settings
 from database import embedded
+from database.connecting import dsn
 
 
 def main() -> int:
@@ -28,8 +29,9 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 2 if isinstance(error, SettingsError) else 1
         # The password is passed in the environment: every user of the machine can read arguments.
-        environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
-        address = url._replace(drivername="postgresql", password=None).render_as_string()
+        password = url.password or url.query.get("password")
+        environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
+        address = dsn(url._replace(password=None).difference_update_query(["password"]))
         signal.signal(signal.SIGINT, lambda *_: None)  # left to psql: it stops a query, not psql
         return subprocess.run([embedded.bin_dir() / "psql", address, *sys.argv[1:]], env=environment).returncode
 

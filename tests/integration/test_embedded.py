@@ -49,7 +49,7 @@ def execute(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 
 def socket_of(url: str) -> Path:
-    return Path(unquote(url.partition("?host=")[2]))
+    return Path(unquote(url.partition("?host=")[2].partition("&")[0]))
 
 
 def postmaster_of(folder: Path) -> int:
@@ -111,9 +111,30 @@ def test_any_path_will_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert (folder / long / "postgres" / "PG_VERSION").is_file()
 
 
+# What libpq reads for whatever a URL leaves out, each with a value that does not fit the embedded server.
+LIBPQ = {
+    "PGPORT": "1",
+    "PGHOST": "nowhere.example",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGDATABASE": "nowhere",
+    "PGUSER": "nobody",
+    "PGSERVICE": "nothing",
+    "PGOPTIONS": "-c nonsense=1",
+    "PGREQUIREAUTH": "scram-sha-256",
+    "PGREQUIREPEER": "nobody",
+    "PGCHANNELBINDING": "require",
+    "PGGSSENCMODE": "require",
+    "PGTARGETSESSIONATTRS": "read-only",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGCONNECT_TIMEOUT": "soon",
+    "PGTZ": "nowhere",
+    "PGDATA": "/nowhere",
+}
+
+
 def test_the_environment_does_not_leak_into_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller's libpq and locale settings change nothing."""
-    for name, value in [("PGPORT", "1"), ("PGOPTIONS", "-c nonsense=1"), ("LC_ALL", "xx"), ("LANG", "xx")]:
+    for name, value in [*LIBPQ.items(), ("LC_ALL", "xx"), ("LANG", "xx")]:
         monkeypatch.setenv(name, value)
     with use(folder) as url:
         monkeypatch.undo()

@@ -1,11 +1,17 @@
-"""The engines of the service: what PostgreSQL applies to their connections."""
+"""The engines of the service: what PostgreSQL applies to their connections, whatever the URL and the role say."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
-from database.session import make_backtest_engine, make_engine, make_history_engine
+from database import migrations
+from database.session import make_backtest_engine, make_engine, make_history_engine, make_readiness_engine
+from tests.service import ROOT
 
 ENGINES: dict[str, tuple[Callable[[str], Engine], dict[str, str]]] = {
     "live events": (
@@ -47,3 +53,72 @@ def test_settings_of_connections(
         found = {name: connection.execute(text(f"SHOW {name}")).scalar_one() for name in expected}
     engine.dispose()
     assert found == expected
+
+
+EVERY: dict[str, Callable[[str], Engine]] = {
+    **{name: make for name, (make, _) in ENGINES.items()},
+    "readiness": lambda url: make_readiness_engine(url, timeout=2),
+}
+
+
+def shown(engine: Engine, *names: str) -> list[str]:
+    """What PostgreSQL says that these settings are on a new connection."""
+    try:
+        with engine.connect() as connection:
+            return [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_what_the_url_says_holds(make: Callable[[str], Engine], empty_database_url: str) -> None:
+    """Options of a URL are added to ours, and its name for pg_stat_activity is kept."""
+    options = "-csearch_path=staging,\\ public -c work_mem=1MB --enable_memoize=off"
+    url = make_url(empty_database_url).update_query_dict({"options": options, "application_name": "mine"})
+    found = shown(
+        make(url.render_as_string(hide_password=False)), "search_path", "enable_memoize", "application_name", "jit"
+    )
+    assert (found[0], found[1], found[2].split()[0]) == ("staging, public", "off", "mine")
+
+
+UNUSUAL = {
+    "client_encoding": ("LATIN1", "UTF8"),
+    "standard_conforming_strings": ("off", "on"),
+    "array_nulls": ("off", "on"),
+    "default_transaction_isolation": ("serializable", "read committed"),
+    "DateStyle": ("SQL, DMY", "ISO, MDY"),
+    "transform_null_equals": ("on", "off"),
+}
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_what_the_role_and_the_environment_say_does_not(
+    make: Callable[[str], Engine], empty_database_url: str, monkeypatch: pytest.MonkeyPatch, notices: list[str]
+) -> None:
+    """What would change answers is set by us, whatever a role, a database or libpq's variables are set to."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    monkeypatch.setenv("PGOPTIONS", "-c array_nulls=off")
+    name = make_url(empty_database_url).database
+    with create_engine(empty_database_url, isolation_level="AUTOCOMMIT").connect() as connection:
+        for setting, (value, _) in UNUSUAL.items():
+            connection.execute(text(f"ALTER DATABASE {name} SET {setting} = '{value}'"))
+        connection.invalidate()
+    names = [setting for setting in UNUSUAL if make is not make_history_engine or "isolation" not in setting]
+    assert shown(make(empty_database_url), *names) == [UNUSUAL[setting][1] for setting in names]
+    notices.clear()
+
+
+def test_everything_uses_the_schema_of_the_url(empty_database_url: str, tmp_path: Path) -> None:
+    """Migrations, the service's statements and psql find the tables where the URL's search_path says."""
+    with create_engine(empty_database_url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("CREATE SCHEMA staging"))
+        connection.invalidate()
+    staging = make_url(empty_database_url).update_query_dict({"options": "-csearch_path=staging"})
+    url = staging.render_as_string(hide_password=False)
+    migrations.upgrade(url)
+    migrations.upgrade(url)  # finds that all is done
+    query = "SELECT string_agg(DISTINCT schemaname, ',') FROM pg_tables WHERE tablename IN ('users', 'alembic_version')"
+    psql = [sys.executable, "-m", "scripts.console", "-Atc", f"{query} AND (SELECT count(*) FROM users) = 0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DATABASE_URL": url}
+    done = subprocess.run(psql, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("staging\n", "")

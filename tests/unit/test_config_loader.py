@@ -345,3 +345,55 @@ def test_white_space_around_a_url_does_not_count() -> None:
     """A URL pasted with its line ending is the same URL."""
     settings = load_settings(None, database_url="postgresql://ada@db/alerts\n")
     assert settings.database == "postgresql+psycopg2://ada@db/alerts"
+
+
+ADDRESSES = {
+    "postgresql://u:p@a:1,b:2/x?target_session_attrs=read-write": {
+        "host": "a,b",
+        "port": "1,2",
+        "target_session_attrs": "read-write",
+    },
+    "postgresql://u:p@/x?host=a:1&host=b:2": {"host": "a,b", "port": "1,2"},
+    "postgresql:///?service=alerts": {"service": "alerts"},
+    "postgresql:///x?host=/run/a%20b&port=6543": {"host": "/run/a b", "port": "6543"},
+    "postgresql://a/x?sslmode=verify-full&passfile=/p&application_name=mine&client_encoding=UTF-8": {
+        "sslmode": "verify-full",
+        "passfile": "/p",
+        "application_name": "mine",
+    },
+    "postgresql://a/x?options=-csearch_path%3Dstaging%20-c%20work_mem%3D8MB": {
+        "options": "-csearch_path=staging -c work_mem=8MB"
+    },
+}
+
+
+@pytest.mark.parametrize(("url", "expected"), ADDRESSES.items())
+def test_what_libpq_knows_is_passed_on(url: str, expected: dict[str, str]) -> None:
+    """Several hosts, a service, a socket, TLS and options of PostgreSQL mean what they mean to psql."""
+    parsed = make_url(load_settings(None, database_url=url).database or "")
+    arguments = parsed.get_dialect()().create_connect_args(parsed)[1]
+    assert {name: arguments[name] for name in expected} == expected
+
+
+REFUSED = {
+    "options=-c%20statement_timeout%3D9": "options: statement_timeout cannot be set",
+    "options=-cLock_Timeout%3D9": "options: lock_timeout cannot be set",
+    "options=--plan-cache-mode%3Dauto": "options: plan_cache_mode cannot be set",
+    "options=-cclient_encoding%3Dlatin1": "options: client_encoding cannot be set",
+    "options=-csearch_path%3Da%20-cdefault_transaction_read_only%3Don": "options: default_transaction_read_only",
+    "client_encoding=latin1": "client_encoding cannot be set",
+    "connect_timeout=9": "connect_timeout cannot be set",
+    "tcp_user_timeout=9": "tcp_user_timeout cannot be set",
+    "schema=staging": "schema is another driver's: options=-csearch_path%3DNAME would do the same",
+    "currentSchema=staging": "currentSchema is another driver's",
+    "hunter2=1": "has a parameter that libpq does not know",
+    "host=a:hunter2&host=b:1": "has hosts that cannot be read",
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), REFUSED.items())
+def test_what_contradicts_the_service_is_refused(query: str, expected: str) -> None:
+    """What would hold for no connection, or only for some, is a bad setting, and no value of it is repeated."""
+    (problem,) = problems(database_url=f"postgresql://db/alerts?{query}")
+    assert problem.startswith(f"DATABASE_URL: {expected}")
+    assert SECRET not in problem

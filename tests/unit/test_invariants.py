@@ -50,6 +50,7 @@ ENVIRONMENT = {
     "commands/serve.py",  # hands the database and the metrics' folder to the workers
     "commands/workers.py",  # hands each worker its number
     "metrics.py",  # the workers' side of that folder
+    "database/embedded.py",  # keeps what libpq would read there from its server's connections
     "database/embedded_supervisor.py",  # PostgreSQL's programs get a clean one
 }
 

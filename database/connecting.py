@@ -1,0 +1,116 @@
+"""How every connection of ours is opened: what a database URL may ask for, and what the service needs whatever it says.
+
+The URL's parameters are libpq's. They hold for every connection, `options` among them: ours are added to those. What
+contradicts ours is refused at the start (`problems`), since PostgreSQL would heed only the last.
+"""
+
+import re
+from typing import Any
+
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import make_dsn
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+APPLICATION_NAME = "transaction-alerts"  # in pg_stat_activity, unless the URL has another
+
+# The same however the role, the database or the environment are set: a role may be set up for another program.
+_ALWAYS = {
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "default_transaction_isolation": r"read\ committed",
+    "DateStyle": "ISO",
+}
+# What each kind of connection sets for itself, and which setting of the service says how.
+_OURS = {
+    "statement_timeout": "DB_TIMEOUT and READ_TIMEOUT bound statements",
+    "lock_timeout": "DB_TIMEOUT bounds it",
+    "idle_in_transaction_session_timeout": "DB_TIMEOUT bounds it",
+    "plan_cache_mode": "the service sets it",
+    "jit": "the service sets it",
+    "client_encoding": "the service speaks UTF-8",
+    "default_transaction_read_only": "the service writes",
+    **{name.lower(): "the service sets it" for name in _ALWAYS},
+}
+_TIMES = ("connect_timeout", "tcp_user_timeout")
+# Of other drivers, by which people know what they want.
+_FOREIGN = {
+    "schema": "options=-csearch_path%3DNAME",
+    "currentschema": "options=-csearch_path%3DNAME",
+    "search_path": "options=-csearch_path%3DNAME",
+    "ssl": "sslmode=require",
+}
+_UTF8 = {"utf8", "utf-8", "unicode"}
+_OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|\S)*)")
+
+
+def arguments(url: str, purpose: str = "", **settings: object) -> dict[str, Any]:
+    """The driver's arguments for a connection to the PostgreSQL at `url`, besides those in the URL itself.
+
+    `purpose` is added to the name in pg_stat_activity; `settings` are PostgreSQL's, for this connection.
+    """
+    query = make_url(url).query
+    ours = " ".join(f"-c {name}={value}" for name, value in (_ALWAYS | settings).items())
+    return {
+        "application_name": f"{_text(query, 'application_name') or APPLICATION_NAME} {purpose}".strip(),
+        "client_encoding": "utf8",
+        "options": f"{_text(query, 'options')} {ours}".strip(),
+    }
+
+
+def connect(url: str, purpose: str = "", **more: Any) -> Engine:
+    """An engine on the PostgreSQL at `url` for work that has no limits of its own; `more` is for SQLAlchemy."""
+    return create_engine(url, connect_args=arguments(url, purpose) | {"connect_timeout": 10}, **more)
+
+
+def dsn(url: URL) -> str:
+    """The address as libpq reads it, for its own programs.
+
+    Raises ArgumentError or ValueError for hosts that cannot be read, and the driver's ProgrammingError for parameters
+    that libpq does not know.
+    """
+    parts = url.get_dialect()().create_connect_args(url)[1]
+    if not re.fullmatch("[0-9,]*", str(parts.get("port", ""))):
+        raise ValueError("a port is no number")
+    return str(make_dsn(**parts))
+
+
+def place_of(url: str) -> str:
+    """Which database on which host `url` names, for people: more than one part of a URL can be a secret."""
+    parts = make_url(url)
+    hosts = parts.query.get("host", ())
+    named = parts.host or (hosts if isinstance(hosts, str) else ", ".join(hosts))
+    return f"{parts.database or 'of the role'} on {named if named and named[0] != '/' else 'the local socket'}"
+
+
+def problems(url: URL) -> list[str]:
+    """What in `url` the service cannot do, a sentence each, without any value."""
+    found = []
+    for name in url.query:
+        if name in _TIMES:
+            found.append(f"{name} cannot be set: DB_TIMEOUT bounds it")
+        elif name == "client_encoding" and _text(url.query, name).lower() not in _UTF8:
+            found.append("client_encoding cannot be set: the service speaks UTF-8")
+        elif name.lower() in _FOREIGN:
+            found.append(f"{name} is another driver's: {_FOREIGN[name.lower()]} would do the same")
+    for name, value in _OPTION.findall(_text(url.query, "options")):
+        setting = name.lower().replace("-", "_")
+        if setting in _OURS and not (setting == "client_encoding" and value.lower() in _UTF8):
+            found.append(f"options: {setting} cannot be set: {_OURS[setting]}")
+    return found or _unknown(url)
+
+
+def _unknown(url: URL) -> list[str]:
+    try:
+        dsn(url)
+    except (ArgumentError, ValueError):
+        return ["has hosts that cannot be read; several are written ?host=a:5432&host=b:5432"]
+    except (ProgrammingError, TypeError):  # the message repeats the parameter, which may be part of a password
+        return ["has a parameter that libpq does not know (a ? or & in a password must be written as %3F or %26)"]
+    return []
+
+
+def _text(query: Any, name: str) -> str:
+    value = query.get(name, "")
+    return value if isinstance(value, str) else " ".join(value) if name == "options" else value[-1]
