@@ -12,7 +12,7 @@ from routes.flask_threads import FlaskInThreads
 from routes.http.bodies import MAX_BODY, whole
 from routes.http.decisions import PATHS, answer_with
 from routes.http.exchange import REQUEST_ID, begin, end
-from routes.http.heads import MAX_HEAD, MAX_HEADERS, MAX_URL
+from routes.http.heads import MAX_HEAD, MAX_HEADERS
 from routes.http.intake import Intake
 from routes.http.json_body import JSON
 from routes.http.origins import TrustedHosts
@@ -72,7 +72,7 @@ def _plain(scope: Scope, hosts: TrustedHosts) -> Headers | None:
     if (
         len(headers) == len(pairs) <= MAX_HEADERS  # and no header twice
         and len(names) + sum(map(len, headers.values())) <= MAX_HEAD
-        and len(scope["path"]) + len(scope["query_string"]) <= MAX_URL
+        and not scope["query_string"]
         and hosts.trusts(headers.get(b"host", b""))
         and b"origin" not in headers  # no browser
         and b"sec-fetch-site" not in headers

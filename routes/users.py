@@ -128,13 +128,14 @@ def list_actions(user_id: int) -> Response:
     `from` and `to` bound the time (in seconds, both included). `next` is the cursor of the next page.
     """
     query = read_query(ActionsQuery)
+    before = place(query)
 
     def read(session: Session) -> list[UserAction]:
         _existing(session, user_id)
         # One row more than the page holds shows whether there is a next page.
         return list(
             actions.page_of_actions(
-                session, user_id, limit=query.limit + 1, start=query.start, end=query.end, before=place(query)
+                session, user_id, limit=query.limit + 1, start=query.start, end=query.end, before=before
             )
         )
 

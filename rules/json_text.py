@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -32,10 +33,28 @@ class TooLong(ValueError):
         self.index = index
 
 
+class Repeating(dict[str, Any]):
+    """A JSON object in which some names stand more than once: the last value of each, and which they are."""
+
+    repeated: Collection[str] = ()
+
+
 def parse(raw: bytes) -> Any:
-    """The JSON value in `raw`; numbers that are not short integers come as `Number`. Raises BadJson."""
+    """The JSON value in `raw`; numbers that are not short integers come as `Number`. Raises BadJson.
+
+    Of members of the same name the last one counts.
+    """
+    return _parse(raw, _DECODER)
+
+
+def parse_once(raw: bytes) -> Any:
+    """The same, but an object in which a name stands more than once comes as `Repeating`."""
+    return _parse(raw, _NOTING_REPEATS)
+
+
+def _parse(raw: bytes, decoder: json.JSONDecoder) -> Any:
     try:
-        return _DECODER.decode(raw.decode())
+        return decoder.decode(raw.decode())
     except (ValueError, RecursionError) as error:
         why = _short(error)
     raise BadJson(why)  # here, so that it keeps neither the other error nor the text alive
@@ -179,8 +198,20 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a JSON number")
 
 
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) == len(members):
+        return found
+    repeating = Repeating(found)
+    repeating.repeated = [name for name, count in Counter(name for name, _ in members).items() if count > 1]
+    return repeating
+
+
 # Made once: that takes longer than reading an event with it.
-_DECODER = json.JSONDecoder(parse_float=Number, parse_int=_integer, parse_constant=_no_constant)
+_DECODER, _NOTING_REPEATS = (
+    json.JSONDecoder(parse_float=Number, parse_int=_integer, parse_constant=_no_constant, object_pairs_hook=hook)
+    for hook in (None, _object)
+)
 
 
 def _short(error: Exception) -> str:

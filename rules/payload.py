@@ -3,15 +3,16 @@
 Both doors, `POST /events` and `flask replay` read events here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, cast
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from rules import json_text
 from rules.model import ActionType, Event
+from rules.spelling import unknown
 from rules.values import EVENT_ID, LAST_TIME, MAX_ID, read_amount
 
 MOST_FAULTS = 100  # named in one answer: a body of 64 KiB can have ten thousand
@@ -51,13 +52,20 @@ def validator(read: Callable[[Any], T]) -> Callable[[Any], T]:
 
 
 class Payload(BaseModel):
-    """A payload from outside: no type is converted, unknown fields are ignored."""
+    """A payload from outside: no type is converted, unknown members are refused.
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    `read_only` are members that callers may know from an answer, and that cannot be set.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    read_only: ClassVar[frozenset[str]] = frozenset()
 
 
 class EventPayload(Payload):
-    """One deposit or withdrawal of one user."""
+    """One deposit or withdrawal of one user. Of all payloads it alone ignores what it does not know."""
+
+    model_config = ConfigDict(extra="ignore")
 
     type: ActionType
     amount: Annotated[Decimal, BeforeValidator(validator(read_amount))]
@@ -91,13 +99,13 @@ def event_of(item: object, key: str | None = None) -> Event:
     )
 
 
-def read_json(raw: bytes, what: str = "body") -> Any:
-    """The JSON value in `raw`; numbers that are not short integers come as `Number`.
+def read_json(raw: bytes, what: str = "body", parse: Callable[[bytes], Any] = json_text.parse) -> Any:
+    """The JSON value in `raw` as `parse` reads it; numbers that are not short integers come as `Number`.
 
     Raises BadPayload, in which `what` names `raw`, if it is not JSON in UTF-8.
     """
     try:
-        return json_text.parse(raw)
+        return parse(raw)
     except json_text.BadJson as error:
         why = str(error)
     raise not_json(what, why)  # here, and in no variable: it keeps neither the other error nor itself alive
@@ -108,12 +116,26 @@ def not_json(what: str, why: str) -> BadPayload:
     return BadPayload(f"The {what} is not JSON in UTF-8: {why}.")
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes, parse: Callable[[bytes], Any] = json_text.parse) -> dict[str, Any]:
     """The JSON object in `body`, read in the same way. Raises BadPayload."""
-    value = read_json(body)
+    value = read_json(body, parse=parse)
     if not isinstance(value, dict):
         raise BadPayload("The body must be a JSON object.")
     return value
+
+
+def read_once(body: bytes) -> tuple[dict[str, Any], list[FieldProblem]]:
+    """The JSON object in `body` as `read_object` reads it, and the names that stand twice in any of its objects."""
+    value = read_object(body, json_text.parse_once)
+    found: list[FieldProblem] = []
+    left: list[tuple[tuple[str | int, ...], Any]] = [((), value)]  # no recursion: it may be nested deeply
+    while left:
+        path, one = left.pop()
+        if isinstance(one, json_text.Repeating):
+            found += [FieldProblem(pointer((*path, name)), "stands here more than once") for name in one.repeated]
+        inside = one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ()
+        left += [((*path, name), value) for name, value in inside if isinstance(value, dict | list)]
+    return value, found
 
 
 def validate(model: type[ModelT], data: dict[str, Any], also: Sequence[FieldProblem] = ()) -> ModelT:
@@ -122,7 +144,7 @@ def validate(model: type[ModelT], data: dict[str, Any], also: Sequence[FieldProb
     try:
         valid = model.model_validate(data)
     except ValidationError as error:
-        problems += field_problems(error)
+        problems += field_problems(error, model)
     if len(problems) > MOST_FAULTS:
         raise BadPayload(
             f"The request has missing or bad fields; the first {MOST_FAULTS} of {len(problems):,} are named.",
@@ -133,12 +155,38 @@ def validate(model: type[ModelT], data: dict[str, Any], also: Sequence[FieldProb
     return valid
 
 
-def field_problems(error: ValidationError) -> list[FieldProblem]:
-    """What pydantic found, as JSON pointers with a sentence each."""
+def field_problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProblem]:
+    """What pydantic found when it made an instance of `model`, as JSON pointers with a sentence each."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
     return [
-        FieldProblem(
-            "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in detail["loc"]),
-            detail["msg"],
-        )
-        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+        # Comparing names takes long, and a body can have ten thousand that are unknown.
+        FieldProblem(pointer(one["loc"]), _sentence(one, model) if at < MOST_FAULTS else one["msg"])
+        for at, one in enumerate(found)
     ]
+
+
+def pointer(path: Iterable[str | int]) -> str:
+    """The JSON pointer (RFC 6901) to what these names and numbers lead to."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _sentence(one: Any, model: type[BaseModel]) -> str:
+    if one["type"] != "extra_forbidden":
+        return str(one["msg"])
+    *path, name = one["loc"]
+    within = _model_at(model, path)
+    if within is None:
+        return "is unknown"
+    if name in getattr(within, "read_only", ()):
+        return "is read-only: it cannot be set"
+    return unknown(str(name), [field.alias or known for known, field in within.model_fields.items()])
+
+
+def _model_at(model: Any, path: Iterable[str | int]) -> type[BaseModel] | None:
+    """The model of the member of `model` to which `path` leads, if one describes it."""
+    for name in path:
+        by_name = {field.alias or known: field for known, field in model.model_fields.items()}
+        model = by_name[str(name)].annotation if name in by_name else None
+        if not isinstance(model, type) or not issubclass(model, BaseModel):
+            return None
+    return cast(type[BaseModel], model)

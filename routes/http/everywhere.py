@@ -6,6 +6,7 @@ from routes.http.heads import LARGE_HEADERS, LONG_URL, MANY_HEADERS
 from routes.http.intake import LARGE_BODY
 from routes.http.operation import Operation
 from routes.http.origins import OTHER_ORIGIN, SAFE_METHODS, UNTRUSTED_HOST
+from routes.http.paging import NO_QUERY
 from routes.http.problems import (
     BODIES_FULL,
     DEFECT,
@@ -21,6 +22,8 @@ from routes.http.problems import (
 
 def problems_of(method: str, operation: Operation) -> Iterator[Problem]:
     """Examples of the errors that a call of `operation` by `method` can be answered, besides its own."""
+    if operation.query is None:
+        yield NO_QUERY
     yield UNTRUSTED_HOST
     if method not in SAFE_METHODS:
         yield OTHER_ORIGIN

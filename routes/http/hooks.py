@@ -6,8 +6,11 @@ from werkzeug.exceptions import NotFound
 from routes.http import safe_headers
 from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, Exchange, begin, end
+from routes.http.operation import Operation
 from routes.http.origins import TrustedHosts, is_as_written
+from routes.http.paging import read_query
 from routes.http.problems import answer_to
+from routes.schemas.fields import Query
 from rules.service import Service
 
 
@@ -29,6 +32,16 @@ def _begin() -> None:
     if not is_as_written(request.environ):
         request.url_rule = None  # it only looks like one
         raise NotFound
+    _check_query()
+
+
+def _check_query() -> None:
+    """Refuse a query that the view would not read; a view that takes one reads it first of all."""
+    if request.url_rule is None or request.method == "OPTIONS":
+        return
+    operation: Operation | None = getattr(current_app.view_functions[request.url_rule.endpoint], "operation", None)
+    if operation is not None and operation.query is None:
+        read_query(Query)
 
 
 def _end(response: Response) -> Response:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from routes.http.bodies import MAX_BODY, read_body
 from routes.http.problems import Problem, refused
 from rules import json_text
-from rules.payload import BadPayload, not_json, read_json, read_object, validate
+from rules.payload import BadPayload, not_json, read_json, read_once, validate
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -30,9 +30,10 @@ def json_body() -> bytes:
 def read_model(model: type[ModelT]) -> ModelT:
     """The JSON object in the body of the current request, as an instance of `model`.
 
-    Raises BadPayload, which names every bad field, and what `json_body` raises.
+    Raises BadPayload, which names every bad, unknown or repeated member, and what `json_body` raises.
     """
-    return validate(model, read_object(json_body()))
+    data, twice = read_once(json_body())
+    return validate(model, data, twice)
 
 
 def read_items(most: int, limit: int) -> Iterator[Any]:

@@ -7,8 +7,9 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 
 from routes.http.problems import Problem
-from routes.schemas.fields import Page
-from rules.payload import FieldProblem, field_problems
+from routes.schemas.fields import Page, PageQuery
+from rules.payload import MOST_FAULTS, FieldProblem, field_problems, pointer
+from rules.spelling import unknown
 from rules.values import MAX_ID
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
@@ -17,20 +18,39 @@ RowT = TypeVar("RowT")
 
 BAD_QUERY = Problem(400, "The query has bad parameters.", errors=[FieldProblem("/limit", "must be a whole number")])
 
+NO_QUERY = Problem(400, BAD_QUERY.detail, errors=[FieldProblem("/limit", unknown("limit", ()))])
+
 
 def read_query(model: type[QueryT]) -> QueryT:
-    """The current request's query as an instance of `model`. Raises Problem 400, which names every bad parameter."""
+    """The current request's query as an instance of `model`.
+
+    Raises Problem 400, which names every bad, unknown or repeated parameter.
+    """
+    problems = [
+        FieldProblem(pointer((name,)), "stands here more than once")
+        for name, values in request.args.lists()
+        if len(values) > 1
+    ]
     try:
-        return model.model_validate(request.args.to_dict())
+        valid = model.model_validate(request.args.to_dict())
     except ValidationError as error:
-        raise Problem(400, "The query has bad parameters.", errors=field_problems(error)) from None
+        problems += field_problems(error, model)
+    if problems:
+        raise Problem(400, BAD_QUERY.detail, errors=problems[:MOST_FAULTS])
+    return valid
 
 
 def place(query: Page) -> tuple[int, ...] | None:
-    """The last place on the previous page, read from the cursor; None on the first page."""
+    """The last place on the previous page, read from the cursor; None on the first page.
+
+    Raises Problem 400 if that page cannot have been one of the same list: its time is out of bounds.
+    """
     if not query.cursor:
         return None
-    return tuple(min(int(part), MAX_ID) for part in query.cursor.split("-"))
+    found = tuple(min(int(part), MAX_ID) for part in query.cursor.split("-"))
+    if isinstance(query, PageQuery) and not query.start <= found[0] <= query.end:
+        raise Problem(400, BAD_QUERY.detail, errors=[FieldProblem("/cursor", "is of a list with another from or to")])
+    return found
 
 
 def cut(

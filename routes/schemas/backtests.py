@@ -15,7 +15,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from routes.schemas.fields import DECIMAL_TEXT, Page, Seconds, cursor_of, optional
+from routes.schemas.fields import DECIMAL_TEXT, Page, Seconds, cursor_of, not_before, optional
 from routes.schemas.rules import (
     CHANGES,
     PARAMETERS,
@@ -67,7 +67,7 @@ CANDIDATES = {code: _candidate(rule) for code, rule in REGISTRY.items()}
 class Candidates(Payload):
     """The rules to judge by, by code; each is judged as if it were active."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     def by_code(self) -> dict[int, CandidateRequest]:
         """The rules that were named, by code."""
@@ -175,12 +175,6 @@ _REQUEST: JsonDict = {
 }
 
 
-def _not_before(end: int, info: ValidationInfo) -> int:
-    if end < info.data.get("start", 0):
-        raise PydanticCustomError("period", "must not be before from")
-    return end
-
-
 def _one_of_the_rules(sweep: SweepRequest, info: ValidationInfo) -> SweepRequest:
     rules = info.data.get("rules")
     if rules is not None and sweep.rule not in rules.by_code():
@@ -201,7 +195,7 @@ class BacktestWanted(Payload):
 
     rules: Candidates | None = None
     start: Annotated[Seconds, optional("Alerts count from this time on.")] = Field(0, alias="from")
-    end: Annotated[Seconds, AfterValidator(_not_before), optional("Alerts count up to this time.")] = Field(
+    end: Annotated[Seconds, AfterValidator(not_before), optional("Alerts count up to this time.")] = Field(
         LAST_TIME, alias="to"
     )
     sweep: SweepRequest | None = None

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from pydantic.config import JsonDict
 
 from routes.schemas.answer_fields import may_be_absent
-from routes.schemas.fields import AMOUNT, Id, flag
+from routes.schemas.fields import AMOUNT, Id, Query, flag
 from routes.schemas.problems import FieldProblemAnswer, ProblemAnswer
 from rules.payload import EventPayload
 
@@ -66,10 +66,8 @@ class EventsRequest(RootModel[Annotated[list[EventRequest], Field(max_length=MAX
     model_config = ConfigDict(json_schema_extra={"examples": [[_LOUD, _LOUD, _LOUD | {"time": 30}]]})
 
 
-class EventsQuery(BaseModel):
+class EventsQuery(Query):
     """Whether the events of one request are stored independently."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     atomic: Annotated[bool, BeforeValidator(flag), Field(description="Store nothing if one event is bad.")] = False
 

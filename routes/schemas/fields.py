@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -67,20 +67,31 @@ def cursor_of(numbers: int) -> Any:
     return optional("The `next` of the previous page.", pattern=f"^{pattern}$")
 
 
-class Page(BaseModel):
-    """Which page of a list: its size, and where it starts."""
+class Query(BaseModel):
+    """The query of a call. By itself it has no parameters, and others are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Page(Query):
+    """Which page of a list: its size, and where it starts."""
 
     limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(digits)] = 50
     cursor: str = ""
+
+
+def not_before(end: int, info: ValidationInfo) -> int:
+    """For `end`, declared after `start`: lets through only what is not before it."""
+    if end < info.data.get("start", 0):
+        raise PydanticCustomError("period", "must not be before from")
+    return end
 
 
 class PageQuery(Page):
     """Which page of a list in order of time, with bounds on `time` (in seconds, both included)."""
 
     start: Annotated[Seconds, BeforeValidator(digits), Field(alias="from")] = 0
-    end: Annotated[Seconds, BeforeValidator(digits), Field(alias="to")] = LAST_TIME
+    end: Annotated[Seconds, BeforeValidator(digits), AfterValidator(not_before), Field(alias="to")] = LAST_TIME
 
 
 def flag(value: object) -> object:

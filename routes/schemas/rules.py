@@ -1,7 +1,7 @@
 """Requests that set rules. What the parameters of a rule accept follows from its declaration."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, ClassVar, Self, Union
 
 from pydantic import (
     BaseModel,
@@ -11,11 +11,13 @@ from pydantic import (
     RootModel,
     WithJsonSchema,
     create_model,
+    model_validator,
 )
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from routes.schemas.fields import DECIMAL_TEXT, Name, Page, cursor_of, optional
+from routes.schemas.rule_answers import RuleAnswer
 from rules.base import Rule, Status
 from rules.model import RISKS, Value
 from rules.parameters import Parameter, written_values
@@ -32,8 +34,6 @@ Note = Annotated[
 class ParametersRequest(Payload):
     """Values of parameters; what is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid")
-
     def values(self) -> dict[str, Value]:
         """The values that were sent."""
         return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
@@ -41,8 +41,6 @@ class ParametersRequest(Payload):
 
 class GroupsRequest(Payload):
     """Groups of parameter values; the name of each group is a rating or a rule's code."""
-
-    model_config = ConfigDict(extra="forbid")
 
     def values(self) -> dict[str, dict[str, Value]]:
         """The values that were sent, by the name of their group; empty groups are left out."""
@@ -102,8 +100,23 @@ def _by_risk(rule: Rule) -> type[GroupsRequest]:
 PARAMETERS: Mapping[int, type[ParametersRequest]] = {code: _parameters(rule) for code, rule in REGISTRY.items()}
 
 
-class RuleSettingRequest(Payload):
+class ChangeRequest(Payload):
+    """A change of something. What is left out stays as it is, so a change that names nothing is a mistake."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.model_fields_set:
+            raise PydanticCustomError("change", "must name something to change")
+        return self
+
+
+class RuleSettingRequest(ChangeRequest):
     """What to set a rule to, for any rule."""
+
+    # What was read can be changed and sent back once these are taken out.
+    read_only: ClassVar = frozenset(RuleAnswer.model_fields) - {"status", "parameters", "by_risk", "note", "author"}
 
     status: Annotated[
         Status, optional("active: judged and answered. shadow: judged, but alerts are stored apart. off: not judged.")

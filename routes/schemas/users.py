@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -19,7 +19,7 @@ from routes.schemas.fields import (
     cursor_of,
     optional,
 )
-from routes.schemas.rules import PARAMETERS, Author, GroupsRequest, Note, left_out
+from routes.schemas.rules import PARAMETERS, Author, ChangeRequest, GroupsRequest, Note, left_out
 from rules.base import Origin, RuleInForce, RuleSetting, Status
 from rules.model import ActionType, Risk
 from rules.parameters import read_values, written_values
@@ -32,6 +32,8 @@ class UserRequest(Payload):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "Ada", "total": "100.00", "risk": "normal", "user_id": 7}]}
     )
+
+    read_only: ClassVar = frozenset({"balance"})
 
     user_id: Annotated[Id, optional()] = 0
     name: Annotated[Name, optional()] = ""
@@ -159,14 +161,17 @@ OverridesRequest: type[GroupsRequest] = create_model(
 )
 
 
-class UserChange(Payload):
+class UserChange(ChangeRequest):
     """What to change about how a user is judged. What is left out stays as it is."""
+
+    read_only: ClassVar = frozenset({"id", "user_id", "name", "total", "balance"})
 
     model_config = ConfigDict(
         json_schema_extra={
+            "minProperties": 1,
             "examples": [
                 {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "note": "Watched.", "author": "Ada"}
-            ]
+            ],
         }
     )
 

@@ -143,9 +143,8 @@ def test_the_content_type_may_have_parameters(client: FlaskClient, content_type:
 @pytest.mark.parametrize("path", POSTS)
 def test_the_largest_body(client: FlaskClient, path: Any) -> None:
     """A body of exactly 64 KiB is read."""
-    body = json.dumps(an_event(padding="")).encode()
-    body = body.replace(b'"padding": "', b'"padding": "' + b"x" * (LIMIT - len(body)))
-    assert len(body) == LIMIT
+    body = json.dumps({"name": "Ada"} if "user" in path else an_event()).encode()
+    body += b" " * (LIMIT - len(body))
     assert post_raw(client, body, path).status_code in (200, 201)
 
 

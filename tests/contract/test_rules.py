@@ -34,7 +34,7 @@ def figures_of_this_moment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def put(client: FlaskClient, code: Any, headers: dict[str, str] | None = None, **fields: Any) -> Any:
     """Set a rule and return it as answered."""
-    answer = client.put(f"/rules/{code}", json=fields, headers=headers)
+    answer = client.put(f"/rules/{code}", json=fields or {"author": "unknown"}, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
@@ -207,12 +207,106 @@ def test_what_is_left_out_stays(client: FlaskClient) -> None:
 
 
 def test_what_was_read_can_be_sent_back(client: FlaskClient) -> None:
-    """The document as it was read is a body that changes nothing but the version and who made it."""
+    """Of a rule as it was read, what cannot be set is named as such; the rest is a body that changes nothing else."""
     before = rule(client, 123)
-    after = client.put("/rules/123", json=before).get_json()
+    errors = problem(client.put("/rules/123", json=before), 400)["errors"]
+    read_only = ("code", "title", "version", "created_at", "fires_on", "declared", "figures")
+    assert {e["pointer"]: e["detail"] for e in errors} == {
+        f"/{name}": "is read-only: it cannot be set" for name in read_only
+    }
+    after = client.put("/rules/123", json=without(before, *read_only)).get_json()
     changing = ("version", "created_at", "author")
     assert without(after, *changing) == without(before, *changing)
     assert (after["version"], after["author"]) == (2, "unknown")
+
+
+def test_a_change_that_names_nothing(client: FlaskClient) -> None:
+    """An empty change of a rule or of a user is a 400 that stores nothing; a note alone is a change."""
+    client.post("/users", json={"user_id": 1})
+    for method, path in (("PUT", "/rules/30"), ("PATCH", "/users/1")):
+        (error,) = problem(client.open(path, method=method, json={}), 400)["errors"]
+        assert error == {"pointer": "", "detail": "must name something to change"}
+    assert rule(client, 30)["version"] == 1
+    assert put(client, 30, note="Looked at.")["version"] == 2
+
+
+MEANT = [
+    ("PUT", "/rules/30", {"parameter": {"count": 9}, "state": "off"}, {"/parameter": "parameters", "/state": "status"}),
+    ("PUT", "/rules/30", {"parameters": {"Count": 9}}, {"/parameters/Count": "count"}),
+    (
+        "PUT",
+        "/rules/123",
+        {"by_risk": {"High": {}, "low": {"windows": 1}}},
+        {
+            "/by_risk/High": "high",
+            "/by_risk/low/windows": "window",
+        },
+    ),
+    ("PUT", "/rules/30", {"Status": "off", "by-risk": {}}, {"/Status": "status", "/by-risk": "by_risk"}),
+    ("PATCH", "/users/1", {"riks": "low"}, {"/riks": "risk"}),
+    ("PATCH", "/users/1", {"override": {}, "risk": "low"}, {"/override": "overrides"}),
+    ("PATCH", "/users/1", {"overrides": {"110": {}}}, {"/overrides/110": "1100"}),
+    ("PATCH", "/users/1", {"overrides": {"1100": {"treshold": 1}}}, {"/overrides/1100/treshold": "threshold"}),
+    ("POST", "/users", {"totl": "5", "id": 3}, {"/totl": "total", "/id": "user_id"}),
+    ("POST", "/backtests", {"rule": 123}, {"/rule": "rules"}),
+    ("POST", "/backtests", {"rules": {"123": {"parameter": {}}}}, {"/rules/123/parameter": "parameters"}),
+    (
+        "POST",
+        "/backtests",
+        {"sweep": {"rule": 123, "parameter": "window", "value": [1], "values": [1]}},
+        {
+            "/sweep/value": "values",
+        },
+    ),
+    (
+        "POST",
+        "/backtests",
+        {"rules": {"123": {"by_risk": {"low": {"windo": 1}}}}},
+        {
+            "/rules/123/by_risk/low/windo": "window",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "meant"), MEANT)
+def test_an_unknown_member(client: FlaskClient, method: str, path: str, body: Any, meant: dict[str, str]) -> None:
+    """An unknown member of a body is a 400 that names it, and the one that was meant; nothing is done."""
+    client.post("/users", json={"user_id": 1})
+    errors = problem(client.open(path, method=method, json=body), 400)["errors"]
+    assert {e["pointer"]: e["detail"] for e in errors} == {
+        pointer: f'is unknown: did you mean "{name}"?' for pointer, name in meant.items()
+    }
+    assert rule(client, 30)["version"] == rule(client, 123)["version"] == 1
+    assert "overrides" not in client.get("/users/1").get_json()
+    assert client.get("/backtests").get_json()["backtests"] == []
+
+
+def test_an_unknown_member_like_no_other(client: FlaskClient) -> None:
+    """If no name is near, the answer lists those that there are; very long names and many are bounded."""
+    (error,) = problem(client.put("/rules/30", json={"zzz": None}), 400)["errors"]
+    assert error["detail"] == "is unknown: there are only parameters, by_risk, status, note and author"
+    (error,) = problem(client.put("/rules/30", json={"parameters": {"zzz": 1}}), 400)["errors"]
+    assert error["detail"] == "is unknown: there is only count"
+    assert len(problem(client.put("/rules/30", json={"x" * 60_000: 1}), 400)["errors"]) == 1
+    assert len(problem(client.put("/rules/30", json={f"n{n}": 1 for n in range(5_000)}), 400)["errors"]) == 100
+
+
+def test_a_member_that_stands_twice(client: FlaskClient) -> None:
+    """Everywhere but in events, a name that stands twice in an object is a 400 that names it along with the rest."""
+    body = b'{"status": "off", "status": "on", "parameters": {"count": 4, "count": 5, "x": [{"y": 1, "y": 2}]}}'
+    assert pointers(client.put("/rules/30", data=body, content_type=JSON)) == [
+        "/parameters/count",
+        "/parameters/x",
+        "/parameters/x/0/y",
+        "/status",
+        "/status",
+    ]
+    body = b'{"user_id": 7, "user_id": 7}'
+    assert pointers(client.post("/users", data=body, content_type=JSON)) == ["/user_id"]
+    deep = b'{"a": ' * 5_000 + b'{"b": 1, "b": 2}' + b"}" * 5_000
+    problem(client.put("/rules/30", data=deep, content_type=JSON), 400)
+    assert rule(client, 30)["version"] == 1
 
 
 def test_the_setting_rules_gives_way(make_client: ClientMaker, database_url: str) -> None:
@@ -315,6 +409,7 @@ def test_everything_bad_is_named_at_once(client: FlaskClient) -> None:
         "/parameters/count",
         "/parameters/threshold",
         "/status",
+        "/unknown",
     ]
     detail = {e["pointer"]: e["detail"] for e in client.put("/rules/123", json=body).get_json()["errors"]}
     assert detail["/parameters/threshold"] == 'must be money such as "42.00", 0.00 to 999999999999.99'
@@ -413,7 +508,7 @@ def test_a_change_of_something_else(client: FlaskClient) -> None:
     assert document["type"] == "urn:problem:changed"
     assert rule(client, 123)["version"] == 2
     for wrong in ("", "x", "2", '""', '"x"', f"W/{etag(client, '/rules/123')}", '"20-0"', '"02"', "\u00a0"):
-        problem(client.put("/rules/123", json={}, headers={"If-Match": wrong}), 412)
+        problem(client.put("/rules/123", json={"note": "a"}, headers={"If-Match": wrong}), 412)
     for right in ("*", '"x", "3"', etag(client, "/rules/123").replace("2-", "4-")):
         put(client, 123, {"If-Match": right})
     assert rule(client, 123)["version"] == 5
@@ -680,7 +775,9 @@ def test_a_change_that_cannot_wait(client: FlaskClient, judging: Any, monkeypatc
     """While something judges without end a change is a 503 that stores nothing, and events are served meanwhile."""
     monkeypatch.setattr(rule_settings, "PATIENCE", 0.5)
     changed = []
-    change = Thread(target=lambda: changed.append(client.application.test_client().put("/rules/123", json={})))
+    change = Thread(
+        target=lambda: changed.append(client.application.test_client().put("/rules/123", json={"note": "a"}))
+    )
     change.start()
     times = 0
     while change.is_alive():
@@ -698,7 +795,7 @@ def test_a_change_waits_for_who_judges(client: FlaskClient, judging: Any, monkey
     """A change tries more than once to get its turn."""
     monkeypatch.setattr(rule_versions, "ASKS", (0.05,))
     with ThreadPoolExecutor(1) as threads:
-        changing = threads.submit(lambda: client.application.test_client().put("/rules/123", json={}))
+        changing = threads.submit(lambda: client.application.test_client().put("/rules/123", json={"note": "a"}))
         with pytest.raises(TimeoutError):
             changing.result(0.25)
         judging.rollback()

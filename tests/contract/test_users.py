@@ -148,14 +148,19 @@ def test_a_refused_field(client: FlaskClient, sessions: Sessions, field: Any) ->
 def test_every_bad_field_of_a_user_is_named_at_once(client: FlaskClient, sessions: Sessions, path: Any) -> None:
     """One answer names all that is wrong."""
     answer = client.post(path, json={"user_id": 0, "name": "", "total": "-1", "risk": "x", "more": None})
-    assert pointers(answer) == ["/name", "/risk", "/total", "/user_id"]
+    assert pointers(answer) == ["/more", "/name", "/risk", "/total", "/user_id"]
     assert counts(sessions) == NOTHING
 
 
-def test_unknown_fields_of_a_user_are_ignored(client: FlaskClient) -> None:
-    """Fields that the contract does not know change nothing."""
-    made = client.post("/users", json={"user_id": 7, "balance": "9.00", "id": 8, "last_seq": 3}).get_json()
-    assert made == {"id": 7, "name": None, "total": "0.00", "balance": "0.00", "risk": "normal"}
+def test_what_was_read_of_a_user(client: FlaskClient, sessions: Sessions, path: Any) -> None:
+    """What follows from other members cannot be set, and is named as such."""
+    answer = client.post(path, json={"user_id": 7, "balance": "9.00", "last_seq": 3})
+    errors = {e["pointer"]: e["detail"] for e in problem(answer, 400)["errors"]}
+    assert errors == {
+        "/balance": "is read-only: it cannot be set",
+        "/last_seq": "is unknown: there are only user_id, name, total and risk",
+    }
+    assert counts(sessions) == NOTHING
 
 
 # The balance
@@ -261,13 +266,11 @@ def test_fifty_a_page(client: FlaskClient) -> None:
         ("?to=20", [7, 5, 3, 2, 1, 4]),
         ("?from=20&to=20", [7, 5, 3, 2]),
         ("?from=11&to=19", []),
-        ("?from=30&to=5", []),
         ("?from=0&to=9223372036854775807", [6, 7, 5, 3, 2, 1, 4]),
         ("?from=10&to=20&limit=2", [7, 5]),
         ("?from=10&to=20&limit=3&cursor=20-5", [3, 2, 1]),
         ("?cursor=0-0", []),
         ("?cursor=9999999999999999999-1", [6, 7, 5, 3, 2, 1, 4]),
-        ("?unknown=1", [6, 7, 5, 3, 2, 1, 4]),
     ],
 )
 def test_bounds(busy: FlaskClient, query: str, expected: Any) -> None:
@@ -433,7 +436,7 @@ def test_what_is_left_out_of_a_change_stays(client: FlaskClient, sessions: Sessi
     changed = patch(client, overrides={})
     assert (changed["risk"], changed["overrides"]) == ("high", {})
     assert "overrides" not in client.get("/users/1").get_json()
-    patch(client)
+    patch(client, note="Looked at.")
     assert [row[:3] for row in settings(sessions)] == [
         (1, "low", "{}"),
         (2, "low", '{"123": {"window": 60}, "1100": {"threshold": "50.00"}}'),
@@ -445,9 +448,12 @@ def test_what_is_left_out_of_a_change_stays(client: FlaskClient, sessions: Sessi
 
 
 def test_other_fields_of_a_user_stay(client: FlaskClient) -> None:
-    """Name, opening balance and balance cannot be changed: such fields are ignored like unknown ones."""
+    """Name, opening balance and balance cannot be changed, and are named as such."""
     before = client.post("/users", json={"user_id": 1, "name": "Ada"}).get_json()
-    assert patch(client, name="Eve", total="9.00", balance="9.00", id=2) == before | {"overrides": {}}
+    answer = client.patch("/users/1", json={"name": "Eve", "total": "9.00", "balance": "9.00", "id": 2, "user_id": 2})
+    errors = {e["pointer"]: e["detail"] for e in problem(answer, 400)["errors"]}
+    assert errors == dict.fromkeys(("/name", "/total", "/balance", "/id", "/user_id"), "is read-only: it cannot be set")
+    assert client.get("/users/1").get_json() == before
 
 
 SAME = [
@@ -510,7 +516,7 @@ def test_a_refused_change(client: FlaskClient, sessions: Sessions, subtests: pyt
 def test_an_unknown_user_is_not_made(client: FlaskClient, sessions: Sessions, method: str) -> None:
     """A user who does not exist can neither be changed nor asked for rules, and is not made."""
     path = "/users/7" if method == "PATCH" else "/users/7/rules"
-    assert problem(client.open(path, method=method, json={}), 404)["type"] == "urn:problem:unknown-user"
+    assert problem(client.open(path, method=method, json={"risk": "low"}), 404)["type"] == "urn:problem:unknown-user"
     assert counts(sessions) == NOTHING
 
 

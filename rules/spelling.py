@@ -1,0 +1,39 @@
+"""What somebody may have meant who has written a name that there is not."""
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+_LONGEST = 64  # characters of a name that is looked at: comparing takes the square of its length
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The one of the `known` names that is meant by `name`, as far as one can see; None if none is near."""
+    if len(name) > _LONGEST:
+        return None
+    plain = {_plain(one): one for one in known}
+    near = get_close_matches(_plain(name), plain, n=1)
+    if near:
+        return plain[near[0]]
+    return next((one for one in known if _plain(name) in one.lower().split("_")), None)  # id: user_id
+
+
+def unknown(name: str, known: Collection[str], of_what: str = "") -> str:
+    """The end of a sentence that begins with an unknown `name`: which of the `known` ones is meant, or what there is.
+
+    `of_what` says what it is unknown to, as in " to this path".
+    """
+    if (meant := nearest(name, known)) is not None:
+        return f'is unknown{of_what}: did you mean "{meant}"?'
+    if not known:
+        return f"is unknown{of_what}: there are none here"
+    return f"is unknown{of_what}: there {'are' if len(known) > 1 else 'is'} only {listed(known)}"
+
+
+def listed(names: Collection[str]) -> str:
+    """The names as people list them: "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
