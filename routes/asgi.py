@@ -16,7 +16,7 @@ from routes.http.heads import MAX_HEAD, MAX_HEADERS
 from routes.http.intake import Intake
 from routes.http.json_body import JSON
 from routes.http.origins import TrustedHosts
-from routes.http.problems import answer_to
+from routes.http.problems import BODIES_FULL, Problem, answer_to
 from routes.http.server_messages import Receive, Scope, Send, send_answer
 from rules.payload import read_event
 from rules.service import Service
@@ -52,6 +52,8 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
             event = read_event(body, None if key is None else key.decode("latin-1"))
             answer = answer_with(await service.judge_soon(event))
         except Exception as error:
+            if isinstance(error, Problem) and error.kind == BODIES_FULL.kind:
+                await intake.throw_away(receive)  # or the caller might see no answer
             answer = answer_to(error, exchange.request_id)
         try:
             await send_answer(send, answer, exchange.answered(answer.status))

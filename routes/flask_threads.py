@@ -17,11 +17,11 @@ from routes.flask_reads import FlaskReads
 from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
-from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake, throw_away
+from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake
 from routes.http.operation import Operation
 from routes.http.origins import TrustedHosts
 from routes.http.problems import REQUESTS_FULL, Problem
-from routes.http.server_messages import Message, Receive, Scope, Send, send_answer
+from routes.http.server_messages import CLOSE, Message, Receive, Scope, Send, send_answer
 
 # Requests of one worker that may wait for a thread. Their bodies are small or few (see routes/http/intake.py), so they
 # hold 64 MiB at most.
@@ -56,7 +56,8 @@ class FlaskInThreads:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        request = _Request(scope, receive)
+        request = _Request(scope, receive, self._intake)
+        send = request.ending(send)
         self._under_way += 1
         try:
             body = await self._body(request)
@@ -142,9 +143,9 @@ class FlaskInThreads:
 class _Request:
     """A request: what its head says of its body, and how much of that has come."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, intake: Intake) -> None:
         self.scope = scope
-        self._receive = receive
+        self._receive, self._intake = receive, intake
         named: dict[bytes, bytes] = dict(scope["headers"])
         length = named.get(b"content-length")
         self.length = None if length is None else int(length)
@@ -169,7 +170,20 @@ class _Request:
     async def throw_away(self) -> None:
         """Read what is left of the body for a while, if the caller is sending any."""
         if not self._has_ended and not self._waits and (self.length or 0) <= LINGER_BYTES:
-            await throw_away(self.receive)
+            await self._intake.throw_away(self.receive)
+
+    def ending(self, send: Send) -> Send:
+        """`send`, but an answer before the end of the body says that it is the last one on its connection.
+
+        What is left of the body could come where the server expects the next request.
+        """
+
+        async def send_and_say_so(message: Message) -> None:
+            if message["type"] == "http.response.start" and not self._has_ended:
+                message["headers"] = [*(one for one in message["headers"] if one[0] != CLOSE[0]), CLOSE]
+            await send(message)
+
+        return send_and_say_so
 
 
 async def _refuse(request: _Request, problem: Problem, send: Send) -> None:

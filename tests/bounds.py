@@ -182,7 +182,8 @@ BOUNDS: dict[str, Bound] = {
         count(intake.LARGE_AT_ONCE), f"{_DOOR}::test_large_bodies_take_turns"
     ),
     "a body that nobody wants": Bound(
-        f"{seconds(intake.LINGER_SECONDS)} and {size(intake.LINGER_BYTES)}",
+        f"{seconds(intake.LINGER_SECONDS)} of silence, {seconds(setting('BODY_TIMEOUT'))} "
+        f"and {size(intake.LINGER_BYTES)}",
         "unit/test_intake.py::test_throwing_away_has_an_end",
     ),
     "requests that wait for a thread, per process": Bound(

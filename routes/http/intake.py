@@ -5,7 +5,7 @@ A body is read before its request gets a thread. So a caller that stalls holds a
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -19,8 +19,9 @@ MAX_UNFINISHED = 64 * 1024 * 1024  # bytes, of either kind
 # Large bodies that one worker has in hand at once, from the last byte to the answer: each becomes objects of many times
 # its size and keeps Python busy for long. 10,000 ordinary events, of 100 to 200 bytes each, are no large body.
 LARGE_BODY, LARGE_AT_ONCE = 2 * 1024 * 1024, 2
-# A body that nobody wants is thrown away for so long before the answer: if the server closed a connection on which more
-# comes, the caller would often see that instead of the answer. Whoever sends more, or is slower, does.
+# A body that nobody wants is thrown away before the answer, as long as something comes within so many seconds: if the
+# server closed a connection on which more comes, the caller would often see that instead of the answer. Whoever sends
+# more, stalls, or takes longer than a body may, is answered at once, and the connection ends.
 LINGER_SECONDS, LINGER_BYTES = 2.0, 32 * 1024 * 1024
 
 
@@ -28,6 +29,7 @@ class Intake:
     """Reads the bodies of all requests of one worker, each within `seconds`. To be used on one event loop."""
 
     def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._time_limit = _TimeLimit(seconds)
         self._small, self._large = _Share(MAX_UNFINISHED), _Share(MAX_UNFINISHED)
         self._turns = LARGE_AT_ONCE
@@ -56,6 +58,19 @@ class Intake:
                         break
                 return bytes(part.body[: limit + 1])
 
+    async def throw_away(self, receive: Receive) -> bool:
+        """Read on for a while, and keep nothing. Returns whether that was all of the body."""
+        clock, size = asyncio.get_running_loop().time, 0
+        end = clock() + self._seconds
+        with suppress(TimeoutError):
+            while size <= LINGER_BYTES:
+                async with asyncio.timeout_at(min(end, clock() + LINGER_SECONDS)):
+                    message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return True
+        return False
+
     def _share_of(self, limit: int, length: int | None) -> "_Share":
         return self._large if limit > MAX_BODY and (length is None or length > MAX_BODY) else self._small
 
@@ -74,20 +89,6 @@ class Intake:
             yield
         finally:
             self._turns += is_large
-
-
-async def throw_away(receive: Receive) -> None:
-    """Read on for a while, and keep nothing."""
-    size = 0
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while size <= LINGER_BYTES:
-                message = await receive()
-                size += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        pass
 
 
 class _Share:

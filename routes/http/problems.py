@@ -58,7 +58,8 @@ class Problem(Exception):
         headers = {"Content-Type": "application/problem+json"}
         if self.status == 503:
             headers["Retry-After"] = str(RETRY_AFTER)
-        if self.status == 408:  # the rest of the request may still come, and would be taken for the next one
+        if self.status == 408 or self.kind == BODIES_FULL.kind:
+            # The rest of the request may still come, and would be taken for the next one.
             headers["Connection"] = "close"
         return Answer(self.status, headers, json.dumps(self.document() | {"request_id": request_id}).encode())
 

@@ -11,6 +11,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+CLOSE = (b"connection", b"close")  # the header of an answer after which the server ends the connection
+
 
 async def send_answer(send: Send, answer: Answer, named: tuple[str, str]) -> None:
     """Send a whole answer, with the header `named` and those for browsers besides its own."""

@@ -8,7 +8,7 @@ import pytest
 
 from routes.http import intake
 from routes.http.bodies import MAX_BODY
-from routes.http.intake import LARGE_BODY, Intake, throw_away
+from routes.http.intake import LARGE_BODY, Intake
 from routes.http.problems import Problem
 
 LARGE = 16 * MAX_BODY
@@ -146,8 +146,15 @@ def test_large_bodies_take_turns() -> None:
 
 
 def test_throwing_away_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends with the body, after some bytes, or after some time."""
+    """It ends with the body, after some bytes, after some silence, or when a body may take no longer."""
     monkeypatch.setattr(intake, "LINGER_SECONDS", 0.01)
     monkeypatch.setattr(intake, "LINGER_BYTES", 10)
-    for receive in (chunks(b"a", b"b", last=True), chunks(b"a"), chunks(b"a" * 11), hung_up):
-        asyncio.run(throw_away(receive))
+    for receive, all_of_it in (
+        (chunks(b"a", b"b", last=True), True),
+        (chunks(b"a"), False),
+        (chunks(b"a" * 11), False),
+        (hung_up, True),
+    ):
+        assert asyncio.run(Intake(60).throw_away(receive)) is all_of_it
+    monkeypatch.setattr(intake, "LINGER_SECONDS", 3600.0)
+    assert asyncio.run(Intake(0.01).throw_away(chunks(b"a"))) is False
