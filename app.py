@@ -14,7 +14,7 @@ from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations
 from database.engines import make_engines
-from routes import alerts, asgi, backtests, events, health, openapi, rules, users
+from routes import alerts, asgi, backtests, events, health, openapi, rules, start, users
 from routes import metrics as metrics_page
 from routes.http import bodies, hooks
 from routes.http.converters import AlertIdConverter, IdConverter
@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["id"] = IdConverter
     app.url_map.converters["alert"] = AlertIdConverter
     hooks.register(app)
-    for resource in (events, alerts, rules, backtests, users, health, openapi, metrics_page):
+    for resource in (start, events, alerts, rules, backtests, users, health, openapi, metrics_page):
         app.register_blueprint(resource.blueprint)
     for command in (replay, backtest, verify):
         app.cli.add_command(command)

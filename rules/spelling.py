@@ -6,15 +6,18 @@ from difflib import get_close_matches
 _LONGEST = 64  # characters of a name that is looked at: comparing takes the square of its length
 
 
-def nearest(name: str, known: Collection[str]) -> str | None:
-    """The one of the `known` names that is meant by `name`, as far as one can see; None if none is near."""
+def near(name: str, known: Collection[str]) -> list[str]:
+    """Up to three of the `known` names that may be meant by `name`, the likeliest first."""
     if len(name) > _LONGEST:
-        return None
+        return []
     plain = {_plain(one): one for one in known}
-    near = get_close_matches(_plain(name), plain, n=1)
-    if near:
-        return plain[near[0]]
-    return next((one for one in known if _plain(name) in one.lower().split("_")), None)  # id: user_id
+    found = [plain[one] for one in get_close_matches(_plain(name), plain)]
+    return found or [one for one in known if _plain(name) in one.lower().split("_")][:1]  # id: user_id
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The likeliest of them; None if none is near."""
+    return next(iter(near(name, known)), None)
 
 
 def unknown(name: str, known: Collection[str], of_what: str = "") -> str:

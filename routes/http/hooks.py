@@ -1,9 +1,9 @@
 """Flask's side of every exchange: begin it, refuse what is not meant for it, end it, and answer every exception."""
 
 from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from routes.http import safe_headers
+from routes.http import hints, safe_headers
 from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, Exchange, begin, end
 from routes.http.operation import Operation
@@ -18,12 +18,20 @@ def register(app: Flask) -> None:
     """Begin and end every exchange of `app`, and answer every exception with a problem document."""
     app.before_request(_begin)
     app.after_request(_end)
-    app.register_error_handler(Exception, lambda error: answer_to(error, _exchange().request_id).response())
+    app.register_error_handler(Exception, _answer_to)
 
 
 def service() -> Service:
     """The service of the application that is answering the current request."""
     return Service.of(current_app.extensions)
+
+
+def _answer_to(error: Exception) -> Response:
+    if isinstance(error, NotFound):  # no view raises it
+        error.description = hints.wrong_path()
+    elif isinstance(error, MethodNotAllowed):
+        error.description = hints.wrong_method(error)
+    return answer_to(error, _exchange().request_id).response()
 
 
 def _begin() -> None:

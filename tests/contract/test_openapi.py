@@ -39,8 +39,8 @@ from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, problem, without
 from tests.postgres import transaction
 
-# The files of the page are not calls of the service.
-NOT_LISTED = {"/docs/assets/<path:filename>"}
+# The files of the page, its other names, and what browsers ask for by themselves are not calls of the service.
+NOT_LISTED = {"/docs/assets/<path:filename>", "/docs/", "/docs/index.html", "/favicon.ico"}
 ASSETS = Path(__file__).parents[2] / "routes" / "static"
 
 
@@ -127,6 +127,7 @@ STATUSES = {
     ("DELETE", "/backtests/{backtest_id}"): {"202", "404"},
     ("GET", "/alerts"): {"200", "400"},
     ("GET", "/alerts/{alert_id}"): {"200", "404"},
+    ("GET", "/"): {"200"},
     ("GET", "/healthz"): {"200"},
     ("GET", "/readyz"): {"200"},
     ("GET", "/metrics"): {"200"},

@@ -285,7 +285,7 @@ def test_an_unknown_member(client: FlaskClient, method: str, path: str, body: An
 def test_an_unknown_member_like_no_other(client: FlaskClient) -> None:
     """If no name is near, the answer lists those that there are; very long names and many are bounded."""
     (error,) = problem(client.put("/rules/30", json={"zzz": None}), 400)["errors"]
-    assert error["detail"] == "is unknown: there are only parameters, by_risk, status, note and author"
+    assert error["detail"] == "is unknown: there are only status, parameters, by_risk, note and author"
     (error,) = problem(client.put("/rules/30", json={"parameters": {"zzz": 1}}), 400)["errors"]
     assert error["detail"] == "is unknown: there is only count"
     assert len(problem(client.put("/rules/30", json={"x" * 60_000: 1}), 400)["errors"]) == 1

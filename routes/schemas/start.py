@@ -1,0 +1,40 @@
+"""The answer at `/`."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from version import VERSION
+
+_EVENT = '{"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}'
+
+
+def _members(address: str) -> dict[str, Any]:
+    return {
+        "service": "transaction-alerts",
+        "version": VERSION,
+        "docs": f"{address}/docs",
+        "openapi": f"{address}/openapi.json",
+        "alerts": f"{address}/alerts",
+        "rules": f"{address}/rules",
+        "first_step": f"curl {address}/event -H 'Content-Type: application/json' -d '{_EVENT}'",
+    }
+
+
+class StartAnswer(BaseModel):
+    """What this service is, and where to go from here."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_members("http://127.0.0.1:5000")]})
+
+    service: str
+    version: str
+    docs: Annotated[str, Field(description="A page with every call, to be tried out.")]
+    openapi: Annotated[str, Field(description="The same for programs.")]
+    alerts: Annotated[str, Field(description="The newest alerts.")]
+    rules: Annotated[str, Field(description="All rules as they are set now.")]
+    first_step: Annotated[str, Field(description="A command that posts a first event.")]
+
+    @classmethod
+    def at(cls, address: str) -> Self:
+        """The answer of the service at this address."""
+        return cls(**_members(address))

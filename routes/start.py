@@ -1,0 +1,44 @@
+"""`GET /`: where to go from here; and what browsers ask for by themselves."""
+
+from flask import Blueprint, Response, redirect, request, url_for
+
+from routes.http.answers import json_answer
+from routes.http.operation import Operation, describe
+from routes.schemas.start import StartAnswer
+
+blueprint = Blueprint("start", __name__)
+
+HTML, JSON = "text/html", "application/json"
+_A_DAY = "public, max-age=86400"
+
+
+@blueprint.get("/")
+@describe(Operation(answers={200: StartAnswer}))
+def start() -> Response:
+    """Find out what there is.
+
+    Who prefers HTML, as browsers do, is sent on to the page of this document, `/docs`.
+    """
+    wants_a_page = request.accept_mimetypes.best_match((JSON, HTML)) == HTML
+    answer = _to_the_docs() if wants_a_page else json_answer(StartAnswer.at(request.root_url.rstrip("/")))
+    answer.headers["Vary"] = "Accept"
+    return answer
+
+
+@blueprint.get("/docs/")
+@blueprint.get("/docs/index.html", endpoint="docs_index")
+def docs_with_a_slash() -> Response:
+    """The page of the document under other names that people type."""
+    return _to_the_docs()
+
+
+@blueprint.get("/favicon.ico")
+def icon() -> Response:
+    """No icon, which browsers ask for beside every page; they need not ask again today."""
+    return Response(status=204, headers={"Cache-Control": _A_DAY})
+
+
+def _to_the_docs() -> Response:
+    found = redirect(url_for("docs.docs_page"))
+    assert isinstance(found, Response)
+    return found
