@@ -1,18 +1,16 @@
 """`flask --app app replay FILE`: run a file of events through the engine in batches, as if posted one by one."""
 
 import gc
-import itertools
 import json
 import os
 import re
 import stat
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from time import perf_counter, sleep
+from tempfile import gettempdir
+from time import sleep
 from typing import IO, Any, BinaryIO, TypeVar
 
 import click
@@ -20,7 +18,11 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from commands.endings import Interrupted, Stopped, check_migrations, first_line, service
-from commands.replay_file import Entry, entries, peekable
+from commands.replay_columns import Columns
+from commands.replay_file import Entry, batches, entries, peekable
+from commands.replay_options import column_options
+from commands.replay_order import arrange
+from commands.replay_tally import Tally
 from database.session import CommitUncertain, is_away
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.overload import Overloaded
@@ -39,42 +41,8 @@ class Refused(click.ClickException):
     exit_code = 1
 
 
-@dataclass
-class Tally:
-    """What has happened to the lines so far."""
-
-    stored: int = 0
-    replayed: int = 0
-    rejected: int = 0
-    last_line: int = 0
-    alerts: Counter[int] = field(default_factory=Counter)
-    started: float = field(default_factory=perf_counter)
-
-    @property
-    def read(self) -> int:
-        """How many lines are done."""
-        return self.stored + self.replayed + self.rejected
-
-    def rate(self) -> str:
-        """The number of lines so far, and lines per second."""
-        return f"{self.read:,} events  {self.read / self._seconds():,.0f}/s"
-
-    def summary(self) -> str:
-        """All counts, one per line. Alerts of events that were already stored count too."""
-        lines = [
-            f"events read        {self.read:>12,}",
-            f"  stored           {self.stored:>12,}",
-            f"  stored before    {self.replayed:>12,}",
-            f"  refused          {self.rejected:>12,}",
-            f"alerts             {sum(self.alerts.values()):>12,}",
-            *(f"  {code:<16} {self.alerts[code]:>12,}" for code in sorted(self.alerts)),
-            f"seconds            {self._seconds():>12,.1f}",
-            f"events per second  {self.read / self._seconds():>12,.0f}",
-        ]
-        return "\n".join(lines)
-
-    def _seconds(self) -> float:
-        return max(perf_counter() - self.started, 1e-9)
+# A time in seconds beyond the year 5000 is more likely to be one in milliseconds.
+FAR = 100_000_000_000
 
 
 @click.command()
@@ -94,46 +62,76 @@ class Tally:
     help="Where to list refused lines.  [default: FILE.rejects; for standard input, stdin.rejects]",
 )
 @click.option(
+    "--order",
+    type=click.Choice(["time", "file"]),
+    default="time",
+    show_default=True,
+    help="time: oldest first, whatever the order of the lines. file: as if the lines were posted one by one.",
+)
+@click.option(
     "--source",
     default="replay",
     show_default=True,
     help="Prefix of the ids made for events that have none; files with different sources never share an id.",
 )
+@column_options
 @with_appcontext
-def replay(file: BinaryIO, form: str | None, batch: int, rejects: Path | None, source: str) -> None:
-    """Store and judge the events in FILE (- for standard input), in file order.
+def replay(
+    *,
+    file: BinaryIO,
+    form: str | None,
+    batch: int,
+    rejects: Path | None,
+    order: str,
+    source: str,
+    columns: Columns,
+    separator: str,
+) -> None:
+    """Store and judge the events in FILE (- for standard input), oldest first.
 
     FILE has one event per line, as JSON (NDJSON) or as CSV with a header of field names, plain or gzipped. However it
     is stopped, run it again: no event is stored twice. Refused lines are listed, with their numbers and reasons, in a
-    file that each run overwrites. Exit status: 0 if none was refused, 1 if some were, 2 if it could not continue, 130
-    after Ctrl+C.
+    file that each run overwrites.
+
+    \b
+    Examples:
+      flask --app app replay events.ndjson
+      flask --app app replay bank.csv --separator ';' --decimal , --signed \\
+          --map amount=Betrag --map time=Datum --time-format %d.%m.%Y --set user_id=7
+      flask --app app replay paysim.csv --map user_id=nameOrig --user-ids hashed \\
+          --map time=step --time-format hours \\
+          --type CASH_IN=deposit --type CASH_OUT=withdraw --type '*=skip'
+
+    Exit status: 0 if no line was refused, 1 if some were, 2 if it could not continue, 130 after Ctrl+C.
     """
     if not re.fullmatch(r"[!-~]{1,40}", source):
         raise click.BadParameter("must be 1 to 40 printable ASCII characters", param_hint="--source")
     name = getattr(file, "name", "<stdin>").strip("<>")
     if form is None:
-        form = "csv" if name.lower().removesuffix(".gz").endswith(".csv") else "ndjson"
+        form = "csv" if name.lower().removesuffix(".gz").endswith((".csv", ".tsv")) else "ndjson"
     rejects = rejects or Path(f"{name}.rejects")
     if rejects.exists() and Path(name).exists() and rejects.samefile(name):
         raise click.BadParameter("must not be FILE itself", param_hint="--rejects")
     check_migrations()
     tally = Tally()
     try:
-        with (
-            peekable(file) as lines,
-            _open_rejects(rejects) as refused,
-            _progress(file, name, tally) as bar,
-            _rare_collections(),
-        ):
-            for some in _batches(entries(lines, name=name, form=form, source=source), batch):
-                _take(some, tally, refused)
-                bar.update(len(some) if bar.length is None else lines.tell() - bar.pos)
+        with peekable(file) as lines, _open_rejects(rejects) as refused, _rare_collections():
+            found = entries(lines, name=name, form=form, source=source, columns=columns, separator=separator)
+            if order == "file":
+                _store(found, tally, refused, batch, _Bar(f"Replaying {name}", _size(file), lines, tally.rate))
+            else:
+                with _arranged(found, _Bar(f"Reading {name}", _size(file), lines)) as (arranged, count):
+                    _store(arranged, tally, refused, batch, _Bar("Storing", count, None, tally.rate))
     except KeyboardInterrupt:
-        raise Interrupted(f"Stopped after line {tally.last_line}. {AGAIN}") from None
+        raise Interrupted(f"Stopped after {tally.read:,} lines. {AGAIN}") from None
     finally:
         if not tally.rejected and rejects.is_file():
             rejects.unlink()
+        with suppress(SQLAlchemyError):
+            tally.count(service())
         click.echo(tally.summary())
+    if tally.latest > FAR and columns.time_format == "seconds":
+        click.echo("Some times are beyond the year 5000: are they in milliseconds? See --time-format.", err=True)
     if tally.rejected:
         raise Refused(f"{tally.rejected:,} lines were refused; {rejects} says which and why.")
 
@@ -156,67 +154,128 @@ def _open_rejects(path: Path) -> IO[str]:
         raise Stopped(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _progress(file: BinaryIO, name: str, tally: Tally) -> Any:
-    """A bar as long as `file` has bytes; if its size is unknown, as for a pipe, only the counts."""
+def _size(file: BinaryIO) -> int | None:
+    """How many bytes `file` has; None if that is unknown, as for a pipe."""
     try:
         found = os.fstat(file.fileno())
-        size = found.st_size if stat.S_ISREG(found.st_mode) else None
     except OSError:
-        size = None
-    return click.progressbar(
-        (None for _ in ()),  # no items to count: the caller reports how many bytes are done
-        length=size,
-        label=f"Replaying {name}",
-        bar_template="%(label)s  %(info)s" if size is None else "%(label)s  [%(bar)s]  %(info)s",
-        item_show_func=lambda _: tally.rate(),
-        file=sys.stderr,
-    )
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+class _Bar:
+    """A bar on standard error, `length` long: bytes that `reader` has read, or lines; without it, only the counts."""
+
+    def __init__(
+        self, label: str, length: int | None, reader: BinaryIO | None, rate: Callable[[], str] | None = None
+    ) -> None:
+        self._reader = reader if length is not None else None
+        self._bar: Any = click.progressbar(
+            (None for _ in ()),  # no items to count: the caller reports how much is done
+            length=length,
+            label=label,
+            bar_template="%(label)s  %(info)s" if length is None else "%(label)s  [%(bar)s]  %(info)s",
+            item_show_func=lambda _: rate() if rate else None,
+            file=sys.stderr,
+        )
+
+    def advanced(self, some: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
+        """The same batches of lines; each counts as done when the next one is asked for."""
+        with self._bar as bar:
+            for batch in some:
+                yield batch
+                bar.update(len(batch) if self._reader is None else self._reader.tell() - bar.pos)
+
+
+@contextmanager
+def _arranged(found: Iterator[Entry], bar: _Bar) -> Iterator[tuple[Iterator[Entry], int]]:
+    """All lines, oldest first, and how many they are; says so if that is not their order in the file."""
+    with ExitStack() as stack:
+        lines = (entry for some in bar.advanced(batches(found, 1000)) for entry in some)
+        try:
+            arranged = stack.enter_context(arrange(lines))
+        except OSError as error:
+            raise Stopped(
+                f"Sorting needs room for a temporary file in {gettempdir()}: {error.strerror}. "
+                "TMPDIR names another folder; --order=file needs none."
+            ) from None
+        if not arranged.direction.is_in_order:
+            click.echo(str(arranged.direction), err=True)
+        yield arranged.lines, arranged.count
 
 
 # From events to the database
 
 
-def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while some := list(itertools.islice(items, size)):
-        yield some
+def _store(found: Iterator[Entry], tally: Tally, refused: IO[str], size: int, bar: _Bar) -> None:
+    for some in bar.advanced(batches(found, size)):
+        _take(some, tally, refused)
 
 
-def _take(entries: Sequence[Entry], tally: Tally, refused: IO[str]) -> None:
-    """Store the events in `entries` in one transaction, list the refused lines, and count."""
-    events = [event for _, event in entries if isinstance(event, Event)]
-    outcomes = iter(_patiently(events, tally.last_line) if events else [])
-    for number, entry in entries:
+def _take(some: Sequence[Entry], tally: Tally, refused: IO[str]) -> None:
+    """Store the events in `some` in one transaction, list the refused lines, and count."""
+    events = [event for _, event in some if isinstance(event, Event)]
+    outcomes = iter(_outcomes(events, tally.read) if events else [])
+    stored = []
+    for number, entry in some:
         outcome = next(outcomes) if isinstance(entry, Event) else entry
         if isinstance(outcome, Verdict):
+            assert isinstance(entry, Event)
+            assert entry.event_id is not None
             tally.stored += not outcome.replayed
             tally.replayed += outcome.replayed
-            tally.alerts.update(outcome.codes)
+            tally.latest = max(tally.latest, entry.time)
+            stored.append((entry.user_id, entry.event_id))
+        elif outcome is None:
+            tally.skipped += 1
         else:
             tally.rejected += 1
             reasons = [outcome.detail] if isinstance(outcome, Refusal) else outcome.reasons
-            refused.write(json.dumps({"line": number, "reasons": reasons}) + "\n")
-        tally.last_line = number
-    refused.flush()
+            _write(refused, json.dumps({"line": number, "reasons": reasons}) + "\n")
+    _write(refused, "")
+    if stored:
+        _patiently(lambda: tally.find(service(), stored), tally.read)
 
 
-def _patiently(events: Sequence[Event], last_line: int) -> list[Outcome]:
+def _write(refused: IO[str], text: str) -> None:
+    try:
+        refused.write(text)
+        if not text:
+            refused.flush()
+    except OSError as error:
+        raise Stopped(f"{refused.name} cannot be written: {error.strerror}. {AGAIN}") from None
+
+
+def _outcomes(events: Sequence[Event], done: int) -> list[Outcome]:
     """The outcomes of `events`. What the database or the service cannot take now is tried again: all have an id."""
     outcomes: list[Outcome | None] = [None] * len(events)
-    for wait in (*WAITS, None):
+
+    def judge() -> list[Outcome] | str:
         left = [at for at, outcome in enumerate(outcomes) if outcome is None]
+        why = ""
+        for at, outcome in zip(left, service().judge_many([events[at] for at in left]), strict=True):
+            if isinstance(outcome, Refusal) and outcome.reason == "unavailable":
+                why = outcome.detail
+            else:
+                outcomes[at] = outcome
+        return why or [outcome for outcome in outcomes if outcome is not None]
+
+    return _patiently(judge, done)
+
+
+def _patiently(work: Callable[[], T | str], done: int) -> T:
+    """What `work` returns, tried again while it returns a text that says why not, or the database is away."""
+    for wait in (*WAITS, None):
         try:
-            for at, outcome in zip(left, service().judge_many([events[at] for at in left]), strict=True):
-                if isinstance(outcome, Refusal) and outcome.reason == "unavailable":
-                    why = outcome.detail
-                else:
-                    outcomes[at] = outcome
+            found = work()
         except (SQLAlchemyError, CommitUncertain, Overloaded) as error:
             why = first_line(error)
             if isinstance(error, SQLAlchemyError) and not is_away(error):
                 break
-        found = [outcome for outcome in outcomes if outcome is not None]
-        if len(found) == len(events):
-            return found
+        else:
+            if not isinstance(found, str):
+                return found
+            why = found
         if wait is not None:
             sleep(wait)
-    raise Stopped(f"The database failed after line {last_line}: {why}. {AGAIN}") from None
+    raise Stopped(f"The database failed after {done:,} lines: {why}. {AGAIN}") from None

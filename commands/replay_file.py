@@ -5,30 +5,38 @@ import gzip
 import io
 import itertools
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 from commands.endings import Stopped
+from commands.replay_columns import Columns, Rejected, UnknownColumn, text_of
 from rules.model import Event
-from rules.payload import BadPayload, event_of, read_event
-from rules.values import read_whole_number
+from rules.payload import BadPayload, read_event, read_object
+
+T = TypeVar("T")
 
 LONGEST_LINE = 64 * 1024  # bytes: the most that POST /event accepts for one event
 
-_COLUMNS = {"type", "amount", "user_id"}  # and time or t
 _GZIP = b"\x1f\x8b"
+_OTHER_KINDS = {
+    b"PK\x03\x04": "a zip archive (or a spreadsheet): unpack it, or save it as CSV",
+    b"BZh": "packed by bzip2: unpack it, as with bzcat FILE | flask --app app replay -",
+    b"\xfd7zXZ": "packed by xz: unpack it, as with xzcat FILE | flask --app app replay -",
+    b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it, as with zstdcat FILE | flask --app app replay -",
+    b"\xff\xfe": "text in UTF-16: save it as UTF-8, or convert it with iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "text in UTF-16: save it as UTF-8, or convert it with iconv -f UTF-16 -t UTF-8",
+}
+
+# A line's number, and the event in it, why there is none, or None if it is to be skipped.
+Entry = tuple[int, Event | Rejected | None]
 
 
-class Rejected(Exception):
-    """A line is not an event that can be stored; `reasons` says why, in sentences."""
-
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__(*reasons)
-        self.reasons = reasons
-
-
-Entry = tuple[int, Event | Rejected]
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """All of `items`, `size` at a time."""
+    items = iter(items)
+    while some := list(itertools.islice(items, size)):
+        yield some
 
 
 @contextmanager
@@ -41,15 +49,25 @@ def peekable(file: BinaryIO) -> Iterator[io.BufferedReader]:
         reader.detach()  # the caller closes `file`
 
 
-def entries(file: io.BufferedReader, *, name: str, form: str, source: str) -> Iterator[Entry]:
+def entries(
+    file: io.BufferedReader, *, name: str, form: str, source: str, columns: Columns, separator: str = ","
+) -> Iterator[Entry]:
     """Each line of `file`, plain or gzipped: its number, and the event in it or why there is none.
 
-    `form` is csv or ndjson; `source` starts the ids given to events that have none. Raises Stopped, which mentions
-    `name`, if the file cannot be read further or its CSV header does not name the fields.
+    `form` is csv or ndjson; `columns` say how the file writes an event, and `separator` what is between the cells of
+    CSV; `source` starts the ids given to events that have none. Raises Stopped, which mentions `name`, if the file
+    cannot be read further or its CSV header does not name the fields.
     """
-    packed = file.peek(len(_GZIP)).startswith(_GZIP)
+    begin = file.peek(8)
+    for magic, what in _OTHER_KINDS.items():
+        if begin.startswith(magic):
+            raise Stopped(f"{name} is {what}.")
+    packed = begin.startswith(_GZIP)
     lines = _lines(cast(IO[bytes], gzip.GzipFile(fileobj=file) if packed else file), name)
-    return _csv_entries(lines, source) if form == "csv" else _ndjson_entries(lines, source)
+    if form == "csv":
+        return _csv_entries(lines, source, columns, separator)
+    read = read_event if columns.are_ours else _object_reader(columns)
+    return ((number, _event(line, read, f"{source}:{number}")) for number, line in lines)
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes | None]]:
@@ -75,57 +93,80 @@ def _lines(file: IO[bytes], name: str) -> Iterator[tuple[int, bytes | None]]:
             yield number, line
 
 
-def _ndjson_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
-    for number, line in lines:
-        yield number, _event(line, read_event, f"{source}:{number}")
+def _object_reader(columns: Columns) -> Callable[[bytes], Event | None]:
+    """Reads one JSON object by the names and forms that `columns` say."""
+    names = {name: columns.names.get(name, name) for name in columns.read}
+
+    def read(line: bytes) -> Event | None:
+        found = read_object(line)
+        if "time" in names and "time" not in columns.names and "time" not in found and "t" in found:
+            found["time"] = found["t"]
+        texts = {name: text_of(found[key]) for name, key in names.items() if found.get(key) not in (None, "")}
+        return columns.event(texts)
+
+    return read
 
 
-def _csv_entries(lines: Iterator[tuple[int, bytes | None]], source: str) -> Iterator[Entry]:
+def _csv_entries(
+    lines: Iterator[tuple[int, bytes | None]], source: str, columns: Columns, separator: str
+) -> Iterator[Entry]:
     """The events below the header. Raises Stopped if the header does not name the fields."""
-    number, header = next(lines, (1, b""))
+    number, line = next(lines, (1, b""))
+    header = [cell.strip() for cell in _header_cells(number, line, separator)]
     try:
-        columns = [column.strip() for column in _cells(header or b"")]
+        places = columns.places(header)
+    except UnknownColumn as error:
+        raise Stopped(f"The CSV header in line {number}: {error}. {_named(header, separator)}") from None
+
+    def read(raw: bytes) -> Event | None:
+        cells, not_text = _cells(raw, separator)
+        if any(cells[len(header) :]):
+            raise Rejected([f"The line has {len(cells)} cells, more than the {len(header)} of the header."])
+        texts = {name: cells[place] for name, place in places.items() if place < len(cells) and cells[place]}
+        if not_text is not None and any("\udc80" <= sign <= "\udcff" for text in texts.values() for sign in text):
+            raise Rejected([f"The line is not UTF-8: byte {not_text}."])
+        return columns.event(texts)
+
+    for number, line in lines:
+        yield number, _event(line, read, f"{source}:{number}")
+
+
+def _header_cells(number: int, line: bytes | None, separator: str) -> list[str]:
+    if line is None:
+        raise Stopped(f"The CSV header in line {number} is longer than {LONGEST_LINE} bytes.")
+    if b"\0" in line:
+        raise Stopped("The file is not text in UTF-8; perhaps it is UTF-16, which iconv -f UTF-16 -t UTF-8 converts.")
+    try:
+        return _cells(line, separator)[0]
     except Rejected as rejected:
         raise Stopped(f"The CSV header in line {number}: {rejected}") from None
-    if not set(columns) >= _COLUMNS or not {"time", "t"} & set(columns) or len(set(columns)) < len(columns):
-        raise Stopped(
-            f"The CSV header in line {number} must name type, amount, user_id, time (or t) and, if there are ids, "
-            "event_id, each once and separated by commas."
-        )
-    for number, line in lines:
-        yield number, _event(line, lambda raw: event_of(_row(columns, raw)), f"{source}:{number}")
 
 
-def _row(columns: Sequence[str], raw: bytes) -> dict[str, Any]:
-    """The fields of one record; an empty cell is a missing field."""
-    cells = _cells(raw)
-    if len(cells) > len(columns):
-        raise Rejected([f"The line has {len(cells)} cells, more than the {len(columns)} of the header."])
-    return {
-        column: _whole_number(cell) if column in ("user_id", "time", "t") else cell
-        for column, cell in zip(columns, cells, strict=False)
-        if cell
-    }
+def _named(header: list[str], separator: str) -> str:
+    """What the header has, and what to do if that is not what is wanted."""
+    if len(header) == 1:
+        for other, option in ((",", ","), (";", "';'"), ("\t", "tab"), ("|", "'|'")):
+            if other in header[0] and other != separator:
+                return f"The cells may be separated by {option}: see the option --separator."
+    some = ", ".join(header[:30]).encode(errors="backslashreplace").decode() + (", ..." if len(header) > 30 else "")
+    return f"It has: {some}. The option --map says which column holds what."
 
 
-def _whole_number(cell: str) -> int | str:
-    try:
-        return read_whole_number(cell)
-    except ValueError:
-        return cell  # validation reports it together with the other bad fields
-
-
-def _cells(raw: bytes) -> list[str]:
+def _cells(raw: bytes, separator: str) -> tuple[list[str], int | None]:
+    """The cells of a line, and the first byte that is not UTF-8, if there is one."""
     # One line at a time: a quote that is never closed must not swallow the events after it.
+    not_text = None
     try:
-        return next(csv.reader([raw.decode()], strict=True))
+        text = raw.decode()
     except UnicodeDecodeError as error:
-        raise Rejected([f"The line is not UTF-8: byte {error.start}."]) from None
+        text, not_text = raw.decode(errors="surrogateescape"), error.start
+    try:
+        return next(csv.reader([text], strict=True, delimiter=separator)), not_text
     except csv.Error as error:
         raise Rejected([f"The line is not CSV: {error}."]) from None
 
 
-def _event(line: bytes | None, read: Callable[[bytes], Event], place: str) -> Event | Rejected:
+def _event(line: bytes | None, read: Callable[[bytes], Event | None], place: str) -> Event | Rejected | None:
     """The event in `line`, validated as if it were posted."""
     if line is None:
         return Rejected([f"The line is longer than {LONGEST_LINE} bytes."])
@@ -135,7 +176,7 @@ def _event(line: bytes | None, read: Callable[[bytes], Event], place: str) -> Ev
         return Rejected(rejected.reasons)  # a new one, without the traceback that keeps frames alive
     except BadPayload as bad:
         return Rejected([f"{pointer}: {detail}" for pointer, detail in bad.errors] or [bad.detail])
-    if event.event_id is None:
+    if event is not None and event.event_id is None:
         # The same on every run, and different for every line; see docs/decisions/replay.md.
         event = event._replace(event_id=f"{place}:{event.type}:{event.amount}:{event.time}")
     return event

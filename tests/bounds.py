@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 import app
 import logs
 import metrics
-from commands import connections, replay, replay_file, serve, slow_readers, workers
+from commands import connections, replay, replay_file, replay_order, replay_tally, serve, slow_readers, workers
 from config_loader import Settings
 from database import (
     alerts,
@@ -387,6 +387,19 @@ BOUNDS: dict[str, Bound] = {
     "events of a transaction of `replay`": Bound("1,000", "integration/test_replay.py::test_bad_options_are_errors"),
     "line of a replayed file": Bound(
         size(replay_file.LONGEST_LINE), "integration/test_replay.py::test_bad_lines_are_listed_and_the_rest_is_stored"
+    ),
+    "lines that `replay` sorts in memory": Bound(
+        count(replay_order.IN_MEMORY), "integration/test_replay.py::test_any_order_of_the_lines_ends_the_same"
+    ),
+    "sorted parts of that file that are merged at once": Bound(
+        count(replay_order.AT_ONCE), "integration/test_replay.py::test_any_order_of_the_lines_ends_the_same"
+    ),
+    "users whose last time `replay` remembers": Bound(
+        count(replay_order.USERS), "integration/test_replay.py::test_more_users_than_are_remembered"
+    ),
+    "stretches of actions that `replay` remembers": Bound(
+        count(replay_tally.STRETCHES),
+        "integration/test_replay.py::test_more_stretches_than_are_remembered_are_counted_at_once",
     ),
     "`replay`'s wait for the database": Bound(
         f"{len(replay.WAITS)} times, {seconds(sum(replay.WAITS))} in all",
