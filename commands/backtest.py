@@ -70,6 +70,8 @@ def backtest(
         if not chosen:
             raise Stopped("No rule is active: name one with --rule.")
     question = Question(candidates=tuple(chosen), start=start, end=end, sweep=swept, at_most=at_most)
+    for path, sentence in question.conflicts({rule: values} if rule is not None else {}, {}).items():
+        raise click.BadParameter(f"{path[-1]} {sentence}")
     result, seconds = over_all("Judging", BacktestWork(question.plan), question.empty_result(), processes)
     data = report(question, result)
     click.echo(json.dumps(data, indent=2) if as_json else _text(question, present, data, seconds))

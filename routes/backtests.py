@@ -18,7 +18,7 @@ from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWa
 from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, candidate
 from rules.hindsight.start import AnotherRuns, start
-from rules.payload import FieldProblem
+from rules.payload import FieldProblem, conflicting
 
 blueprint = Blueprint("backtests", __name__)
 
@@ -118,7 +118,13 @@ def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Que
         if not candidates:
             raise Problem(400, "No rule is active: name the rules to test in rules.")
     at_most = wanted.at_most_per_day if "at_most_per_day" in wanted.model_fields_set else None
-    return Question(candidates=tuple(candidates), start=wanted.start, end=wanted.end, sweep=sweep, at_most=at_most)
+    question = Question(candidates=tuple(candidates), start=wanted.start, end=wanted.end, sweep=sweep, at_most=at_most)
+    asked_for = wanted.rules.by_code() if wanted.rules is not None else {}
+    parameters = {code: one.parameters.values() for code, one in asked_for.items() if one.parameters}
+    by_risk = {code: one.by_risk.values() for code, one in asked_for.items() if one.by_risk}
+    if found := question.conflicts(parameters, by_risk):
+        raise conflicting(found.items())
+    return question
 
 
 def _existing(session: Session, backtest_id: int) -> Any:

@@ -1,6 +1,8 @@
 """Users: create one, read one, change how one is judged, list a user's actions."""
 
 import json
+from collections.abc import Mapping
+from typing import cast
 
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
@@ -15,6 +17,7 @@ from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, TOO_LARGE, Problem
+from routes.schemas.rules import GroupsRequest
 from routes.schemas.users import (
     ActionAnswer,
     ActionsAnswer,
@@ -26,7 +29,10 @@ from routes.schemas.users import (
     UserRequest,
     UserRulesAnswer,
 )
-from rules.payload import FieldProblem
+from rules.conflicts import override_conflicts
+from rules.model import Risk
+from rules.payload import FieldProblem, conflicting
+from rules.versions import RuleChange
 
 blueprint = Blueprint("users", __name__)
 
@@ -102,7 +108,9 @@ def patch_user(user_id: int) -> Response:
     With `If-Match`, the answer is a 412 if somebody else has changed the user in the meantime.
     """
     wanted = read_model(UserChangeRequest)
-    user = service().run(lambda session: _change(session, user_id, wanted))
+    # Read before, since that may store what is declared.
+    rules = service().run(service().rules) if wanted.overrides else {}
+    user = service().run(lambda session: _change(session, user_id, wanted, rules))
     return tagged(UserChangedAnswer.of(user), user.settings_version)
 
 
@@ -158,17 +166,30 @@ def _create(session: Session, wanted: UserRequest) -> User:
     raise Problem(503, "No free user id was found; try again.")
 
 
-def _change(session: Session, user_id: int, wanted: UserChange) -> User:
+def _change(session: Session, user_id: int, wanted: UserChange, rules: Mapping[int, RuleChange]) -> User:
     with Transaction(session) as transaction:
         user = users.lock_user(session, user_id)
         if user is None:
             raise unknown_user(user_id)
         must_match(user.settings_version)
         risk = wanted.risk if "risk" in wanted.model_fields_set else None
+        if wanted.overrides is not None:
+            _must_agree(wanted.overrides, cast(Risk, risk or user.risk), rules)
         overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
         users.change_user(session, user, risk=risk, overrides=overrides, author=wanted.author, note=wanted.note or None)
         transaction.commit()
     return user
+
+
+def _must_agree(overrides: GroupsRequest, risk: Risk, rules: Mapping[int, RuleChange]) -> None:
+    """Raise BadPayload if overrides contradict what the rules are set to for a user of this rating, or each other."""
+    found = [
+        (("overrides", code, name), sentence)
+        for code, own in overrides.values().items()
+        for name, sentence in override_conflicts(rules[int(code)].setting, risk, own).items()
+    ]
+    if found:
+        raise conflicting(found)
 
 
 def _existing(session: Session, user_id: int) -> User:

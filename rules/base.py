@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from rules.model import ACTION_TYPES, ActionType, Finding, Risk, Value
-from rules.parameters import Parameter, declared_in
+from rules.parameters import Order, Parameter, declared_in
 from rules.timeline import History
 from rules.values import CENT
 
@@ -76,7 +76,8 @@ class Rule:
     `fires_on` is the type of action it judges (None: any). `parameters` is a frozen dataclass whose fields are made by
     `money`, `factor`, `actions` and `seconds`. `title` is a template over them. `look_back` declares what `check` may
     read besides the judged action; beyond that it would find nothing, or wrong values. `check` takes the history and an
-    instance of `parameters` and returns a Finding, or None when all is well.
+    instance of `parameters` and returns a Finding, or None when all is well. `in_order` says which parameters bound one
+    another.
     """
 
     code: int
@@ -85,6 +86,7 @@ class Rule:
     parameters: type
     look_back: tuple[LookBack, ...]
     check: Callable[[History, Any], Finding | None]
+    in_order: tuple[Order, ...] = ()
 
     @cached_property
     def declared(self) -> tuple[Parameter, ...]:

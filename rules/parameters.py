@@ -59,6 +59,24 @@ class Parameter:
         return value
 
 
+@dataclass(frozen=True)
+class Order:
+    """Two parameters of which `lower` is never more than `upper` (nor as much, unless `or_equal`).
+
+    Else the rule could never fire, or would say what makes no sense. It holds for the values in force, whatever each of
+    them comes from.
+    """
+
+    lower: str
+    upper: str
+    or_equal: bool = True
+
+    def holds(self, values: Mapping[str, Value]) -> bool:
+        """Whether these values of all parameters are so."""
+        lower, upper = values[self.lower], values[self.upper]
+        return lower < upper or (self.or_equal and lower == upper)
+
+
 def read_values(declared: Iterable[Parameter], written: Mapping[str, Any]) -> dict[str, Value]:
     """Values of declared parameters from the JSON form in which they are stored.
 

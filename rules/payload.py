@@ -155,6 +155,12 @@ def validate(model: type[ModelT], data: dict[str, Any], also: Sequence[FieldProb
     return valid
 
 
+def conflicting(found: Iterable[tuple[tuple[str, ...], str]]) -> BadPayload:
+    """The error for members of a payload that cannot be together: the path of each, and the end of a sentence."""
+    problems = [FieldProblem(pointer(path), why) for path, why in found]
+    return BadPayload("The parameters contradict each other.", problems)
+
+
 def field_problems(error: ValidationError, model: type[BaseModel]) -> list[FieldProblem]:
     """What pydantic found when it made an instance of `model`, as JSON pointers with a sentence each."""
     found = error.errors(include_url=False, include_context=False, include_input=False)

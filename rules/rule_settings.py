@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session  # noqa: TID251
 from database import rule_versions  # noqa: TID251
 from database.session import Transaction  # noqa: TID251
 from rules.base import RuleSetting
+from rules.conflicts import setting_conflicts
 from rules.parameters import written_values
+from rules.payload import conflicting
 from rules.registry import REGISTRY
 from rules.versions import RuleChange, RulesSnapshot, RuleVersions, WantedSetting
 
@@ -99,8 +101,8 @@ class RequestedChange:
 def set_rules(session: Session, requested: Sequence[RequestedChange]) -> list[RuleChange | Exception]:
     """Change what rules are set to, one change after the other, in one transaction; a first version must be stored.
 
-    For each, the change, or what its `must_match` raised. Raises OperationalError if the rules cannot be locked within
-    PATIENCE seconds.
+    For each, the change, or what its `must_match` raised, or a BadPayload if its parameters contradict each other.
+    Raises OperationalError if the rules cannot be locked within PATIENCE seconds.
     """
     with Transaction(session) as transaction:
         rule_versions.lock_rules(session, PATIENCE)
@@ -116,13 +118,19 @@ def _set_rule(session: Session, one: RequestedChange, present: dict[int, RuleSet
         one.must_match(before.version)
     except Exception as error:  # it is that caller's own
         return error
-    by_risk = before.by_risk if wanted.by_risk is None else wanted.by_risk
+    after = replace(
+        before,
+        parameters={**before.parameters, **wanted.parameters},
+        by_risk=before.by_risk if wanted.by_risk is None else wanted.by_risk,
+    )
+    if found := setting_conflicts(after, wanted.parameters, wanted.by_risk or {}):
+        return conflicting(found.items())
     row = rule_versions.change_rule(
         session,
         one.code,
         status=wanted.status or before.status,
-        parameters=json.dumps(written_values({**before.parameters, **wanted.parameters})),
-        by_risk=json.dumps({risk: written_values(values) for risk, values in by_risk.items()}),
+        parameters=json.dumps(written_values(after.parameters)),
+        by_risk=json.dumps({risk: written_values(values) for risk, values in after.by_risk.items()}),
         author=wanted.author or UNKNOWN_AUTHOR,
         note=wanted.note,
     )

@@ -136,6 +136,9 @@ def _parameters(rule: Rule) -> Iterator[str]:
         for one in rule.declared
     ]
     yield _table(("name", "unit", "default", "least", "most", "scaled by risk", "why"), rows)
+    if rule.in_order:
+        bounds = (f"`{one.lower}` {'at most' if one.or_equal else 'less than'} `{one.upper}`" for one in rule.in_order)
+        yield f"Together: {', '.join(bounds)}, whatever each value comes from; anything else is refused."
     if not any(one.scaled for one in rule.declared):
         yield "They are the same at every risk rating."
         return

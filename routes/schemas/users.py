@@ -21,6 +21,7 @@ from routes.schemas.fields import (
 )
 from routes.schemas.rules import PARAMETERS, Author, ChangeRequest, GroupsRequest, Note, left_out
 from rules.base import Origin, RuleInForce, RuleSetting, Status
+from rules.conflicts import conflicts
 from rules.model import ActionType, Risk
 from rules.parameters import read_values, written_values
 from rules.payload import Payload
@@ -201,6 +202,9 @@ class UserRuleAnswer(BaseModel):
     status: Status
     version: Id
     parameters: dict[str, InForceAnswer]
+    contradiction: str | None = may_be_absent(
+        "Which value contradicts another, if a later change of the rule made it so."
+    )
 
     @classmethod
     def of(cls, setting: RuleSetting, user: User) -> Self:
@@ -208,12 +212,14 @@ class UserRuleAnswer(BaseModel):
         overrides = read_values(setting.rule.declared, user.overrides.get(str(setting.code), {}))
         rule = RuleInForce(setting, risk=cast(Risk, user.risk), overrides=overrides)
         values = written_values(rule.values)
+        wrong = (f"{name} {sentence}" for name, sentence in conflicts(setting.rule, rule.values, rule.values))
         return cls(
             code=setting.code,
             title=setting.rule.title.format_map(values),
             status=setting.status,
             version=setting.version,
             parameters={name: InForceAnswer(value=value, origin=rule.origin[name]) for name, value in values.items()},
+            contradiction=next(wrong, None),
         )
 
 

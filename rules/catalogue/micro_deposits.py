@@ -9,14 +9,14 @@ from decimal import Decimal
 
 from rules.base import Last, Rule
 from rules.model import Finding
-from rules.parameters import actions, money, seconds
+from rules.parameters import Order, actions, money, seconds
 from rules.timeline import History
 
 
 @dataclass(frozen=True)
 class Parameters:
     threshold: Decimal = money("100.00", "The same as for a large withdrawal.")
-    tiny: Decimal = money("0.99", "A micro-entry is under a dollar.", scaled=False)
+    tiny: Decimal = money("0.99", "A micro-entry is under a dollar.", least="0.01", scaled=False)
     count: int = actions(3, "Two verify an account; a third is somebody who tries.", most=10)
     window: int = seconds(86_400, "Who has found an open door does not wait for long.", most=30 * 86_400)
     among: int = actions(10, "An ordinary deposit in between hides nothing, and a busy user costs no more.", least=10)
@@ -46,4 +46,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among", of="deposit"),),
     check=check,
+    in_order=(Order("count", "among"),),
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rules.base import Last, Rule
 from rules.model import Finding
-from rules.parameters import actions, seconds
+from rules.parameters import Order, actions, seconds
 from rules.timeline import History
 
 
@@ -46,4 +46,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among"),),
     check=check,
+    in_order=(Order("count", "among", or_equal=False),),  # between two actions there is one change
 )

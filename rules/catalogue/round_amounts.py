@@ -15,8 +15,9 @@ from rules.timeline import History
 
 @dataclass(frozen=True)
 class Parameters:
-    # Halved for high risk it must not become zero: no amount is a multiple of that.
-    unit: Decimal = money("100.00", "Prices are seldom whole hundreds.", least="0.02")
+    # Halved for high risk it must not become zero, nor doubled for low risk larger than any amount: nothing is a
+    # multiple of that.
+    unit: Decimal = money("100.00", "Prices are seldom whole hundreds.", least="0.02", most="499999999999.99")
     count: int = actions(5, "A few round sums come from any cash machine.")
 
 

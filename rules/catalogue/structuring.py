@@ -9,16 +9,21 @@ from decimal import Decimal
 
 from rules.base import Last, Rule
 from rules.model import Finding
-from rules.parameters import actions, money, seconds
+from rules.parameters import Order, actions, money, seconds
 from rules.timeline import History
 
 
 @dataclass(frozen=True)
 class Parameters:
     threshold: Decimal = money(
-        "10000.00", "From here on cash is reported in Australia, over it in the United States.", scaled=False
+        "10000.00",
+        "From here on cash is reported in Australia, over it in the United States.",
+        least="0.02",  # there is an amount under it
+        scaled=False,
     )
-    margin: Decimal = money("1000.00", "A tenth is as near as one goes who wants to stay unnoticed.", scaled=False)
+    margin: Decimal = money(
+        "1000.00", "A tenth is as near as one goes who wants to stay unnoticed.", least="0.01", scaled=False
+    )
     count: int = actions(3, "Two may be a coincidence.", least=2, most=20)
     window: int = seconds(7 * 86_400, "A week: split sums are paid in within days.", most=366 * 86_400)
     among: int = actions(20, "So many of the last deposits are looked at, so that a busy user costs no more.", least=20)
@@ -47,4 +52,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among", of="deposit"),),
     check=check,
+    in_order=(Order("margin", "threshold"), Order("count", "among")),
 )

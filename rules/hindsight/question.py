@@ -1,12 +1,13 @@
 """What a backtest is asked and what it answers, as plain JSON data: the same for the command and the API."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from rules.base import RuleSetting
+from rules.conflicts import Path, setting_conflicts
 from rules.hindsight.backtest import DAY, AlertFigures, AlertSample, BacktestPlan, BacktestResult
 from rules.model import Value
 from rules.parameters import Parameter, read_values, written_values
@@ -37,6 +38,24 @@ class Question:
     end: int
     sweep: Sweep | None = None
     at_most: int | None = None
+
+    def conflicts(
+        self, named: Mapping[int, Collection[str]], by_risk: Mapping[int, Mapping[str, Collection[str]]]
+    ) -> dict[Path, str]:
+        """What contradicts other parameters, by its path in a request, among those `named` and those `by_risk`.
+
+        Both are by code. Of the values of a sweep only the first that does is named.
+        """
+        found: dict[Path, str] = {}
+        for one in self.candidates:
+            bad = setting_conflicts(one, named.get(one.code, ()), by_risk.get(one.code, {}))
+            found |= {("rules", str(one.code), *path): sentence for path, sentence in bad.items()}
+        if self.sweep and not found:
+            for step in self._steps(self.sweep):
+                value = step.parameters[self.sweep.parameter]
+                for sentence in setting_conflicts(step, (self.sweep.parameter,), {}).values():
+                    return {("sweep",): f"has {self.sweep.parameter} {value}, which {sentence}"}
+        return found
 
     @property
     def plan(self) -> BacktestPlan:

@@ -810,3 +810,47 @@ def test_reading_the_rules_changes_none(make_client: ClientMaker) -> None:
     other.get("/rules")
     codes(other, user_id=2)
     assert [codes(running, type="withdraw", amount="1.00") for _ in range(3)] == [[], [], []]
+
+
+# Parameters that bound one another
+
+
+def test_parameters_that_contradict_each_other(client: FlaskClient) -> None:
+    """What could never fire is a 400 that names what was sent, wherever the other value comes from."""
+    client.post("/users", json={"user_id": 1, "risk": "high"})
+    sent = [
+        ("PUT", "/rules/670", {"parameters": {"count": 100, "among": 2}}, "/parameters/count"),
+        ("PUT", "/rules/670", {"parameters": {"among": 5}}, "/parameters/among"),
+        ("PUT", "/rules/670", {"by_risk": {"low": {"count": 20}}}, "/by_risk/low/count"),
+        ("PUT", "/rules/600", {"parameters": {"margin": "0.00"}}, "/parameters/margin"),
+        ("PUT", "/rules/600", {"parameters": {"threshold": "500.00"}}, "/parameters/threshold"),
+        ("PATCH", "/users/1", {"overrides": {"670": {"count": 20}}}, "/overrides/670/count"),
+        ("POST", "/backtests", {"rules": {"670": {"parameters": {"count": 20}}}}, "/rules/670/parameters/count"),
+        (
+            "POST",
+            "/backtests",
+            {"rules": {"670": {"by_risk": {"low": {"among": 3}}}}},
+            "/rules/670/by_risk/low/among",
+        ),
+        ("POST", "/backtests", {"sweep": {"rule": 670, "parameter": "among", "values": [9, 4]}}, "/sweep"),
+    ]
+    for method, path, body, pointer in sent:
+        assert pointers(client.open(path, method=method, json=body)) == [pointer], body
+    assert rule(client, 670)["version"] == rule(client, 600)["version"] == 1
+    assert client.get("/backtests").get_json()["backtests"] == []
+
+
+def test_a_rule_that_comes_to_contradict_overrides(client: FlaskClient) -> None:
+    """Overrides count beside the values for the user's rating; what a later change contradicts is shown."""
+    put(client, 670, by_risk={"high": {"among": 6}})
+    client.post("/users", json={"user_id": 1})
+    own = {"overrides": {"670": {"count": 6}}}
+    assert pointers(client.patch("/users/1", json=own | {"risk": "high"})) == ["/overrides/670/count"]
+    assert client.patch("/users/1", json=own).status_code == 200
+
+    def shown() -> Any:
+        return next(one for one in client.get("/users/1/rules").get_json()["rules"] if one["code"] == 670)
+
+    assert "contradiction" not in shown()
+    put(client, 670, parameters={"among": 6})
+    assert shown()["contradiction"] == "count must be less than among, which is 6"

@@ -96,6 +96,13 @@ def test_removed_alerts_come_with_the_stored_evidence(run: Any) -> None:
     assert removed["evidence"]["sentence"].startswith("Deposits of 200.01 ")
 
 
+def test_values_that_contradict_each_other(run: Any) -> None:
+    """What could never fire is refused, set or swept."""
+    for options in (("--set", "among=5"), ("--sweep", "count=10:30:10")):
+        result = run("backtest", "--rule", "670", *options)
+        assert (result.exit_code, "must be" in result.output) == (2, True)
+
+
 def test_a_period(run: Any) -> None:
     """Only alerts within it count; what is before it is read for look-back, what is after it is not read."""
     found = backtest(run, "--from", "30", "--to", "89999")
