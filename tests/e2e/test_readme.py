@@ -1,19 +1,19 @@
-"""The README's examples over HTTP, word for word, against BASE_URL or a service of the test's own."""
+"""The README's examples, against BASE_URL or a service of the test's own."""
 
-import json
 import os
 import re
-import shlex
+import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import requests
 
+from tests import documents
 from tests.service import ROOT, Service
 
-EXAMPLE = re.compile(r"```bash\n(curl .*?)```\n\n```json\n(.*?)```", re.DOTALL)
-README_URL = "http://127.0.0.1:5000"
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the examples need curl")
 
 
 @pytest.fixture
@@ -26,30 +26,14 @@ def base_url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield start().url
 
 
-def curl(command: str, base_url: str, user_id: int) -> Any:
-    """The JSON that a curl command of the README gets from `base_url`, for a user other than its user 1."""
-    headers, body, url = {}, None, ""
-    words = iter(shlex.split(command.replace("\\\n", " "))[1:])
-    for word in words:
-        if word == "-H":
-            name, _, value = next(words).partition(": ")
-            headers[name] = value
-        elif word == "-d":
-            body = next(words).replace('"user_id": 1,', f'"user_id": {user_id},')
-        else:
-            url = word.replace(README_URL, base_url).replace("/users/1/", f"/users/{user_id}/")
-    assert url.startswith(base_url)
-    answer = requests.request("POST" if body else "GET", url, headers=headers, data=body, timeout=30)
-    assert answer.status_code == 200
-    return answer.json()
-
-
-def test_the_examples_of_the_readme_answer_as_it_says(base_url: str) -> None:
-    """Each curl command of the README, in order, gets the answer shown below it."""
+def test_the_examples_of_the_readme_answer_as_it_says(base_url: str, tmp_path: Path) -> None:
+    """Each marked command of the README, in order, gets the answer shown below it."""
     # A user of its own, so that it can be run against a service that is in use.
     user_id = requests.post(f"{base_url}/users", json={}, timeout=30).json()["id"]
-    examples = EXAMPLE.findall((ROOT / "README.md").read_text())
-    assert len(examples) == 3
-    for command, answer in examples:
-        expected = json.loads(answer.replace('"user_id": 1}', f'"user_id": {user_id}}}'))
-        assert curl(command, base_url, user_id) == expected
+    blocks = documents.blocks((ROOT / "README.md").read_text())
+    assert len(blocks) == 3
+    for block in blocks:
+        text, answer = (
+            re.sub(r'("user_id": |/users/)1\b', rf"\g<1>{user_id}", one or "") for one in (block.text, block.answer)
+        )
+        documents.run(replace(block, text=text, answer=answer), tmp_path, base_url, {})

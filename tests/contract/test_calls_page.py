@@ -1,0 +1,30 @@
+"""docs/calls.md has every call."""
+
+import re
+
+from app import create_app
+from config_loader import load_settings
+from tests.service import ROOT
+
+ASSETS = "/docs/assets/<path:filename>"  # the files of the page /docs
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"  # no database is needed here
+
+
+def test_the_page_has_every_call() -> None:
+    """Each call has a section with a command that calls it, and no section is of a call that is not there."""
+    served = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in create_app(load_settings(None, database_url=NOWHERE)).url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule != ASSETS
+    }
+    page = (ROOT / "docs/calls.md").read_text()
+    sections = {(method, path): text for method, path, text in re.findall(SECTION, page, re.DOTALL | re.MULTILINE)}
+    assert set(sections) == served
+    for (method, path), text in sections.items():
+        command = text.partition("```bash\n")[2]
+        assert re.search(re.sub(r"\{\w+\}", "[0-9-]+", path) + r"(['?\s]|$)", command), (method, path)
+        assert (f"-X {method} " in command) == (method not in {"GET", "POST"}), (method, path)
+
+
+SECTION = r"^### ([A-Z]+) (/\S*)\n(.*?)(?=^##|\Z)"

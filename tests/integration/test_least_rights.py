@@ -1,0 +1,81 @@
+"""The roles of docs/deployment.md: one that owns the tables and migrates, and one with the least rights that serves."""
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy.exc import ProgrammingError
+
+from app import create_app
+from config_loader import load_settings
+from database import migrations
+from tests import documents
+from tests.service import ROOT, Service
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def urls(server_url: str) -> Iterator[tuple[URL, URL]]:
+    """The database as its owner and as the service sees it, made by the page's SQL under names of this test's own."""
+    page = (ROOT / "docs/deployment.md").read_text()
+    mine = f"alerts_{uuid.uuid4().hex[:12]}"
+    as_superuser, as_owner = (
+        re.sub(r"\balerts(_owner)?\b", rf"{mine}\1", sql) for sql in re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    )
+    server = make_url(server_url)
+    owner = server.set(username=f"{mine}_owner", password="change-me-1", database=mine)
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as connection:
+            for statement in filter(str.strip, as_superuser.split(";")):
+                connection.exec_driver_sql(statement)
+        migrations.upgrade(owner.render_as_string(hide_password=False))
+        engine = create_engine(owner, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(as_owner)
+        engine.dispose()
+        yield owner, owner.set(username=mine, password="change-me-2")
+    finally:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {mine} WITH (FORCE)")
+            connection.exec_driver_sql(f"DROP ROLE IF EXISTS {mine}, {mine}_owner")
+        admin.dispose()
+
+
+def test_every_call_and_command_works_with_the_least_rights(urls: tuple[URL, URL], tmp_path: Path) -> None:
+    """All of docs/calls.md, late events, refusals and commands: and what was stored cannot be removed."""
+    _, serving = urls
+    url = serving.render_as_string(hide_password=False)
+    environment = {"DATABASE_URL": url}
+    documents.make_folder(tmp_path)
+    with Service(environment) as service:
+        for block in documents.blocks((ROOT / "docs/calls.md").read_text()):
+            documents.run(block, tmp_path, service.url, environment)
+        for time in (50, 25, 5):  # the last two are late: they change what is stored
+            event = f'{{"type": "deposit", "amount": "150.00", "user_id": 1, "time": {time}}}'
+            assert requests.post(f"{service.url}/event", event, headers=JSON, timeout=60).status_code == 200
+    app = create_app(load_settings(None, database_url=url, overdraft="reject"))
+    refused = {"type": "withdraw", "amount": "1", "user_id": 99, "time": 1}
+    assert app.test_client().post("/event", json=refused).status_code == 409  # the new user is forgotten again
+    app.extensions["transaction-alerts"].dispose()
+    (tmp_path / "history.ndjson").write_text('{"type": "deposit", "amount": "1", "user_id": 2, "time": 1}\n')
+    for command in (["replay", "history.ndjson"], ["verify"]):
+        program = [sys.executable, "-m", "flask", "--app", "app", *command]
+        done = subprocess.run(program, cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    engine = create_engine(serving)
+    for forbidden in (
+        *("DELETE FROM user_actions", "DELETE FROM alerts", "DELETE FROM rule_versions", "TRUNCATE users CASCADE"),
+        *("UPDATE alembic_version SET version_num = '0'", "DROP TABLE alerts", "CREATE TABLE mine (n int)"),
+    ):
+        with engine.connect() as connection, pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
+            connection.exec_driver_sql(forbidden)
+    engine.dispose()
