@@ -8,7 +8,7 @@ PY := .venv/bin/python
 PIPENV := env -u VIRTUAL_ENV PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_VENV_IN_PROJECT=1 PIPENV_DONT_LOAD_ENV=1 \
 	PIPENV_NOSPIN=1 .tools/bin/python -m pipenv
 
-.PHONY: help run test coverage bench soak docs lint format migrate console start stop logs e2e lock clean
+.PHONY: help run test coverage bench soak docs lint format migrate console dump restore start stop logs e2e lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -53,6 +53,12 @@ migrate: .venv/.run ## migrate the configured (or embedded) database to the newe
 console: .venv/.run ## open psql on the configured (or embedded) database
 	@$(PY) -m scripts.console
 
+dump: .venv/.run ## save the database to FILE (it may be in use)
+	@$(PY) -m scripts.backup dump "$(FILE)"
+
+restore: .venv/.run ## fill an empty database from FILE
+	@$(PY) -m scripts.backup restore "$(FILE)"
+
 start: ## start PostgreSQL and the service in Docker
 	@grep -qs '^DB_PASSWORD=.' .env || test -n "$$DB_PASSWORD" || { umask 077; \
 		test -z "$$(tail -c 1 .env 2>/dev/null)" || echo >> .env; \
@@ -66,7 +72,7 @@ logs: ## follow the logs of what `make start` started
 	docker compose logs --follow
 
 e2e: .venv/.dev ## run the README's examples against the service at BASE_URL
-	@BASE_URL="$(BASE_URL)" $(PY) -m pytest tests/e2e
+	@BASE_URL="$(BASE_URL)" $(PY) -m pytest tests/e2e/test_readme.py
 
 lock: .tools/.ready ## lock the newest dependencies that Pipfile allows
 	@$(PIPENV) lock

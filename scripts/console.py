@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from sqlalchemy import make_url
@@ -17,7 +18,12 @@ from database.connecting import dsn
 
 
 def main() -> int:
-    """Run psql with the arguments of this program until it ends.
+    """Run psql with the arguments of this program until it ends. Returns its status, as `run` does."""
+    return run("psql", sys.argv[1:])
+
+
+def run(program: str, arguments: Sequence[str]) -> int:
+    """Run one of PostgreSQL's programs on the service's database until it ends.
 
     Returns its status; 1 if there is no database, 2 for bad settings.
     """
@@ -33,7 +39,8 @@ def main() -> int:
         environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
         address = dsn(url._replace(password=None).difference_update_query(["password"]))
         signal.signal(signal.SIGINT, lambda *_: None)  # left to psql: it stops a query, not psql
-        return subprocess.run([embedded.bin_dir() / "psql", address, *sys.argv[1:]], env=environment).returncode
+        command = [embedded.bin_dir() / program, f"--dbname={address}", *arguments]
+        return subprocess.run(command, env=environment).returncode
 
 
 if __name__ == "__main__":
