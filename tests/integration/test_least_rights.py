@@ -56,7 +56,7 @@ def test_every_call_and_command_works_with_the_least_rights(urls: tuple[URL, URL
     url = serving.render_as_string(hide_password=False)
     environment = {"DATABASE_URL": url}
     documents.make_folder(tmp_path)
-    with Service(environment) as service:
+    with Service(environment | {"WORKERS": "1"}) as service:
         for block in documents.blocks((ROOT / "docs/calls.md").read_text()):
             documents.run(block, tmp_path, service.url, environment)
         for time in (50, 25, 5):  # the last two are late: they change what is stored
