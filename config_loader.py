@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     out_of_order: Literal["accept", "reject"] = "accept"
     # How many of its user's actions may stand behind a late event: all of them may have to be judged again.
     late_limit: int = Field(LATE_LIMIT, ge=0, le=100_000_000)
+    # Whether the `time` of events is seconds since 1970, in UTC.
+    time_is_epoch: bool = False
+    # How many seconds ahead of the clock an event may then be.
+    max_ahead: int | None = Field(None, ge=0, le=10_000_000_000)
 
     @field_validator("db_host")
     @classmethod
@@ -148,6 +152,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"DB_HOST is needed with {' and '.join(present)}")
             if self.db_host is not None and (missing := [name for name, part in parts.items() if part is None]):
                 raise ValueError(f"DB_HOST needs {' and '.join(missing)} too")
+        return self
+
+    @model_validator(mode="after")
+    def _clock_to_compare_with(self) -> Self:
+        if self.max_ahead is not None and not self.time_is_epoch:
+            raise ValueError("MAX_AHEAD needs TIME_IS_EPOCH=true: by another clock nobody knows what is ahead")
         return self
 
     @property

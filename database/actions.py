@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, union_all
+from sqlalchemy import ColumnElement, Connection, func, select, union_all
 from sqlalchemy.orm import Session
 
-from database.models import UserAction
+from database.models import User, UserAction
 from database.pages import stretch
 
 
@@ -32,3 +32,15 @@ def page_of_actions(
     seqs = union_all(*pages).subquery()
     rows = select(UserAction).where(UserAction.user_id == user_id, UserAction.seq.in_(select(seqs.c.seq)))
     return session.scalars(rows.order_by(*(column.desc() for column in place)).limit(limit)).all()
+
+
+def newest_times(connection: Connection, user_ids: Sequence[int], latest: int) -> dict[int, int]:
+    """By user, the time of the newest action whose time is at most `latest`; users without any are left out."""
+
+    def newest(action_type: str) -> ColumnElement[int]:
+        mine = (UserAction.user_id == User.user_id, UserAction.type == action_type, UserAction.time <= latest)
+        return select(UserAction.time).where(*mine).order_by(UserAction.time.desc()).limit(1).scalar_subquery()
+
+    time = func.greatest(newest("deposit"), newest("withdraw")).label("newest")
+    rows = connection.execute(select(User.user_id, time).where(User.user_id.in_(user_ids)))
+    return {user_id: found for user_id, found in rows if found is not None}

@@ -53,6 +53,7 @@ _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
             Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
             Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
             Problem(409, "The user's newest action is at time 10.", kind="out-of-order"),
+            Problem(409, "The event is more than 3,600 s ahead of the clock.", kind="too-far-ahead"),
             Problem(409, "At most 200,000 of the user's actions may be later than an event.", kind="too-late"),
             Problem(409, "The user has as many actions, or as large a balance, as there can be.", kind="user-full"),
             TOO_LARGE,

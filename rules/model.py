@@ -75,7 +75,14 @@ class Refusal:
     """An event was not stored, and why."""
 
     reason: Literal[
-        "unknown_user", "overdraft", "out_of_order", "too_late", "event_id_conflict", "user_full", "unavailable"
+        "unknown_user",
+        "overdraft",
+        "out_of_order",
+        "too_far_ahead",
+        "too_late",
+        "event_id_conflict",
+        "user_full",
+        "unavailable",
     ]
     detail: str
 

@@ -11,7 +11,8 @@ LATE_LIMIT = 200_000
 class Policy:
     """What holds for every event: the rules that are active until somebody sets them, and what is accepted.
 
-    `late_limit`: how many of its user's actions, of either type, may be later than an event.
+    `late_limit`: how many of its user's actions, of either type, may be later than an event. `max_ahead`: how many
+    seconds ahead of the clock an event may be (None: any number, or its time is that of no clock).
     """
 
     rules: tuple[Rule, ...]
@@ -19,3 +20,4 @@ class Policy:
     allow_overdraft: bool = True
     accept_out_of_order: bool = True
     late_limit: int = LATE_LIMIT
+    max_ahead: int | None = None

@@ -11,6 +11,7 @@ STATUS = {
     "unknown_user": 404,
     "overdraft": 409,
     "out_of_order": 409,
+    "too_far_ahead": 409,
     "too_late": 409,
     "event_id_conflict": 409,
     "user_full": 409,

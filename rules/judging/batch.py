@@ -53,6 +53,9 @@ class BatchUser:
 
     timeline: Timeline = field(default_factory=Timeline)
     times: dict[int, int] = field(default_factory=dict)  # of every action in the timeline, by `seq`
+    newest_in_time: int | None = (
+        None  # if the newest action is far ahead of the clock: the time of the newest that is not
+    )
     rule_sets: dict[int, RuleSet] = field(default_factory=dict)  # what judged each action, by `seq`
     alerts: dict[tuple[int, int], AlertState] = field(default_factory=dict)  # by `seq` and code
     late: list[Action] = field(default_factory=list)  # new ones that came after others of a later time
@@ -71,6 +74,14 @@ class BatchUser:
         """Whether this batch made the user, and then stored nothing for it."""
         return self.is_new and self.last_seq == 0
 
+    @property
+    def newest_time(self) -> int:
+        """The time of the newest action that counts for the order of arrival; -1 without any."""
+        if self.newest_in_time is not None:
+            return self.newest_in_time
+        newest = self.timeline.newest()
+        return -1 if newest is None else newest.time
+
     def load(self, stored: Iterable[NumberedAction]) -> None:
         """Add stored actions to the timeline, each once however often it is read."""
         new = {one.action.seq: one for one in stored if one.action.seq not in self.times}
@@ -84,6 +95,8 @@ class BatchUser:
         if event.type not in self._numbers:
             self._numbers[event.type] = self.timeline.newest_numbers(event.type)
         seq = self.last_seq = self.last_seq + 1
+        if self.newest_in_time is not None:
+            self.newest_in_time = max(self.newest_in_time, event.time)
         self.balance += net
         self.unused_actions -= 1
         self.unused_net -= net

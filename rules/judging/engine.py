@@ -6,13 +6,15 @@ after the lock: it sees all that others committed while this one waited), judges
 actions and alerts (one statement each). The number of statements does not grow with events, users or rules.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from database import judging
+from database.actions import newest_times
 from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
 from database.session import Transaction
@@ -27,17 +29,22 @@ from rules.judging.repair import repair
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
 from rules.rule_settings import StoredRules
+from rules.values import LAST_TIME
 
 
 class RuleEngine:
     """Judges events under one policy. Any number of threads may share it.
 
-    `observer` is called as each transaction proceeds. All that is kept between calls is what the rules are set to, as
-    far as it has been read (`rules`); every transaction asks which change is the newest.
+    `observer` is called as each transaction proceeds, and `clock` returns the seconds since 1970. All that is kept
+    between calls is what the rules are set to, as far as it has been read (`rules`); every transaction asks which
+    change is the newest.
     """
 
-    def __init__(self, policy: Policy, observer: Observer | None = None) -> None:
+    def __init__(
+        self, policy: Policy, observer: Observer | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._policy = policy
+        self._clock = clock
         self._observer = HarmlessObserver(observer or Observer())
         self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
@@ -77,7 +84,8 @@ class RuleEngine:
                 waits=waits,
             )
             begun = self._done("lock_and_read", begun)
-            outcomes = [self._settle(batch, event) for event in events]
+            latest = self._latest(connection, batch)
+            outcomes = [self._settle(batch, event, latest) for event in events]
             if not batch.stored or (atomic and any(isinstance(outcome, Refusal) for outcome in outcomes)):
                 return outcomes  # nothing is stored: neither counts nor new users may stay
             late_users = batch.late_users
@@ -108,7 +116,23 @@ class RuleEngine:
         self._observer.done(stage, now - begun)
         return now
 
-    def _settle(self, batch: Batch, event: Event) -> Outcome:
+    def _latest(self, connection: Connection, batch: Batch) -> int:
+        """The latest time that an event may have now.
+
+        Actions stored with a later one, before there was a bound, do not count for the order of arrival: else their
+        users' events would be refused until that time has come.
+        """
+        if self._policy.max_ahead is None:
+            return LAST_TIME
+        latest = int(self._clock()) + self._policy.max_ahead
+        if not self._policy.accept_out_of_order:
+            beyond = [user for user in batch.users.values() if user.newest_time > latest]
+            found = newest_times(connection, [user.user_id for user in beyond], latest) if beyond else {}
+            for user in beyond:
+                user.newest_in_time = found.get(user.user_id, -1)
+        return latest
+
+    def _settle(self, batch: Batch, event: Event, latest: int) -> Outcome:
         """Judge one event and make it a part of the batch, or say why it is refused."""
         user = batch.users.get(event.user_id)
         if user is None:
@@ -122,10 +146,11 @@ class RuleEngine:
             return Refusal("user_full", "The user has as many actions, or as large a balance, as there can be.")
         if not self._policy.allow_overdraft and event.type == "withdraw" and user.balance + signed(event) < 0:
             return Refusal("overdraft", "The withdrawal is larger than the balance.")
-        if not self._policy.accept_out_of_order:
-            newest = user.timeline.newest()
-            if newest is not None and event.time < newest.time:
-                return Refusal("out_of_order", f"The user's newest action is at time {newest.time}.")
+        if not self._policy.accept_out_of_order and event.time < user.newest_time:
+            return Refusal("out_of_order", f"The user's newest action is at time {user.newest_time}.")
+        if event.time > latest:
+            most = self._policy.max_ahead
+            return Refusal("too_far_ahead", f"The event is more than {most:,} s ahead of the clock.")
         if self._is_too_late(user, event):
             most = self._policy.late_limit
             return Refusal("too_late", f"At most {most:,} of the user's actions may be later than an event.")

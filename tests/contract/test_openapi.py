@@ -509,6 +509,7 @@ def test_the_examples_of_problems_are_what_comes(
         rejecting.post("/event", json=an_event(event_id="a", amount="1.00")),
         rejecting.post("/event", json=an_event(type="withdraw", amount="42.01")),
         rejecting.post("/event", json=an_event(time=9)),
+        make_client(time_is_epoch=True, max_ahead=3600).post("/event", json=an_event(time=2**62)),
         make_client(late_limit=0).post("/event", json=an_event(time=9)),
         rejecting.post("/event", json=an_event(user_id=8)),
         rejecting.post("/event", data=b" " * 65537, content_type="application/json"),

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from time import time as clock
 from typing import Any
 
 import pytest
@@ -376,6 +377,40 @@ def test_out_of_order_rejected(make_client: ClientMaker, sessions: Sessions) -> 
     assert codes(client, type="withdraw", time=10) == []
     assert codes(client, time=0, user_id=2) == []
     assert [action["seq"] for action in actions(client)["actions"]] == [2, 1]
+
+
+def test_too_far_ahead(make_client: ClientMaker, sessions: Sessions) -> None:
+    """With TIME_IS_EPOCH an event further ahead of the clock than MAX_AHEAD is a 409, alone or among others."""
+    client = make_client(time_is_epoch=True, max_ahead=3600)
+    now = int(clock())
+    for far in (now + 10_000, now * 1000):
+        document = problem(client.post("/event", json=an_event(time=far)), 409)
+        assert document["type"] == "urn:problem:too-far-ahead"
+        assert document["detail"] == "The event is more than 3,600 s ahead of the clock."
+    answer = client.post("/events", json=[an_event(time=now), an_event(time=now + 10_000)]).get_json()
+    assert [one.get("problem", {}).get("type") for one in answer["results"]] == [None, "urn:problem:too-far-ahead"]
+    answer = client.post("/events?atomic=true", json=[an_event(time=now), an_event(time=now + 10_000)])
+    assert [one["problem"]["status"] for one in answer.get_json()["results"]] == [424, 409]
+    assert counts(sessions)["user_actions"] == 1
+    assert make_client().post("/event", json=an_event(time=now * 1000)).status_code == 200
+
+
+def test_a_user_behind_the_far_future(make_client: ClientMaker, sessions: Sessions) -> None:
+    """The way out for a user whose newest action is from the far future: nothing stored changes, and proofs hold."""
+    strict = make_client(out_of_order="reject")
+    now = int(clock())
+    for at in (now - 30, now * 1000):
+        assert strict.post("/event", json=an_event(time=at)).status_code == 200
+    assert problem(strict.post("/event", json=an_event(time=now)), 409)["type"] == "urn:problem:out-of-order"
+    bounded = make_client(out_of_order="reject", time_is_epoch=True, max_ahead=3600)
+    assert bounded.post("/event", json=an_event(time=now, amount="200.00")).get_json()["alert_codes"] == [123]
+    assert problem(bounded.post("/event", json=an_event(time=now - 1)), 409)["type"] == "urn:problem:out-of-order"
+    assert bounded.post("/event", json=an_event(time=now + 1, amount="1.00")).status_code == 200
+    listed = bounded.get("/users/1/actions").get_json()["actions"]
+    assert [one["time"] for one in listed] == [now * 1000, now + 1, now, now - 30]
+    assert bounded.get("/users/1").get_json()["balance"] == "285.00"
+    result = bounded.application.test_cli_runner().invoke(args=["verify"])
+    assert result.exit_code == 0, result.output
 
 
 def test_out_of_order_accepted_by_default(client: FlaskClient) -> None:

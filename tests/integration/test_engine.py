@@ -377,6 +377,58 @@ def test_out_of_order_within_a_batch(sessions: Sessions) -> None:
     assert (seqs(sessions, 1), users(sessions)) == ([1, 2, 3], {1: (3, Decimal("3.00"))})
 
 
+def at(now: int, sessions: Sessions, notation: str, **policy: Any) -> list[Any]:
+    """The same as `post`, for user 1, when the clock says `now` and events may be 60 s ahead."""
+    with sessions() as session:
+        engine = RuleEngine(Policy((), max_ahead=60, **policy), clock=lambda: now + 0.9)
+        engine.rules.enter_declared(session)
+        return [result_of(outcome) for outcome in engine.process(session, events(1, notation))]
+
+
+def test_too_far_ahead(sessions: Sessions) -> None:
+    """An event more than so many seconds ahead of the clock is refused, by itself and among others."""
+    assert at(1000, sessions, f"d 1 @1060, d 1 @1061, d 1 @0, d 1 @{LAST_TIME}") == [
+        [],
+        "too_far_ahead",
+        [],
+        "too_far_ahead",
+    ]
+    assert users(sessions) == {1: (2, Decimal("2.00"))}
+    assert at(1001, sessions, "d 1 @1061 #k") == [[]]
+    assert at(0, sessions, "d 1 @1061 #k, w 9 @1061 #k, w 9 @61", allow_overdraft=False) == [
+        [],
+        "event_id_conflict",
+        "overdraft",
+    ]
+
+
+def test_what_is_too_far_ahead_already(sessions: Sessions) -> None:
+    """Stored actions further ahead than an event may be do not count for the order of arrival, and stay where they are.
+
+    What comes then is in order among itself, in one batch or several, and counts again once the clock has got there.
+    """
+    post(sessions, 1, "d 10 @900, w 1 @950, d 150 @5000, w 1 @6000")
+    strict: Any = {"accept_out_of_order": False}
+    assert at(1000, sessions, "d 1 @949, d 1 @950, d 1 @1000, d 1 @999", **strict) == [
+        "out_of_order",
+        [],
+        [],
+        "out_of_order",
+    ]
+    assert at(1000, sessions, "d 1 @999, d 1 @1060, d 1 @1061", **strict) == ["out_of_order", [], "too_far_ahead"]
+    assert at(4939, sessions, "d 1 @1059, d 1 @1060", **strict) == ["out_of_order", []]
+    assert at(4940, sessions, "d 1 @1060, d 1 @5000", **strict) == ["out_of_order", []]
+    assert at(5940, sessions, "d 1 @5999", **strict) == ["out_of_order"]
+    found = rows(sessions, "SELECT time FROM user_actions WHERE user_id = 1 ORDER BY seq")
+    assert [time for (time,) in found] == [900, 950, 5000, 6000, 950, 1000, 1060, 1060, 5000]
+
+
+def test_a_new_user_with_nothing_but_what_is_too_far_ahead(sessions: Sessions) -> None:
+    """If all stored actions are too far ahead, any time is in order."""
+    post(sessions, 1, "d 10 @5000")
+    assert at(1000, sessions, "d 1 @0, d 1 @7, d 1 @6", accept_out_of_order=False) == [[], [], "out_of_order"]
+
+
 def test_mixed_batch(sessions: Sessions) -> None:
     """Refused, replayed and stored events of many users in one batch: no gaps, right balances, no needless users."""
     create_user(sessions, 1, "5.00")

@@ -55,6 +55,8 @@ def test_defaults() -> None:
         "overdraft": "allow",
         "out_of_order": "accept",
         "late_limit": 200_000,
+        "time_is_epoch": False,
+        "max_ahead": None,
         "trusted_hosts": (),
     }
 
@@ -74,6 +76,7 @@ ENVIRONMENT = {
     "OVERDRAFT": ("reject", "reject"),
     "OUT_OF_ORDER": ("reject", "reject"),
     "LATE_LIMIT": ("0", 0),
+    "TIME_IS_EPOCH": ("true", True),
     "WORKERS": ("4", 4),
     "THREADS": ("1", 1),
     "DB_TIMEOUT": ("0.5", 0.5),
@@ -249,6 +252,8 @@ BAD = {
     "OVERDRAFT": ["accept"],
     "OUT_OF_ORDER": ["allow"],
     "LATE_LIMIT": ["-1", "many"],
+    "TIME_IS_EPOCH": ["2", "seconds"],
+    "MAX_AHEAD": ["-1", "1h", "0.5"],
     "RULES": ["999", "1100,999", "1100;30", "1100,", ",", "-30", "30.0", "٣٠", "all", "1100 30"],
     "DATABASE_URL": ["mysql://db"],
     "TEST_DATABASE_URL": ["mysql://db"],
@@ -397,3 +402,13 @@ def test_what_contradicts_the_service_is_refused(query: str, expected: str) -> N
     (problem,) = problems(database_url=f"postgresql://db/alerts?{query}")
     assert problem.startswith(f"DATABASE_URL: {expected}")
     assert SECRET not in problem
+
+
+def test_max_ahead_needs_a_clock() -> None:
+    """Whether an event is ahead of the clock can be said only of times since 1970."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None, max_ahead=60)
+    (problem,) = caught.value.problems
+    assert problem.startswith("MAX_AHEAD needs TIME_IS_EPOCH=true")
+    assert load_settings(None, max_ahead=0, time_is_epoch=True).max_ahead == 0
+    assert load_settings(None, time_is_epoch=True).max_ahead is None
