@@ -1,10 +1,8 @@
 FROM python:3.13-slim AS build
 WORKDIR /build
-COPY Pipfile Pipfile.lock ./
-RUN pip install --no-cache-dir pipenv==2026.10.3 \
-    && pipenv requirements --hash > requirements.txt \
-    && python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --requirement requirements.txt
+COPY requirements.txt ./
+RUN python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.txt
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home alerts

@@ -4,18 +4,51 @@ PIPENV_RELEASE := 2026.10.3
 BASE_URL ?= http://127.0.0.1:5000
 
 PY := .venv/bin/python
-# pipenv has an environment of its own, so that the project's holds only what is locked.
-PIPENV := env -u VIRTUAL_ENV PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_VENV_IN_PROJECT=1 PIPENV_DONT_LOAD_ENV=1 \
-	PIPENV_NOSPIN=1 .tools/bin/python -m pipenv
+# Prints what the command prints only if it fails.
+QUIETLY := sh -c 'said=$$("$$@" 2>&1) || { status=$$?; printf "%s\n" "$$said" >&2; exit $$status; }' sh
+INSTALL := $(QUIETLY) $(PY) -m pip --disable-pip-version-check install --no-user --no-deps --require-hashes
+# pipenv, which only `lock` and `lint` need, has an environment of its own.
+PIPENV := PIPENV_IGNORE_VIRTUALENVS=1 PIPENV_VENV_IN_PROJECT=1 PIPENV_DONT_LOAD_ENV=1 PIPENV_NOSPIN=1 \
+	.tools/bin/python -m pipenv
 
-.PHONY: help run test coverage bench soak docs lint format migrate console dump restore start stop logs e2e lock clean
+# The environment says where packages come from, but not what is done with them, or how Python behaves: PIP_TARGET,
+# PYTHONPATH, PYTHONSAFEPATH, PIPENV_PIPFILE and the like are meant for other programs.
+PIP_KEPT := PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_NO_INDEX PIP_CONFIG_FILE PIP_CACHE_DIR PIP_NO_CACHE_DIR \
+	PIP_PROXY PIP_CERT PIP_CLIENT_CERT PIP_TRUSTED_HOST PIP_KEYRING_PROVIDER PIP_TIMEOUT PIP_DEFAULT_TIMEOUT PIP_RETRIES
+PYTHON_KEPT := PYTHON PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONUTF8 PYTHONIOENCODING PYTHONUNBUFFERED
+unexport $(filter-out $(PIP_KEPT),$(filter PIP_%,$(.VARIABLES)))
+unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
+unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
+
+.PHONY: help run replay backtest verify migrate console db.migrate db.console dump restore test coverage bench soak e2e \
+	docs lint format lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+	@echo
+	@echo 'If a command fails, make itself ends with status 2 and names the status of the command in its last line.'
 
 run: .venv/.run ## migrate the database (the embedded one unless another is configured) and serve
 	@exec $(PY) app.py
+
+# The file's name is passed on as it is, whatever is in it.
+replay: export REPLAYED = $(value FILE)
+replay: .venv/.run ## store and judge the events in a file (FILE=history.csv; ARGS="--format csv" for options)
+	@test -n "$$REPLAYED" || { echo 'Which file? make replay FILE=history.csv (FILE=- reads standard input)' >&2; exit 2; }
+	@exec $(PY) -m flask --app app replay $(ARGS) -- "$$REPLAYED"
+
+backtest: .venv/.run ## show what other values would have raised (ARGS="--rule 123 --set threshold=150.00")
+	@exec $(PY) -m flask --app app backtest $(ARGS)
+
+verify: .venv/.run ## derive every stored alert again, and list each difference
+	@exec $(PY) -m flask --app app verify $(ARGS)
+
+migrate db.migrate: .venv/.run ## migrate the configured (or embedded) database to the newest version
+	@exec $(PY) -m alembic upgrade head
+
+console db.console: .venv/.run ## open psql on the configured (or embedded) database
+	@exec $(PY) -m scripts.console
 
 test: .venv/.dev ## run all tests on a real PostgreSQL
 	@exec $(PY) -m pytest
@@ -33,10 +66,13 @@ bench: .venv/.dev ## measure the service against its PostgreSQL (needs wrk; BENC
 soak: .venv/.dev ## load, kill and stall the service for 10 minutes, then look at everything (SOAK="--minutes 1")
 	@exec $(PY) -m bench.soak $(SOAK)
 
+e2e: .venv/.dev ## run the README's examples against the service at BASE_URL
+	@BASE_URL="$(BASE_URL)" $(PY) -m pytest tests/e2e
+
 docs: .venv/.run ## write docs/rules from what the rules declare
 	@$(PY) -m scripts.rules_docs
 
-lint: .venv/.dev ## check style, import directions, types, migrations, and that Pipfile.lock matches Pipfile
+lint: .venv/.dev .tools/.ready ## check style, import directions, types, migrations, and that Pipfile.lock matches Pipfile
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(PY) -m mypy
@@ -47,11 +83,9 @@ format: .venv/.dev ## rewrite the code in the project's style
 	@$(PY) -m ruff check --fix
 	@$(PY) -m ruff format
 
-migrate: .venv/.run ## migrate the configured (or embedded) database to the newest version
-	@$(PY) -m alembic upgrade head
-
-console: .venv/.run ## open psql on the configured (or embedded) database
-	@$(PY) -m scripts.console
+lock: .tools/.ready ## lock the newest dependencies that Pipfile allows
+	@$(PIPENV) lock
+	@.tools/bin/python scripts/finish_lock.py
 
 dump: .venv/.run ## save the database to FILE (it may be in use)
 	@$(PY) -m scripts.backup dump "$(FILE)"
@@ -64,6 +98,8 @@ start: ## start PostgreSQL and the service in Docker
 		test -z "$$(tail -c 1 .env 2>/dev/null)" || echo >> .env; \
 		echo "DB_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >> .env; echo "wrote a new DB_PASSWORD to .env"; }
 	docker compose up --detach --build --wait
+	@address=$$(docker compose port service 5000) && printf '%s\n' '' "  Address  http://$$address" \
+		"  Docs     http://$$address/docs" "  Log      make logs" "  Stop     make stop (the data stays)" ''
 
 stop: ## stop what `make start` started; the data stays
 	docker compose down
@@ -71,26 +107,32 @@ stop: ## stop what `make start` started; the data stays
 logs: ## follow the logs of what `make start` started
 	docker compose logs --follow
 
-e2e: .venv/.dev ## run the README's examples against the service at BASE_URL
-	@BASE_URL="$(BASE_URL)" $(PY) -m pytest tests/e2e/test_readme.py
-
-lock: .tools/.ready ## lock the newest dependencies that Pipfile allows
-	@$(PIPENV) lock
-	@.tools/bin/python scripts/strip_lock.py
-
 clean: ## remove the environments; the data in .local stays
 	rm -rf .venv .tools
 
-.tools/.ready: Makefile
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
-	@"$(PYTHON)" -m venv --clear .tools
-	@.tools/bin/python -m pip install --quiet pipenv==$(PIPENV_RELEASE)
+# An environment knows the folder it was made in: after a move its commands lead nowhere. And its Python may be gone.
+STALE := $(shell $(PY) -Ic '' 2>/dev/null && { test ! -e .venv/.made || test "$$(cat .venv/.made)" = "$$(pwd -P)"; } || echo FORCE)
+
+.venv/.made: $(STALE)
+	@command -v "$(PYTHON)" >/dev/null || { echo '$(PYTHON) is not here. Install Python 3.11 or newer, or name it: PYTHON=...' >&2; exit 1; }
+	@"$(PYTHON)" -Ic 'import sys; sys.version_info < (3, 11) and sys.exit("This is Python %s; 3.11 or newer is needed. Name another one: PYTHON=python3.13" % sys.version.split()[0])'
+	@test -z "$(STALE)" && $(PY) -Im pip --version >/dev/null 2>&1 || { \
+		echo "Making an environment in .venv with $$("$(PYTHON)" -I --version)"; \
+		$(QUIETLY) "$(PYTHON)" -Im venv --clear .venv; }
+	@pwd -P > $@
+
+.venv/.run: .venv/.made requirements.txt
+	@echo "Installing $$(grep -c '==' requirements.txt) packages"
+	@$(INSTALL) --requirement requirements.txt
 	@touch $@
 
-.venv/.run: .tools/.ready Pipfile.lock
-	@$(PIPENV) sync
-	@touch $@
-
-.venv/.dev: .tools/.ready Pipfile.lock
-	@$(PIPENV) sync --dev
+.venv/.dev: .venv/.made requirements.txt requirements-dev.txt
+	@echo "Installing $$(cat requirements.txt requirements-dev.txt | grep -c '==') packages"
+	@$(INSTALL) --requirement requirements.txt --requirement requirements-dev.txt
 	@touch $@ .venv/.run
+
+.tools/.ready: Makefile | .venv/.made
+	@echo "Installing pipenv $(PIPENV_RELEASE) in .tools"
+	@$(QUIETLY) "$(PYTHON)" -Im venv --clear .tools
+	@$(QUIETLY) .tools/bin/python -m pip install --no-user pipenv==$(PIPENV_RELEASE)
+	@touch $@

@@ -9,11 +9,14 @@ import tomllib
 import pytest
 
 from config_loader import Settings
+from scripts import finish_lock
 from tests.service import ROOT
 from version import VERSION
 
 PIPFILE = tomllib.loads((ROOT / "Pipfile").read_text())
 LOCK = json.loads((ROOT / "Pipfile.lock").read_text())
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+REQUIREMENTS = finish_lock.requirements(LOCK)
 
 
 def test_pipfile_names_no_index_and_no_python() -> None:
@@ -27,6 +30,40 @@ def test_the_lock_names_no_index() -> None:
     packages = [package for group in ("default", "develop") for package in LOCK[group].values()]
     assert [package for package in packages if "index" in package or "hashes" not in package] == []
     assert re.findall(r"https?://", (ROOT / "Pipfile.lock").read_text()) == []
+
+
+def test_the_lock_says_who_can_read_it() -> None:
+    """Releases of pipenv that cannot read it end with a TypeError; the lock itself says so in its first lines."""
+    assert LOCK["_meta"]["note"] == finish_lock.NOTE
+    assert '"note"' in (ROOT / "Pipfile.lock").read_text()[:400]
+
+
+def test_the_requirements_files_follow_from_the_lock() -> None:
+    """`make lock` writes them, with hashes: pip alone installs what is locked, each package once."""
+    assert {name: (ROOT / name).read_text() for name in REQUIREMENTS} == REQUIREMENTS
+    names = [re.findall(r"^([\w.-]+).*==", text, re.MULTILINE) for text in REQUIREMENTS.values()]
+    assert (set(names[0]), set(names[1])) == (set(LOCK["default"]), set(LOCK["develop"]) - set(LOCK["default"]))
+
+
+def test_pyproject_names_the_same_packages_and_version() -> None:
+    """For tools that do not read Pipfile."""
+    wanted = [
+        f"{name}[{','.join(what['extras'])}]" if isinstance(what, dict) else name
+        for name, what in PIPFILE["packages"].items()
+    ]
+    assert (PYPROJECT["project"]["dependencies"], PYPROJECT["project"]["version"]) == (wanted, VERSION)
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
+def test_the_project_is_not_a_package_and_says_so(kind: str) -> None:
+    """`pip install .`, `-e .` and `python -m build` stop at their first question, with what to do instead."""
+    build = PYPROJECT["build-system"]
+    ask = f"import {build['build-backend']} as backend; backend.get_requires_for_build_{kind}({{}})"
+    asked = subprocess.run(
+        [sys.executable, "-c", ask], cwd=ROOT / build["backend-path"][0], capture_output=True, text=True
+    )
+    assert (asked.returncode, asked.stdout, asked.stderr.count("requirements.txt")) == (1, "", 1)
+    assert "Traceback" not in asked.stderr
 
 
 def test_lock_and_pipfile_agree() -> None:

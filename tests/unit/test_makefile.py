@@ -1,0 +1,93 @@
+"""The make targets: what they pass on to commands, and that documents name none that is not there."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.service import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Nothing is installed: the environment counts as made.
+MAKE = ["make", "--no-print-directory", "-o", ".venv/.made", "-o", ".venv/.run", "-o", ".venv/.dev"]
+
+
+def make(*arguments: str, rules: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run make on the Makefile and further `rules`, with `environment` added to the present one."""
+    command = [*MAKE, "-f", "Makefile", "-f", "-", *arguments]
+    # Not what a make that runs these tests was told.
+    added = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    added |= environment
+    return subprocess.run(command, cwd=ROOT, env=added, input=rules, capture_output=True, text=True)
+
+
+def test_what_is_meant_for_other_programs_is_not_passed_on() -> None:
+    """pip is told where packages come from, and nothing else; Python and pipenv behave as they do by themselves."""
+    harmful = {"PIP_USER": "1", "PIP_TARGET": "/x", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_CONSTRAINT": "/x"} | {
+        "PYTHONPATH": "/x", "PYTHONHOME": "/x", "PYTHONSAFEPATH": "1", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error"
+    } | {"PIPENV_PIPFILE": "", "PIPENV_CUSTOM_VENV_NAME": "x", "VIRTUAL_ENV": "/x", "CONDA_PREFIX": "/x"}  # fmt: skip
+    wanted = {"PIP_INDEX_URL": "file:///x", "PIP_CERT": "/x", "PYTHONUNBUFFERED": "1", "RULES": "30"}
+    shown = make("show", rules="show:\n\t@env", **harmful, **wanted)
+    passed = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
+    assert ({name for name in harmful if name in passed}, {**passed, **wanted}) == (set(), passed)
+
+
+@pytest.mark.parametrize("name", ["-", "a b.csv", "-x.csv", "$HOME.csv", "it's.csv", '"a".csv', "ü;#&.csv"])
+def test_replay_gets_the_name_of_the_file_as_it_is(name: str) -> None:
+    """Whatever is in the name of a file, it is one argument, and no option; ARGS are several."""
+    told = make("replay", r"PY=printf '%s\n' ", f"FILE={name}", "ARGS=--format csv")
+    assert told.stdout.splitlines() == ["-m", "flask", "--app", "app", "replay", "--format", "csv", "--", name]
+
+
+def test_replay_without_a_file() -> None:
+    """It says what is missing."""
+    told = make("replay", "PY=false")
+    assert (told.returncode, told.stderr.splitlines()[0][:33]) == (2, "Which file? make replay FILE=hist")
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("run", "app.py"),
+        ("verify", "-m flask --app app verify"),
+        ("backtest", "-m flask --app app backtest --rule 123 --set threshold=150.00"),
+        ("migrate", "-m alembic upgrade head"),
+        ("db.migrate", "-m alembic upgrade head"),
+        ("console", "-m scripts.console"),
+        ("db.console", "-m scripts.console"),
+    ],
+)
+def test_what_a_target_runs(target: str, command: str) -> None:
+    """Each target is one command."""
+    arguments = ["ARGS=--rule 123 --set threshold=150.00"] if target == "backtest" else []
+    assert make(target, "PY=echo", *arguments).stdout.strip() == command
+
+
+def test_the_status_of_a_command() -> None:
+    """make ends with its own status, and names that of the command."""
+    ended = make("verify", "PY=sh -c 'exit 130'")
+    assert (ended.returncode, "Error 130" in ended.stderr) == (2, True)
+
+
+def test_what_fails_is_shown_and_what_succeeds_is_not() -> None:
+    """The output of a step of an installation is of interest only if it failed."""
+    rules = "good:\n\t@$(QUIETLY) echo installed\nbad:\n\t@$(QUIETLY) sh -c 'echo why; echo not >&2; exit 3'"
+    good, bad = make("good", rules=rules), make("bad", rules=rules)
+    assert (good.returncode, good.stdout, good.stderr) == (0, "", "")
+    assert (bad.returncode, bad.stderr.splitlines()[:2], "Error 3" in bad.stderr) == (2, ["why", "not"], True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_work_as_they_are_written(page: Path) -> None:
+    """Every make target that a page names is there, and commands of the environment are written with its folder."""
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z0-9. -]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    known = {name for line in targets for name in line.split()}
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code = "\n".join(re.findall(r"`([^`\n]+)`", text) + blocks)
+    assert set(re.findall(r"\bmake ([a-z0-9.-]+)", code)) - known == set()
+    bare = r"(?<!/)\b(flask --app|alembic (?:upgrade|downgrade|revision|history|current|check|stamp)\b|pytest )"
+    outside = re.sub(r"docker compose (exec|run) [^\n]*", "", code)
+    assert re.findall(bare, outside) == []
