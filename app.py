@@ -1,5 +1,9 @@
 """The service: `create_app()` wires it, `python app.py` serves it."""
 
+import commands.starting  # noqa: F401 (first of all: loading the rest takes a moment, in which Ctrl+C ends it)
+
+# isort: split
+
 import atexit
 from contextlib import ExitStack
 
@@ -9,6 +13,7 @@ import logs
 import metrics
 from commands import serve, slow_readers
 from commands.backtest import backtest
+from commands.endings import or_end
 from commands.replay import replay
 from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
@@ -32,15 +37,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Returns the Flask application.
 
     Without `settings`, reads them from the environment. If those name no database, starts (or joins) the embedded one
-    for as long as this process lives, and migrates it. Raises SettingsError.
+    for as long as this process lives, and migrates it. Raises SettingsError; under a command
+    whatever prevents it ends the process, with a message.
     """
     if settings is None:
-        settings = load_settings()
-        if settings.database is None:
-            stack = ExitStack()
-            atexit.register(stack.close)
-            settings = settings.with_database(stack.enter_context(embedded.use(settings.data_dir)))
-            migrations.upgrade(str(settings.database))
+        settings = or_end(_own_settings, SettingsError, embedded.EmbeddedError, migrations.MigrationError, OSError)
     if settings.database is None:
         raise SettingsError(["DATABASE_URL: the application needs a database"])
     logs.configure(readable=settings.global_test_flag)
@@ -62,6 +63,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     TrustedHosts(settings.own_names).store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
+
+
+def _own_settings() -> Settings:
+    settings = load_settings()
+    if settings.database is None:
+        stack = ExitStack()
+        atexit.register(stack.close)
+        settings = settings.with_database(stack.enter_context(embedded.use(settings.data_dir)))
+        migrations.upgrade(str(settings.database))
+    return settings
 
 
 def make_service(settings: Settings, url: str) -> Service:

@@ -39,10 +39,12 @@ class _Metrics:
     """All metrics of the process."""
 
     def __init__(self) -> None:
+        self.slot = os.environ.get("WORKER_SLOT")
+        if self.slot is None:  # no worker: a folder that somebody else has set is not for us, and may not exist
+            os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
-        self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self.slot = os.environ.get("WORKER_SLOT")
         if self.folder is not None and self.slot is not None:
             values.ValueClass = values.MultiProcessValue(lambda: self.slot)  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()

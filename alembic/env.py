@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, event, text
+from sqlalchemy.exc import DBAPIError
 
 from config_loader import SettingsError, load_settings
 from database import connecting, embedded
@@ -94,6 +95,17 @@ def render() -> None:
         context.run_migrations()
 
 
+def from_shell() -> None:
+    """`online` for who runs alembic: what prevents it is a line or two, and the status is 2, or 130 after Ctrl+C."""
+    try:
+        online()
+    except DBAPIError as error:
+        print(f"The database cannot be migrated: {str(error.orig or error).strip()}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 def online() -> None:
     """Run the migrations on the configuration's database, else the one in the settings, else the embedded one."""
     with ExitStack() as stack:
@@ -112,5 +124,7 @@ def online() -> None:
 
 if context.is_offline_mode():
     render()
-else:
+elif "url" in context.config.attributes:
     online()
+else:
+    from_shell()

@@ -46,12 +46,12 @@ def main() -> int:
         return 2
     forget_settings()
     try:
+        options.results.mkdir(parents=True, exist_ok=True)
         report = _run(options)
-    except FAILURES as error:
-        print(f"The run could not begin: {error}", file=sys.stderr)
+    except (*FAILURES, OSError) as error:
+        print(f"The run could not begin: {getattr(error, 'orig', None) or error}".rstrip(), file=sys.stderr)
         return 2
     print(f"\n{report.as_text()}")
-    options.results.mkdir(parents=True, exist_ok=True)
     file = options.results / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"
     file.write_text(json.dumps(report.as_json(), indent=2) + "\n")
     print(f"All figures: {os.path.relpath(file)}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
-from commands.endings import Stopped, check_migrations, service
+from commands.endings import Command, Stopped, check_migrations, service
 from commands.terminal import json_option, over_all, processes_option
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
@@ -22,7 +22,7 @@ _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
 _TIME = click.IntRange(0, LAST_TIME)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--rule", type=int, help="The rule to test; without it, all active rules as they are set now.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another value for one of its parameters.")
 @click.option("--from", "start", type=_TIME, metavar="SECONDS", default=0, help="Count alerts from this time on.")

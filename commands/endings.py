@@ -1,11 +1,23 @@
 """How commands end early, and what each of them checks before it begins."""
 
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
+from commands import starting
 from database import migrations
 from rules.service import Service
+
+T = TypeVar("T")
+
+# As if the signal had ended it that says so to programs that do not mind.
+NOBODY_READS = 128 + 13  # SIGPIPE
 
 
 class Stopped(click.ClickException):
@@ -18,6 +30,54 @@ class Interrupted(Stopped):
     """Somebody pressed Ctrl+C."""
 
     exit_code = 130
+
+
+class Command(click.Command):
+    """A command that shows no traceback for what its user, the disk or the database did."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it. Raises Stopped and Interrupted, or Exit if nobody reads what it writes."""
+        try:
+            starting.loaded()
+            returned = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise Interrupted("Stopped.") from None
+        except OSError as error:
+            _write_no_more()
+            if error.errno == errno.EPIPE:
+                raise click.exceptions.Exit(NOBODY_READS) from None
+            what = error.filename or "The output cannot be written"
+            raise Stopped(f"{what}: {error.strerror or error}.") from None
+        except SQLAlchemyError as error:
+            raise Stopped(f"The database failed: {first_line(error)}") from None
+        finally:
+            starting.ended()
+        return returned
+
+
+def _write_no_more() -> None:
+    """Let what is still buffered for standard output go nowhere, or Python would complain at its end."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # standard output is no file
+        return
+
+
+def or_end(work: Callable[[], T], *faults: type[Exception]) -> T:
+    """What `work` returns. Under a command, one of `faults` is written to standard error, and the process ends with 2.
+
+    Click's own errors would not do: Flask loads the application where it expects none.
+    """
+    try:
+        return work()
+    except faults as error:
+        if click.get_current_context(silent=True) is None:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(Stopped.exit_code)
 
 
 def service() -> Service:

@@ -17,7 +17,7 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from commands.endings import Interrupted, Stopped, check_migrations, first_line, service
+from commands.endings import Command, Interrupted, Stopped, check_migrations, first_line, service
 from commands.replay_columns import Columns
 from commands.replay_file import Entry, batches, entries, peekable
 from commands.replay_options import column_options
@@ -45,7 +45,7 @@ class Refused(click.ClickException):
 FAR = 100_000_000_000
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=click.File("rb"))
 @click.option(
     "--format",

@@ -5,13 +5,13 @@ import json
 import click
 from flask.cli import with_appcontext
 
-from commands.endings import check_migrations
+from commands.endings import Command, check_migrations
 from commands.terminal import json_option, over_all, processes_option
 from rules.hindsight.all_users import VerifyWork
 from rules.hindsight.verify import Difference, VerifyReport
 
 
-@click.command()
+@click.command(cls=Command)
 @processes_option
 @json_option
 @with_appcontext

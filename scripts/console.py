@@ -44,4 +44,7 @@ def run(program: str, arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before psql has started
+        sys.exit(128 + signal.SIGINT)

@@ -89,7 +89,12 @@ def main() -> int:
     # Whatever hangs, it ends.
     signal.signal(signal.SIGALRM, lambda *_: sys.exit("the soak took too long"))
     signal.alarm(int(seconds) + CHECKING)
-    with tempfile.TemporaryDirectory(prefix="alerts-soak-", dir=asked.parent, ignore_cleanup_errors=True) as folder:
+    try:
+        place = tempfile.TemporaryDirectory(prefix="alerts-soak-", dir=asked.parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        print(f"The soak cannot begin: {error}", file=sys.stderr)
+        return 2
+    with place as folder:
         Path(folder).chmod(0o755)  # started by root, PostgreSQL runs as another user
         report = soak_in(Path(folder, "data"), asked, seconds, over)
     print(report.text())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,13 +46,13 @@ def backtest(run: Any, *options: Any) -> Any:
     return json.loads(result.stdout)
 
 
-def flask(database_url: str, *args: Any, stderr: Any = subprocess.PIPE) -> Any:
+def flask(database_url: str, *args: Any, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.PIPE) -> Any:
     """A command as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), *args],
         env=os.environ | {"DATABASE_URL": database_url},
         cwd=tempfile.gettempdir(),
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
         text=True,
         process_group=0,
@@ -277,6 +278,19 @@ def test_an_error_of_the_database_is_told(run: Any, sessions: Sessions) -> None:
         assert result.exit_code == 2
         assert "The database failed: column" in result.stderr
         assert "Traceback" not in result.output
+
+
+def test_an_output_that_cannot_be_written(client: FlaskClient, database_url: str) -> None:
+    """On a full disk it ends with 2 and says so, and if nobody reads it, as if by SIGPIPE; never with 1."""
+    with Path("/dev/full").open("w") as full, flask(database_url, "verify", stdout=full) as command:
+        errors = command.communicate()[1]
+    assert (command.returncode, errors) == (2, "Error: The output cannot be written: No space left on device.\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with flask(database_url, "verify", stdout=writer) as command:
+        errors = command.communicate()[1]
+    os.close(writer)
+    assert (command.returncode, errors) == (141, "")
 
 
 # Ctrl+C
