@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["id"] = IdConverter
     app.url_map.converters["alert"] = AlertIdConverter
     hooks.register(app)
-    for resource in (start, events, alerts, rules, backtests, users, health, openapi, metrics_page):
+    for resource in (events, alerts, users, rules, backtests, start, health, openapi, metrics_page):
         app.register_blueprint(resource.blueprint)
     for command in (replay, backtest, verify):
         app.cli.add_command(command)

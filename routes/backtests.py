@@ -25,7 +25,7 @@ blueprint = Blueprint("backtests", __name__)
 BAD_PERIOD = Problem(
     400, "The request has missing or bad fields.", errors=[FieldProblem("/to", "must not be before from")]
 )
-ID = {"backtest_id": {"example": 1}}
+ID = {"backtest_id": {"description": "The number of a backtest.", "example": 1}}
 
 
 def unknown_backtest(backtest_id: int) -> Problem:
@@ -57,7 +57,7 @@ def create_backtest() -> Response:
     Only one backtest runs at a time: a 409 names the one that is running, or was cancelled and has processes that have
     not ended yet.
     """
-    wanted = read_model(BacktestRequest)
+    wanted = read_model(BacktestWanted)
     present = service().run(service().rules)
     question = _question(wanted, {code: change.setting for code, change in present.items()})
     try:
@@ -106,7 +106,7 @@ def cancel_backtest(backtest_id: int) -> Response:
     return json_answer(BacktestAnswer.of(service().run(cancel)), 202)
 
 
-def _question(wanted: BacktestWanted, present: Mapping[int, RuleSetting]) -> Question:
+def _question(wanted: BacktestRequest, present: Mapping[int, RuleSetting]) -> Question:
     asked = wanted.sweep
     sweep = Sweep(code=asked.rule, parameter=asked.parameter, values=asked.in_turn()) if asked else None
     if wanted.rules is not None:

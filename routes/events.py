@@ -41,11 +41,12 @@ BAD_EVENT = Problem(400, "The request has missing or bad fields.", errors=[Field
 _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
 
 
+@blueprint.post(PATHS[1], endpoint="post_event_at_old_path")
 @blueprint.post(PATHS[0])
-@blueprint.post(PATHS[1], endpoint="post_event_alias")
 @describe(
     Operation(
         body=EventRequest,
+        deprecated=(PATHS[1],),
         answers={200: Decision},
         problems=(
             BAD_EVENT,

@@ -19,7 +19,7 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/healthz")
 @describe(Operation(answers={200: HealthAnswer}))
-def healthz() -> Response:
+def get_health() -> Response:
     """Check that the process is alive.
 
     This says nothing about the database.
@@ -29,7 +29,7 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 @describe(Operation(answers={200: HealthAnswer}, problems=NOT_READY))
-def readyz() -> Response:
+def get_readiness() -> Response:
     """Check that the service can take events.
 
     It can when the migrations of the database are current and something can be stored there, which is tried for real

@@ -12,11 +12,11 @@ EXAMPLE = 'alerts_total{code="1100"} 1.0\n'
 blueprint = Blueprint("metrics", __name__)
 
 
-@blueprint.get("/metrics", endpoint="metrics")
+@blueprint.get("/metrics")
 @describe(
     Operation(answers={200: Text("text/plain", "Prometheus' text format.", EXAMPLE)}, problems=(Problem(503, OFF),))
 )
-def read_metrics() -> Response:
+def get_metrics() -> Response:
     """Read the metrics of all workers."""
     if not metrics.are_kept():
         raise Problem(503, OFF)

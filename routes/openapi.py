@@ -1,7 +1,11 @@
-"""The OpenAPI 3.1 document, built from the routes and the models that validate their requests, and its page, /docs."""
+"""The OpenAPI document, and a page to try out each call.
+
+The document is built from the routes and the models that validate their requests.
+"""
 
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -22,6 +26,7 @@ from routes.http.operation import Operation, Text, describe
 from routes.http.problems import RETRY_AFTER, Problem
 from routes.http.safe_headers import PAGE_POLICY
 from routes.schemas.fields import EventId
+from routes.schemas.json_schema import REF, BodySchema, QuerySchema, query_schema
 from routes.schemas.problems import ProblemAnswer
 from version import VERSION
 
@@ -33,7 +38,15 @@ blueprint.record_once(lambda state: state.app.extensions.setdefault(_KEPT, Kept(
 # Making the document takes a third of a second, so each application makes it once.
 _KEPT = "openapi-document"
 _ADDRESS = "urn:address"  # stands in it for the address at which it is served
-_REF = "#/components/schemas/{model}"
+_DESCRIPTION = """\
+Post each deposit and withdrawal of a user; the answer names the alerts it raises. No key or password is needed.
+
+Money is text with two decimals, and times are whole seconds. Every error is a problem document (RFC 9457), whose
+`errors` name each bad field of the request at once.
+
+Some things a schema cannot say: whole numbers are written without a decimal point (7, not 7.0); money that is sent as a
+number has at most two decimals; JSON has no NaN; a member that stands twice in an object is refused, or in events the
+last one counts."""
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
 _ETAG = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match and If-None-Match."}}
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}
@@ -48,24 +61,19 @@ def _described(app: Flask) -> Iterator[tuple[Rule, Operation]]:
 
 def build(app: Flask, url: str) -> dict[str, Any]:
     """The OpenAPI document of all described routes of `app`, as plain data. `url` is where `app` is served."""
-    models: set[type[BaseModel]] = {ProblemAnswer}
+    schemas = _schemas(app)
     paths: dict[str, dict[str, Any]] = {}
     for rule, operation in _described(app):
-        models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text)}
-        models |= {operation.refusal, *([operation.body] if operation.body else [])}
         path = template_of(rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(path, {})[method.lower()] = _operation(app, rule, method, operation)
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
-        ref_template=_REF,
-    )
+            paths.setdefault(path, {})[method.lower()] = _operation(app, schemas, rule, method, operation)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Transaction alerts",
             "version": VERSION,
-            "description": "Post each deposit and withdrawal of a user; the answer names the alerts it raises.",
+            "description": _DESCRIPTION,
+            "contact": {"name": "The transaction alerts authors"},
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [
@@ -73,17 +81,42 @@ def build(app: Flask, url: str) -> dict[str, Any]:
             {"url": url, "description": "Where this document was read from."},
             {"url": "/", "description": "The same host, behind a proxy that changes the address."},
         ],
-        "tags": [{"name": name} for name in sorted({_tag(rule) for rule, _ in _described(app)})],
+        "security": [],  # none: said, so that nobody has to guess
+        "tags": list(_tags(app)),
         "paths": paths,
-        "components": {"schemas": schemas["$defs"]},
+        "components": {"schemas": schemas},
     }
+
+
+def _schemas(app: Flask) -> dict[str, Any]:
+    """The schemas that have names."""
+    models: set[type[BaseModel]] = {ProblemAnswer}
+    named: dict[str, Any] = {}
+    for _, operation in _described(app):
+        models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text)}
+        models |= {operation.refusal, *([operation.body] if operation.body else [])}
+        named |= query_schema(operation.query).get("$defs", {}) if operation.query else {}
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template=REF,
+        schema_generator=BodySchema,
+    )
+    return dict(sorted((named | schemas["$defs"]).items()))
 
 
 def _tag(rule: Rule) -> str:
     return str(rule.endpoint).partition(".")[0]
 
 
-def _operation(app: Flask, rule: Rule, method: str, operation: Operation) -> dict[str, Any]:
+def _tags(app: Flask) -> Iterator[dict[str, str]]:
+    """One for each blueprint in the order of `app`, described by the first line of its module."""
+    described = {_tag(rule) for rule, _ in _described(app)}
+    for name, one in app.blueprints.items():
+        if name in described:
+            yield {"name": name, "description": str(sys.modules[one.import_name].__doc__).partition("\n")[0]}
+
+
+def _operation(app: Flask, schemas: dict[str, Any], rule: Rule, method: str, operation: Operation) -> dict[str, Any]:
     summary, _, description = (app.view_functions[rule.endpoint].__doc__ or "").partition("\n")
     problems = (*operation.problems, *problems_of(method, operation))
     described: dict[str, Any] = {
@@ -95,7 +128,9 @@ def _operation(app: Flask, rule: Rule, method: str, operation: Operation) -> dic
             *_query_parameters(operation),
             *_header_parameters(operation),
         ],
-        "responses": {str(status): _answer(status, answer, operation) for status, answer in operation.answers.items()}
+        "responses": {
+            str(status): _answer(schemas, status, answer, operation) for status, answer in operation.answers.items()
+        }
         | {
             # Each status once, in the order given.
             str(status): _problem(status, [one for one in problems if one.status == status], operation)
@@ -107,19 +142,20 @@ def _operation(app: Flask, rule: Rule, method: str, operation: Operation) -> dic
             "description": "Unchanged since If-None-Match.",
             "headers": _REQUEST_ID | _ETAG,
         }
-    if description.strip():
-        described["description"] = " ".join(description.split())
+    described["description"] = " ".join(description.split()) or f"{described['summary']}."
+    if rule.rule in operation.deprecated:
+        described["deprecated"] = True
     if operation.body:
-        content = {"application/json": _media(operation.body)}
+        content = {"application/json": _media(schemas, operation.body)}
         if operation.lines:
             content["application/x-ndjson"] = _lines(content["application/json"]["example"])
         described["requestBody"] = {"required": True, "content": content}
     return described
 
 
-def _media(model: type[BaseModel]) -> dict[str, Any]:
-    media: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
-    examples = model.model_json_schema().get("examples")
+def _media(schemas: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": {"$ref": REF.format(model=model.__name__)}}
+    examples = schemas[model.__name__].get("examples")
     return media | ({"example": examples[0]} if examples else {})
 
 
@@ -129,14 +165,16 @@ def _lines(items: list[Any]) -> dict[str, Any]:
     return {"schema": schema, "example": "".join(json.dumps(item) + "\n" for item in items)}
 
 
-def _answer(status: int, answer: type[BaseModel] | Text, operation: Operation) -> dict[str, Any]:
+def _answer(
+    schemas: dict[str, Any], status: int, answer: type[BaseModel] | Text, operation: Operation
+) -> dict[str, Any]:
     headers: dict[str, Any] = (
         _REQUEST_ID
         | (_LOCATION if status in (201, 202) and operation.body else {})
         | (_ETAG if operation.tagged else {})
     )
     if operation.idempotent:
-        replayed = {"type": "string", "const": "true"}
+        replayed = {"type": "string", "pattern": "^true$"}
         headers["Idempotent-Replayed"] = {"schema": replayed, "description": "Sent if the event was stored before."}
     if isinstance(answer, Text):
         kind = "string" if isinstance(answer.example, str) else "object"
@@ -145,14 +183,14 @@ def _answer(status: int, answer: type[BaseModel] | Text, operation: Operation) -
     return {
         "description": (answer.__doc__ or "").strip().partition("\n")[0],
         "headers": headers,
-        "content": {"application/json": _media(answer)},
+        "content": {"application/json": _media(schemas, answer)},
     }
 
 
 def _problem(status: int, problems: list[Problem], operation: Operation) -> dict[str, Any]:
     headers: dict[str, Any] = dict(_REQUEST_ID)
     if status == 503:
-        seconds = {"type": "integer", "const": RETRY_AFTER}
+        seconds = {"type": "integer", "minimum": 0, "examples": [RETRY_AFTER]}
         headers["Retry-After"] = {"required": True, "schema": seconds, "description": "Seconds."}
     if status == 405:
         headers["Allow"] = {"required": True, "schema": {"type": "string"}, "description": "The methods of this path."}
@@ -163,7 +201,7 @@ def _problem(status: int, problems: list[Problem], operation: Operation) -> dict
         "headers": headers,
         "content": {
             "application/problem+json": {
-                "schema": {"$ref": _REF.format(model=model.__name__)},
+                "schema": {"$ref": REF.format(model=model.__name__)},
                 "examples": {name: {"value": problem.document() | request_id} for name, problem in _by_name(problems)},
             }
         },
@@ -202,31 +240,37 @@ def _in_path(converter: type[BaseConverter]) -> dict[str, Any]:
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.query is None:
         return []
-    properties = operation.query.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
+    properties = query_schema(operation.query)["properties"]
+    # Pages show the description of a parameter, not that of its schema.
+    return [
+        {"name": name, "in": "query", "required": False, "description": schema.pop("description"), "schema": schema}
+        for name, schema in properties.items()
+    ]
 
 
 def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.tagged and operation.body:
-        return [_header("If-Match", "The ETag of what is to be changed; the answer is 412 if it has changed since.")]
+        match = "The ETag of what is to be changed; the answer is 412 if it has changed since. `*` matches any."
+        return [_header("If-Match", match, {"type": "string", "examples": ["*"]})]
     if operation.tagged:
-        return [_header("If-None-Match", "The ETag of an earlier answer; the answer is 304 if it is still current.")]
+        none_match = "The ETag of an earlier answer; the answer is 304 if it is still current."
+        return [_header("If-None-Match", none_match, {"type": "string", "examples": ['"1-5f0c1d4e"']})]
     if operation.idempotent:
         same = "The same as the field event_id; if both are given, they must be equal."
-        return [_header("Idempotency-Key", same, TypeAdapter(EventId).json_schema())]
+        written = TypeAdapter(EventId).json_schema(schema_generator=QuerySchema)
+        return [_header("Idempotency-Key", same, written | {"examples": ["order-17"]})]
     return []
 
 
-def _header(name: str, description: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
-    described = {"name": name, "in": "header", "required": False, "description": description}
-    return described | {"schema": schema or {"type": "string"}}
+def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
 @blueprint.get("/openapi.json")
 @describe(
     Operation(answers={200: Text("application/json", "An OpenAPI 3.1 document.", {"openapi": "3.1.0"})}, tagged=True)
 )
-def openapi_document() -> Response:
+def get_openapi_document() -> Response:
     """Read this document."""
     kept: Kept[tuple[bytes, bytes]] = current_app.extensions[_KEPT]
     before, after = kept.get(_written)
@@ -244,7 +288,7 @@ def _written() -> tuple[bytes, bytes]:
 
 @blueprint.get("/docs")
 @describe(Operation(answers={200: Text("text/html; charset=utf-8", "The page.", "<!doctype html>")}))
-def docs_page() -> Response:
+def get_docs_page() -> Response:
     """Read this document as a page that can try out each call.
 
     Everything on the page is served from this host.

@@ -21,7 +21,7 @@ from rules.registry import REGISTRY
 
 blueprint = Blueprint("rules", __name__)
 
-CODE = {"code": {"schema": {"type": "integer", "enum": list(REGISTRY)}, "example": 1100}}  # all rules
+CODE = {"code": {"description": f"The code of a rule: {', '.join(map(str, REGISTRY))}.", "example": 1100}}
 BAD_PARAMETER = Problem(
     400,
     "The request has missing or bad fields.",
@@ -109,7 +109,7 @@ def list_rule_versions(code: int) -> Response:
         tagged=True,
     )
 )
-def put_rule(code: int) -> Response:
+def set_rule(code: int) -> Response:
     """Change what a rule is set to.
 
     Makes a new version, which is in force for every event judged after the answer. What is left out stays as it is,

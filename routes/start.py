@@ -14,7 +14,7 @@ _A_DAY = "public, max-age=86400"
 
 @blueprint.get("/")
 @describe(Operation(answers={200: StartAnswer}))
-def start() -> Response:
+def get_start() -> Response:
     """Find out what there is.
 
     Who prefers HTML, as browsers do, is sent on to the page of this document, `/docs`.
@@ -39,6 +39,6 @@ def icon() -> Response:
 
 
 def _to_the_docs() -> Response:
-    found = redirect(url_for("docs.docs_page"))
+    found = redirect(url_for("docs.get_docs_page"))
     assert isinstance(found, Response)
     return found

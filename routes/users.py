@@ -47,6 +47,8 @@ BAD_CHANGE = Problem(
     errors=[FieldProblem("/risk", "Input should be 'low', 'normal' or 'high'")],
 )
 
+USER = {"user_id": {"description": "The id of a user."}}
+
 # How many ids to try for a new user: callers may have taken some of them by choosing ids themselves.
 ID_ATTEMPTS = 20
 
@@ -61,11 +63,12 @@ def user_exists(user_id: int) -> Problem:
     return Problem(409, f"User {user_id} already exists.", kind="user-exists")
 
 
+@blueprint.post("/user", endpoint="create_user_at_old_path")
 @blueprint.post("/users")
-@blueprint.post("/user", endpoint="create_user_alias")
 @describe(
     Operation(
         body=UserRequest,
+        deprecated=("/user",),
         answers={201: UserAnswer},
         problems=(BAD_USER, user_exists(7), EXHAUSTED, TOO_LARGE, NOT_JSON, DATABASE_AWAY),
     )
@@ -81,7 +84,7 @@ def create_user() -> Response:
 
 
 @blueprint.get("/users/<id:user_id>")
-@describe(Operation(answers={200: UserAnswer}, problems=(unknown_user(7), DATABASE_AWAY), tagged=True))
+@describe(Operation(path=USER, answers={200: UserAnswer}, problems=(unknown_user(7), DATABASE_AWAY), tagged=True))
 def get_user(user_id: int) -> Response:
     """Read a user with the present balance.
 
@@ -94,20 +97,21 @@ def get_user(user_id: int) -> Response:
 @blueprint.patch("/users/<id:user_id>")
 @describe(
     Operation(
+        path=USER,
         body=UserChangeRequest,
         answers={200: UserChangedAnswer},
         problems=(BAD_CHANGE, unknown_user(7), EXHAUSTED, changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
         tagged=True,
     )
 )
-def patch_user(user_id: int) -> Response:
+def change_user(user_id: int) -> Response:
     """Change how a user is judged.
 
     Sets the risk rating and the overrides, which are values of rule parameters for this user alone. What is left out
     stays as it is; `overrides` is replaced as a whole. The change is in force for every event judged after the answer.
     With `If-Match`, the answer is a 412 if somebody else has changed the user in the meantime.
     """
-    wanted = read_model(UserChangeRequest)
+    wanted = read_model(UserChange)
     # Read before, since that may store what is declared.
     rules = service().run(service().rules) if wanted.overrides else {}
     user = service().run(lambda session: _change(session, user_id, wanted, rules))
@@ -115,7 +119,7 @@ def patch_user(user_id: int) -> Response:
 
 
 @blueprint.get("/users/<id:user_id>/rules")
-@describe(Operation(answers={200: UserRulesAnswer}, problems=(unknown_user(7), DATABASE_AWAY)))
+@describe(Operation(path=USER, answers={200: UserRulesAnswer}, problems=(unknown_user(7), DATABASE_AWAY)))
 def list_user_rules(user_id: int) -> Response:
     """List all rules with the parameters in force for a user.
 
@@ -128,9 +132,14 @@ def list_user_rules(user_id: int) -> Response:
 
 @blueprint.get("/users/<id:user_id>/actions")
 @describe(
-    Operation(query=ActionsQuery, answers={200: ActionsAnswer}, problems=(BAD_QUERY, unknown_user(7), DATABASE_AWAY))
+    Operation(
+        path=USER,
+        query=ActionsQuery,
+        answers={200: ActionsAnswer},
+        problems=(BAD_QUERY, unknown_user(7), DATABASE_AWAY),
+    )
 )
-def list_actions(user_id: int) -> Response:
+def list_user_actions(user_id: int) -> Response:
     """List a user's actions, newest first.
 
     `from` and `to` bound the time (in seconds, both included). `next` is the cursor of the next page.
@@ -166,7 +175,7 @@ def _create(session: Session, wanted: UserRequest) -> User:
     raise Problem(503, "No free user id was found; try again.")
 
 
-def _change(session: Session, user_id: int, wanted: UserChange, rules: Mapping[int, RuleChange]) -> User:
+def _change(session: Session, user_id: int, wanted: UserChangeRequest, rules: Mapping[int, RuleChange]) -> User:
     with Transaction(session) as transaction:
         user = users.lock_user(session, user_id)
         if user is None:

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from werkzeug.routing import BaseConverter, ValidationError
 
 from routes.schemas.fields import AlertId, Id
+from routes.schemas.json_schema import QuerySchema
 from rules.values import ALERT_ID, ID, MAX_CODE, MAX_ID
 
 PARAMETER = re.compile(r"<(?:([^:<>]+):)?([^<>]+)>")  # in the path of a route: its converter and its name
@@ -21,7 +22,11 @@ class IdConverter(BaseConverter):
     """An id in a path: 1 to 2^63-1 in plain digits without leading zeros; anything else is a 404."""
 
     regex = ID
-    described: ClassVar[dict[str, Any]] = {"schema": TypeAdapter(Id).json_schema(), "example": 7}
+    described: ClassVar[dict[str, Any]] = {
+        "description": "A number from 1.",
+        "schema": TypeAdapter(Id).json_schema(schema_generator=QuerySchema),
+        "example": 7,
+    }
 
     def to_python(self, value: str) -> int:
         """The id. Raises ValidationError (answered with 404) above 2^63-1."""
@@ -34,7 +39,11 @@ class AlertIdConverter(BaseConverter):
     """An alert's id in a path: user_id, seq and code, each as plain digits; anything else is a 404."""
 
     regex = ALERT_ID
-    described: ClassVar[dict[str, Any]] = {"schema": TypeAdapter(AlertId).json_schema(), "example": "7-3-123"}
+    described: ClassVar[dict[str, Any]] = {
+        "description": "The id of an alert: its user's id, the action's number among that user's, and the code.",
+        "schema": TypeAdapter(AlertId).json_schema(schema_generator=QuerySchema),
+        "example": "7-1-1100",  # what the example of an event raises
+    }
 
     def to_python(self, value: str) -> tuple[int, int, int]:
         """The three numbers. Raises ValidationError (answered with 404) if one is too large."""

@@ -39,6 +39,7 @@ class Operation:
     query: type[BaseModel] | None = None
     idempotent: bool = False
     tagged: bool = False  # with an ETag, and If-None-Match or If-Match
+    deprecated: tuple[str, ...] = ()  # of its paths, those that only old callers should use
     lines: bool = False  # the body is an array, or its items one per line
     refusal: type[BaseModel] = ProblemAnswer  # the model of 400
 

@@ -1,12 +1,12 @@
 """Queries and answers about alerts."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from database.alerts import AlertRow
-from routes.schemas.answer_fields import AsStored, Moment, may_be_absent
+from routes.schemas.answer_fields import AsStored, Moment, ParametersAnswer, may_be_absent
 from routes.schemas.fields import (
     AlertId,
     Code,
@@ -19,23 +19,22 @@ from routes.schemas.fields import (
     flag,
     query_filter,
 )
-from rules.base import Origin
-from rules.model import ActionType, Risk
+from routes.schemas.words import ActionType, AlertStatus, Origin, Risk
 from rules.registry import REGISTRY
-
-AlertStatus = Literal["open", "acknowledged", "closed"]
 
 
 class AlertsQuery(PageQuery):
     """Which alerts to list: those that match all filters given."""
 
     cursor: Annotated[str, cursor_of(4)] = ""
-    user_id: Annotated[Id | None, BeforeValidator(digits), query_filter("Alerts of this user.")] = None
-    code: Annotated[Code | None, BeforeValidator(digits), query_filter("Alerts of this rule.")] = None
-    status: Annotated[AlertStatus | None, query_filter("Alerts with this status.")] = None
-    risk: Annotated[Risk | None, query_filter("Alerts of users who now have this rating.")] = None
-    late: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether a late event raised them.")] = None
-    superseded: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether they no longer hold.")] = None
+    user_id: Annotated[Id | None, BeforeValidator(digits), query_filter("Alerts of this user.", 7)] = None
+    code: Annotated[Code | None, BeforeValidator(digits), query_filter("Alerts of this rule.", 1100)] = None
+    status: Annotated[AlertStatus | None, query_filter("Alerts with this status.", "open")] = None
+    risk: Annotated[Risk | None, query_filter("Alerts of users who now have this rating.", "normal")] = None
+    late: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether a late event raised them.", False)] = None
+    superseded: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether they no longer hold.", False)] = (
+        None
+    )
     shadow: Annotated[
         bool, BeforeValidator(flag), Field(description="List only alerts of rules in shadow, instead of the others.")
     ] = False
@@ -70,7 +69,7 @@ class EvidenceAnswer(BaseModel):
 
     rule_version: int
     measured: MoneyText | int
-    parameters: dict[str, MoneyText | int]
+    parameters: ParametersAnswer
     origin: dict[str, Origin]
     actions: list[Id]
     actions_unlisted: Id | None = may_be_absent("How many older actions are behind it too but are not listed.")
@@ -91,7 +90,7 @@ class AlertAnswer(BaseModel):
     status: AlertStatus
     late: Annotated[bool, Field(description="Raised later by a late event, so not in the answer to this action.")]
     superseded: Annotated[bool, Field(description="No longer holds because of a late event.")]
-    shadow: Literal[True] | None = may_be_absent("Raised by a rule in shadow, so not in the answer to the event.")
+    shadow: bool | None = may_be_absent("Always true. Raised by a rule in shadow, so not in the answer to the event.")
     created_at: Moment
     evidence: Annotated[dict[str, Any], AsStored(EvidenceAnswer)]
 

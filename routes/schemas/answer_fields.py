@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, core_schema
+from typing_extensions import TypeAliasType
 
-from routes.schemas.fields import without_none
+from routes.schemas.fields import MoneyText, without_none
 
 
 def rfc3339(moment: datetime) -> str:
@@ -16,6 +17,13 @@ def rfc3339(moment: datetime) -> str:
 
 
 Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339)]
+ParametersAnswer = TypeAliasType(
+    "ParametersAnswer",
+    Annotated[
+        dict[str, MoneyText | int],
+        Field(description="Values of a rule's parameters by name: money and factors as text, the others as numbers."),
+    ],
+)
 
 
 def may_be_absent(description: str | None = None) -> Any:

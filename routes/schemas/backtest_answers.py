@@ -1,19 +1,16 @@
 """Answers about backtests: what was asked, the progress, and what would have been raised."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from sqlalchemy import Row
 
 from routes.schemas.alerts import EvidenceAnswer
-from routes.schemas.answer_fields import AsStored, Moment, may_be_absent
+from routes.schemas.answer_fields import AsStored, Moment, ParametersAnswer, may_be_absent
 from routes.schemas.fields import AlertId, Code, Id, MoneyText, Seconds, optional
-from routes.schemas.rule_answers import WrittenAnswer
-from rules.model import Risk
-from rules.values import LAST_TIME
+from routes.schemas.words import BacktestStatus, Risk
 
-BacktestStatus = Literal["running", "done", "cancelled", "failed", "interrupted"]
 Progress = Annotated[float, Field(ge=0, le=1, description="The share of all actions judged so far, from 0 to 1.")]
 Count = Annotated[int, Field(ge=0)]
 PerDay = Annotated[float, Field(ge=0, description="Alerts per day, on average over the days of the period.")]
@@ -24,8 +21,8 @@ class CandidateAnswer(BaseModel):
 
     code: Code
     version: Id
-    parameters: WrittenAnswer
-    by_risk: dict[Risk, WrittenAnswer]
+    parameters: ParametersAnswer
+    by_risk: dict[Risk, ParametersAnswer]
 
 
 class SweepAnswer(BaseModel):
@@ -122,7 +119,7 @@ _SUMMARY: JsonDict = {
     "request": {
         "rules": [{"code": 123, "version": 1, "parameters": {"threshold": "150.00", "window": 30}, "by_risk": {}}],
         "from": 0,
-        "to": LAST_TIME,
+        "to": 2_000_000_000,
         "sweep": {"rule": 123, "parameter": "threshold", "values": ["100.00", "200.00", "300.00", "400.00"]},
         "at_most_per_day": 20,
     },
@@ -160,9 +157,7 @@ class BacktestAnswer(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [_SUMMARY]})
 
     id: Id
-    status: Annotated[
-        BacktestStatus, Field(description="interrupted: the service or the backtest's process ended before the end.")
-    ]
+    status: BacktestStatus
     progress: Progress
     request: Annotated[dict[str, Any], AsStored(QuestionAnswer)]
     error: Annotated[str | None, Field(description="Why it failed.")]

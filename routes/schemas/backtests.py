@@ -7,22 +7,25 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationInfo,
     WithJsonSchema,
     create_model,
     model_validator,
 )
 from pydantic.config import JsonDict
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from routes.schemas.fields import DECIMAL_TEXT, Page, Seconds, cursor_of, not_before, optional
+from routes.schemas.fields import DECIMAL_TEXT, Page, Seconds, cursor_of, exactly_one, not_before, not_null, optional
 from routes.schemas.rules import (
     CHANGES,
     PARAMETERS,
-    GroupsRequest,
-    ParametersRequest,
+    ParameterValues,
+    RiskParameters,
+    declared_schema,
     json_object,
     left_out,
+    map_by_code,
 )
 from rules.base import Rule, RuleSetting
 from rules.hindsight.question import MOST_STEPS, candidate, parameter_of, read_step, steps
@@ -35,16 +38,16 @@ from rules.values import LAST_TIME, MOST_MONEY
 _VALUE_SCHEMA: JsonDict = {
     "anyOf": [
         DECIMAL_TEXT,
-        {"type": "number", "minimum": 0, "maximum": float(MOST_MONEY), "multipleOf": 0.01},
+        {"type": "number", "minimum": 0, "maximum": float(MOST_MONEY)},
     ]
 }
 
 
 class CandidateRequest(Payload):
-    """How to set a rule in a backtest, for any rule."""
+    """How to set a rule in a backtest. What is left out is as it is set now; `by_risk` is replaced as a whole."""
 
-    parameters: ParametersRequest | None = None
-    by_risk: GroupsRequest | None = None
+    parameters: ParameterValues | None = not_null()
+    by_risk: RiskParameters | None = not_null()
 
     def setting(self, present: RuleSetting) -> RuleSetting:
         """The setting to judge by, for a rule that is now set to `present`."""
@@ -57,8 +60,12 @@ def _candidate(rule: Rule) -> type[CandidateRequest]:
         "parameters": left_out(PARAMETERS[rule.code]),
         "by_risk": left_out(CHANGES[rule.code].model_fields["by_risk"].annotation),  # type: ignore[arg-type]
     }
-    doc = f"Settings of rule {rule.code}. What is left out is as it is set now; `by_risk` is replaced as a whole."
-    return create_model(f"Candidate{rule.code}", __base__=CandidateRequest, __doc__=doc, **fields)
+    return create_model(f"Candidate{rule.code}", __base__=CandidateRequest, **fields)
+
+
+def _candidate_schema(rule: Rule) -> dict[str, Any]:
+    declared = declared_schema(rule)
+    return {"properties": {"parameters": declared, "by_risk": {"additionalProperties": declared}}}
 
 
 CANDIDATES = {code: _candidate(rule) for code, rule in REGISTRY.items()}
@@ -68,6 +75,11 @@ class Candidates(Payload):
     """The rules to judge by, by code; each is judged as if it were active."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """A map by code."""
+        return map_by_code(core_schema, handler, CandidateRequest, _candidate_schema)
 
     def by_code(self) -> dict[int, CandidateRequest]:
         """The rules that were named, by code."""
@@ -137,12 +149,22 @@ class SweepRequest(Payload):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": ["values"]}, {"required": ["from", "to", "step"]}],
+            # A keyword "oneOf" at the top would be two types in generated clients; they pass over these.
+            "dependentRequired": {"from": ["to", "step"], "to": ["from", "step"], "step": ["from", "to"]},
+            "dependentSchemas": exactly_one("rule", ["values"], ["from", "to", "step"])
+            | {
+                "parameter": {
+                    "anyOf": [
+                        {"properties": {"rule": {"enum": [code]}, "parameter": {"enum": list(rule.defaults())}}}
+                        for code, rule in REGISTRY.items()
+                    ]
+                }
+            },
         }
     )
 
-    rule: Annotated[int, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(REGISTRY)})]
-    parameter: Annotated[str, AfterValidator(_parameter_name)]
+    rule: Annotated[int, AfterValidator(_known_rule), Field(description="The code of the rule.")]
+    parameter: Annotated[str, AfterValidator(_parameter_name), Field(description="The name of one of its parameters.")]
     first: Annotated[_Value, optional("The first value.")] = Field(None, alias="from")
     last: Annotated[_Value, optional("The last value, or the limit if no step ends on it. May be below from.")] = Field(
         None, alias="to"
@@ -188,28 +210,30 @@ def _of_a_sweep(at_most: int, info: ValidationInfo) -> int:
     return at_most
 
 
-class BacktestWanted(Payload):
+class BacktestRequest(Payload):
     """Which rules to judge by over which period. Without `rules`, the rule of the sweep, or else all active rules."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_REQUEST]})
-
-    rules: Candidates | None = None
-    start: Annotated[Seconds, optional("Alerts count from this time on.")] = Field(0, alias="from")
-    end: Annotated[Seconds, AfterValidator(not_before), optional("Alerts count up to this time.")] = Field(
-        LAST_TIME, alias="to"
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [_REQUEST], "dependentRequired": {"at_most_per_day": ["sweep"]}}
     )
-    sweep: SweepRequest | None = None
+
+    rules: Candidates | None = not_null("The rules to judge by. A sweep is of one of them.")
+    start: Annotated[Seconds, optional("Alerts count from this time on.")] = Field(0, alias="from")
+    end: Annotated[
+        Seconds, AfterValidator(not_before), optional("Alerts count up to this time, which is not before from.")
+    ] = Field(LAST_TIME, alias="to")
+    sweep: SweepRequest | None = not_null("A parameter to try with several values.")
     at_most_per_day: Annotated[
         Seconds,
         AfterValidator(_of_a_sweep),
-        optional("Find the first value of the sweep with at most this many alerts per day."),
+        optional("Only with a sweep: find the first value of the sweep with at most this many alerts per day."),
     ] = 0
 
 
-BacktestRequest: type[BacktestWanted] = create_model(
-    "BacktestRequest",
-    __base__=BacktestWanted,
-    __doc__=BacktestWanted.__doc__,
+# What validates it: for each rule, only its own parameters.
+BacktestWanted: type[BacktestRequest] = create_model(
+    "BacktestWanted",
+    __base__=BacktestRequest,
     rules=left_out(CandidatesRequest),
     sweep=(Annotated[SweepRequest, BeforeValidator(json_object), AfterValidator(_one_of_the_rules), optional()], None),
 )

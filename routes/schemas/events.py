@@ -1,45 +1,47 @@
 """Requests and answers about events."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from pydantic.config import JsonDict
 
 from routes.schemas.answer_fields import may_be_absent
-from routes.schemas.fields import AMOUNT, Id, Query, flag
+from routes.schemas.fields import AMOUNT, WHOLE, EventId, Id, Query, Seconds, exactly_one, flag, optional
 from routes.schemas.problems import FieldProblemAnswer, ProblemAnswer
+from routes.schemas.words import ActionType
 from rules.payload import EventPayload
 
 MAX_EVENTS = 10_000  # in one request, which is one transaction and takes about a second
 
 
 def _event_schema(schema: dict[str, Any]) -> None:
-    # Either name for the time, never both. Two complete objects, since readers of the document pick one to fill in.
-    properties, required = schema.pop("properties"), schema.pop("required")
-    properties["amount"] = AMOUNT | {"title": "Amount"}
-    del properties["event_id"]["default"]  # it means "none" and is not a value that a caller may send
-    properties["event_id"]["description"] = "Your own id for this event: if you post it again, it is not stored again."
-    time = properties.pop("time") | {"description": "When it happened, in seconds."}
-    required.remove("time")
-    del schema["type"]
-
-    def with_time_as(name: str, never: str) -> dict[str, Any]:
-        return {
-            "title": f"With {name}",
-            "type": "object",
-            "properties": properties | {name: time | {"title": name.title()}},
-            "required": [*required, name],
-            "not": {"required": [never]},
-        }
-
-    schema["oneOf"] = [with_time_as("time", never="t"), with_time_as("t", never="time")]
-    schema["examples"] = [{"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}]
+    properties = schema["properties"]
+    properties["amount"] = AMOUNT
+    properties["t"] = properties["time"] | {"deprecated": True, "description": "The same as time: send one of them."}
+    # Either name for the time, never both. A keyword "oneOf" at the top would be two types in generated clients, which
+    # pass over this one.
+    schema["required"].remove("time")
+    schema["dependentSchemas"] = exactly_one("user_id", ["time"], ["t"])
+    schema["examples"] = [{"type": "withdraw", "amount": "150.00", "user_id": 7, "time": 10}]
 
 
 class EventRequest(EventPayload):
-    """One deposit or withdrawal of one user."""
+    """One deposit or withdrawal of one user. Members that are not listed are ignored."""
 
     model_config = ConfigDict(json_schema_extra=_event_schema)
+
+    type: ActionType
+    user_id: Annotated[Id, Field(description=f"Whose it is: {WHOLE}, 1 to 2^63-1.")]
+    time: Annotated[
+        Seconds,
+        Field(
+            validation_alias=AliasChoices("time", "t"),
+            description=f"When it happened, in seconds: {WHOLE}, 0 to 2^63-1. Required, unless t stands for it.",
+        ),
+    ]
+    event_id: Annotated[
+        EventId, optional("Your own id of this event. If you post the same event again, it is not stored again.")
+    ] = ""
 
 
 class Decision(BaseModel):
@@ -47,7 +49,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"alert": True, "alert_codes": [30, 123], "user_id": 1}]},
+        json_schema_extra={"examples": [{"alert": True, "alert_codes": [1100], "user_id": 7}]},
     )
 
     alert: bool
@@ -87,7 +89,7 @@ class EventDecision(BaseModel):
     alert: bool
     alert_codes: list[int]
     user_id: Id
-    replayed: Literal[True] | None = may_be_absent("It was already stored under this event_id.")
+    replayed: bool | None = may_be_absent("Always true. It was already stored under this event_id.")
 
 
 class EventProblem(BaseModel):
@@ -144,6 +146,6 @@ class EventsAnswer(BaseModel):
 class EventsProblemAnswer(ProblemAnswer):
     """Why no event is stored; with `atomic=true`, if that is because of some bad events, what is wrong with each."""
 
-    accepted: Literal[0] | None = may_be_absent()
+    accepted: Count | None = may_be_absent("Always 0.")
     rejected: Count | None = may_be_absent()
     results: list[EventRefusal] | None = may_be_absent()

@@ -21,21 +21,23 @@ from rules.values import (
     read_whole_number,
 )
 
-# As the OpenAPI document has it: text is exact, and a number is tolerated.
+# As the OpenAPI document has it: text is exact, and a number is tolerated. A keyword "multipleOf" would not do for the
+# decimals of a number: as floats, a ninth of all amounts are no multiples of 0.01.
 DECIMAL_TEXT: JsonDict = {"type": "string", "pattern": f"^{DECIMAL}$"}
-_MONEY_NUMBER: JsonDict = {"type": "number", "maximum": float(MOST_MONEY), "multipleOf": 0.01}
+_MONEY_NUMBER: JsonDict = {"type": "number", "maximum": float(MOST_MONEY)}
 AMOUNT: JsonDict = {
-    "description": "Money over 0 with at most two decimals. Text is exact; a plain number is tolerated.",
+    "description": "Money over 0 with at most two decimals. Text is exact; a number is taken too if it is written so.",
     "anyOf": [
         {"type": "string", "pattern": f"^(?=.*[1-9]){DECIMAL}$"},
         _MONEY_NUMBER | {"exclusiveMinimum": 0},
     ],
 }
 _OPENING_BALANCE: JsonDict = {
-    "description": "Money, 0 or more, with at most two decimals. Text is exact; a plain number is tolerated.",
+    "description": "Money, 0 or more, with two decimals at most. Text is exact; a number so written is taken too.",
     "anyOf": [DECIMAL_TEXT, _MONEY_NUMBER | {"minimum": 0}],
-    "default": "0.00",
 }
+
+WHOLE = "written without a decimal point"  # to JSON Schema, 1.0 is an integer too
 
 OpeningBalance = Annotated[Decimal, BeforeValidator(validator(read_decimal)), WithJsonSchema(_OPENING_BALANCE)]
 EventId = Annotated[str, Field(pattern=f"^{EVENT_ID}$")]
@@ -47,10 +49,21 @@ Code = Annotated[int, Field(ge=1, le=MAX_CODE)]
 AlertId = Annotated[str, Field(pattern=f"^{ALERT_ID}$")]
 
 
-def optional(description: str | None = None, pattern: str | None = None) -> Any:
-    """A member of a request that may be left out; `pattern` is a regular expression for text."""
+def optional(description: str | None = None, pattern: str | None = None, example: object = None) -> Any:
+    """What may be left out of a request; `pattern` is a regular expression for text, `example` a value for queries."""
     # The default only marks what is left out; it is not a value that a caller may send, so the schema omits it.
-    return Field(description=description, pattern=pattern, json_schema_extra=lambda schema: schema.pop("default", None))
+    return Field(
+        description=description,
+        pattern=pattern,
+        # Not as "example", which the page would fill in. Tools that send every parameter take it from here.
+        examples=None if example is None else [example],
+        json_schema_extra=lambda schema: schema.pop("default", None),
+    )
+
+
+def not_null(description: str | None = None) -> Any:
+    """The same for a member declared as `T | None`: it may be left out, but null is not a value of it."""
+    return Field(None, description=description, json_schema_extra=without_none)
 
 
 def digits(value: object) -> object:
@@ -64,7 +77,8 @@ _whole_number = validator(read_whole_number)
 def cursor_of(numbers: int) -> Any:
     """The cursor of a list in which a place is this many numbers."""
     pattern = "-".join([WHOLE_NUMBER] * numbers)
-    return optional("The `next` of the previous page.", pattern=f"^{pattern}$")
+    example = "-".join(["2000000000", "7", "1", "1100"][:numbers])
+    return optional("The `next` of the previous page.", pattern=f"^{pattern}$", example=example)
 
 
 class Query(BaseModel):
@@ -76,7 +90,7 @@ class Query(BaseModel):
 class Page(Query):
     """Which page of a list: its size, and where it starts."""
 
-    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(digits)] = 50
+    limit: Annotated[int, Field(ge=1, le=500, description="How many to list at most."), BeforeValidator(digits)] = 50
     cursor: str = ""
 
 
@@ -90,8 +104,15 @@ def not_before(end: int, info: ValidationInfo) -> int:
 class PageQuery(Page):
     """Which page of a list in order of time, with bounds on `time` (in seconds, both included)."""
 
-    start: Annotated[Seconds, BeforeValidator(digits), Field(alias="from")] = 0
-    end: Annotated[Seconds, BeforeValidator(digits), AfterValidator(not_before), Field(alias="to")] = LAST_TIME
+    start: Annotated[
+        Seconds, BeforeValidator(digits), optional("The earliest time of an action, in seconds.", example=0)
+    ] = Field(0, alias="from")
+    end: Annotated[
+        Seconds,
+        BeforeValidator(digits),
+        AfterValidator(not_before),
+        optional("The latest time of an action, in seconds.", example=2_000_000_000),
+    ] = Field(LAST_TIME, alias="to")
 
 
 def flag(value: object) -> object:
@@ -102,9 +123,9 @@ def flag(value: object) -> object:
     return value
 
 
-def query_filter(description: str) -> Any:
+def query_filter(description: str, example: object) -> Any:
     """A filter of a list, declared as `T | None` with the default None: not filtered."""
-    return Field(description=description, json_schema_extra=without_none)
+    return Field(description=description, examples=[example], json_schema_extra=without_none)
 
 
 def without_none(schema: dict[str, Any]) -> None:
@@ -112,6 +133,14 @@ def without_none(schema: dict[str, Any]) -> None:
 
     None only marks what is left out; it is not a value that is sent.
     """
-    del schema["default"]
+    schema.pop("default", None)
     (only,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
     schema |= only
+
+
+def exactly_one(always: str, *groups: list[str]) -> JsonDict:
+    """For the keyword "dependentSchemas": exactly one of these groups of members must be there; `always` always is.
+
+    The keyword "required" would do within it, but linters look for the members next to that.
+    """
+    return {always: {"oneOf": [{"dependentRequired": {always: list(group)}} for group in groups]}}

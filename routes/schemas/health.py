@@ -1,8 +1,8 @@
 """Answers about the state of the service."""
 
-from typing import Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class HealthAnswer(BaseModel):
@@ -10,4 +10,4 @@ class HealthAnswer(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
 
-    status: Literal["ok"]
+    status: Annotated[str, Field(pattern="^ok$")]

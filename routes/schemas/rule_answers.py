@@ -6,14 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from database.models import RuleVersion
-from routes.schemas.answer_fields import AsStored, Moment
+from routes.schemas.answer_fields import AsStored, Moment, ParametersAnswer
 from routes.schemas.fields import Code, Id, MoneyText
+from routes.schemas.words import ActionType, Risk, RuleStatus, Unit
 from rules.base import Status
-from rules.model import ActionType, Risk
-from rules.parameters import Parameter, Unit, written_values
+from rules.parameters import Parameter, written_values
 from rules.versions import RuleChange
-
-WrittenAnswer = dict[str, MoneyText | int]
 
 _TODAY = "2026-01-31T12:00:00.000000Z"
 _SETTING: JsonDict = {
@@ -48,12 +46,12 @@ _RULE: JsonDict = {
 class RuleVersionAnswer(BaseModel):
     """What a rule was set to, by whom and why. Author null: by the service, from the declaration and setting RULES."""
 
-    status: Status
+    status: RuleStatus
     version: Annotated[Id, Field(description="The number of the version, counted from 1 for each rule.")]
-    parameters: Annotated[dict[str, Any], AsStored(WrittenAnswer)]
+    parameters: Annotated[dict[str, Any], AsStored(ParametersAnswer)]
     by_risk: Annotated[
         dict[str, Any],
-        AsStored(dict[Risk, WrittenAnswer]),
+        AsStored(dict[Risk, ParametersAnswer]),
         Field(description="Values that differ for users with a given rating."),
     ]
     author: str | None

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, create_model
+from pydantic_core import CoreSchema
+from typing_extensions import TypeAliasType
 
 from database.models import User, UserAction
-from routes.schemas.answer_fields import AsStored, may_be_absent
+from routes.schemas.answer_fields import AsStored, ParametersAnswer, may_be_absent
 from routes.schemas.fields import (
+    WHOLE,
     Code,
     Id,
     MoneyText,
@@ -17,12 +20,24 @@ from routes.schemas.fields import (
     PageQuery,
     Seconds,
     cursor_of,
+    not_null,
     optional,
 )
-from routes.schemas.rules import PARAMETERS, Author, ChangeRequest, GroupsRequest, Note, left_out
-from rules.base import Origin, RuleInForce, RuleSetting, Status
+from routes.schemas.rules import (
+    PARAMETERS,
+    Author,
+    ChangeRequest,
+    GroupsRequest,
+    Note,
+    ParameterValues,
+    declared_schema,
+    left_out,
+    map_by_code,
+)
+from routes.schemas.words import ActionType, Origin, Risk, RuleStatus
+from rules import model
+from rules.base import RuleInForce, RuleSetting
 from rules.conflicts import conflicts
-from rules.model import ActionType, Risk
 from rules.parameters import read_values, written_values
 from rules.payload import Payload
 
@@ -30,19 +45,22 @@ from rules.payload import Payload
 class UserRequest(Payload):
     """A new user. Every field is optional; without `user_id`, the service picks a free one."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "Ada", "total": "100.00", "risk": "normal", "user_id": 7}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Ada", "total": "100.00", "risk": "normal"}]})
 
     read_only: ClassVar = frozenset({"balance"})
 
-    user_id: Annotated[Id, optional()] = 0
+    user_id: Annotated[Id, optional(f"The user's id: {WHOLE}, 1 to 2^63-1.")] = 0
     name: Annotated[Name, optional()] = ""
     total: OpeningBalance = Decimal("0.00")
     risk: Risk = "normal"
 
 
-OverridesAnswer = dict[str, dict[str, MoneyText | int]]
+OverridesAnswer = TypeAliasType(
+    "OverridesAnswer",
+    Annotated[
+        dict[str, ParametersAnswer], Field(description="Rule parameters for one user alone, by the code of their rule.")
+    ],
+)
 
 
 def _members(user: User) -> dict[str, Any]:
@@ -60,7 +78,7 @@ class UserAnswer(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"id": 7, "name": "Ada", "total": "100.00", "balance": "142.00", "risk": "normal"}]
+            "examples": [{"id": 7, "name": "Ada", "total": "100.00", "balance": "100.00", "risk": "normal"}]
         }
     )
 
@@ -123,7 +141,7 @@ class ActionAnswer(BaseModel):
         """The answer about a stored action."""
         return cls(
             seq=action.seq,
-            type=cast(ActionType, action.type),
+            type=cast(model.ActionType, action.type),
             amount=str(action.amount),
             time=action.time,
             event_id=action.event_id,
@@ -154,15 +172,24 @@ class ActionsQuery(PageQuery):
     cursor: Annotated[str, cursor_of(2)] = ""
 
 
-OverridesRequest: type[GroupsRequest] = create_model(
+class Overrides(GroupsRequest):
+    """All parameters that differ for one user, by the code of their rule; may be empty."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """A map of maps: by code, then by name."""
+        return map_by_code(core_schema, handler, ParameterValues, declared_schema)
+
+
+OverridesRequest: type[Overrides] = create_model(
     "OverridesRequest",
-    __base__=GroupsRequest,
-    __doc__="All parameters that differ for one user, by the code of their rule; may be empty.",
+    __base__=Overrides,
+    __doc__=Overrides.__doc__,
     **{f"of_{code}": left_out(model, alias=str(code)) for code, model in PARAMETERS.items()},
 )
 
 
-class UserChange(ChangeRequest):
+class UserChangeRequest(ChangeRequest):
     """What to change about how a user is judged. What is left out stays as it is."""
 
     read_only: ClassVar = frozenset({"id", "user_id", "name", "total", "balance"})
@@ -177,13 +204,14 @@ class UserChange(ChangeRequest):
     )
 
     risk: Annotated[Risk, optional()] = "normal"
-    overrides: GroupsRequest | None = None
+    overrides: Overrides | None = not_null()
     note: Note = None
     author: Author = None
 
 
-UserChangeRequest: type[UserChange] = create_model(
-    "UserChangeRequest", __base__=UserChange, __doc__=UserChange.__doc__, overrides=left_out(OverridesRequest)
+# What validates it: for each rule, only its own parameters.
+UserChange: type[UserChangeRequest] = create_model(
+    "UserChange", __base__=UserChangeRequest, overrides=left_out(OverridesRequest)
 )
 
 
@@ -199,7 +227,7 @@ class UserRuleAnswer(BaseModel):
 
     code: Code
     title: str
-    status: Status
+    status: RuleStatus
     version: Id
     parameters: dict[str, InForceAnswer]
     contradiction: str | None = may_be_absent(
@@ -210,7 +238,7 @@ class UserRuleAnswer(BaseModel):
     def of(cls, setting: RuleSetting, user: User) -> Self:
         """The answer about a rule set to `setting`, for `user`."""
         overrides = read_values(setting.rule.declared, user.overrides.get(str(setting.code), {}))
-        rule = RuleInForce(setting, risk=cast(Risk, user.risk), overrides=overrides)
+        rule = RuleInForce(setting, risk=cast(model.Risk, user.risk), overrides=overrides)
         values = written_values(rule.values)
         wrong = (f"{name} {sentence}" for name, sentence in conflicts(setting.rule, rule.values, rule.values))
         return cls(
@@ -254,4 +282,4 @@ class UserRulesAnswer(BaseModel):
     def of(cls, user: User, settings: Iterable[RuleSetting]) -> Self:
         """The answer about `user` when the rules are set to `settings`."""
         rules = [UserRuleAnswer.of(setting, user) for setting in settings]
-        return cls(user_id=user.user_id, risk=cast(Risk, user.risk), rules=rules)
+        return cls(user_id=user.user_id, risk=cast(model.Risk, user.risk), rules=rules)

@@ -1,9 +1,11 @@
 """What the contract's tests share: a valid event, ways to post it, and how to look at an answer and at the tables."""
 
 import json
+import re
 from typing import Any
 
 from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.test import TestResponse
@@ -66,3 +68,34 @@ def counts(sessions: Sessions) -> dict[str, int]:
 
 
 NOTHING = dict.fromkeys(TABLES, 0)
+
+
+# What OpenAPI adds to the formats of JSON Schema.
+FORMATS = FormatChecker()
+FORMATS.checks("int64")(lambda value: not isinstance(value, int) or -(2**63) <= value < 2**63)
+
+
+def valid(document: dict[str, Any], schema: dict[str, Any], value: Any) -> bool:
+    """Whether `value` is what `schema`, a schema within the OpenAPI document, describes."""
+    whole = _for_python(schema) | {"components": _components(document)}
+    return bool(Draft202012Validator(whole, format_checker=FORMATS).is_valid(value))
+
+
+_converted: dict[int, tuple[Any, Any]] = {}
+
+
+def _components(document: dict[str, Any]) -> Any:
+    components = document["components"]
+    if id(components) not in _converted:
+        _converted[id(components)] = components, _for_python(components)  # the first, so that its id stays its own
+    return _converted[id(components)][1]
+
+
+def _for_python(schema: Any) -> Any:
+    """The same with patterns as Python reads them: there, "$" also matches before a line break at the end."""
+    if isinstance(schema, dict):
+        return {
+            name: re.sub(r"\$$", r"\\Z", one) if name == "pattern" and isinstance(one, str) else _for_python(one)
+            for name, one in schema.items()
+        }
+    return [_for_python(one) for one in schema] if isinstance(schema, list) else schema
