@@ -10,7 +10,7 @@ from sqlalchemy import Connection, NullPool, event, text
 from sqlalchemy.exc import DBAPIError
 
 from config_loader import SettingsError, load_settings
-from database import connecting, embedded
+from database import connecting, embedded, fitness, migrations
 from database.models import Base
 
 # Any number will do if every runner uses the same one: two services that start at once must not both migrate.
@@ -33,7 +33,11 @@ def migrate(connection: Connection) -> None:
     """
     # At the start of every transaction, so that no migration runs with what the one before it set for itself.
     event.listen(connection, "begin", _limit)
+    if _is_ahead(connection):
+        return
     _take_turn(connection)
+    if _is_ahead(connection):  # by now
+        return
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -42,12 +46,30 @@ def migrate(connection: Connection) -> None:
         on_version_apply=lambda step, **_: _remember(step.up_revision_id),
     )
     _remember(context.get_context().get_current_revision())
+    migrations.note(connection)  # first, so that older releases know what is coming
+    connection.commit()
     with context.begin_transaction():
         context.run_migrations()
+    migrations.note(connection)  # of a table that was not there before
     # Commits what ran outside any migration: creating the version table, if there was nothing else to do.
     connection.commit()
     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
     connection.commit()
+
+
+def _is_ahead(connection: Connection) -> bool:
+    """Whether a newer release has migrated it, and nothing is to be done. Raises CommandError if it cannot serve."""
+    try:
+        fitness.check_server(connection)
+    except fitness.Unfit as error:
+        raise CommandError(str(error)) from None
+    found = migrations.standing_of(connection)
+    connection.commit()
+    if found in (migrations.MigrationState.TOO_NEW, migrations.MigrationState.FOREIGN):
+        raise CommandError(migrations.explain(found))
+    if found is migrations.MigrationState.AHEAD:
+        print("A newer release has migrated the database; this one can serve it too.", file=sys.stderr, flush=True)
+    return found is migrations.MigrationState.AHEAD
 
 
 def _limit(connection: Connection) -> None:

@@ -88,11 +88,11 @@ def service() -> Service:
 def check_migrations() -> None:
     """Raise Stopped if the database cannot be used or its migrations are not current."""
     try:
-        current = service().run(migrations.migration_at)
+        problem = service().run(migrations.problem)
     except SQLAlchemyError as error:
         raise Stopped(f"The database cannot be used: {first_line(error)}") from None
-    if current != migrations.head():
-        raise Stopped("The migrations of the database are not current: run alembic upgrade head.")
+    if problem:
+        raise Stopped(problem)
 
 
 def first_line(error: BaseException) -> str:

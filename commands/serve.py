@@ -26,7 +26,7 @@ import metrics  # noqa: TID251 (the files that the workers count in)
 from commands import connections
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
-from database import embedded, migrations
+from database import embedded, fitness, migrations
 from rules.service import Service
 
 # An event passes from thread to thread four times. With Python's 0.005 s it would wait that long for each turn while
@@ -52,13 +52,16 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
                 server = stack.enter_context(embedded.use_and_look_after(settings.data_dir))
                 url, look_after = server.url, _patiently(server.look_after)
             migrations.upgrade(url)
+            fitness.check(url)
             _enter_rules(make_service(settings, url))
             os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
             counts = stack.enter_context(_metrics_folder(settings.workers))
             _serve(settings, address, look_after, counts)
     except SettingsError as error:
         sys.exit(_complaint(error, 2))
-    except (embedded.EmbeddedError, migrations.MigrationError, connections.TooFewFiles, WorkersFailed) as error:
+    except (embedded.EmbeddedError, migrations.MigrationError, fitness.Unfit) as error:
+        sys.exit(_complaint(error, 1))
+    except (connections.TooFewFiles, WorkersFailed) as error:
         sys.exit(_complaint(error, 1))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

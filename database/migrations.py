@@ -1,5 +1,10 @@
-"""Which revision the tables have, and bringing them up to date."""
+"""Which revision the tables have, whether this release can serve them, and bringing them up to date.
 
+Revisions are numbers in a row, so a database that a newer release has migrated shows as one that is ahead.
+"""
+
+import re
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
@@ -7,11 +12,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from database.connecting import place_of
+from database.session import sqlstate
+
+# The oldest revision whose release can serve the tables as the newest migration leaves them. A migration that takes
+# away what releases up to some revision still use raises it; see docs/decisions/newer-database.md.
+SERVES_FROM = "0007"
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,6 +46,18 @@ class MigrationError(Exception):
     """The database refuses us, or its tables cannot be brought up to date; the message says where and why."""
 
 
+_ADVICE = {
+    # insufficient privilege
+    "42501": "\nTo migrate the tables the role must own them and may CREATE in their schema: let it own the database,"
+    " or migrate as the owner first (make migrate).",
+    # invalid schema name: there is none to create tables in
+    "3F000": "\nThe schema in the search path has to be made first: CREATE SCHEMA.",
+    # duplicate table
+    "42P07": "\nTables are there, but no record of their migrations (the table alembic_version): restore that too, or"
+    " give the service an empty database.",
+}
+
+
 def upgrade(url: str) -> None:
     """Bring the database at `url` to the newest revision; nothing happens if it has that already.
 
@@ -47,7 +69,9 @@ def upgrade(url: str) -> None:
     except (DBAPIError, CommandError) as error:
         reason = getattr(error, "orig", None) or error
         failed = _failed(configuration) if isinstance(error, DBAPIError) else ""
-        raise MigrationError(f"The database {place_of(url)} cannot be used: {failed}{str(reason).strip()}") from None
+        advice = _ADVICE.get(sqlstate(error) or "", "") if isinstance(error, DBAPIError) else ""
+        said = f"{failed}{str(reason).strip()}{advice}"
+        raise MigrationError(f"The database {place_of(url)} cannot be used: {said}") from None
 
 
 def _failed(configuration: Config) -> str:
@@ -60,7 +84,67 @@ def _failed(configuration: Config) -> str:
     return "".join(f"migration {name}: " for name in (revision.nextrev if revision else script.get_bases()))
 
 
-def migration_at(session: Session) -> str | None:
-    """The revision of the database's tables. Raises ProgrammingError if there are none."""
-    revision: str | None = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return revision
+class MigrationState(Enum):
+    """How the tables of a database and this release fit together."""
+
+    CURRENT = "current"
+    BEHIND = "behind"  # migrations are to be run
+    AHEAD = "ahead"  # a newer release has migrated it, and this one can serve all the same
+    TOO_NEW = "too new"  # ... and this one cannot
+    FOREIGN = "foreign"  # the table of versions is another program's
+
+
+# Together with the comment that `note` leaves on the table of versions.
+_AT = "version_num, obj_description('alembic_version'::regclass, 'pg_class') AS note"
+_NOTE = "Releases from migration {} on can serve these tables."
+
+
+def standing(found: str | None, note: str | None, known: str) -> MigrationState:
+    """How a database fits whose table of versions has `found` (None: nothing) and the comment `note`.
+
+    `known` is the newest revision that this release knows.
+    """
+    if found == known:
+        return MigrationState.CURRENT
+    if found is None:
+        return MigrationState.BEHIND
+    if not re.fullmatch("[0-9]{4}", found):
+        return MigrationState.FOREIGN
+    if found < known:
+        return MigrationState.BEHIND
+    served = re.fullmatch(_NOTE.format("([0-9]{4})"), note or "")
+    return MigrationState.AHEAD if served and served[1] <= known else MigrationState.TOO_NEW
+
+
+def standing_of(connection: Connection) -> MigrationState:
+    """The same for the database of `connection`."""
+    if not connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
+        return MigrationState.BEHIND
+    row = connection.execute(text(f"SELECT {_AT} FROM alembic_version")).first()  # noqa: S608 (a constant)
+    return standing(row.version_num, row.note, head()) if row else MigrationState.BEHIND
+
+
+def explain(found: MigrationState) -> str:
+    """What is wrong, and what to do, for people; empty if this release can serve."""
+    return {
+        MigrationState.BEHIND: "The migrations of the database are not current: run alembic upgrade head.",
+        MigrationState.TOO_NEW: "A newer release has migrated the database, beyond what this one can serve (it knows"
+        f" migrations up to {head()}): upgrade the service.",
+        MigrationState.FOREIGN: "The table alembic_version is another program's: give the service a database of its own.",
+    }.get(found, "")
+
+
+def note(connection: Connection) -> None:
+    """Write down for older releases whether they can serve the tables, if that is not there and may be written."""
+    wanted = _NOTE.format(SERVES_FROM)
+    is_wanted = text("""
+        SELECT obj_description(oid, 'pg_class') IS DISTINCT FROM :wanted AND pg_has_role(relowner, 'USAGE')
+        FROM pg_class WHERE oid = to_regclass('alembic_version')
+    """)
+    if connection.scalar(is_wanted, {"wanted": wanted}):
+        connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{wanted}'"))
+
+
+def problem(session: Session) -> str:
+    """Why this release cannot serve the database of `session`, and what to do; empty if it can."""
+    return explain(standing_of(session.connection()))

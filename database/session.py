@@ -19,12 +19,12 @@ T = TypeVar("T")
 # Serialization failure and deadlock: PostgreSQL has undone the transaction, which can be tried again.
 _TRY_AGAIN = {"40001", "40P01"}
 # The database cannot serve now: connection (08), resources such as disk and connections (53), operator
-# intervention and timeouts (57), system (58), a lock not taken in time, read-only, no tables or database yet, a role
-# that may not connect or may not use the tables.
+# intervention and timeouts (57), system (58), a lock not taken in time, read-only as after a failover, no database yet,
+# a role that may not connect.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
 _OUT_OF_NUMBERS = {"22003", "2200H"}  # numeric value out of range; a sequence has reached its end
 _LOCK_NOT_AVAILABLE = "55P03"
-_AWAY_CODES = {_LOCK_NOT_AVAILABLE, "25006", "42P01", "3D000", "28000", "28P01", "42501"}
+_AWAY_CODES = {_LOCK_NOT_AVAILABLE, "25006", "3D000", "28000", "28P01"}
 
 ATTEMPTS = 3
 

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from database import migrations, readiness
+from database import readiness
 from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.operation import Operation, describe
@@ -11,7 +11,16 @@ from routes.schemas.health import HealthAnswer
 
 # Examples of its answers: as every shared problem, never raised.
 NOT_READY = tuple(
-    Problem(503, reason) for reason in (readiness.AWAY, readiness.FULL, readiness.READ_ONLY, readiness.NOT_CURRENT)
+    Problem(503, reason)
+    for reason in (
+        readiness.AWAY,
+        readiness.FULL,
+        readiness.READ_ONLY,
+        readiness.NOT_CURRENT,
+        readiness.TOO_NEW,
+        readiness.FOREIGN,
+        readiness.UNFIT,
+    )
 )
 
 blueprint = Blueprint("health", __name__)
@@ -32,9 +41,10 @@ def get_health() -> Response:
 def get_readiness() -> Response:
     """Check that the service can take events.
 
-    It can when the migrations of the database are current and something can be stored there, which is tried for real
-    at most once a second. The `detail` of a 503 says what is wrong.
+    It can when the migrations of the database are current, or newer and still for this release, its tables and rights
+    are there, and something can be stored, which is tried for real at most once a second. The `detail` of a 503 says
+    what is wrong.
     """
-    if reason := service().readiness.problem(migrations.head()):
+    if reason := service().readiness.problem():
         raise Problem(503, reason)
     return json_answer(HealthAnswer(status="ok"))

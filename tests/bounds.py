@@ -20,6 +20,7 @@ from database import (
     embedded,
     embedded_supervisor,
     engines,
+    errors,
     history,
     late_counts,
     readiness,
@@ -451,9 +452,17 @@ BOUNDS: dict[str, Bound] = {
         f"1 every {seconds(readiness.FRESH)}",
         "integration/test_workers.py::test_readiness_is_asked_once_a_second",
     ),
-    "each wait of `GET /readyz`": Bound(
+    "wait of `GET /readyz`": Bound(
         seconds(readiness.PATIENCE),
-        "integration/test_watchdog.py::test_a_database_that_hangs_is_a_503_and_heals",
+        "integration/test_watchdog.py::test_probes_do_not_wait_for_a_database_that_hangs",
+    ),
+    "questions of `GET /readyz` at once, per worker": Bound(
+        "1",
+        "integration/test_watchdog.py::test_probes_do_not_wait_for_a_database_that_hangs",
+    ),
+    "a database error in the log": Bound(
+        f"{errors.MOST_SHOWN} characters",
+        "unit/test_errors.py::test_only_the_first_line_of_a_cause_is_shown",
     ),
 }
 
@@ -466,6 +475,7 @@ KEEPERS: dict[str, str] = {
     "commands/slow_readers.py Thread": "one for each worker",
     "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
+    "database/readiness.py Thread": "questions of `GET /readyz` at once, per worker",
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
     "routes/flask_reads.py ThreadPoolExecutor": "reads at once, per process",

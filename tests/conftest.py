@@ -141,7 +141,7 @@ def make_client(database_url: str) -> Iterator[ClientMaker]:
     with ExitStack() as stack:
 
         def make(**overrides: object) -> FlaskClient:
-            settings = load_settings(None, database_url=database_url, **overrides)
+            settings = load_settings(None, **({"database_url": database_url} | overrides))
             app = create_app(settings)
             stack.callback(app.extensions["transaction-alerts"].dispose)
             stack.callback(_join, "backtest")

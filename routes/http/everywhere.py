@@ -9,6 +9,8 @@ from routes.http.origins import OTHER_ORIGIN, SAFE_METHODS, UNTRUSTED_HOST
 from routes.http.paging import NO_QUERY
 from routes.http.problems import (
     BODIES_FULL,
+    DATABASE_READ_ONLY,
+    DATABASE_UNFIT,
     DEFECT,
     LARGE_BODIES_FULL,
     LATE_BODY,
@@ -39,3 +41,6 @@ def problems_of(method: str, operation: Operation) -> Iterator[Problem]:
     if method in SAFE_METHODS:
         yield READS_FULL
     yield OUT_OF_MEMORY
+    yield DATABASE_UNFIT
+    if method not in SAFE_METHODS:
+        yield DATABASE_READ_ONLY

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
+from database.errors import cause, is_read_only, is_unfit
 from database.session import CommitUncertain, is_away, is_out_of_numbers
 from routes.http.answers import Answer
 from rules.overload import Overloaded, QueueFull
@@ -76,6 +77,15 @@ TOO_LARGE = Problem(413, "The data value transmitted exceeds the capacity limit.
 NOT_JSON = Problem(415, "The Content-Type must be application/json.")
 DEFECT = Problem(500, "The service has a defect; the log has more under this request id.")
 DATABASE_AWAY = Problem(503, "The database is unavailable or too slow; nothing was stored. Try again.")
+DATABASE_READ_ONLY = Problem(
+    503, "The database is read-only for now; nothing was stored. Try again.", kind="database-read-only"
+)
+DATABASE_UNFIT = Problem(
+    500,
+    "The database lacks tables or rights that the service needs; nothing was stored. Trying again does not help: "
+    "somebody has to mend it, and the log says what.",
+    kind="database-unfit",
+)
 UNCERTAIN = Problem(
     503, "The connection to the database broke; send the same event_id again to find out what was stored."
 )
@@ -119,8 +129,11 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     if isinstance(error, Overloaded):
         return OVERLOADED.answer(request_id)
     if isinstance(error, SQLAlchemyError) and is_away(error):
-        log.warning("database_away", request_id=request_id, error=_kind(error))
-        return DATABASE_AWAY.answer(request_id)
+        log.warning("database_away", request_id=request_id, error=_kind(error), cause=cause(error))
+        return (DATABASE_READ_ONLY if is_read_only(error) else DATABASE_AWAY).answer(request_id)
+    if is_unfit(error):
+        log.error("database_unfit", request_id=request_id, error=_kind(error), cause=cause(error))
+        return DATABASE_UNFIT.answer(request_id)
     if isinstance(error, MemoryError):
         log.warning("out_of_memory", request_id=request_id)
         return OUT_OF_MEMORY.answer(request_id)

@@ -363,8 +363,10 @@ def test_a_database_that_does_not_exist(make_away: Any, database_url: str) -> No
 
 
 def test_a_database_without_tables(make_away: Any, empty_database_url: str) -> None:
-    """A database that was never migrated is a 503, and nothing is created in it."""
-    check_away(make_away(empty_database_url))
+    """A database that was never migrated is a 500 of its own type, and nothing is created in it."""
+    client = make_away(empty_database_url)
+    assert problem(client.post("/event", json=an_event()), 500)["type"] == "urn:problem:database-unfit"
+    problem(client.get("/readyz"), 503)
     with engine_on(empty_database_url) as engine, engine.connect() as connection:
         tables = connection.execute(text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")).scalar_one()
     assert tables == 0

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import users
+from database.errors import cause, is_read_only, is_unfit
 from database.session import (
     ATTEMPTS,
     CommitUncertain,
@@ -407,11 +408,23 @@ def test_read_only_database_is_away(database_url: str) -> None:
     assert (sqlstate(error), is_away(error)) == ("25006", True)
 
 
-def test_missing_tables_are_away(empty_database_url: str) -> None:
-    """A database that is not migrated yet is not ready yet."""
-    with engine_on(empty_database_url) as engine:
-        error = failure(engine, "SELECT * FROM users")
-    assert (sqlstate(error), is_away(error)) == ("42P01", True)
+@pytest.mark.parametrize(
+    ("statements", "code"),
+    [
+        (["SELECT * FROM nothing"], "42P01"),
+        (["SELECT nothing FROM users"], "42703"),
+        (["SET search_path = nowhere", "CREATE TABLE x ()"], "3F000"),
+        (["SET ROLE pg_monitor", "SELECT * FROM users"], "42501"),
+    ],
+    ids=["table", "column", "schema", "right"],
+)
+def test_what_is_missing_is_not_away(statements: list[str], code: str, database_url: str) -> None:
+    """Tables and rights that are missing do not come back by trying again; what is said of them is one line."""
+    with engine_on(database_url) as engine:
+        error = failure(engine, *statements)
+    assert (sqlstate(error), is_away(error), is_unfit(error), is_read_only(error)) == (code, False, True, False)
+    assert cause(error)
+    assert "\n" not in cause(error)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,33 @@ def stopped(cluster: Path) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+def test_probes_do_not_wait_for_a_database_that_hangs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a question hangs, /readyz answers soon, those after it at once, and only one question is put."""
+    asked = []
+    ask = readiness.Readiness._ask
+
+    def counted(self: readiness.Readiness) -> str | None:
+        asked.append("once")
+        return ask(self)
+
+    monkeypatch.setattr(readiness.Readiness, "_ask", counted)
+    monkeypatch.setattr(readiness, "FRESH", 0)
+    with embedded.use(folder, fsync="off") as url:
+        migrations.upgrade(url)
+        found = readiness.Readiness(url)
+        while found.problem():  # a slow machine
+            pass
+        asked.clear()
+        with stopped(folder / "postgres"):
+            assert found.problem() == readiness.AWAY
+            monkeypatch.setattr(readiness, "PATIENCE", 0)  # nobody has any left
+            assert [found.problem() for _ in range(100)] == [readiness.AWAY] * 100
+            assert len(asked) == 1
+        monkeypatch.setattr(readiness, "PATIENCE", 60)
+        while found.problem():
+            pass
+
+
 def test_a_database_that_hangs_is_a_503_and_heals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request that meets a hanging database is answered with 503, and the next ones normally."""
     monkeypatch.setattr(readiness, "FRESH", 0)

@@ -213,9 +213,9 @@ def test_readiness_is_asked_once_a_second(make_client: Any, monkeypatch: pytest.
     asked: list[str] = []
     ask = readiness.Readiness._ask
 
-    def counted(self: readiness.Readiness, head: str) -> str | None:
-        asked.append(head)
-        return ask(self, head)
+    def counted(self: readiness.Readiness) -> str | None:
+        asked.append("once")
+        return ask(self)
 
     monkeypatch.setattr(readiness, "FRESH", 60)
     monkeypatch.setattr(readiness.Readiness, "_ask", counted)
