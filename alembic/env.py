@@ -63,7 +63,7 @@ def _is_ahead(connection: Connection) -> bool:
         fitness.check_server(connection)
     except fitness.Unfit as error:
         raise CommandError(str(error)) from None
-    found = migrations.standing_of(connection)
+    found = migrations.standing_of(connection, context.script.get_current_head())
     connection.commit()
     if found in (migrations.MigrationState.TOO_NEW, migrations.MigrationState.FOREIGN):
         raise CommandError(migrations.explain(found))

@@ -116,12 +116,12 @@ def standing(found: str | None, note: str | None, known: str) -> MigrationState:
     return MigrationState.AHEAD if served and served[1] <= known else MigrationState.TOO_NEW
 
 
-def standing_of(connection: Connection) -> MigrationState:
-    """The same for the database of `connection`."""
+def standing_of(connection: Connection, known: str | None = None) -> MigrationState:
+    """The same for the database of `connection`; `known` is this release's newest migration unless it is named."""
     if not connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
         return MigrationState.BEHIND
     row = connection.execute(text(f"SELECT {_AT} FROM alembic_version")).first()  # noqa: S608 (a constant)
-    return standing(row.version_num, row.note, head()) if row else MigrationState.BEHIND
+    return standing(row.version_num, row.note, known or head()) if row else MigrationState.BEHIND
 
 
 def explain(found: MigrationState) -> str:
@@ -130,7 +130,7 @@ def explain(found: MigrationState) -> str:
         MigrationState.BEHIND: "The migrations of the database are not current: run alembic upgrade head.",
         MigrationState.TOO_NEW: "A newer release has migrated the database, beyond what this one can serve (it knows"
         f" migrations up to {head()}): upgrade the service.",
-        MigrationState.FOREIGN: "The table alembic_version is another program's: give the service a database of its own.",
+        MigrationState.FOREIGN: "The table alembic_version is another program's: the service needs its own database.",
     }.get(found, "")
 
 

@@ -20,7 +20,7 @@ FULL = "The database can store nothing: its disk is full."
 READ_ONLY = "The database can store nothing: it is read-only."
 NOT_CURRENT = "The migrations of the database are not current: run alembic upgrade head."
 TOO_NEW = "A newer release has migrated the database, beyond what this one can serve: upgrade the service."
-FOREIGN = "The table alembic_version is another program's: give the service a database of its own."
+FOREIGN = "The table alembic_version is another program's: the service needs its own database."
 UNFIT = "The database lacks tables or rights that the service needs; the log says which when the service starts."
 
 _STANDING = {MigrationState.BEHIND: NOT_CURRENT, MigrationState.TOO_NEW: TOO_NEW, MigrationState.FOREIGN: FOREIGN}

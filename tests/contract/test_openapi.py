@@ -139,10 +139,11 @@ def test_every_status_is_listed(operations: dict[tuple[str, str], Any]) -> None:
     assert found == {key: statuses | EVERYWHERE | late[key] for key, statuses in STATUSES.items()}
 
 
-# The kinds of 403 and 503 that any request of this method can get; "about:blank" is many things.
-KINDS = {
+# The kinds of 403, 500 and 503 that any request of this method can get; "about:blank" is many things.
+KINDS: dict[str, dict[str | None, set[str]]] = {
     "403": {"GET": {"untrusted-host"}, None: {"untrusted-host", "other-origin"}},
-    "503": {"GET": {"requests-full", "reads-full"}, None: {"requests-full"}},
+    "500": {None: {"database-unfit"}},
+    "503": {"GET": {"requests-full", "reads-full"}, None: {"requests-full", "database-read-only"}},
 }
 MORE_KINDS = {
     ("POST", "/event"): {"queue-full", "overloaded"},

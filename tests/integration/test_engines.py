@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, make_url, text
 
 from database import migrations
 from database.session import make_backtest_engine, make_engine, make_history_engine, make_readiness_engine
+from tests.postgres import engine_on
 from tests.service import ROOT
 
 ENGINES: dict[str, tuple[Callable[[str], Engine], dict[str, str]]] = {
@@ -99,10 +100,9 @@ def test_what_the_role_and_the_environment_say_does_not(
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     monkeypatch.setenv("PGOPTIONS", "-c array_nulls=off")
     name = make_url(empty_database_url).database
-    with create_engine(empty_database_url, isolation_level="AUTOCOMMIT").connect() as connection:
+    with engine_on(empty_database_url) as administrator, administrator.connect() as connection:
         for setting, (value, _) in UNUSUAL.items():
             connection.execute(text(f"ALTER DATABASE {name} SET {setting} = '{value}'"))
-        connection.invalidate()
     names = [setting for setting in UNUSUAL if make is not make_history_engine or "isolation" not in setting]
     assert shown(make(empty_database_url), *names) == [UNUSUAL[setting][1] for setting in names]
     notices.clear()
@@ -110,9 +110,8 @@ def test_what_the_role_and_the_environment_say_does_not(
 
 def test_everything_uses_the_schema_of_the_url(empty_database_url: str, tmp_path: Path) -> None:
     """Migrations, the service's statements and psql find the tables where the URL's search_path says."""
-    with create_engine(empty_database_url, isolation_level="AUTOCOMMIT").connect() as connection:
+    with engine_on(empty_database_url) as administrator, administrator.connect() as connection:
         connection.execute(text("CREATE SCHEMA staging"))
-        connection.invalidate()
     staging = make_url(empty_database_url).update_query_dict({"options": "-csearch_path=staging"})
     url = staging.render_as_string(hide_password=False)
     migrations.upgrade(url)

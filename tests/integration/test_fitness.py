@@ -5,23 +5,21 @@ from contextlib import contextmanager
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url, text
 
 from database import fitness, migrations, readiness
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, problem
-from tests.postgres import Databases
+from tests.postgres import Databases, engine_on
 
 WITHOUT_LOCALE = "TEMPLATE template0 LOCALE 'C' LOCALE_PROVIDER libc"
 
 
 def do(url: str, *statements: str) -> None:
     """Run statements as the superuser of the tests."""
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with engine_on(url) as engine, engine.connect() as connection:
         for statement in statements:
             connection.execute(text(statement))
-    engine.dispose()
 
 
 @contextmanager
@@ -142,9 +140,8 @@ def test_the_note_is_sound(database_url: str) -> None:
     assert migrations.SERVES_FROM in revisions
     do(database_url, "COMMENT ON TABLE alembic_version IS NULL")
     migrations.upgrade(database_url)
-    with create_engine(database_url).connect() as connection:
+    with engine_on(database_url) as engine, engine.connect() as connection:
         found = connection.scalar(text("SELECT obj_description('alembic_version'::regclass)"))
-        connection.invalidate()
     assert found == f"Releases from migration {migrations.SERVES_FROM} on can serve these tables."
 
 

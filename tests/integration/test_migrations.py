@@ -190,6 +190,7 @@ def columns(url: str, table: str) -> set[str]:
 
 def use(configuration: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `migrations.upgrade` use `configuration`."""
+    migrations.head()  # the project's own, which is remembered
     monkeypatch.setattr(migrations, "config", lambda url: configuration)
 
 
