@@ -39,7 +39,7 @@ def run(program: str, arguments: Sequence[str]) -> int:
         environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
         address = dsn(url._replace(password=None).difference_update_query(["password"]))
         signal.signal(signal.SIGINT, lambda *_: None)  # left to psql: it stops a query, not psql
-        command = [embedded.bin_dir() / program, f"--dbname={address}", *arguments]
+        command = [str(embedded.bin_dir() / program), f"--dbname={address}", *arguments]
         return subprocess.run(command, env=environment).returncode
 
 
