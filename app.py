@@ -92,6 +92,7 @@ def make_service(settings: Settings, url: str) -> Service:
             accept_out_of_order=settings.out_of_order == "accept",
             late_limit=settings.late_limit,
             max_ahead=settings.max_ahead,
+            time_is_epoch=settings.time_is_epoch,
         ),
         group_commit_max=settings.group_commit_max if settings.group_commit == "on" else None,
         group_commit_queue=settings.group_commit_queue,

@@ -17,6 +17,7 @@ from rules.model import Value
 from rules.parameters import Parameter, written_values
 from rules.registry import REGISTRY
 from rules.values import LAST_TIME, read_whole_number
+from rules.wording import shown_evidence
 
 _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
 _TIME = click.IntRange(0, LAST_TIME)
@@ -171,7 +172,7 @@ def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[
 
 def _candidate(setting: RuleSetting, present: RuleSetting) -> list[str]:
     values, before = written_values(setting.parameters), written_values(present.parameters)
-    lines = [f"rule {setting.rule.code}: {setting.rule.title.format_map(values)}"]
+    lines = [f"rule {setting.rule.code}: {setting.rule.titled(values)}"]
     for name, value in values.items():
         lines.append(f"  {name} {value}" + (f" (now {before[name]})" if before[name] != value else ""))
     for risk, differs in setting.by_risk.items():
@@ -185,7 +186,8 @@ def _busiest(figures: Mapping[str, Any]) -> str:
 
 def _sample(sample: Mapping[str, Any]) -> str:
     place = f"user {sample['user_id']}, action {sample['seq']} at {sample['time']}"
-    return f"  {sample['code']}  {place}: {sample['evidence'].get('sentence', '')}"
+    evidence = shown_evidence(sample["evidence"], service().policy.time_is_epoch)
+    return f"  {sample['code']}  {place}: {evidence.get('sentence', '')}"
 
 
 def _table(parameter: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -37,7 +37,9 @@ def list_alerts() -> Response:
     before = cast(AlertPlace | None, place(query))
     found = service().read(lambda session: alerts.page_of_alerts(session, wanted, query.limit + 1, before))
     page, following = cut(found.rows, query, _place, found.broke_off_at)
-    return json_answer(AlertsAnswer(alerts=[AlertAnswer.of(row) for row in page], next=following))
+    has_dates = service().policy.time_is_epoch
+    listed = [AlertAnswer.of(row, time_is_epoch=has_dates) for row in page]
+    return json_answer(AlertsAnswer(alerts=listed, next=following))
 
 
 @blueprint.get("/alerts/<alert:alert_id>")
@@ -47,7 +49,7 @@ def get_alert(alert_id: tuple[int, int, int]) -> Response:
     row = service().read(lambda session: alerts.get_alert(session, *alert_id))
     if row is None:
         raise unknown_alert(*alert_id)
-    return json_answer(AlertDetailAnswer.of(row, history=[]))
+    return json_answer(AlertDetailAnswer.of(row, time_is_epoch=service().policy.time_is_epoch, history=[]))
 
 
 def _place(row: AlertRow) -> AlertPlace:

@@ -19,6 +19,7 @@ from rules.base import RuleSetting
 from rules.hindsight.question import Question, Sweep, candidate
 from rules.hindsight.start import AnotherRuns, start
 from rules.payload import FieldProblem, conflicting
+from rules.wording import shown_evidence
 
 blueprint = Blueprint("backtests", __name__)
 
@@ -88,7 +89,7 @@ def list_backtests() -> Response:
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
     row = service().read(lambda session: _existing(session, backtest_id))
-    return json_answer(BacktestDetailAnswer.of(row, result=row.result))
+    return json_answer(BacktestDetailAnswer.of(row, result=_shown(row.result)))
 
 
 @blueprint.delete("/backtests/<id:backtest_id>")
@@ -125,6 +126,19 @@ def _question(wanted: BacktestRequest, present: Mapping[int, RuleSetting]) -> Qu
     if found := question.conflicts(parameters, by_risk):
         raise conflicting(found.items())
     return question
+
+
+def _shown(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A result as stored, with the sentences of its samples for people."""
+    if result is None:
+        return None
+    shown = dict(result)
+    for name in ("added_alerts", "removed_alerts"):
+        shown[name] = [
+            one | {"evidence": shown_evidence(one["evidence"] or {}, service().policy.time_is_epoch)}
+            for one in result.get(name, [])
+        ]
+    return shown
 
 
 def _existing(session: Session, backtest_id: int) -> Any:

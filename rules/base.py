@@ -10,6 +10,7 @@ from rules.model import ACTION_TYPES, ActionType, Finding, Risk, Value
 from rules.parameters import Order, Parameter, declared_in
 from rules.timeline import History
 from rules.values import CENT
+from rules.wording import shown_title
 
 # Money thresholds scale by these; a riskier user alerts earlier. Source: the service's contract, "Users".
 RISK_FACTORS: Mapping[Risk, Decimal] = {"low": Decimal(2), "normal": Decimal(1), "high": Decimal("0.5")}
@@ -105,6 +106,10 @@ class Rule:
             for look in self.look_back
             if not isinstance(look, SumsSoFar)
         )
+
+    def titled(self, values: Mapping[str, Any]) -> str:
+        """The title for people, with the values of its parameters in their JSON form. Raises KeyError without one."""
+        return shown_title(self.title.format_map(values))
 
     def judges(self, action_type: ActionType) -> bool:
         """Whether it looks at actions of this type at all."""

@@ -58,6 +58,7 @@ class Service:
         self.readiness = Readiness(self.url)
         self._sessions, self._sessions_of_reads = make_sessions(engines.main), make_sessions(engines.reads)
         self._sessions_of_changes = make_sessions(engines.changes)
+        self.policy = policy
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
         self._batches = Batches(self._engine.process, engines)

@@ -106,7 +106,7 @@ def _page(rule: Rule) -> str:
 
 
 def _title(rule: Rule) -> str:
-    return rule.title.format_map(written_values(rule.defaults()))
+    return rule.titled(written_values(rule.defaults()))
 
 
 def _status(rule: Rule) -> str:

@@ -21,6 +21,7 @@ from routes.schemas.fields import (
 )
 from routes.schemas.words import ActionType, AlertStatus, Origin, Risk
 from rules.registry import REGISTRY
+from rules.wording import shown_evidence
 
 
 class AlertsQuery(PageQuery):
@@ -95,8 +96,11 @@ class AlertAnswer(BaseModel):
     evidence: Annotated[dict[str, Any], AsStored(EvidenceAnswer)]
 
     @classmethod
-    def of(cls, row: AlertRow, **more: Any) -> Self:
-        """The answer about a stored alert; `more` has the members that are not in `row`."""
+    def of(cls, row: AlertRow, *, time_is_epoch: bool, **more: Any) -> Self:
+        """The answer about a stored alert; `more` has the members that are not in `row`.
+
+        `time_is_epoch`: times are seconds since 1970, and shown as dates where they are part of a text.
+        """
         return cls(
             id=alert_id(row.user_id, row.seq, row.code),
             user_id=row.user_id,
@@ -111,7 +115,7 @@ class AlertAnswer(BaseModel):
             superseded=row.superseded,
             shadow=True if row.shadow else None,
             created_at=row.created_at,
-            evidence=row.evidence,
+            evidence=shown_evidence(row.evidence, time_is_epoch),
             **more,
         )
 
@@ -124,7 +128,7 @@ def alert_id(user_id: int, seq: int, code: int) -> str:
 def _title(code: int, evidence: dict[str, Any]) -> str:
     # The rule may have been removed from the service, or have other parameters by now.
     try:
-        return REGISTRY[code].title.format_map(evidence["parameters"])
+        return REGISTRY[code].titled(evidence["parameters"])
     except KeyError:
         return f"Rule {code}"
 

@@ -138,7 +138,7 @@ class RuleAnswer(RuleVersionAnswer, TitledAnswer):
         assert change.created_at is not None
         return cls(
             code=setting.code,
-            title=setting.rule.title.format_map(parameters),
+            title=setting.rule.titled(parameters),
             status=setting.status,
             version=setting.version,
             parameters=parameters,

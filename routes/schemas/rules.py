@@ -196,7 +196,7 @@ def _change(rule: Rule) -> type[RuleRequest]:
     return create_model(
         f"Rule{rule.code}Request",
         __base__=RuleRequest,
-        __doc__=f"What to set rule {rule.code} to ({rule.title.format_map(shown)}, as declared).",
+        __doc__=f"What to set rule {rule.code} to ({rule.titled(shown)}, as declared).",
         **fields,
     )
 

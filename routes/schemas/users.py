@@ -243,7 +243,7 @@ class UserRuleAnswer(BaseModel):
         wrong = (f"{name} {sentence}" for name, sentence in conflicts(setting.rule, rule.values, rule.values))
         return cls(
             code=setting.code,
-            title=setting.rule.title.format_map(values),
+            title=setting.rule.titled(values),
             status=setting.status,
             version=setting.version,
             parameters={name: InForceAnswer(value=value, origin=rule.origin[name]) for name, value in values.items()},

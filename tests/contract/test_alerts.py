@@ -104,7 +104,7 @@ TITLES = {
     30: ("3 withdrawals in a row", [("withdraw", "1.00")] * 3),
     300: ("3 increasing deposits", [("deposit", "1.00"), ("deposit", "2.00"), ("deposit", "3.00")]),
     123: ("Deposits over 200.00 in 30 s", [("deposit", "200.01")]),
-    500: ("More than 5 actions in 60 s", [("deposit", "1.00")] * 6),
+    500: ("More than 5 actions in 1 minute", [("deposit", "1.00")] * 6),
 }
 
 
@@ -501,3 +501,16 @@ def test_pages_of_alerts_in_shadow(client: FlaskClient) -> None:
         codes(client, type="withdraw", amount="150.00", time=time)
     assert pages(client, "limit=1&shadow=true")[0] == [f"1-{seq}-30" for seq in (6, 5, 4, 3)]
     assert pages(client, "limit=4")[0] == [f"1-{seq}-1100" for seq in (6, 5, 4, 3, 2, 1)]
+
+
+def test_dates(make_client: ClientMaker) -> None:
+    """With TIME_IS_EPOCH the sentence has dates, also of alerts from before; evidence keeps plain numbers."""
+    client = make_client()
+    client.post("/event", json=an_event(amount="250.00", time=1769860810))
+    plain = alerts(client)["alerts"][0]["evidence"]
+    assert plain["sentence"] == "A deposit of 250.00 at 1769860810 is over 200.00 in 30 s."
+    dated = make_client(time_is_epoch=True)
+    said = "A deposit of 250.00 at 2026-01-31 12:00:10 UTC is over 200.00 in 30 s."
+    assert alerts(dated)["alerts"][0]["evidence"] == plain | {"sentence": said}
+    assert dated.get("/alerts/1-1-123").get_json()["evidence"]["sentence"] == said
+    assert dated.application.test_cli_runner().invoke(args=["verify"]).exit_code == 0

@@ -188,7 +188,7 @@ def test_a_rule_is_set(client: FlaskClient) -> None:
     }
     changed = put(client, 123, **sent)
     assert {name: changed[name] for name in sent} == sent
-    assert (changed["version"], changed["title"]) == (2, "Deposits over 150.00 in 60 s")
+    assert (changed["version"], changed["title"]) == (2, "Deposits over 150.00 in 1 minute")
     assert rule(client, 123) == changed
     assert without(rule(client, 1100), "created_at")["version"] == 1
 

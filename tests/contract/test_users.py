@@ -642,7 +642,7 @@ def test_the_rules_of_a_user(client: FlaskClient) -> None:
     }
     assert shown[123] == {
         "code": 123,
-        "title": "Deposits over 100.00 in 60 s",
+        "title": "Deposits over 100.00 in 1 minute",
         "status": "shadow",
         "version": 2,
         "parameters": {
