@@ -146,7 +146,7 @@ def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[
     lines += [
         "",
         f"actions            {data['actions']:>14,}  of {data['users']:,} users",
-        f"days               {data['days']:>14,}{span}",
+        f"days with actions  {data['days']:>14,}{span}",
         f"actions per second {data['actions'] / seconds:>14,.0f}",
         "",
         f"                   {'stored':>14}{'backtest':>14}",
@@ -167,6 +167,8 @@ def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[
             quiet = data["quiet_enough"]
             first = f"{question.sweep.parameter} {quiet} is the first" if quiet is not None else "there is no value"
             lines += ["", f"{first} with at most {question.at_most:,} alerts a day"]
+    for warning in data["warnings"]:
+        lines += ["", f"Warning: {warning}"]
     return "\n".join(lines)
 
 

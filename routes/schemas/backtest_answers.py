@@ -89,7 +89,10 @@ class ResultAnswer(BaseModel):
     users: Annotated[Count, Field(description="How many users they belong to.")]
     start: Annotated[Seconds | None, Field(alias="from", description="The time of the oldest action in the period.")]
     end: Annotated[Seconds | None, Field(alias="to", description="The time of the newest action in the period.")]
-    days: Annotated[int, Field(ge=1, description="How many days that is, the first and last included.")]
+    days: Annotated[int, Field(ge=1, description="On how many days there are actions; at least 1.")]
+    warnings: Annotated[
+        list[str] | None, optional("What casts doubt on the figures: sentences. Older results do not have it.")
+    ] = None
     then: Annotated[BacktestFiguresAnswer, Field(description="What is stored.")]
     now: Annotated[BacktestFiguresAnswer, Field(description="What would have been raised.")]
     added: Count
@@ -136,6 +139,7 @@ _DETAIL: JsonDict = _SUMMARY | {
         "from": 10,
         "to": 20,
         "days": 1,
+        "warnings": [],
         "then": _NONE | {"busiest_day": None},
         "now": _ONE | {"busiest_day": {"from": 0, "to": 86399, "alerts": 1}},
         "added": 1,

@@ -83,13 +83,15 @@ class BacktestResult:
     """What a backtest finds over some users.
 
     `then` is what is stored; `now` is what would be, followed by each step of the sweep. `first` and `last` are the
-    times of the oldest and the newest action in the period, `actions` and `users` those that were read.
+    times of the oldest and the newest action in the period, and `days` those that have any; `actions` and `users` are
+    those that were read.
     """
 
     actions: int = 0
     users: int = 0
     first: int | None = None
     last: int | None = None
+    days: set[int] = field(default_factory=set)
     then: AlertFigures = field(default_factory=AlertFigures)
     now: list[AlertFigures] = field(default_factory=list)
     added: list[AlertSample] = field(default_factory=list)
@@ -101,6 +103,7 @@ class BacktestResult:
         self.users += other.users
         if other.first is not None and other.last is not None:
             self.span(other.first, other.last)
+        self.days |= other.days
         self.then.add(other.then)
         if not self.now:
             self.now = [AlertFigures() for _ in other.now]
@@ -113,11 +116,6 @@ class BacktestResult:
         """Extend the span to actions between these two times."""
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
-
-    @property
-    def days(self) -> int:
-        """How many days the actions span, at least one."""
-        return 1 if self.first is None or self.last is None else self.last // DAY - self.first // DAY + 1
 
 
 class Backtester:
@@ -158,6 +156,7 @@ class Backtester:
         found: list[dict[tuple[int, int], int]] = [{} for _ in self._steps]
         fresh: list[tuple[Action, RuleInForce, Finding]] = []
         version, rules = "0", self._checks_for(FIRST_SETTINGS)
+        tomorrow = 0
         actions, add = actions_of(lines), timeline.add
         history = History(timeline, actions[0])  # one for all, since a check keeps nothing of it
         for now, line in zip(actions, lines, strict=True):
@@ -168,6 +167,10 @@ class Backtester:
                 rules = self._checks_for(settings_at(settings, user_id, int(version)) or FIRST_SETTINGS)
             if now.time < start:
                 continue
+            if now.time >= tomorrow:
+                day = now.time // DAY
+                result.days.add(day)
+                tomorrow = (day + 1) * DAY
             for step, check, parameters, rule in rules[now.type]:
                 if (finding := check(history, parameters)) is not None:
                     key = now.seq, rule.code

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from rules.base import RuleSetting
@@ -14,6 +15,8 @@ from rules.parameters import Parameter, read_values, written_values
 from rules.registry import REGISTRY
 from rules.values import CENT
 
+# Days without any action, in the middle of those that have some, that no real history is likely to have.
+MOST_DAYS_APART = 3_650
 MOST_STEPS = 200  # of a sweep: each of them judges all of history again
 
 
@@ -165,13 +168,14 @@ def steps(first: Value, last: Value, step: Value) -> tuple[Value, ...]:
 def report(question: Question, result: BacktestResult) -> dict[str, Any]:
     """What a backtest has found, as JSON data."""
     now, *swept = result.now
-    days = result.days
+    days = max(1, len(result.days))
     written: dict[str, Any] = {
         "actions": result.actions,
         "users": result.users,
         "from": result.first,
         "to": result.last,
         "days": days,
+        "warnings": _warnings(result.days),
         "then": _figures(result.then, days) | {"busiest_day": _busiest(result.then.days)},
         "now": _figures(now, days) | {"busiest_day": _busiest(now.days)},
         "added": now.added,
@@ -194,6 +198,18 @@ def report(question: Question, result: BacktestResult) -> dict[str, Any]:
                 None,
             )
     return written
+
+
+def _warnings(days: Collection[int]) -> list[str]:
+    """What casts doubt on the figures: sentences."""
+    in_order = sorted(days)
+    gap, before, after = max(((b - a, a, b) for a, b in pairwise(in_order)), default=(0, 0, 0))
+    if gap <= MOST_DAYS_APART:
+        return []
+    return [
+        f"There is no action in the {(gap - 1) // 365:,} years between the times {before * DAY + DAY - 1} and "
+        f"{after * DAY}: perhaps times of two clocks are mixed, or seconds and milliseconds."
+    ]
 
 
 def _figures(figures: AlertFigures, days: int) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_a_rule_with_another_parameter(run: Any) -> None:
         "window 15 (now 30)",
         "",
         "actions 4 of 2 users",
-        "days 2, 10 to 90000",
+        "days with actions 2, 10 to 90000",
         "",
         "stored backtest",
         "alerts 2 3",
@@ -109,6 +109,17 @@ def test_a_period(run: Any) -> None:
     found = backtest(run, "--from", "30", "--to", "89999")
     assert (found["actions"], found["from"], found["to"], found["days"]) == (3, 30, 30, 1)
     assert (found["then"]["alerts"], found["now"]["alerts"], found["added"], found["removed"]) == (1, 1, 0, 0)
+
+
+def test_two_clocks(run: Any, client: FlaskClient) -> None:
+    """Days without actions do not count, and times of two clocks are warned of; a period leaves them out."""
+    assert client.post("/event", json=an_event(user_id=3, time=1_767_225_600)).status_code == 200
+    found = backtest(run)
+    assert (found["days"], found["now"]["alerts_per_day"]) == (3, 0.67)
+    assert len(found["warnings"]) == 1
+    assert run("backtest").stdout.splitlines()[-1] == f"Warning: {found['warnings'][0]}"
+    later = backtest(run, "--from", "100000")
+    assert (later["days"], later["warnings"]) == (1, [])
 
 
 def test_a_sweep(run: Any) -> None:

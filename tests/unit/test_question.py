@@ -100,6 +100,7 @@ def test_what_is_reported() -> None:
         users=3,
         first=86_399,
         last=3 * 86_400,
+        days={0, 1, 3, 2},
         then=AlertFigures(2, 1, days=Counter({1: 1, 0: 1})),
         now=[AlertFigures(3, 2, 2, 1, Counter({1: 1, 3: 2})), AlertFigures(5, 2), AlertFigures(4, 2)],
         removed=[AlertSample((7, 1, 123), 10, {})],
@@ -110,6 +111,7 @@ def test_what_is_reported() -> None:
         "from": 86_399,
         "to": 259_200,
         "days": 4,
+        "warnings": [],
         "then": {
             "alerts": 2,
             "users": 1,
@@ -134,3 +136,29 @@ def test_what_is_reported() -> None:
         ],
         "quiet_enough": "200.00",
     }
+
+
+def test_alerts_per_day_are_those_of_days_with_actions() -> None:
+    """Days without any action do not count."""
+    result = BacktestResult(days={0, 20_459}, then=AlertFigures(4, 1), now=[AlertFigures(1, 1)] * 3)
+    written = report(a_question(), result)
+    assert (written["days"], written["then"]["alerts_per_day"], written["now"]["alerts_per_day"]) == (2, 2.0, 0.5)
+    assert [step["alerts_per_day"] for step in written["sweep"]] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("days", "warned"),
+    [
+        (set(), None),
+        ({5}, None),
+        ({0, 3_650}, None),
+        ({0, 3_000, 6_000}, None),
+        ({0, 3_651}, "There is no action in the 10 years between the times 86399 and 315446400: perhaps"),
+        ({20_453, 0, 20_454}, "There is no action in the 56 years between the times 86399 and 1767139200: perhaps"),
+        ({20_453, 20_453_000}, "There is no action in the 55,979 years between the times 1767225599 and"),
+    ],
+)
+def test_times_of_two_clocks_are_warned_of(days: set[int], warned: str | None) -> None:
+    """A gap of more than ten years among the days that have actions is named, with the times at its ends."""
+    warnings = report(a_question(), BacktestResult(days=days, now=[AlertFigures()] * 3))["warnings"]
+    assert [warning.startswith(str(warned)) for warning in warnings] == ([] if warned is None else [True])
