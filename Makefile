@@ -67,7 +67,7 @@ soak: .venv/.dev ## load, kill and stall the service for 10 minutes, then look a
 	@exec $(PY) -m bench.soak $(SOAK)
 
 e2e: .venv/.dev ## run the README's examples against the service at BASE_URL
-	@BASE_URL="$(BASE_URL)" $(PY) -m pytest tests/e2e
+	@BASE_URL="$(BASE_URL)" $(PY) -m pytest -n 0 tests/e2e/test_readme.py
 
 docs: .venv/.run ## write docs/rules from what the rules declare
 	@$(PY) -m scripts.rules_docs
