@@ -19,7 +19,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 def processes_option(command: CommandT) -> CommandT:
     """Adds --processes, the number of processes to use, to `command`."""
-    described = "How many processes to use, all at lowest priority.  [default: one per core]"
+    described = "How many processes to use, all at low priority.  [default: one per core]"
     return click.option("--processes", type=click.IntRange(1, 256), metavar="N", default=cores, help=described)(command)
 
 

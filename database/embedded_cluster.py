@@ -1,6 +1,5 @@
 """The files of the embedded PostgreSQL: its programs and its cluster, made or taken over from an earlier release."""
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -9,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from database import embedded_leftovers as leftovers
 from database.embedded_access import (
     MARK,
     PRIVATE_IDS,
@@ -23,6 +23,7 @@ from database.embedded_access import (
     set_access,
     stop_former,
 )
+from database.embedded_leftovers import MADE_FOR, home_path, say
 from database.embedded_supervisor import owner_of
 
 
@@ -40,7 +41,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "postgres"  # or a link to where it is
-        self.home = _home_path(folder)
+        self.home = home_path(folder)
 
     def check_owner(self) -> None:
         """Raises EmbeddedError if somebody else's PostgreSQL made it."""
@@ -62,6 +63,12 @@ class Cluster:
         Without `sync` it need not survive a power cut. Raises EmbeddedError if these programs cannot run it.
         """
         cluster = self._locate()
+        if os.geteuid() == 0:
+            leftovers.remove()
+        if cluster != self.path:
+            say(
+                f"The data of {self.folder} is in {cluster}: the user who runs PostgreSQL for root may not enter there."
+            )
         options = [] if sync else ["-c", "fsync=off"]
         if not (cluster / "PG_VERSION").exists():
             self._make(cluster, programs, options)
@@ -162,20 +169,14 @@ def programs_for(package: Path) -> Path:
     return copy / programs.relative_to(package.parent)
 
 
-def _home_path(made_for: Path) -> Path:
-    # For what cannot be in root's checkout. Only root writes to /var/lib, so nobody else can have prepared it.
-    digest = hashlib.sha256(os.fsencode(made_for)).hexdigest()
-    return Path("/var/lib", f"transaction-alerts-{digest[:16]}")
-
-
 def _private_home(made_for: Path) -> Path:
-    """The folder at `_home_path`, made if it is not there. Raises EmbeddedError if it is not root's own."""
-    home = _home_path(made_for)
+    """The folder at `home_path`, made if it is not there. Raises EmbeddedError if it is not root's own."""
+    home = home_path(made_for)
     home.mkdir(exist_ok=True)
     if home.is_symlink() or home.stat().st_uid != 0:
         raise EmbeddedError(f"{home} is not root's own folder: delete it")
     home.chmod(0o711)
-    (home / "made-for").write_bytes(os.fsencode(made_for) + b"\n")  # for those who tidy /var/lib
+    (home / MADE_FOR).write_bytes(os.fsencode(made_for) + b"\n")
     return home
 
 

@@ -115,16 +115,13 @@ class Supervisor:
         self.stop()  # what a supervisor that was killed has left
         self.make_socket_folder()
         self.mend_pid_file()
+        self.cluster.chmod(0o700)  # with any other mode PostgreSQL would refuse to start
         for left in self.socket.glob(".s.PGSQL.*"):
             left.unlink()
         say("starting PostgreSQL")
         self.is_ready, self.started = False, time.monotonic()
-        self.child = subprocess.Popen(
-            self.command,
-            preexec_fn=end_with(os.getpid()),
-            **away(),
-            **identity(self.owner),
-        )
+        tie = end_with(os.getpid())
+        self.child = subprocess.Popen(self.command, preexec_fn=tie, **away(), **identity(self.owner))
 
     def make_socket_folder(self) -> None:
         """Users have its name, so it must be the same again. Raises OSError if somebody else has taken it."""

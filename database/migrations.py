@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def config(url: str | None = None) -> Config:
     """alembic's configuration of this project; `url` names the database for migrations run from Python."""
     configuration = Config(ROOT / "alembic.ini")
+    # A % would begin a reference to another option.
+    configuration.set_main_option("script_location", str(ROOT / "alembic").replace("%", "%%"))
+    configuration.set_main_option("prepend_sys_path", str(ROOT).replace("%", "%%"))
     configuration.attributes["url"] = url
     return configuration
 

@@ -53,7 +53,7 @@ def backtest_running(backtest_id: int, is_ending: bool = False) -> Problem:
 def create_backtest() -> Response:
     """Start a backtest: which alerts other settings would have raised.
 
-    All stored actions are judged again by the rules with the settings given, in the background and at lowest priority,
+    All stored actions are judged again by the rules with the settings given, in the background and at low priority,
     and the result is compared with the stored alerts. Poll the `Location` until the status is no longer `running`.
     Only one backtest runs at a time: a 409 names the one that is running, or was cancelled and has processes that have
     not ended yet.

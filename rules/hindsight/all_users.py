@@ -27,7 +27,9 @@ from rules.versions import RuleVersions, settings_by_user
 # Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is shown
 # often. A user is never split, so one with more of them is a part by itself.
 PART = 20_000
-LOWEST_PRIORITY = 19  # of Unix
+# Of Unix: about a quarter of a core that others keep busy. At the lowest, it would hardly get on beside them, and keep
+# its snapshot, and with it dead rows, for hours.
+PRIORITY = 5
 
 ResultT = TypeVar("ResultT", bound="Result")
 
@@ -249,10 +251,10 @@ def _begin(url: str, snapshot: str, work: Work[Any], parent: Pipe) -> None:
 
 def _step_back() -> None:
     # Judging live events comes first.
-    os.nice(LOWEST_PRIORITY)
-    if hasattr(os, "SCHED_IDLE"):  # Linux has one that is lower still
+    os.nice(PRIORITY)
+    if hasattr(os, "SCHED_BATCH"):  # of Linux: it never takes the place of one that runs
         with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _end_with(parent: Pipe) -> None:

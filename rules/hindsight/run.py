@@ -25,7 +25,7 @@ from rules.hindsight.question import Question, report
 BEAT = 0.5  # seconds between two signs of life; a cancel is heeded within the same time
 # A run that was cancelled a moment ago may still be on its way out; somebody at a terminal may be busy for longer.
 PATIENCE = 10.0
-ENDING = 10.0  # seconds that its processes have to end; at lowest priority, on a busy machine, that can take some
+ENDING = 10.0  # seconds that its processes have to end; at low priority, on a busy machine, that can take some
 
 log = structlog.get_logger()
 

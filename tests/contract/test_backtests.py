@@ -329,7 +329,7 @@ def test_cancelling(client: FlaskClient, started: Any) -> None:
     for _ in range(2):
         answer = client.delete(location)
         assert (answer.status_code, answer.get_json()["status"]) == (202, "cancelled")
-    wait_for(lambda: not alive(pids))  # at lowest priority, so a busy machine takes its time
+    wait_for(lambda: not alive(pids))  # at low priority, so a busy machine takes its time
     found = client.get(location).get_json()
     assert (found["status"], found["result"]) == ("cancelled", None)
     assert found["finished_at"] is not None
@@ -341,7 +341,7 @@ def test_a_run_that_is_killed(client: FlaskClient, started: Any, how: Any) -> No
     location, pids = started
     os.kill(pids[0], how)
     assert done(client, location)["status"] == "interrupted"
-    wait_for(lambda: not alive(pids))  # at lowest priority, so a busy machine takes its time
+    wait_for(lambda: not alive(pids))  # at low priority, so a busy machine takes its time
 
 
 def test_the_service_takes_its_run_along(start_service: Callable[..., Service], sessions: Sessions) -> None:

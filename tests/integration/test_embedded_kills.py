@@ -122,9 +122,10 @@ def test_a_postgresql_stopped_by_others_comes_back(folder: Path) -> None:
 
 
 def test_a_socket_folder_that_was_tidied_away_comes_back(folder: Path) -> None:
-    """Users find the server at the same path again."""
+    """Users find the server at the same path again, although its data has been opened to all meanwhile."""
     with use(folder) as server:
         keep(server.url)
+        (folder / "postgres").chmod(0o777)
         shutil.rmtree(socket_of(server.url))
         wait_until(lambda: answers(server.url))
         assert kept(server.url) == [(1,)]

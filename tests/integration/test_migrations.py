@@ -1,6 +1,8 @@
 """Migrations: up and down, and that they make the tables that the code declares."""
 
 import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.orm import Session
 
@@ -318,6 +321,21 @@ def test_the_lock_is_released(database_url: str) -> None:
         WHERE l.locktype = 'advisory' AND d.datname = current_database()
     """
     assert rows(database_url, query) == []
+
+
+def test_any_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone may be in a folder with a % in its name."""
+    folder = tmp_path / "feature%2Flogin 100%"
+    folder.mkdir()
+    for name in ("alembic", "alembic.ini"):
+        (folder / name).symlink_to(migrations.ROOT / name)
+    head = migrations.head()
+    monkeypatch.setattr(migrations, "ROOT", folder)
+    assert ScriptDirectory.from_config(migrations.config()).get_current_head() == head
+    shown = subprocess.run(
+        [sys.executable, "-m", "alembic", "heads"], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert shown.stdout.startswith(head)
 
 
 def test_the_table_of_versions_alone(empty_database_url: str) -> None:
