@@ -177,8 +177,9 @@ def _answer(
         replayed = {"type": "string", "pattern": "^true$"}
         headers["Idempotent-Replayed"] = {"schema": replayed, "description": "Sent if the event was stored before."}
     if isinstance(answer, Text):
-        kind = "string" if isinstance(answer.example, str) else "object"
-        content = {answer.media_type: {"schema": {"type": kind}, "example": answer.example}}
+        # Of an object it says nothing, lest generators make a type of it.
+        schema = {"type": "string"} if isinstance(answer.example, str) else {}
+        content = {answer.media_type: {"schema": schema, "example": answer.example}}
         return {"description": answer.description, "headers": headers, "content": content}
     return {
         "description": (answer.__doc__ or "").strip().partition("\n")[0],

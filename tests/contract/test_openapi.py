@@ -341,6 +341,76 @@ def test_the_document_knows_no_resource() -> None:
     assert importers == {"app.py"}
 
 
+# Read by tools
+
+
+def everything(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value within a value, with the names that lead to it."""
+    yield path, value
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield from everything(part, (*path, str(name)))
+
+
+def test_every_number_survives_javascript(document: dict[str, Any]) -> None:
+    """No number is beyond those that a double holds exactly: JavaScript would send another one."""
+    numbers = {path: value for path, value in everything(document) if type(value) is int}
+    assert {path: value for path, value in numbers.items() if abs(value) > 2**53} == {}
+    assert len(numbers) > 100
+
+
+def test_big_ids_are_valid(document: dict[str, Any]) -> None:
+    """Ids and times that only a 64-bit integer holds are valid by the format that says so."""
+    schema = document["components"]["schemas"]["EventRequest"]
+    for field in ("user_id", "time"):
+        assert schema["properties"][field]["format"] == "int64"
+        assert valid(document, schema, an_event(**{field: 2**63 - 1}))
+        assert not valid(document, schema, an_event(**{field: 2**63}))
+
+
+def test_generators_find_nothing_odd(document: dict[str, Any], operations: dict[tuple[str, str], Any]) -> None:
+    """No keyword that they misread: a default in a body, const, multipleOf, or a type that is an object or another."""
+    schemas = document["components"]["schemas"]
+    keywords = {
+        name
+        for path, value in everything(schemas)
+        if isinstance(value, dict) and path and path[-1] not in ("properties", "dependentSchemas")
+        for name in value
+        if "examples" not in path
+    }
+    assert keywords & {"const", "default", "multipleOf"} == set()
+    assert "required" in keywords
+    assert [
+        name for name, one in schemas.items() if "properties" in one and {"oneOf", "anyOf", "allOf"} & set(one)
+    ] == []
+    assert [one for path, one in everything(operations) if path and path[-1] == "const"] == []
+
+
+def test_parameters_are_described_where_pages_look(operations: dict[tuple[str, str], Any]) -> None:
+    """Every parameter has its description beside its schema, not within."""
+    for key, operation in operations.items():
+        for parameter in operation["parameters"]:
+            assert parameter["description"].endswith("."), (key, parameter["name"])
+            assert "description" not in parameter["schema"]
+
+
+def test_no_description_has_a_backslash(document: dict[str, Any]) -> None:
+    """Generators copy them into strings."""
+    texts = [value for path, value in everything(document) if path and path[-1] in ("description", "summary", "title")]
+    assert [text for text in texts if isinstance(text, str) and "\\" in text] == []
+
+
+def test_it_says_how_to_call(document: dict[str, Any], operations: dict[tuple[str, str], Any]) -> None:
+    """Events come first; old paths are deprecated and others are not; no key is needed; each tag says what it holds."""
+    assert [tag["name"] for tag in document["tags"]][:2] == ["events", "alerts"]
+    assert [tag["name"] for tag in document["tags"] if not tag["description"].endswith(".")] == []
+    assert {tag["name"] for tag in document["tags"]} == {operation["tags"][0] for operation in operations.values()}
+    deprecated = {key for key, operation in operations.items() if operation.get("deprecated")}
+    assert deprecated == {("POST", "/api/events"), ("POST", "/user")}
+    assert document["security"] == []
+    assert {"title", "version", "description", "contact", "license"} == set(document["info"])
+
+
 # True
 
 
