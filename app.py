@@ -104,7 +104,7 @@ def make_service(settings: Settings, url: str) -> Service:
 def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
-    settings = load_settings()
+    settings = serve.worker_settings()
     application = asgi.application(
         create_app(settings),
         threads=settings.threads,

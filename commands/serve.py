@@ -35,6 +35,9 @@ SWITCH_SECONDS = 0.001
 STOP_SECONDS = 5  # for requests still in progress when the service is asked to stop
 
 
+_in_force: Settings | None = None  # the server's
+
+
 def main(make_service: Callable[[Settings, str], Service]) -> None:
     """Migrate the database and serve until SIGINT, SIGTERM or SIGHUP.
 
@@ -54,7 +57,9 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             migrations.upgrade(url)
             fitness.check(url)
             _enter_rules(make_service(settings, url))
-            os.environ["DATABASE_URL"] = url  # for the workers, which are processes of their own
+            global _in_force
+            _in_force = settings.with_database(url)
+            os.environ["DATABASE_URL"] = url  # for workers that are not forked
             counts = stack.enter_context(_metrics_folder(settings.workers))
             _serve(settings, address, look_after, counts)
     except SettingsError as error:
@@ -180,6 +185,14 @@ def _complaint(error: Exception, status: int) -> int:
 
 
 # In the workers
+
+
+def worker_settings() -> Settings:
+    """The settings of the server that forked this worker, whatever has become of `.env` since.
+
+    In development mode workers are not forked, and read them anew. Raises SettingsError.
+    """
+    return _in_force or load_settings()
 
 
 def begin_worker() -> None:

@@ -1,9 +1,10 @@
 """Whether a database can serve: what is wrong with it is found out at the start, and said along with the remedy."""
 
 from sqlalchemy import Connection, NullPool, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from database.connecting import connect, place_of
-from database.models import Base, User
+from database.models import USER_IDS, Base, User
 
 OLDEST_VERSION = 150000  # of PostgreSQL, as it writes it
 
@@ -55,6 +56,9 @@ _FAULTS = text(f"""
 """)  # noqa: S608 (the names of our own models)
 
 
+_MAY_COUNT = text("SELECT has_sequence_privilege(to_regclass(:name), 'UPDATE')")
+
+
 def faults(connection: Connection) -> list[str]:
     """What the role of `connection` lacks to serve, a phrase for each table; nothing if all is well."""
     found = []
@@ -66,6 +70,8 @@ def faults(connection: Connection) -> list[str]:
         elif row.rights:
             wanted = ", ".join(row.rights)
             found.append(f"the role {row.role} may not {wanted} (GRANT {wanted} ON {row.name} TO {row.role})")
+    if not connection.scalar(_MAY_COUNT, {"name": USER_IDS.name}):
+        found.append(f"the sequence {USER_IDS.name} is missing, or the role may not use it (GRANT UPDATE ON SEQUENCE)")
     return found
 
 
@@ -74,9 +80,11 @@ def check(url: str) -> None:
 
     To be called when the migrations are current: then what is missing was lost in another way.
     """
-    engine = connect(url, "start", poolclass=NullPool)
-    with engine.connect() as connection:
-        found = faults(connection)
+    try:
+        with connect(url, "start", poolclass=NullPool).connect() as connection:
+            found = faults(connection)
+    except SQLAlchemyError as error:
+        raise Unfit(f"The database {place_of(url)} cannot be used: {getattr(error, 'orig', None) or error}") from None
     if found:
         missing = any("missing" in fault or "lacks" in fault for fault in found)
         advice = " Restore it from a backup: its migrations count as done." if missing else ""

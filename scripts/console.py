@@ -37,6 +37,7 @@ def run(program: str, arguments: Sequence[str]) -> int:
         # The password is passed in the environment: every user of the machine can read arguments.
         password = url.password or url.query.get("password")
         environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
+        environment.pop("PGOPTIONS", None)  # which the service does not heed: it might lead to another schema
         address = dsn(url._replace(password=None).difference_update_query(["password"]))
         signal.signal(signal.SIGINT, lambda *_: None)  # left to psql: it stops a query, not psql
         command = [str(embedded.bin_dir() / program), f"--dbname={address}", *arguments]
