@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -9,16 +10,34 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Pool, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from config_loader import Settings, load_settings
-from database import embedded, migrations
+from database import embedded, migrations, readiness, rule_versions
 from database.session import make_sessions
-from tests.postgres import PATIENCE, Databases, engine_on
-from tests.service import Service
+from rules import rule_settings
+from tests.postgres import Databases, engine_on
+from tests.service import PATIENT, PATIENT_ENVIRONMENT, Service
+from tests.waiting import PATIENCE
+
+# Each run tries the same examples, however long they take to make or to run; `make soak` tries new ones.
+hypothesis.settings.register_profile(
+    "tests",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.data_too_large,
+    ],
+)
+hypothesis.settings.load_profile("tests")
 
 # The developer's configuration decides which server is used and nothing else: each test chooses every other setting.
 _configured = load_settings()
@@ -32,6 +51,25 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="data ", dir="/tmp") as name:
         Path(name).chmod(0o755)
         yield Path(name, "data").resolve()
+
+
+@pytest.fixture(scope="session")
+def _made_folder() -> Iterator[Path]:
+    """A data folder with the files of a server that has run."""
+    with tempfile.TemporaryDirectory(prefix="made ", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        made = Path(name, "data").resolve()
+        with embedded.use(made, fsync="off", shared_buffers="1MB"):
+            pass
+        (made / "postgres.log").unlink()
+        yield made
+
+
+@pytest.fixture
+def ready_folder(folder: Path, _made_folder: Path) -> Path:
+    """The same, with a server's files in it: to make those takes longer than most tests."""
+    subprocess.run(["cp", "-a", str(_made_folder), str(folder)], check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +123,15 @@ def sessions(database_url: str) -> Iterator[sessionmaker[Session]]:
         yield make_sessions(engine)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a test's process readiness has time, and changes of rules get their turn and need not keep apart."""
+    monkeypatch.setattr(readiness, "PATIENCE", 60)
+    monkeypatch.setattr(readiness, "CONNECTING", 60)
+    monkeypatch.setattr(rule_settings, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(rule_versions, "APART", 0.0)
+
+
 _noticed: list[str] = []
 
 
@@ -135,13 +182,16 @@ ClientMaker = Callable[..., FlaskClient]
 
 @pytest.fixture
 def make_client(database_url: str) -> Iterator[ClientMaker]:
-    """Makes a client of the application on the test's database: `make_client(overdraft="reject")`."""
+    """Makes a client of the application on the test's database: `make_client(overdraft="reject")`.
+
+    The application's time limits are long unless it is asked for others.
+    """
     from app import create_app
 
     with ExitStack() as stack:
 
         def make(**overrides: object) -> FlaskClient:
-            settings = load_settings(None, **({"database_url": database_url} | overrides))
+            settings = load_settings(None, **(PATIENT | {"database_url": database_url} | overrides))
             app = create_app(settings)
             stack.callback(app.extensions["transaction-alerts"].dispose)
             stack.callback(_join, "backtest")
@@ -156,12 +206,30 @@ def client(make_client: ClientMaker) -> FlaskClient:
     return make_client()
 
 
+@pytest.fixture(scope="module")
+def shared_database_url(databases: Databases, template: str) -> Iterator[str]:
+    """The URL of a migrated database that all tests of a file use, so they must not mind what others leave there."""
+    with databases.new(template) as name:
+        yield databases.url(name)
+
+
+@pytest.fixture(scope="module")
+def shared_service(shared_database_url: str) -> Iterator[Service]:
+    """The real service on that database, for what needs no other settings: to start one takes seconds."""
+    with Service(PATIENT_ENVIRONMENT | {"DATABASE_URL": shared_database_url}) as service:
+        yield service
+
+
 @pytest.fixture
 def start_service(database_url: str) -> Iterator[Callable[..., Service]]:
-    """Starts the real service as `python app.py`, with environment variables: `start_service(OVERDRAFT="reject")`."""
+    """Starts the real service as `python app.py`, with environment variables: `start_service(OVERDRAFT="reject")`.
+
+    Its time limits are long unless it is asked for others. `command` runs another program instead.
+    """
     with ExitStack() as stack:
 
-        def start(**environment: str) -> Service:
-            return stack.enter_context(Service({"DATABASE_URL": database_url} | environment))
+        def start(command: list[str] | None = None, **environment: str) -> Service:
+            settings = PATIENT_ENVIRONMENT | {"DATABASE_URL": database_url} | environment
+            return stack.enter_context(Service(settings, command))
 
         yield start

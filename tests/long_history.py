@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.postgres import transaction
+from tests.waiting import PATIENCE
 
 # Everything is judged once more for each value.
 LONG_SWEEP: dict[str, Any] = {"rule": 123, "parameter": "threshold", "from": "1.00", "to": "200.00", "step": "1.00"}
@@ -30,9 +31,9 @@ def make(sessions: sessionmaker[Session], users: int = 300, each: int = 100) -> 
             session.execute(text(statement), {"users": users, "each": each})
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
-    """Call `what` until it returns something truthy, and return that. Fails after `seconds`."""
-    end = time.monotonic() + seconds
+def wait_for(what: Callable[[], Any]) -> Any:
+    """Call `what` until it returns something truthy, and return that."""
+    end = time.monotonic() + PATIENCE
     while not (found := what()):
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.05)

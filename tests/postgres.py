@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from database.models import Base
 from database.session import begin, make_engine
+from tests.waiting import PATIENCE
 
 # Everything in a database that a test can change, except the rows of its tables, as one text. `xmin` is the transaction
 # that wrote a catalogue row, and nearly everything that is made or dropped leaves a trace in pg_depend. The columns of
@@ -43,7 +44,6 @@ Sessions = sessionmaker[Session]
 
 _CONNECTED = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND backend_type = 'client backend'")
 
-PATIENCE = 30.0  # seconds: longer than anything takes on a slow machine
 CONNECTIONS = 16
 CLOSING = 0.5  # seconds that PostgreSQL may take to notice that a client has gone
 
@@ -155,13 +155,22 @@ def _new_name() -> str:
 
 
 @contextmanager
-def engine_on(url: str, *, timeout: float = PATIENCE, connections: int = CONNECTIONS) -> Iterator[Engine]:
-    """An engine on the database at `url`, made as the service makes its own. `timeout` is in seconds."""
-    engine = make_engine(url, timeout=timeout, connections=connections)
+def engine_on(
+    url: str, *, timeout: float = PATIENCE, connections: int = CONNECTIONS, lock: float | None = None
+) -> Iterator[Engine]:
+    """An engine on the database at `url`, made as the service makes its own. `timeout` and `lock` are in seconds."""
+    engine = make_engine(url, timeout=timeout, connections=connections, lock=lock)
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+def waiting(sessions: Sessions) -> int:
+    """How many statements wait for a lock in the database of these sessions: others share the server."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with sessions() as session:
+        return int(session.execute(text(query)).scalar_one())
 
 
 @contextmanager

@@ -8,13 +8,28 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import requests
 
 from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Settings for tests that are not about a time limit, which a busy machine might not meet: each as long as it can be.
+PATIENT: dict[str, Any] = {"db_timeout": 60, "read_timeout": 60, "body_timeout": 600}
+PATIENT_ENVIRONMENT = {name.upper(): str(seconds) for name, seconds in PATIENT.items()}
+
+
+def with_constants(*assignments: str) -> list[str]:
+    """A command that runs the service with other values of its constants: `with_constants("commands.serve.TICK = 9")`.
+
+    They hold in its workers too, which are forked.
+    """
+    modules = sorted({assignment.split(" = ")[0].rpartition(".")[0] for assignment in assignments})
+    path, app = repr(str(ROOT)), repr(str(ROOT / "app.py"))
+    lines = ["import runpy, sys", f"sys.path.insert(0, {path})", *(f"import {module}" for module in modules)]
+    return [sys.executable, "-c", "\n".join([*lines, *assignments, f"runpy.run_path({app}, run_name='__main__')"])]
 
 
 class Service:

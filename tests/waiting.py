@@ -14,10 +14,11 @@ PATIENCE = 300
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until `condition` holds; fails after `seconds`."""
-    end = time.monotonic() + seconds
+    end, pause = time.monotonic() + seconds, 0.001
     while not condition():
         assert time.monotonic() < end, "this takes too long"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)  # looking often would hold up what is waited for
 
 
 def states(pid: int) -> set[str]:
@@ -37,9 +38,13 @@ def is_running(pid: int) -> bool:
 
 
 def freeze(pid: int) -> None:
-    """Stop a process, and wait until none of its threads runs: a signal is not in force when `os.kill` returns."""
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: states(pid) == {"T"})
+    """Stop a process, and wait until none of its threads runs: a signal is not in force when `os.kill` returns.
+
+    One that ends just then does not run either.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: states(pid) <= {"T", "Z", "X"})
 
 
 def kill(pid: int) -> None:

@@ -19,6 +19,7 @@ from tests.contract.helpers import Sessions, an_event, pointers, post_raw, probl
 from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
 from tests.postgres import transaction
 from tests.service import Service
+from tests.waiting import PATIENCE
 
 CANDIDATE = {"rules": {"123": {"parameters": {"threshold": "100.00"}}}}
 
@@ -249,11 +250,13 @@ def test_started_and_cancelled_again_and_again(client: FlaskClient, sessions: Se
         if answer.status_code == 202:
             started += 1
             assert client.delete(answer.headers["Location"]).status_code == 202
-        most = max(most, sum("hindsight.run" in command for command in descendants(os.getpid()).values()))
+        # A run that has ended its processes, and said so, may itself still be there for a moment.
+        found = [pid for pid, command in descendants(os.getpid()).items() if "hindsight.run" in command]
+        most = max(most, sum(any("spawn_main" in one for one in descendants(pid).values()) for pid in found))
         return started == 2
 
-    wait_for(again, 60)
-    assert most == 1
+    wait_for(again)
+    assert most <= 1
     wait_for(lambda: not runs())
 
 
@@ -267,7 +270,7 @@ def test_one_that_is_cancelled_leaves_no_process(client: FlaskClient, sessions: 
         left = alive(pids[1:])  # the first one ends itself
         return answer.status_code == 202 and (answer.headers["Location"], left)
 
-    following, left = wait_for(begun, 60)
+    following, left = wait_for(begun)
     assert left == set()
     assert done(client, following)["status"] == "done"
 
@@ -277,7 +280,7 @@ def test_a_process_that_does_not_start(client: FlaskClient, run_is: Any) -> None
     run_is("/nowhere/python")
     location = client.post("/backtests", json=CANDIDATE).headers["Location"]
     assert done(client, location)["status"] == "interrupted"
-    assert client.post("/backtests", json=CANDIDATE).status_code == 202
+    wait_for(lambda: client.post("/backtests", json=CANDIDATE).status_code == 202)
 
 
 def test_pages(client: FlaskClient, sessions: Sessions) -> None:
@@ -347,19 +350,19 @@ def test_a_run_that_is_killed(client: FlaskClient, started: Any, how: Any) -> No
 def test_the_service_takes_its_run_along(start_service: Callable[..., Service], sessions: Sessions) -> None:
     """Events are answered and both workers report the run meanwhile; all of its processes end with the service."""
     service = start_service()
-    assert requests.get(f"{service.url}/rules", timeout=30).status_code == 200
+    assert requests.get(f"{service.url}/rules", timeout=PATIENCE).status_code == 200
     make(sessions)
-    asked = requests.post(f"{service.url}/backtests", json={"sweep": LONG_SWEEP}, timeout=30)
+    asked = requests.post(f"{service.url}/backtests", json={"sweep": LONG_SWEEP}, timeout=PATIENCE)
     location = service.url + asked.headers["Location"]
     for number in range(50):
         event = an_event(user_id=7, time=number)
-        assert requests.post(f"{service.url}/event", json=event, timeout=30).status_code == 200
-        assert requests.get(location, timeout=30).json()["status"] == "running"
-    assert requests.post(f"{service.url}/backtests", json=CANDIDATE, timeout=30).status_code == 409
-    wait_for(lambda: requests.get(location, timeout=30).json()["progress"])
+        assert requests.post(f"{service.url}/event", json=event, timeout=PATIENCE).status_code == 200
+        assert requests.get(location, timeout=PATIENCE).json()["status"] == "running"
+    assert requests.post(f"{service.url}/backtests", json=CANDIDATE, timeout=PATIENCE).status_code == 409
+    wait_for(lambda: requests.get(location, timeout=PATIENCE).json()["progress"])
     family = descendants(service.group)
     service.stop()
-    wait_for(lambda: not alive(family), 2)
+    wait_for(lambda: not alive(family))
     with sessions() as session:
         row = session.execute(text("SELECT status, result FROM backtests")).one()
     assert tuple(row) == ("interrupted", None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -272,13 +272,7 @@ cut = st.builds(lambda body, start, end: body[start : len(body) - end], in_json,
 payloads = in_json | cut | st.binary(max_size=200) | st.text().map(lambda value: value.encode("utf-8", "replace"))
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=150)
 @given(body=payloads, key=st.none() | st.text(st.characters(codec="latin-1", exclude_characters="\r\n")))
 @example(body=GOOD, key=None)
 @example(body=json.dumps(an_event(event_id="\ud800")).encode(), key=None)
@@ -297,13 +291,7 @@ def test_no_input_answers_500(client: FlaskClient, sessions: Sessions, body: Any
     assert counts(sessions) == before
 
 
-@settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=100)
 @given(body=st.dictionaries(st.sampled_from(["user_id", "name", "total", "risk"]), anything, max_size=3))
 @example(body={"name": "\x00"})
 @example(body={"name": "\ud800"})
@@ -413,13 +401,14 @@ def test_a_full_disk(client: FlaskClient, sessions: Sessions, subtests: pytest.S
     assert client.post("/event", json=event).get_json()["alert_codes"] == [1100]
 
 
-def test_a_lock_that_is_held_too_long(make_away: Any, sessions: Sessions, database_url: str) -> None:
+def test_a_lock_that_is_held_too_long(
+    client: FlaskClient, make_away: Any, sessions: Sessions, database_url: str
+) -> None:
     """An event that waits too long for its user is a 503, stores nothing, and goes through when posted again."""
-    client = make_away(database_url)
     client.post("/event", json=an_event())
     with transaction(sessions) as session:
         session.execute(text("SELECT * FROM users WHERE user_id = 1 FOR UPDATE"))
-        answer = client.post("/event", json=an_event())
+        answer = make_away(database_url).post("/event", json=an_event())
         problem(answer, 503)
         assert answer.headers["Retry-After"] == "1"
     assert counts(sessions)["user_actions"] == 1

@@ -15,6 +15,7 @@ from rules.judging.engine import RuleEngine
 from rules.payload import BadPayload, Payload, validate
 from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, problem
 from tests.contract.test_garbage import past_flask
+from tests.waiting import PATIENCE
 
 NDJSON = "application/x-ndjson"
 MIB = 1024 * 1024
@@ -122,5 +123,5 @@ def test_out_of_memory(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, pat
     assert problem(answer, 503)["detail"] == "The service is short of memory; nothing was stored. Try again."
     assert answer.headers["Retry-After"] == "1"
     if path == "/event":
-        application = asgi.application(client.application, threads=2, read_threads=1, body_timeout=30)
+        application = asgi.application(client.application, threads=2, read_threads=1, body_timeout=PATIENCE)
         assert asyncio.run(past_flask(application, json.dumps(an_event()).encode())) == 503

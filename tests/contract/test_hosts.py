@@ -11,6 +11,7 @@ from routes.http.origins import REMEMBERED, TrustedHosts
 from tests.conftest import ClientMaker
 from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, problem
 from tests.service import Service
+from tests.waiting import PATIENCE
 
 OWN_HOSTS = (
     *("localhost", "localhost:5000", "LOCALHOST", "localhost.", "localhost.:80", "localhost:", "127.0.0.1"),
@@ -211,7 +212,10 @@ def test_headers_for_browsers(client: FlaskClient, method: str, path: str, statu
 
 def ask(service: Service, *lines: str, body: str = "") -> tuple[int, str]:
     """The status and the whole answer to a request of these lines."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as caller, caller.makefile("rb") as answers:
+    with (
+        socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as caller,
+        caller.makefile("rb") as answers,
+    ):
         caller.sendall("\r\n".join([*lines, "Connection: close", "", body]).encode())
         answer = answers.read().decode()
     return int(answer.split(" ", 2)[1]), answer.partition("\r\n\r\n")[0].lower()

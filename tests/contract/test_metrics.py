@@ -1,10 +1,8 @@
 """GET /metrics: what is counted, under which labels, and that it counts right over all workers."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +17,7 @@ from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event
 from tests.postgres import transaction
 from tests.service import ROOT, Service
+from tests.waiting import PATIENCE, kill, wait_until
 
 
 def samples(text: Any) -> Any:
@@ -122,32 +121,16 @@ def test_no_values_of_users(client: FlaskClient) -> None:
     assert [word for word in ("424242", "151.37", "kzqx") if word in text] == []
 
 
-def workers(service: Service) -> Any:
-    """The process ids of the service's workers."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = (map(int, line.split()) for line in listed.splitlines())
-    return {pid for pid, parent in pairs if parent == service.group}
-
-
-def is_running(service: Service) -> Any:
-    """Whether any process of the service is left."""
-    try:
-        os.killpg(service.group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def post(service: Service, first: Any, last: Any) -> None:
     """Post withdrawals, one after the other, each of which raises one alert, over a new connection for each."""
     for number in range(first, last):
         event = an_event(type="withdraw", amount="150.00", user_id=number)
-        assert requests.post(f"{service.url}/event", json=event, timeout=30).status_code == 200
+        assert requests.post(f"{service.url}/event", json=event, timeout=PATIENCE).status_code == 200
 
 
 def totals(service: Service) -> Any:
     """What the service has counted of posts, stored alerts, batched events and judged events, and its gauges."""
-    found = samples(requests.get(f"{service.url}/metrics", timeout=30).text)
+    found = samples(requests.get(f"{service.url}/metrics", timeout=PATIENCE).text)
     names = [
         ("http_requests_total", "POST", "/event", "200"),
         ("alerts_total", "1100"),
@@ -163,45 +146,44 @@ def test_all_workers_count_together(start_service: Callable[..., Service]) -> No
     service = start_service(WORKERS="2")
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda part: post(service, part * 25 + 1, part * 25 + 26), range(8)))
+    wait_until(lambda: totals(service) == ([200] * 4, (0, 0)))  # an answer may come before it is counted
     assert [totals(service) for _ in range(10)] == [([200] * 4, (0, 0))] * 10
 
-    before = workers(service)
-    os.kill(min(before), signal.SIGKILL)
-    while not workers(service) - before:
-        time.sleep(0.05)
+    before = service.workers()
+    kill(before[0])
+    wait_until(lambda: set(service.workers()) - set(before))
     post(service, 201, 251)
+    wait_until(lambda: totals(service) == ([250] * 4, (0, 0)))
     assert [totals(service) for _ in range(10)] == [([250] * 4, (0, 0))] * 10
 
 
 def test_a_killed_worker_leaves_no_gauge(start_service: Callable[..., Service], sessions: Sessions) -> None:
     """What a worker had in use and in line when it was killed is no longer counted."""
     service = start_service(WORKERS="1")
-    (worker,) = workers(service)
+    (worker,) = service.workers()
     with transaction(sessions) as session, ThreadPoolExecutor(4) as threads:
         session.connection().exec_driver_sql("INSERT INTO users (user_id) VALUES (1)")
 
         def blocked(_: Any) -> None:
             try:
-                requests.post(f"{service.url}/event", json=an_event(), timeout=30)
+                requests.post(f"{service.url}/event", json=an_event(), timeout=PATIENCE)
             except requests.ConnectionError:
                 return
 
         posts = [threads.submit(blocked, 0)]
-        while totals_of_gauges(service) != (0, 1):
-            time.sleep(0.01)
+        wait_until(lambda: totals_of_gauges(service) == (0, 1))
         posts += [threads.submit(blocked, number) for number in (1, 2, 3)]
-        while totals_of_gauges(service) != (3, 1):
-            time.sleep(0.01)
-        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: totals_of_gauges(service) == (3, 1))
+        kill(worker)
         for each in posts:
             each.result()
     service.wait_until_ready()
-    assert totals_of_gauges(service) == (0, 0)
+    wait_until(lambda: totals_of_gauges(service) == (0, 0))
 
 
 def totals_of_gauges(service: Service) -> Any:
     """Events in line, and connections in use."""
-    found = samples(requests.get(f"{service.url}/metrics", timeout=30).text)
+    found = samples(requests.get(f"{service.url}/metrics", timeout=PATIENCE).text)
     return found[("line_events",)], found[("db_connections_in_use",)]
 
 
@@ -209,12 +191,10 @@ def totals_of_gauges(service: Service) -> Any:
 def test_the_folder_of_the_metrics_goes_with_the_service(start_service: Callable[..., Service], how: Any) -> None:
     """The numbers of the workers are in a private folder that is removed at the end, even when the server is killed."""
     service = start_service()
-    environment = Path(f"/proc/{min(workers(service))}/maps").read_text()
+    environment = Path(f"/proc/{service.workers()[0]}/maps").read_text()
     (folder,) = {Path(line.split()[-1]).parent for line in environment.splitlines() if line.endswith(".db")}
     assert folder.stat().st_mode & 0o777 == 0o700
     service.stop(how)
-    while is_running(service):
-        time.sleep(0.05)
     assert not folder.exists()
 
 

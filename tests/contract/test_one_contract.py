@@ -13,17 +13,18 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 import pytest
+import requests
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from database import migrations
 from tests.conftest import ClientMaker
-from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, with_raw, without
+from tests.contract.helpers import JSON, Sessions, an_event, with_raw, without
 from tests.contract.test_errors import GOOD, LIMIT, MALFORMED, NO_OBJECTS, OTHER_TYPES
 from tests.contract.test_event import ACCEPTED, ALL_BAD, REFUSED
 from tests.contract.test_hosts import OTHER_HOSTS, OTHER_PAGES, OWN_HOSTS, OWN_PAGES
-from tests.postgres import engine_on, transaction
+from tests.postgres import Databases, engine_on, transaction
 from tests.service import Service
+from tests.waiting import PATIENCE
 
 KEY = "Idempotency-Key"
 SHOWN = (
@@ -177,7 +178,7 @@ def to_flask(client: Any, sent: Sent) -> Got:
 
 def to_service(service: Any, sent: Sent) -> Got:
     """What the running service answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE)
     with closing(connection):
         has_host = any(name == "Host" for name, _ in sent.headers)
         connection.putrequest(sent.method, sent.path, skip_accept_encoding=True, skip_host=has_host)
@@ -217,10 +218,10 @@ def stored(url: str) -> list[Any]:
 
 
 @pytest.fixture
-def service_url(empty_database_url: str) -> str:
+def service_url(databases: Databases, template: str) -> Iterator[str]:
     """A second migrated, empty database."""
-    migrations.upgrade(empty_database_url)
-    return empty_database_url
+    with databases.copy(template) as name:
+        yield databases.url(name)
 
 
 def test_one_contract(
@@ -245,22 +246,26 @@ def test_one_contract(
         assert len(there) == len(here)
 
 
-@pytest.mark.parametrize("policy", ["unknown_users", "overdraft", "out_of_order"])
 def test_one_contract_of_what_a_policy_refuses(
-    make_client: ClientMaker, start_service: Callable[..., Service], service_url: str, policy: str
+    make_client: ClientMaker, start_service: Callable[..., Service], service_url: str
 ) -> None:
     """What a setting refuses gets the same answer both ways."""
-    client, service = (
-        make_client(**{policy: "reject"}),
-        start_service(DATABASE_URL=service_url, **{policy.upper(): "reject"}),
-    )
+    policies = ("unknown_users", "overdraft", "out_of_order")
+    client = make_client(**dict.fromkeys(policies, "reject"))
+    service = start_service(DATABASE_URL=service_url, **{policy.upper(): "reject" for policy in policies})
     statuses = []
-    for event in (an_event(), an_event(type="withdraw", amount="99.00"), an_event(time=1)):
-        sent = Sent(json.dumps(event).encode())
+
+    def post(event: Any, path: str = "/event") -> None:
+        sent = Sent(json.dumps(event).encode(), path=path)
         expected = to_flask(client, sent)
         statuses.append(expected.status)
         assert to_service(service, sent) == expected
-    assert (404 if policy == "unknown_users" else 409) in statuses
+
+    post(an_event())
+    post({"user_id": 1}, "/users")
+    for event in (an_event(), an_event(type="withdraw", amount="99.00"), an_event(time=1)):
+        post(event)
+    assert statuses == [404, 201, 200, 409, 409]
 
 
 def test_one_contract_while_the_database_is_away(
@@ -290,18 +295,20 @@ def test_one_contract_of_a_defect(
 # What Flask's test client cannot send.
 
 
-@pytest.mark.parametrize("types", [(JSON, JSON), (JSON, "text/plain"), ("text/plain", JSON)])
-def test_two_content_types(start_service: Callable[..., Service], sessions: Sessions, types: Any) -> None:
+def test_two_content_types(shared_service: Service) -> None:
     """Two Content-Types count as one other than application/json."""
-    sent = Sent(headers=tuple(("Content-Type", kind) for kind in types))
-    assert to_service(start_service(), sent).status == 415
-    assert counts(sessions) == NOTHING
+    for types in (JSON, JSON), (JSON, "text/plain"), ("text/plain", JSON):
+        sent = Sent(headers=tuple(("Content-Type", kind) for kind in types))
+        assert to_service(shared_service, sent).status == 415
+    assert requests.get(f"{shared_service.url}/users/1", timeout=PATIENCE).status_code == 404  # nothing is stored
 
 
-def test_a_query_in_other_scripts(start_service: Callable[..., Service]) -> None:
+def test_a_query_in_other_scripts(shared_service: Service) -> None:
     """A query with raw UTF-8, which it should not have, is read all the same."""
-    service = start_service()
-    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as caller, caller.makefile("rb") as answers:
+    with (
+        socket.create_connection(("127.0.0.1", shared_service.port), timeout=PATIENCE) as caller,
+        caller.makefile("rb") as answers,
+    ):
         caller.sendall("GET /alerts?code=é HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = answers.read().decode()
     assert answer.startswith("HTTP/1.1 400 ")

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, ConfigDict
 from schemathesis.checks import CHECKS
-from schemathesis.config import SchemathesisConfig
+from schemathesis.config import HealthCheck, SchemathesisConfig
 from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.engine import events, from_schema
 from schemathesis.generation import GenerationMode
@@ -743,9 +743,9 @@ schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 def test_the_service_keeps_to_its_document(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is derived from the document, good and bad, alone and in sequences, is answered as it says."""
     monkeypatch.setattr("rules.hindsight.start.COMMAND", ("true",))  # dozens of them would run at once
-    schema = schemathesis.openapi.from_wsgi(
-        "/openapi.json", make_client().application, config=SchemathesisConfig(seed=1)
-    )
+    # Its own profile of Hypothesis would not do: however long it takes to make an example, that is no fault.
+    config = SchemathesisConfig(seed=1, suppress_health_check=[HealthCheck.too_slow])
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", make_client().application, config=config)
     schema.config.generation.update(max_examples=EXAMPLES_AN_OPERATION, database="none", deterministic=True)
     schema.hook("filter_failure")(is_against_the_contract)
 

@@ -11,6 +11,7 @@ from app import create_app
 from config_loader import load_settings
 from tests.contract.helpers import NOTHING, Sessions, an_event, counts, problem
 from tests.service import Service
+from tests.waiting import PATIENCE
 
 PATHS = {"user_id": "7", "code": "30", "alert_id": "7-3-30", "backtest_id": "1"}
 
@@ -106,7 +107,7 @@ def test_a_query_of_an_event_at_either_door(start_service: Callable[..., Service
     service = start_service()
     for path in ("/event", "/api/events"):
         for query in ("?dryrun=true", "?a=1&a=2", "?%00"):
-            answer = requests.post(service.url + path + query, json=an_event(), timeout=30)
+            answer = requests.post(service.url + path + query, json=an_event(), timeout=PATIENCE)
             assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
-    assert requests.post(service.url + "/event?", json=an_event(), timeout=30).status_code == 200
+    assert requests.post(service.url + "/event?", json=an_event(), timeout=PATIENCE).status_code == 200
     assert counts(sessions)["user_actions"] == 1

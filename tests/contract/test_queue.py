@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -16,37 +15,21 @@ from routes.http.problems import QUEUE_FULL
 from tests.conftest import ClientMaker
 from tests.contract.helpers import JSON, Sessions, an_event, problem, without
 from tests.contract.test_metrics import samples
-from tests.postgres import transaction
-from tests.service import Service
+from tests.postgres import transaction, waiting
+from tests.service import Service, with_constants
+from tests.waiting import PATIENCE, wait_until
 
 StartService = Callable[..., Service]
 
-PATIENCE = 30  # seconds
 EXPECTED = QUEUE_FULL.document()
 
 
-def reached(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds."""
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end
-        sleep(0.01)
-
-
 @contextmanager
-def a_held_user(sessions: Sessions) -> Iterator[Any]:
-    """Whatever stores an event of user 1 waits until the block ends; gives how many statements are waiting."""
-
-    def waiting() -> Any:
-        with sessions() as session:
-            query = (
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return session.execute(text(query)).scalar_one()
-
+def a_held_user(sessions: Sessions) -> Iterator[None]:
+    """Whatever stores an event of user 1 waits until the block ends."""
     with transaction(sessions) as session:
         session.execute(text("INSERT INTO users (user_id) VALUES (1)"))
-        yield waiting
+        yield
 
 
 def stored(sessions: Sessions) -> Any:
@@ -71,11 +54,11 @@ def test_flask_refuses_what_finds_the_line_full(
         return samples(client.get("/metrics").text)["line_events",]
 
     with ThreadPoolExecutor(2) as threads:
-        with a_held_user(sessions) as waiting:
+        with a_held_user(sessions):
             first = threads.submit(post, "a")
-            reached(lambda: waiting() == 1)
+            wait_until(lambda: waiting(sessions) == 1)
             second = threads.submit(post, "b")
-            reached(lambda: line() == 1)
+            wait_until(lambda: line() == 1)
             refused = post("c")
             assert not first.done()
             assert not second.done()
@@ -101,7 +84,8 @@ def test_the_server_refuses_what_finds_the_line_full(
     start_service: Callable[..., Service], sessions: Sessions, environment: Any, path: str
 ) -> None:
     """The same for the server's own way in, with and without group commit; what waited is stored, and so is a retry."""
-    service = start_service(WORKERS="1", GROUP_COMMIT_QUEUE="1", **environment)
+    stays = with_constants(f"database.engines.SHARED_WAIT = {PATIENCE}")  # the first one stays where it is
+    service = start_service(stays, WORKERS="1", GROUP_COMMIT_QUEUE="1", **environment)
 
     def post(event_id: str) -> requests.Response:
         headers = {"Content-Type": JSON}
@@ -110,11 +94,11 @@ def test_the_server_refuses_what_finds_the_line_full(
 
     with ExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(8))
-        with a_held_user(sessions) as waiting:
+        with a_held_user(sessions):
             first: Future[requests.Response] = threads.submit(post, "0")
-            reached(lambda: waiting() == 1)
+            wait_until(lambda: waiting(sessions) == 1)
             others = [threads.submit(post, str(number)) for number in range(1, 5)]
-            reached(lambda: sum(other.done() for other in others) == 3)  # one of them waits
+            wait_until(lambda: sum(other.done() for other in others) == 3)  # one of them waits
             assert not first.done()
         answers = [one.result(PATIENCE) for one in (first, *others)]
     assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503, 503]

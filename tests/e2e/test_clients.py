@@ -15,6 +15,7 @@ import pytest
 
 from tests.documents import blocks
 from tests.service import ROOT
+from tests.waiting import PATIENCE
 
 PYTHON = """
 import json, sys, time
@@ -149,7 +150,9 @@ def test_a_client_tries_again_what_can_succeed(
             (tmp_path / block.file).write_text(block.text)
     (tmp_path / f"try{suffix}").write_text(script)
     url = f"http://127.0.0.1:{server.server_port}"
-    done = subprocess.run([program, f"try{suffix}", url], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [program, f"try{suffix}", url], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     waits = found.pop("waits")

@@ -12,6 +12,7 @@ import requests
 
 from tests import documents
 from tests.service import ROOT, Service
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the examples need curl")
 
@@ -29,7 +30,7 @@ def base_url(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_the_examples_of_the_readme_answer_as_it_says(base_url: str, tmp_path: Path) -> None:
     """Each marked command of the README, in order, gets the answer shown below it."""
     # A user of its own, so that it can be run against a service that is in use.
-    user_id = requests.post(f"{base_url}/users", json={}, timeout=30).json()["id"]
+    user_id = requests.post(f"{base_url}/users", json={}, timeout=PATIENCE).json()["id"]
     blocks = documents.blocks((ROOT / "README.md").read_text())
     assert len(blocks) == 2
     for block in blocks:

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 from sqlalchemy import text
@@ -18,18 +17,11 @@ from database import embedded, history, users
 from database.session import CommitUncertain, make_sessions
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, problem
-from tests.postgres import PATIENCE, Sessions, engine_on, transaction
+from tests.postgres import Sessions, engine_on, transaction
 from tests.service import Service
+from tests.waiting import PATIENCE, wait_until
 
 StartService = Callable[..., Service]
-
-
-def reached(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds."""
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end
-        sleep(0.01)
 
 
 def test_no_free_id(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch, sessions: Sessions) -> None:
@@ -45,10 +37,10 @@ def test_no_free_id(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch, s
 def test_a_transaction_that_stalls_is_ended(database_url: str, sessions: Sessions) -> None:
     """A client that falls silent within a transaction loses it, so that nobody waits for its locks for long."""
     silent = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
-    with engine_on(database_url, timeout=0.1) as engine, make_sessions(engine)() as stalled, sessions() as other:
+    with engine_on(database_url, timeout=1) as engine, make_sessions(engine)() as stalled, sessions() as other:
         pid = stalled.execute(text("SELECT pg_backend_pid()")).scalar_one()
         stalled.execute(text("BEGIN"))
-        reached(lambda: other.execute(silent, {"pid": pid}).scalar_one() == 0)
+        wait_until(lambda: other.execute(silent, {"pid": pid}).scalar_one() == 0)
         with pytest.raises(DBAPIError) as caught:
             stalled.execute(text("SELECT 1"))
         assert caught.value.connection_invalidated
@@ -96,11 +88,11 @@ def test_replay_gives_up(make_client: ClientMaker, tmp_path: Path, monkeypatch: 
     assert "Run it again to continue" in result.stderr
 
 
-def test_an_embedded_server_out_of_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_embedded_server_out_of_time(ready_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that does not start or stop in time is an error that says so; it still stops, since nobody uses it."""
 
     def join() -> None:
-        with embedded.use(folder, fsync="off"):
+        with embedded.use(ready_folder, fsync="off"):
             monkeypatch.setattr(embedded, "START", 0)
             with pytest.raises(embedded.EmbeddedError, match="has given no answer for 0 s"):
                 join()
@@ -108,4 +100,4 @@ def test_an_embedded_server_out_of_time(folder: Path, monkeypatch: pytest.Monkey
 
     with pytest.raises(embedded.EmbeddedError, match="has not stopped within 0 s"):
         join()
-    reached(lambda: not subprocess.run(["pgrep", "-f", str(folder)], check=False, capture_output=True).stdout)
+    wait_until(lambda: not subprocess.run(["pgrep", "-f", str(ready_folder)], check=False, capture_output=True).stdout)

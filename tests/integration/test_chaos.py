@@ -15,12 +15,12 @@ import requests
 from rules.model import ACTION_TYPES
 from tests.integration.oracle import Oracle, Posted
 from tests.service import Service
+from tests.waiting import PATIENCE
 
 CONNECTIONS = 12
 STREAMS = 48  # one user each
 EVENTS = 40  # per stream
 KILLS = 6
-PATIENCE = 90  # seconds
 
 
 @dataclass
@@ -90,11 +90,11 @@ class Client(threading.Thread):
         return False
 
 
-def test_kills_lose_nothing_and_store_nothing_twice(folder: Path) -> None:
+def test_kills_lose_nothing_and_store_nothing_twice(ready_folder: Path) -> None:
     """48 streams over 12 connections, workers and PostgreSQL killed in turn: each event once, each answer right."""
     streams = [make_stream(user) for user in range(1, STREAMS + 1)]
     done: list[int] = []
-    with Service({"DATA_DIR": str(folder)}) as service:
+    with Service({"DATA_DIR": str(ready_folder)}) as service:
         clients = [Client(service.url, streams[number::CONNECTIONS], done) for number in range(CONNECTIONS)]
         for client in clients:
             client.start()
@@ -102,7 +102,7 @@ def test_kills_lose_nothing_and_store_nothing_twice(folder: Path) -> None:
             while len(done) < (kill + 1) * STREAMS * EVENTS // (KILLS + 2) and any(c.is_alive() for c in clients):
                 time.sleep(0.01)
             if kill % 2:
-                victim = int((folder / "postgres/postmaster.pid").read_text().splitlines()[0])
+                victim = int((ready_folder / "postgres/postmaster.pid").read_text().splitlines()[0])
             else:
                 victim = service.workers()[0]
             os.kill(victim, signal.SIGKILL)
@@ -116,7 +116,7 @@ def test_kills_lose_nothing_and_store_nothing_twice(folder: Path) -> None:
         repeated = requests.post(f"{service.url}/event", json=body, timeout=PATIENCE)
         assert repeated.headers["Idempotent-Replayed"] == "true"
 
-        stored = read_actions(folder)
+        stored = read_actions(ready_folder)
     oracle = Oracle(frozenset({1100, 30, 300, 123}))
     for stream in streams:
         assert stream.answers == [oracle.post(event) for event in stream.events]

@@ -9,6 +9,7 @@ from sqlalchemy import make_url, text
 
 from tests.postgres import engine_on
 from tests.service import ROOT
+from tests.waiting import PATIENCE
 
 
 def console(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +20,7 @@ def console(cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -20,7 +20,7 @@ import psycopg2
 import pytest
 
 from database import embedded
-from tests.waiting import is_running, kill, wait_until
+from tests.waiting import PATIENCE, is_running, kill, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
@@ -60,6 +60,11 @@ def supervisor_of(folder: Path) -> int:
     return int((folder / "postgres.supervisor").read_text().split()[1])
 
 
+def pids_of(folder: Path) -> dict[str, int]:
+    """The processes of a server."""
+    return {"supervisor": supervisor_of(folder), "postmaster": postmaster_of(folder)}
+
+
 def answers(url: str) -> bool:
     try:
         return execute(url, "SELECT 1") == [(1,)]
@@ -77,7 +82,7 @@ def users(folder: Path, count: int = 1) -> Iterator[list[tuple["subprocess.Popen
         yield [(process, process.stdout.readline().strip()) for process in started if process.stdout]
     finally:
         for process in started:
-            process.communicate(timeout=40)
+            process.communicate(timeout=PATIENCE)
 
 
 def test_gives_a_working_url(folder: Path) -> None:
@@ -94,9 +99,9 @@ def test_gives_a_working_url(folder: Path) -> None:
     assert (embedded.bin_dir() / "pgbench").is_file()
 
 
-def test_commits_are_durable_unless_asked_otherwise(folder: Path) -> None:
+def test_commits_are_durable_unless_asked_otherwise(ready_folder: Path) -> None:
     """fsync is on by default; settings are passed on to the server."""
-    with embedded.use(folder, work_mem="5MB") as url:
+    with embedded.use(ready_folder, work_mem="5MB") as url:
         assert execute(url, "SHOW fsync") == [("on",)]
         assert execute(url, "SHOW work_mem") == [("5MB",)]
 
@@ -132,43 +137,43 @@ LIBPQ = {
 }
 
 
-def test_the_environment_does_not_leak_into_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_does_not_leak_into_the_server(ready_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller's libpq and locale settings change nothing."""
     for name, value in [*LIBPQ.items(), ("LC_ALL", "xx"), ("LANG", "xx")]:
         monkeypatch.setenv(name, value)
-    with use(folder) as url:
+    with use(ready_folder) as url:
         monkeypatch.undo()
         assert execute(url, "SHOW port") == [("5432",)]
 
 
-def test_the_last_one_to_leave_stops_it(folder: Path) -> None:
+def test_the_last_one_to_leave_stops_it(ready_folder: Path) -> None:
     """Another process joins on the same URL; the server outlives one user and ends with the last."""
-    with users(folder) as [(_, joined)]:
-        with use(folder) as url:
+    with users(ready_folder) as [(_, joined)]:
+        with use(ready_folder) as url:
             assert url == joined
-            pids = [postmaster_of(folder), supervisor_of(folder)]
+            pids = [postmaster_of(ready_folder), supervisor_of(ready_folder)]
         assert answers(joined)
         assert all(map(is_running, pids))
     assert not any(map(is_running, pids))
     assert not socket_of(joined).exists()
 
 
-def test_the_one_who_started_it_may_leave_first(folder: Path) -> None:
+def test_the_one_who_started_it_may_leave_first(ready_folder: Path) -> None:
     """The server belongs to no process in particular: it stays up for one that has joined."""
-    starter = use(folder)
+    starter = use(ready_folder)
     url = starter.__enter__()
-    with users(folder) as [(_, joined)]:
+    with users(ready_folder) as [(_, joined)]:
         starter.__exit__(None, None, None)
         assert answers(joined)
     assert joined == url
     assert not socket_of(url).exists()
 
 
-def test_data_stays(folder: Path) -> None:
+def test_data_stays(ready_folder: Path) -> None:
     """What one run has committed is there in the next one."""
-    with use(folder) as url:
+    with use(ready_folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 'ü' AS value")
-    with use(folder) as url:
+    with use(ready_folder) as url:
         assert execute(url, "SELECT value FROM kept") == [("ü",)]
 
 
@@ -183,11 +188,11 @@ def test_five_at_once_share_one_server(folder: Path) -> None:
     assert not socket_of(url).exists()
 
 
-def test_killed_users_leave_nothing(folder: Path) -> None:
+def test_killed_users_leave_nothing(ready_folder: Path) -> None:
     """kill -9 of every user ends the server by itself."""
-    with users(folder, 2) as started:
+    with users(ready_folder, 2) as started:
         url = started[0][1]
-        pids = [postmaster_of(folder), supervisor_of(folder)]
+        pids = [postmaster_of(ready_folder), supervisor_of(ready_folder)]
         started[0][0].kill()
         time.sleep(0.3)
         assert answers(url)
@@ -196,47 +201,47 @@ def test_killed_users_leave_nothing(folder: Path) -> None:
         assert not socket_of(url).exists()
 
 
-def test_a_killed_postmaster_is_replaced(folder: Path) -> None:
+def test_a_killed_postmaster_is_replaced(ready_folder: Path) -> None:
     """After kill -9 of PostgreSQL it is back at the same URL, with what was committed."""
-    with use(folder) as url:
+    with use(ready_folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
-        killed = postmaster_of(folder)
+        killed = postmaster_of(ready_folder)
         kill(killed)
         wait_until(lambda: answers(url))
-        assert postmaster_of(folder) != killed
+        assert postmaster_of(ready_folder) != killed
         assert execute(url, "SELECT value FROM kept") == [(1,)]
     assert not socket_of(url).exists()
 
 
-def test_a_killed_supervisor_is_replaced(folder: Path) -> None:
+def test_a_killed_supervisor_is_replaced(ready_folder: Path) -> None:
     """PostgreSQL ends with its supervisor; the next to join starts both, at the address that users have."""
-    with use(folder) as url:
+    with use(ready_folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
-        postmaster, killed = postmaster_of(folder), supervisor_of(folder)
+        postmaster, killed = postmaster_of(ready_folder), supervisor_of(ready_folder)
         kill(killed)
-        with use(folder) as again:
+        with use(ready_folder) as again:
             assert again == url
-            assert supervisor_of(folder) != killed
+            assert supervisor_of(ready_folder) != killed
             assert execute(url, "SELECT value FROM kept") == [(1,)]
         assert answers(url)
-        pids = [postmaster, postmaster_of(folder), supervisor_of(folder)]
+        pids = [postmaster, postmaster_of(ready_folder), supervisor_of(ready_folder)]
     assert not any(map(is_running, pids))
     assert not socket_of(url).exists()
 
 
-def test_the_last_user_cleans_up_after_a_killed_supervisor(folder: Path) -> None:
+def test_the_last_user_cleans_up_after_a_killed_supervisor(ready_folder: Path) -> None:
     """Even if no process joins after the supervisor was killed, the last user leaves nothing running."""
-    with use(folder) as url:
-        postmaster = postmaster_of(folder)
-        os.kill(supervisor_of(folder), signal.SIGKILL)
+    with use(ready_folder) as url:
+        postmaster = postmaster_of(ready_folder)
+        os.kill(supervisor_of(ready_folder), signal.SIGKILL)
     assert not is_running(postmaster)
     assert not socket_of(url).exists()
 
 
-def test_sigterm_ends_the_supervisor_in_order(folder: Path) -> None:
+def test_sigterm_ends_the_supervisor_in_order(ready_folder: Path) -> None:
     """The supervisor ignores SIGINT and SIGHUP; on SIGTERM it stops PostgreSQL, and exiting is no error."""
-    with use(folder) as url:
-        supervisor, postmaster = supervisor_of(folder), postmaster_of(folder)
+    with use(ready_folder) as url:
+        supervisor, postmaster = supervisor_of(ready_folder), postmaster_of(ready_folder)
         os.kill(supervisor, signal.SIGINT)
         os.kill(supervisor, signal.SIGHUP)
         time.sleep(0.3)
@@ -244,23 +249,23 @@ def test_sigterm_ends_the_supervisor_in_order(folder: Path) -> None:
         os.kill(supervisor, signal.SIGTERM)
         wait_until(lambda: not is_running(supervisor))
         assert not is_running(postmaster)
-    assert "database system is shut down" in (folder / "postgres.log").read_text()
+    assert "database system is shut down" in (ready_folder / "postgres.log").read_text()
 
 
-def test_a_recycled_pid_does_not_hinder(folder: Path) -> None:
+def test_a_recycled_pid_does_not_hinder(ready_folder: Path) -> None:
     """A stale postmaster.pid with the pid of another live process is overcome, and that process is unharmed."""
-    with use(folder):
-        pid_file = folder / "postgres" / "postmaster.pid"
+    with use(ready_folder):
+        pid_file = ready_folder / "postgres" / "postmaster.pid"
         postmaster, rest = pid_file.read_text().split("\n", 1)
     nobody = pwd.getpwnam("nobody")
     same_user: dict[str, Any] = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-    unrelated = subprocess.Popen(["sleep", "100"], cwd="/", **(same_user if AS_ROOT else {}))
+    unrelated = subprocess.Popen(["sleep", "infinity"], cwd="/", **(same_user if AS_ROOT else {}))
     try:
         pid_file.write_text(f"{unrelated.pid}\n{rest}")
         os.chown(pid_file, pid_file.parent.stat().st_uid, -1)
-        with use(folder) as url:
+        with use(ready_folder) as url:
             assert answers(url)
-            assert postmaster_of(folder) not in (unrelated.pid, int(postmaster))
+            assert postmaster_of(ready_folder) not in (unrelated.pid, int(postmaster))
         assert unrelated.poll() is None
     finally:
         unrelated.kill()
@@ -277,24 +282,24 @@ def test_an_initdb_cut_short_is_made_anew(folder: Path) -> None:
     assert not left.exists()
 
 
-def test_another_version_is_named(folder: Path) -> None:
+def test_another_version_is_named(ready_folder: Path) -> None:
     """The data of another PostgreSQL version is refused; the error has both versions and a way out."""
-    with use(folder):
+    with use(ready_folder):
         pass
-    (folder / "postgres" / "PG_VERSION").write_text("12\n")
+    (ready_folder / "postgres" / "PG_VERSION").write_text("12\n")
     with pytest.raises(embedded.EmbeddedError, match=r"made by PostgreSQL 12, this is 18: dump .* or delete"):
-        use(folder).__enter__()
+        use(ready_folder).__enter__()
 
 
-def test_a_broken_setting_is_explained(folder: Path) -> None:
+def test_a_broken_setting_is_explained(ready_folder: Path) -> None:
     """If PostgreSQL does not start, the error shows its log; nothing is left, and the next start works."""
     with pytest.raises(embedded.EmbeddedError, match=r'did not start(.|\n)*invalid .* "shared_buffers"'):
-        embedded.use(folder, fsync="off", shared_buffers="much").__enter__()
+        embedded.use(ready_folder, fsync="off", shared_buffers="much").__enter__()
     with pytest.raises(embedded.EmbeddedError, match=r"did not start(.|\n)*FATAL: .*/nowhere") as error:
-        use(folder, hba_file="/nowhere").__enter__()
+        use(ready_folder, hba_file="/nowhere").__enter__()
     [socket] = re.findall(r'listening on Unix socket "(/tmp/pg-\w+)/', str(error.value))
     assert not Path(socket).exists()
-    with use(folder) as url:
+    with use(ready_folder) as url:
         assert answers(url)
 
 
@@ -402,9 +407,9 @@ def test_closed_programs_are_copied_once(folder: Path, monkeypatch: pytest.Monke
         assert copy.stat().st_ctime_ns == made
 
 
-def test_the_lock_file_says_who_supervises(folder: Path) -> None:
+def test_the_lock_file_says_who_supervises(ready_folder: Path) -> None:
     """postgres.supervisor holds socket folder, pid and data folder; nothing once the server has stopped."""
-    with use(folder) as url:
-        lines = (folder / "postgres.supervisor").read_text().split("\n")
-        assert lines == [str(socket_of(url)), str(supervisor_of(folder)), str(folder)]
-    assert (folder / "postgres.supervisor").read_text() == ""
+    with use(ready_folder) as url:
+        lines = (ready_folder / "postgres.supervisor").read_text().split("\n")
+        assert lines == [str(socket_of(url)), str(supervisor_of(ready_folder)), str(ready_folder)]
+    assert (ready_folder / "postgres.supervisor").read_text() == ""

@@ -13,6 +13,7 @@ from database import migrations
 from database.session import make_backtest_engine, make_engine, make_history_engine, make_readiness_engine
 from tests.postgres import engine_on
 from tests.service import ROOT
+from tests.waiting import PATIENCE
 
 ENGINES: dict[str, tuple[Callable[[str], Engine], dict[str, str]]] = {
     "live events": (
@@ -119,5 +120,5 @@ def test_everything_uses_the_schema_of_the_url(empty_database_url: str, tmp_path
     query = "SELECT string_agg(DISTINCT schemaname, ',') FROM pg_tables WHERE tablename IN ('users', 'alembic_version')"
     psql = [sys.executable, "-m", "scripts.console", "-Atc", f"{query} AND (SELECT count(*) FROM users) = 0"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DATABASE_URL": url}
-    done = subprocess.run(psql, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(psql, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout, done.stderr) == ("staging\n", "")

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from threading import Event
-from time import monotonic, sleep
 from typing import Any, Literal
 from unittest.mock import patch
 
@@ -23,7 +22,8 @@ from database.models import Base
 from rules.hindsight import start
 from tests.conftest import ClientMaker
 from tests.integration.faults import Faults, Place, listen
-from tests.postgres import PATIENCE, Sessions, transaction
+from tests.postgres import Sessions, transaction
+from tests.waiting import PATIENCE, wait_until
 
 USERS = 10  # of one case; the next case has others, so that no case sees another
 DIFFERENT = ("created_at", "heartbeat_at", "transaction_id")  # in columns with these names, two runs may differ
@@ -121,7 +121,7 @@ def several_callers(app: Flask, base: int) -> list[Any]:
         try:
             assert begun.wait(PATIENCE)
             answers += [threads.submit(one, app, event(base + user, "new")) for user in (2, 3, 4, 4)]
-            reached(lambda: len(waiting) == 5)
+            wait_until(lambda: len(waiting) == 5)
         finally:
             may_go_on.set()
         return [answer.result(PATIENCE) for answer in answers]
@@ -135,14 +135,6 @@ def a_new_user(app: Flask, base: int) -> list[Any]:
 def a_user_changed(app: Flask, base: int) -> list[Any]:
     body = {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "author": "Ada"}
     return [(app.test_client().patch(f"/users/{base + 1}", json=body), [])]
-
-
-def reached(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds."""
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end
-        sleep(0.001)
 
 
 def engines(app: Flask) -> tuple[Any, ...]:
@@ -252,7 +244,7 @@ def test_each_statement_fails_in_turn(bench: Bench, what: str) -> None:
             # One request, one transaction: all of it or nothing.
             possible = {"done": (after,), "nothing": (before,), "uncertain": (before, after)}
             assert found in possible[seen[0]], (place, kind)
-        reached(bench.is_healthy)
+        wait_until(bench.is_healthy)
         # Those who were not answered well ask again.
         again = answers if set(seen) == {"done"} else bench.do(act, base)
         if what == "a new user" and again[0][0].status_code == 409:
@@ -317,7 +309,7 @@ def test_each_statement_of_a_rule_change_fails_in_turn(bench: Bench) -> None:
         seen = check_answer(answer, [], {"user_actions": []}, 0, (place, kind))
         possible = {"done": (before + new,), "nothing": (before,), "uncertain": (before, before + new)}
         assert found in possible[seen], (place, kind)
-        reached(bench.is_healthy)
+        wait_until(bench.is_healthy)
         base = next(bases)
         assert one(bench.app, event(base + 1, "next"))[0].get_json()["alert_codes"] == [1100]
         (action,) = bench.state(base)["user_actions"]
@@ -358,6 +350,6 @@ def test_each_statement_of_storing_a_backtest_fails_in_turn(bench: Bench, monkey
         else:
             check_answer(answer, [], {"user_actions": []}, 0, (place, kind))
             assert len(stored) <= 1, (place, kind)
-        reached(bench.is_healthy)
+        wait_until(bench.is_healthy)
         if not stored:
             assert bench.do(ask, 0)[0][0].status_code == 202, (place, kind)

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
@@ -40,12 +40,7 @@ Sessions = sessionmaker[Session]
 USERS = 3
 offsets = count(1)
 
-check = settings(
-    deadline=None,
-    max_examples=40,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+check = settings(max_examples=40)
 
 
 # What happens

@@ -18,6 +18,7 @@ from config_loader import load_settings
 from database import migrations
 from tests import documents
 from tests.service import ROOT, Service
+from tests.waiting import PATIENCE
 
 JSON = {"Content-Type": "application/json"}
 
@@ -61,7 +62,7 @@ def test_every_call_and_command_works_with_the_least_rights(urls: tuple[URL, URL
             documents.run(block, tmp_path, service.url, environment)
         for time in (50, 25, 5):  # the last two are late: they change what is stored
             event = f'{{"type": "deposit", "amount": "150.00", "user_id": 1, "time": {time}}}'
-            assert requests.post(f"{service.url}/event", event, headers=JSON, timeout=60).status_code == 200
+            assert requests.post(f"{service.url}/event", event, headers=JSON, timeout=PATIENCE).status_code == 200
     app = create_app(load_settings(None, database_url=url, overdraft="reject"))
     refused = {"type": "withdraw", "amount": "1", "user_id": 99, "time": 1}
     assert app.test_client().post("/event", json=refused).status_code == 409  # the new user is forgotten again

@@ -20,7 +20,7 @@ import requests
 from sqlalchemy import text
 
 from tests.contract.helpers import Sessions, an_event
-from tests.service import ROOT, Service
+from tests.service import PATIENT_ENVIRONMENT, ROOT, Service
 from tests.waiting import PATIENCE
 
 
@@ -52,7 +52,7 @@ Start = Callable[[int | None], Elsewhere]
 def start(database_url: str) -> Iterator[Start]:
     """Starts a service whose output goes to a file descriptor."""
     with ExitStack() as stack:
-        yield lambda out: stack.enter_context(Elsewhere({"DATABASE_URL": database_url}, out))
+        yield lambda out: stack.enter_context(Elsewhere(PATIENT_ENVIRONMENT | {"DATABASE_URL": database_url}, out))
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """One caller's trouble is not another's: held rows, batches of the same users, large repairs, and changes of rules."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event as Signal
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -26,10 +25,10 @@ from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.service import Service
 from rules.versions import WantedSetting
 from tests.unit.rules.timeline import events
+from tests.waiting import PATIENCE, wait_until
 
 Sessions = sessionmaker[Session]
 
-PATIENCE = 60  # seconds
 USERS = range(1, 301)
 
 
@@ -78,14 +77,6 @@ def threads() -> Iterator[ThreadPoolExecutor]:
     """Threads for callers."""
     with ThreadPoolExecutor(32) as pool:
         yield pool
-
-
-def reached(condition: Callable[[], Any]) -> None:
-    """Wait until `condition` holds."""
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end
-        sleep(0.01)
 
 
 def one(user_id: int, notation: str = "d 1.00 @5") -> Event:
@@ -165,16 +156,16 @@ def test_a_held_row_holds_up_its_own_user_alone(
     service.dispose()
 
 
-def test_a_row_that_is_held_for_too_long(database_url: str, sessions: Sessions, threads: ThreadPoolExecutor) -> None:
+def test_a_row_that_is_held_for_too_long(service: Service, database_url: str, sessions: Sessions) -> None:
     """The event of a user whose row is not to be had in time is an error that says so, of which nothing is stored."""
-    service = service_on(database_url, 1.0, Observer())
     service.judge_many([one(7)])
+    impatient = service_on(database_url, 1.0, Observer())
     with held(sessions, HOLD_7), pytest.raises(OperationalError) as failed:
-        service.judge(one(7))
+        impatient.judge(one(7))
     assert is_lock_timeout(failed.value)
+    impatient.dispose()
     assert service.judge(one(7)) == Verdict(7, ())
     assert ask(sessions, "SELECT last_seq FROM users WHERE user_id = 7") == 2
-    service.dispose()
 
 
 def test_a_user_whom_somebody_is_making(service: Service, sessions: Sessions, threads: ThreadPoolExecutor) -> None:
@@ -208,9 +199,9 @@ def test_a_batch_does_not_hold_others_while_it_waits(
             for _ in range(2):
                 assert service.judge(one(6)) == Verdict(6, ())
             assert not posted.done()
-    reached(posted.done)
+    wait_until(posted.done)
     assert posted.result() == [Verdict(6, ()), Verdict(7, ())]
-    reached(lambda: ask(sessions, "SELECT last_seq FROM users WHERE user_id = 7") == 3)
+    wait_until(lambda: ask(sessions, "SELECT last_seq FROM users WHERE user_id = 7") == 3)
 
 
 # Big batches
@@ -238,9 +229,9 @@ def test_a_big_batch_waits_for_its_turn_without_locks(
     with held(sessions, f"SELECT pg_advisory_xact_lock({TURN_OF_BATCHES})"):
         with held(sessions, HOLD_7):
             waiting = threads.submit(service.judge_many, big())
-            reached(lambda: waiting_for(sessions, "advisory") == 1)
+            wait_until(lambda: waiting_for(sessions, "advisory") == 1)
         with sessions() as session:
-            reached(lambda: busy_users(session.connection(), list(USERS)) == frozenset())
+            wait_until(lambda: busy_users(session.connection(), list(USERS)) == frozenset())
         assert service.judge_many(big(range(1001, 1301))) == [Verdict(user_id, ()) for user_id in range(1001, 1301)]
         assert not waiting.done()
     assert len(waiting.result(PATIENCE)) == len(USERS)
@@ -253,7 +244,7 @@ def test_too_many_big_batches(
     service.judge_many(big())
     with held(sessions, HOLD_7):
         waiting = [threads.submit(service.judge_many, big()) for _ in range(batches.BIG_AT_ONCE)]
-        reached(lambda: service._batches._big._value == 0)
+        wait_until(lambda: service._batches._big._value == 0)
         with pytest.raises(Overloaded):
             service.judge_many(big(range(1001, 1301)))
         assert service.judge_many([one(8), one(9)]) == [Verdict(8, ()), Verdict(9, ())]
@@ -285,7 +276,7 @@ def test_a_change_while_a_batch_is_judged(
         assert posted.result(PATIENCE) == [Verdict(event.user_id, ()) for event in batch]
         assert ask(sessions, "SELECT min(rules_number) FROM user_actions") == number
     else:
-        reached(lambda: waiting_for(sessions, "relation") == 1)
+        wait_until(lambda: waiting_for(sessions, "relation") == 1)
         pause.go.set()
         assert posted.result(PATIENCE) == [Verdict(1, (1100,))]
         assert changing.result(PATIENCE).number > ask(sessions, "SELECT max(rules_number) FROM user_actions")
@@ -298,7 +289,7 @@ def test_a_change_does_not_wait_for_who_waits_for_a_user(
     service.judge_many([one(7)])
     with held(sessions, HOLD_7):
         stuck = threads.submit(service.judge, one(7, "w 150 @9"))
-        reached(lambda: waiting_for(sessions, "transactionid"))
+        wait_until(lambda: waiting_for(sessions, "transactionid"))
         change(service, status="off")
         assert not stuck.done()
     assert stuck.result(PATIENCE) == Verdict(7, ())
@@ -315,7 +306,7 @@ def test_the_rule_that_makes_the_load_can_be_switched_off(
         """Post until it is enough; the newest change that was answered before each post, and how many came of it."""
         mine, posted = (service, other)[at % 2], list[tuple[int, int]]()
         users = list(USERS if at % 4 < 2 else USERS[::-1])
-        while not enough.is_set():
+        while not (posted and enough.is_set()):
             least, time = newest[0], 100 - len(posted)
             batch = big(users, f"w 150 @{time}") if at < 4 else [one(1000 + at, f"w 150 @{time}")]
             outcomes = mine.judge_many(batch) if at < 4 else [mine.judge(batch[0])]
@@ -356,10 +347,10 @@ def test_changes_that_wait_are_made_together(
     posted = threads.submit(service.judge, one(1))
     assert pause.there.wait(PATIENCE)
     first = threads.submit(change, service, note="first")
-    reached(lambda: waiting_for(sessions, "relation") == 1)
+    wait_until(lambda: waiting_for(sessions, "relation") == 1)
     others = [threads.submit(change, service, note=str(at)) for at in range(5)]
     refused = threads.submit(service.set_rule, 1100, WantedSetting(status="off"), refuse)
-    reached(lambda: len(service._changes._waiting) == 6)
+    wait_until(lambda: len(service._changes._waiting) == 6)
     pause.go.set()
     assert posted.result(PATIENCE) == Verdict(1, ())
     assert first.result(PATIENCE).setting.version == 2

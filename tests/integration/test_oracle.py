@@ -6,7 +6,7 @@ from itertools import count, pairwise
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
@@ -50,12 +50,7 @@ def stream_of(event: st.SearchStrategy[Posted]) -> st.SearchStrategy[list[list[P
 ACTIVE = st.just(frozenset(ANSWER_ORDER)) | st.frozensets(st.sampled_from(ANSWER_ORDER))
 KEYS = st.sampled_from([None, "a", "b", "c"])
 
-check = settings(
-    deadline=None,
-    max_examples=80,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+check = settings(max_examples=80)
 
 
 @pytest.fixture(autouse=True)

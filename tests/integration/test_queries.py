@@ -18,8 +18,9 @@ from database.session import make_read_engine, make_sessions
 from rules.judging.engine import RuleEngine
 from rules.policy import Policy
 from rules.values import LAST_TIME
-from tests.postgres import PATIENCE, transaction
+from tests.postgres import transaction
 from tests.unit.rules.timeline import events
+from tests.waiting import PATIENCE
 
 Sessions = sessionmaker[Session]
 

@@ -21,6 +21,7 @@ from rules.policy import Policy
 from rules.registry import DEFAULT_CODES, REGISTRY
 from tests.postgres import engine_on, transaction
 from tests.unit.rules.timeline import events
+from tests.waiting import PATIENCE
 
 Sessions = sessionmaker[Session]
 T = TypeVar("T")
@@ -41,7 +42,7 @@ def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
     barrier = Barrier(len(jobs))
 
     def wait_and(job: Callable[[], T]) -> T:
-        barrier.wait(30)
+        barrier.wait(PATIENCE)
         return job()
 
     with ThreadPoolExecutor(len(jobs)) as threads:
@@ -112,7 +113,7 @@ def _meet_at(barrier: Any) -> None:
 def _post_in_process(url: str, times: int) -> list[tuple[int, ...]]:
     with engine_on(url) as engine:
         job = poster(make_sessions(engine), [events(1, "d 10.00 @5")] * times)
-        _start.wait(60)
+        _start.wait(PATIENCE)
         outcomes = job()
     return [outcome.codes for outcome in outcomes if isinstance(outcome, Verdict)]
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from rules.overload import Overloaded
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, without
 from tests.postgres import Sessions, transaction
-from tests.service import ROOT
+from tests.service import PATIENT_ENVIRONMENT, ROOT
+from tests.waiting import PATIENCE, wait_until
 
 CSV_HEADER = "type,amount,user_id,time,event_id\n"
 
@@ -634,7 +634,7 @@ def flask_replay(path: Any, database_url: str) -> Any:
     """The command as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), "replay", str(path), "--batch", "50"],
-        env=os.environ | {"DATABASE_URL": database_url},
+        env=os.environ | PATIENT_ENVIRONMENT | {"DATABASE_URL": database_url},
         cwd=tempfile.gettempdir(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -642,20 +642,26 @@ def flask_replay(path: Any, database_url: str) -> Any:
     )
 
 
-def test_a_killed_replay_goes_on_without_storing_twice(database_url: str, stored: Any, tmp_path: Path) -> None:
+def test_a_killed_replay_goes_on_without_storing_twice(
+    database_url: str, sessions: Sessions, stored: Any, tmp_path: Path
+) -> None:
     """After kill -9 in the middle the same command ends with every line stored once, in the order of the file."""
     path = Path(tmp_path, "history.csv")
-    lines = [f"deposit,1.00,{1 + number % 7},{number // 10},\n" for number in range(10_000)]
+    lines = [f"deposit,1.00,{1 + number % 7},{number // 10},\n" for number in range(1_000)]
+    lines += [f"deposit,1.00,8,{number},\n" for number in range(100)]
     path.write_text(CSV_HEADER + "".join(lines))
-    with flask_replay(path, database_url) as first:
-        while not stored() and first.poll() is None:
-            time.sleep(0.01)
-        first.send_signal(signal.SIGKILL)
+    with transaction(sessions) as holder:  # the first one does not get beyond the batches before user 8
+        holder.execute(text("INSERT INTO users (user_id) VALUES (8)"))
+        with flask_replay(path, database_url) as first:
+            wait_until(lambda: stored() or first.poll() is not None)
+            first.send_signal(signal.SIGKILL)
+            first.communicate()
+        holder.rollback()
     before = len(stored())
     assert 0 < before < len(lines)
 
     with flask_replay(path, database_url) as second:
-        output, _ = second.communicate(timeout=120)
+        output, _ = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0
     actions = stored()
     assert sorted(int(row[-1].split(":")[1]) for row in actions) == list(range(2, 2 + len(lines)))

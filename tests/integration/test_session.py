@@ -29,6 +29,7 @@ from rules.model import Event, Verdict
 from rules.policy import Policy
 from tests.postgres import engine_on, transaction
 from tests.service import free_port
+from tests.waiting import PATIENCE
 
 Sessions = sessionmaker[Session]
 
@@ -102,12 +103,12 @@ def test_deadlock(two_users: Sessions) -> None:
     def job(name: str, first: int, second: int) -> Callable[[], None]:
         def work(session: Session) -> None:
             if name in tries:  # else it could take its first row back before the other one has got it
-                assert one_is_through.wait(30)
+                assert one_is_through.wait(PATIENCE)
             begin(session)
             rename(session, first, name)
             if name not in tries:
                 tries.append(name)
-                both_hold_one.wait(30)
+                both_hold_one.wait(PATIENCE)
             else:
                 tries.append("again")
             rename(session, second, name)
@@ -120,7 +121,7 @@ def test_deadlock(two_users: Sessions) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert sorted(tries) == ["a", "again", "b"]
     assert names(two_users) in (["a", "a"], ["b", "b"])
 
@@ -370,7 +371,7 @@ def test_statement_timeout_is_away(database_url: str) -> None:
 def test_pool_timeout_is_away(database_url: str) -> None:
     """No free connection in the pool is a service too busy."""
     with (
-        engine_on(database_url, timeout=0.1, connections=1) as engine,
+        engine_on(database_url, timeout=1, connections=1) as engine,
         engine.connect(),
         pytest.raises(SQLAlchemyError) as caught,
     ):
@@ -449,8 +450,8 @@ def test_defects_are_not_away(statement: str, code: str, database_url: str) -> N
 
 @pytest.fixture
 def impatient(database_url: str) -> Iterator[Sessions]:
-    """Sessions as the service makes them, with two connections and a limit of a tenth of a second on every wait."""
-    with engine_on(database_url, timeout=0.1, connections=2) as engine:
+    """Sessions as the service makes them, with two connections and a limit of a second on every wait."""
+    with engine_on(database_url, timeout=1, connections=2) as engine:
         yield make_sessions(engine)
 
 
@@ -466,15 +467,15 @@ def test_every_wait_is_bounded(impatient: Sessions, two_users: Sessions) -> None
     assert [is_away(error) for error in (slow, locked, caught.value)] == [True, True, True]
 
 
-def test_connections_are_named(impatient: Sessions) -> None:
+def test_connections_are_named(sessions: Sessions) -> None:
     """The service's connections carry its name, so that an administrator can tell them apart."""
-    with impatient() as session:
+    with sessions() as session:
         assert session.execute(text("SHOW application_name")).scalar() == "transaction-alerts"
 
 
-def test_objects_stay_readable_after_a_commit(impatient: Sessions) -> None:
+def test_objects_stay_readable_after_a_commit(sessions: Sessions) -> None:
     """What was read before a commit can be read after it without another statement."""
-    with impatient() as session:
+    with sessions() as session:
         add_user(session, 1)
         user = users.get_user(session, 1)
         assert user is not None

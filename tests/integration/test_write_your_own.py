@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.service import ROOT
+from tests.waiting import PATIENCE
 
 PAGE = (ROOT / "docs/rules/write-your-own.md").read_text()
 BLOCK = r"\n\n```(?:python|text)\n(.*?)```"
@@ -68,7 +69,7 @@ def python(project: Path, *arguments: str, **environment: str) -> str:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

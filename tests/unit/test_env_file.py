@@ -10,6 +10,7 @@ import pytest
 import config_loader
 from config_loader import Settings, SettingsError, load_settings
 from tests.service import ROOT
+from tests.waiting import PATIENCE
 
 SECRET = "hunter2"
 
@@ -215,7 +216,7 @@ def run(words: list[str], cwd: Path, **environment: str) -> subprocess.Completed
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

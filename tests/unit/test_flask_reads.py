@@ -10,8 +10,7 @@ import pytest
 from routes import flask_reads
 from routes.flask_reads import FlaskReads
 from routes.http.problems import Problem
-
-PATIENCE = 30  # seconds
+from tests.waiting import PATIENCE
 
 
 def scope(path: str, method: str = "GET") -> dict[str, Any]:

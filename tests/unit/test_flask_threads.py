@@ -15,6 +15,7 @@ from routes.http.intake import LARGE_AT_ONCE, LARGE_BODY, Intake
 from routes.http.operation import Operation, describe
 from routes.http.origins import TrustedHosts
 from routes.schemas.events import EventsRequest
+from tests.waiting import PATIENCE
 
 HEAD: dict[str, Any] = {
     "type": "http",
@@ -45,7 +46,7 @@ def test_too_many_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @app.post("/slow")
     def slow() -> str:
-        go_on.wait(60)
+        go_on.wait(PATIENCE)
         return "done"
 
     async def nothing() -> dict[str, Any]:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ from rules.judging.observer import Observer
 from rules.model import Event, Outcome, Verdict
 from rules.overload import Overloaded, QueueFull
 from rules.together import Together
-from tests.unit.test_group_commit import PATIENCE, event
+from tests.unit.test_group_commit import event
+from tests.waiting import PATIENCE, wait_until
 
 
 class Held(Exception):
@@ -33,14 +34,6 @@ def held(error: Exception, events: Sequence[Event]) -> frozenset[int] | None:
     if not isinstance(error, Held):
         return None
     return error.users & {event.user_id for event in events}
-
-
-def reached(condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds."""
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end
-        sleep(0.001)
 
 
 class World:
@@ -104,10 +97,10 @@ class World:
         """Post an event of each user, all but the first of them in one shared batch."""
         with self.closed("shared"):
             posted = [self.post(users[0])]
-            reached(lambda: bool(self.batches))
+            wait_until(lambda: bool(self.batches))
             for count, user in enumerate(users[1:], start=1):
                 posted.append(self.post(user))
-                reached(lambda count=count: len(self.group._shared.queue) == count)  # type: ignore[misc]
+                wait_until(lambda count=count: len(self.group._shared.queue) == count)  # type: ignore[misc]
         return posted
 
 
@@ -137,7 +130,7 @@ def test_a_held_user_waits_in_a_lane_of_its_own() -> None:
     with world.closed("alone"):
         posted = world.in_one_batch([1, 2, 3, 4])
         assert [posted[at].result(PATIENCE) for at in (0, 1, 3)] == [Verdict(user, ()) for user in (1, 2, 4)]
-        reached(lambda: ("alone", [3]) in world.batches)
+        wait_until(lambda: ("alone", [3]) in world.batches)
         assert not posted[2].done()
         assert world.post(5).result(PATIENCE) == Verdict(5, ())
     assert posted[2].result(PATIENCE) == Verdict(3, ())
@@ -150,9 +143,9 @@ def test_the_next_events_of_a_held_user_follow_it() -> None:
     world = World(holds({"shared": {3}, "patient": {3}}))
     with world.closed("alone"):
         first = world.post(3)
-        reached(lambda: ("alone", [3]) in world.batches)
+        wait_until(lambda: ("alone", [3]) in world.batches)
         later = [world.post(3) for _ in range(3)]
-        reached(lambda: world.group.in_hand == 4)
+        wait_until(lambda: world.group.in_hand == 4)
     assert [one.result(PATIENCE) for one in (first, *later)] == [Verdict(3, ())] * 4
     assert world.post(3).result(PATIENCE) == Verdict(3, ())  # it has only just been held
     assert [lane for lane, _ in world.batches] == ["shared", "patient", "alone", "alone", "alone"]
@@ -176,9 +169,9 @@ def test_all_that_wait_for_a_held_user_are_turned_away_together() -> None:
     world = World(holds({"shared": {3}, "patient": {3}, "alone": {3}}))
     with world.closed("alone"):
         first = world.post(3)
-        reached(lambda: ("alone", [3]) in world.batches)
+        wait_until(lambda: ("alone", [3]) in world.batches)
         later = [world.post(3) for _ in range(3)]
-        reached(lambda: world.group.in_hand == 4)
+        wait_until(lambda: world.group.in_hand == 4)
     assert [type(one.exception(PATIENCE)) for one in (first, *later)] == [Held] * 4
     assert [lane for lane, _ in world.batches] == ["shared", "patient", "alone"]
     assert world.group.in_hand == 0
@@ -189,9 +182,9 @@ def test_a_large_repair_leaves_its_batch() -> None:
     world = World(large({"shared": {3}, "alone": {3}}))
     with world.closed("large"):
         posted = world.in_one_batch([1, 2, 3])
-        reached(lambda: ("large", [3]) in world.batches)
+        wait_until(lambda: ("large", [3]) in world.batches)
         next_one = world.post(3)
-        reached(lambda: world.group.in_hand == 2)
+        wait_until(lambda: world.group.in_hand == 2)
         assert [one.result(PATIENCE) for one in posted[:2]] == [Verdict(1, ()), Verdict(2, ())]
         assert world.post(4).result(PATIENCE) == Verdict(4, ())
     assert [one.result(PATIENCE) for one in (posted[2], next_one)] == [Verdict(3, ())] * 2
@@ -207,7 +200,7 @@ def test_repairs_of_some_size_are_made_side_by_side() -> None:
     world = World(large({"shared": {3, 4}}))
     with world.closed("large"), world.closed("alone"):
         posted = [world.post(3), world.post(4)]
-        reached(lambda: all(("alone", [user]) in world.batches for user in (3, 4)))
+        wait_until(lambda: all(("alone", [user]) in world.batches for user in (3, 4)))
         world.gates["alone"].set()
         assert [one.result(PATIENCE) for one in posted] == [Verdict(3, ()), Verdict(4, ())]
     world.fails = large({})
@@ -220,9 +213,9 @@ def test_what_waits_behind_a_large_repair_follows_it() -> None:
     world = World(large({"alone": {3}}), maximum=None)
     with world.closed("alone"):
         first = world.post(3)
-        reached(lambda: ("alone", [3]) in world.batches)
+        wait_until(lambda: ("alone", [3]) in world.batches)
         later = [world.post(3) for _ in range(3)]
-        reached(lambda: world.group.in_hand == 4)
+        wait_until(lambda: world.group.in_hand == 4)
     assert [one.result(PATIENCE) for one in (first, *later)] == [Verdict(3, ())] * 4
     assert [lane for lane, _ in world.batches] == ["alone", "large", "large", "large", "large"]
     assert world.group.in_hand == 0
@@ -233,7 +226,7 @@ def test_each_alone_moves_on_too() -> None:
     world = World(large({"alone": {3}}), maximum=None)
     with world.closed("large"):
         repairing = world.post(3)
-        reached(lambda: ("large", [3]) in world.batches)
+        wait_until(lambda: ("large", [3]) in world.batches)
         assert world.post(4).result(PATIENCE) == Verdict(4, ())
     assert repairing.result(PATIENCE) == Verdict(3, ())
 
@@ -251,9 +244,9 @@ def test_one_user_cannot_fill_the_lanes(monkeypatch: pytest.MonkeyPatch) -> None
     world = World(holds({"shared": {3}, "patient": {3}}))
     with world.closed("alone"):
         first = world.post(3)
-        reached(lambda: ("alone", [3]) in world.batches)
+        wait_until(lambda: ("alone", [3]) in world.batches)
         second = world.post(3)
-        reached(lambda: world.group.in_hand == 2)
+        wait_until(lambda: world.group.in_hand == 2)
         with pytest.raises(QueueFull):
             world.post(3).result(PATIENCE)
         assert world.post(4).result(PATIENCE) == Verdict(4, ())
@@ -265,9 +258,9 @@ def test_held_users_leave_half_of_the_queue_to_others() -> None:
     world = World(holds({"shared": {3, 4}, "patient": {3, 4}}), queue=4)
     with world.closed("alone"):
         waiting = [world.post(3)]
-        reached(lambda: ("alone", [3]) in world.batches)
+        wait_until(lambda: ("alone", [3]) in world.batches)
         waiting.append(world.post(3))
-        reached(lambda: world.group.in_hand == 2)
+        wait_until(lambda: world.group.in_hand == 2)
         with pytest.raises(QueueFull):
             world.post(3).result(PATIENCE)
         assert world.post(5).result(PATIENCE) == Verdict(5, ())
@@ -357,9 +350,9 @@ def test_a_user_who_was_given_up_is_served_again(monkeypatch: pytest.MonkeyPatch
     world.fails = fails
     with world.closed("alone"):
         posted = [world.post(3)]
-        reached(lambda: ("alone", [3]) in world.batches)
+        wait_until(lambda: ("alone", [3]) in world.batches)
         posted += [world.post(3) for _ in range(5)]
-        reached(lambda: world.group.in_hand == 6)
+        wait_until(lambda: world.group.in_hand == 6)
         assert len(world.batches) == 1  # its own order has one transaction at a time
     assert [one.result(PATIENCE) for one in posted] == [Verdict(3, ())] * 6
     assert most_at_once == 1
@@ -390,11 +383,11 @@ class Turns:
     def begin(self, jobs: Sequence[int]) -> "list[Future[int]]":
         """Submit the first job, and the others while it is held."""
         first = self.threads.submit(self.together.submit, jobs[0])
-        reached(lambda: bool(self.done))
+        wait_until(lambda: bool(self.done))
         others = []
         for count, job in enumerate(jobs[1:], start=1):
             others.append(self.threads.submit(self.together.submit, job))
-            reached(lambda count=count: len(self.together._waiting) == count)  # type: ignore[misc]
+            wait_until(lambda count=count: len(self.together._waiting) == count)  # type: ignore[misc]
         return [first, *others]
 
 
@@ -441,4 +434,5 @@ def test_too_many_and_too_long() -> None:
         impatient.together.submit(2)
     impatient.gate.set()
     assert first.result(PATIENCE) == -1
+    impatient.threads.shutdown()  # it has given back its turn
     assert impatient.together.submit(3) == -3

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from database.records import LastN, NextN
@@ -58,7 +58,7 @@ def few_listed(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(each, "LISTED_ACTIONS", LISTED)
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 @given(drawn=STORED, kinds=st.lists(readings, min_size=1, max_size=2), data=st.data(), origin=ORIGINS)
 def test_it_is_enough(
     few_listed: None, drawn: list[tuple[ActionType, int]], kinds: list[Reading], data: st.DataObject, origin: int
