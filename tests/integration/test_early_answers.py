@@ -11,7 +11,7 @@ import pytest
 
 from database import migrations
 from tests.postgres import Databases
-from tests.service import Service
+from tests.service import PATIENT_ENVIRONMENT, Service
 
 JSON = "application/json"
 EVENT = json.dumps({"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}).encode()
@@ -25,7 +25,7 @@ def service(databases: Databases) -> Iterator[Service]:
     """One running service for all of these tests."""
     with databases.new() as name:
         migrations.upgrade(databases.url(name))
-        with Service({"DATABASE_URL": databases.url(name)}) as running:
+        with Service(PATIENT_ENVIRONMENT | {"DATABASE_URL": databases.url(name)}) as running:
             yield running
 
 

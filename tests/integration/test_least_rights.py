@@ -17,7 +17,7 @@ from app import create_app
 from config_loader import load_settings
 from database import migrations
 from tests import documents
-from tests.service import ROOT, Service
+from tests.service import PATIENT_ENVIRONMENT, ROOT, Service
 from tests.waiting import PATIENCE
 
 JSON = {"Content-Type": "application/json"}
@@ -57,7 +57,7 @@ def test_every_call_and_command_works_with_the_least_rights(urls: tuple[URL, URL
     url = serving.render_as_string(hide_password=False)
     environment = {"DATABASE_URL": url}
     documents.make_folder(tmp_path)
-    with Service(environment | {"WORKERS": "1"}) as service:
+    with Service(PATIENT_ENVIRONMENT | environment | {"WORKERS": "1"}) as service:
         for block in documents.blocks((ROOT / "docs/calls.md").read_text()):
             documents.run(block, tmp_path, service.url, environment)
         for time in (50, 25, 5):  # the last two are late: they change what is stored

@@ -549,7 +549,7 @@ def test_a_database_that_is_not_migrated_is_a_clear_error(
     """Nothing is attempted on tables of another version."""
     (tmp_path / "history").write_text("")
     with transaction(sessions) as session:
-        session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     result = make_client().application.test_cli_runner().invoke(args=["replay", str(tmp_path / "history")])
     assert result.exit_code == 2
     assert "alembic upgrade head" in result.stderr
