@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
+from app import CONNECTIONS
+from config_loader import load_settings
+from database.engines import FEW
 from tests.documents import blocks, difference
+from tests.service import ROOT
 
 TIMES = "2026-01-02T03:04:05Z", "2026-11-26T14:46:12.021691Z"
 
@@ -55,3 +59,14 @@ def test_a_mark_that_marks_nothing_is_a_fault(page: str) -> None:
     """Such a block would never be run, and nobody would notice."""
     with pytest.raises(AssertionError, match="a mark has no block"):
         blocks(page)
+
+
+def test_the_connections_that_deployment_counts() -> None:
+    """The sum for the defaults follows from the settings and the engines; readiness has one connection more."""
+    settings = load_settings(None)
+    worker = min(settings.threads, CONNECTIONS) + FEW + settings.read_threads + 1
+    shown = f"{settings.workers} × ({min(settings.threads, CONNECTIONS)} + {FEW} + {settings.read_threads} + 1)"
+    page = " ".join((ROOT / "docs/deployment.md").read_text().split())
+    assert f"WORKERS × (min(THREADS, {CONNECTIONS}) + {FEW} + READ_THREADS + 1)" in page
+    assert f"that is {shown} = {settings.workers * worker}:" in page
+    assert f"3 × {worker} + 8 + 2 = {3 * worker + 8 + 2}." in page
