@@ -17,7 +17,7 @@ from commands.endings import or_end
 from commands.replay import replay
 from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
-from database import embedded, migrations
+from database import embedded, migrations, presence
 from database.engines import make_engines
 from routes import alerts, asgi, backtests, events, health, openapi, rules, start, users
 from routes import metrics as metrics_page
@@ -112,6 +112,7 @@ def create_worker() -> asgi.Application:
         body_timeout=settings.body_timeout,
     )
     slow_readers.watch(settings.backend_port)
+    presence.announce(str(settings.database))
     serve.settle_worker()
     return application
 

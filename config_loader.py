@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     global_test_flag: bool = False
 
     rules: Annotated[tuple[int, ...], NoDecode] = DEFAULT_CODES
+    # Whether a start may change the rules of another service that runs on the same database.
+    rules_apply: bool = False
     unknown_users: Literal["create", "reject"] = "create"
     overdraft: Literal["allow", "reject"] = "allow"
     out_of_order: Literal["accept", "reject"] = "accept"

@@ -18,12 +18,11 @@ from typing import Any
 
 from granian import Granian
 from granian.constants import Interfaces
-from sqlalchemy.exc import SQLAlchemyError
 from watchfiles import PythonFilter
 
 import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
-from commands import connections
+from commands import connections, start_rules
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
 from database import embedded, fitness, migrations
@@ -56,13 +55,13 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
                 url, look_after = server.url, _patiently(server.look_after)
             migrations.upgrade(url)
             fitness.check(url)
-            _enter_rules(make_service(settings, url))
+            start_rules.enter(make_service(settings, url), may_change_others=settings.rules_apply)
             global _in_force
             _in_force = settings.with_database(url)
             os.environ["DATABASE_URL"] = url  # for workers that are not forked
             counts = stack.enter_context(_metrics_folder(settings.workers))
             _serve(settings, address, look_after, counts)
-    except SettingsError as error:
+    except (SettingsError, start_rules.RulesOfOthers) as error:
         sys.exit(_complaint(error, 2))
     except (embedded.EmbeddedError, migrations.MigrationError, fitness.Unfit) as error:
         sys.exit(_complaint(error, 1))
@@ -70,17 +69,6 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
         sys.exit(_complaint(error, 1))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-
-
-def _enter_rules(service: Service) -> None:
-    try:
-        service.enter_rules()
-    except SQLAlchemyError as error:
-        raise migrations.MigrationError(
-            f"The rules cannot be stored: {getattr(error, 'orig', None) or error}"
-        ) from None
-    finally:
-        service.dispose()  # a worker must not share its connections
 
 
 def _serve(settings: Settings, address: str, look_after: Callable[[], None], counts: Path | None) -> None:

@@ -22,6 +22,10 @@ PATIENCE = 4.0
 UNKNOWN_AUTHOR = "unknown"
 
 
+# Called with each rule that is replaced, as it was and as it will be, and with the codes of those that are active.
+Approve = Callable[[Sequence[tuple[RuleChange, RuleChange]], Sequence[int]], None]
+
+
 class StoredRules:
     """What all rules of one database are and were set to. Any number of threads may share it.
 
@@ -59,15 +63,20 @@ class StoredRules:
         self.versions(session)  # so that what is declared is stored
         return _now(session)
 
-    def enter_declared(self, session: Session) -> RuleVersions:
+    def enter_declared(self, session: Session, approve: Approve | None = None) -> RuleVersions:
         """Store what the declarations and the active codes say of rules that nobody has set, if that has changed.
 
-        It holds for everyone who uses the database, so only the process that starts the service calls it, once. Returns
-        all changes.
+        It holds for everyone who uses the database, so only the process that starts the service calls it, once. If it
+        changes what others may be running by, `approve` is called first; what that raises keeps the rules as they are.
+        Returns all changes.
         """
         found = read_versions(session)
-        if found.changes_for(self._active):
+        if changes := found.changes_for(self._active):
             session.close()
+            present = {change.setting.code: change for change in found.changes}
+            replaced = [(present[change.setting.code], change) for change in changes if change.setting.code in present]
+            if replaced and approve is not None:
+                approve(replaced, [code for code in present if present[code].setting.status == "active"])
             with Transaction(session) as transaction:
                 # Several may start at once: the first stores it, the others find it.
                 rule_versions.lock_rules(session, PATIENCE)

@@ -21,7 +21,7 @@ from rules.judging.lanes import Process, Ways
 from rules.judging.observer import Observer
 from rules.model import Event, Outcome
 from rules.policy import Policy
-from rules.rule_settings import PATIENCE, RequestedChange, set_rules
+from rules.rule_settings import PATIENCE, Approve, RequestedChange, set_rules
 from rules.together import Together
 from rules.versions import RuleChange, WantedSetting
 
@@ -153,13 +153,13 @@ class Service:
     def _set_rules(self, requested: Sequence[RequestedChange]) -> list[RuleChange | Exception]:
         return run(self._sessions_of_changes, lambda session: set_rules(session, requested))
 
-    def enter_rules(self) -> None:
+    def enter_rules(self, approve: Approve | None = None) -> None:
         """Store what the declarations and the policy say of rules that nobody has set, if that has changed.
 
         It holds for everyone who uses the database, so only the process that starts the service calls it: a worker or a
-        command with other settings must not change the rules.
+        command with other settings must not change the rules. `approve` as in `StoredRules.enter_declared`.
         """
-        self.run(self._rules.enter_declared)
+        self.run(lambda session: self._rules.enter_declared(session, approve))
 
     def run(self, work: Callable[[Session], T]) -> T:
         """What `work` returns; it is repeated if the database asks for that or was lost before the commit."""

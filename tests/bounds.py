@@ -475,6 +475,7 @@ KEEPERS: dict[str, str] = {
     "commands/slow_readers.py Thread": "one for each worker",
     "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
+    "database/presence.py Thread": "one for each worker",
     "database/readiness.py Thread": "questions of `GET /readyz` at once, per worker",
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",

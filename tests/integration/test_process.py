@@ -65,7 +65,7 @@ def test_a_host_may_be_a_name(start_service: StartService) -> None:
 
 
 def test_a_start_with_other_rules(start_service: StartService) -> None:
-    """What RULES says when a service starts applies from then on, to others on the same database too."""
+    """With RULES_APPLY, what RULES says at a start applies from then on, to others on the same database too."""
     large: dict[str, Any] = {"type": "withdraw", "amount": "500.00", "user_id": 1, "time": 1}
 
     def answered(service: Service) -> list[int]:
@@ -73,7 +73,7 @@ def test_a_start_with_other_rules(start_service: StartService) -> None:
 
     first = start_service(RULES="30", WORKERS="1")
     assert answered(first) == []
-    second = start_service(RULES="1100", WORKERS="1")
+    second = start_service(RULES="1100", RULES_APPLY="true", WORKERS="1")
     assert [answered(second), answered(first)] == [[1100], [1100]]
 
 

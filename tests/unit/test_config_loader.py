@@ -51,6 +51,7 @@ def test_defaults() -> None:
         "group_commit_queue": 10_000,
         "global_test_flag": False,
         "rules": (1100, 30, 300, 123),
+        "rules_apply": False,
         "unknown_users": "create",
         "overdraft": "allow",
         "out_of_order": "accept",
