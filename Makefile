@@ -20,7 +20,7 @@ unexport $(filter-out $(PIP_KEPT),$(filter PIP_%,$(.VARIABLES)))
 unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
 unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
 
-.PHONY: help run replay backtest verify migrate console db.migrate db.console dump restore test coverage bench soak e2e \
+.PHONY: help run replay backtest verify migrate console db.migrate db.console dump restore test coverage bench soak e2e clients \
 	docs lint format lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
@@ -68,6 +68,9 @@ soak: .venv/.dev ## load, kill and stall the service for 10 minutes, then look a
 
 e2e: .venv/.dev ## run the README's examples against the service at BASE_URL
 	@BASE_URL="$(BASE_URL)" $(PY) -m pytest -n 0 tests/e2e/test_readme.py
+
+clients: ## lint the document of the service at BASE_URL and try the clients that generators make of it (needs npm)
+	@scripts/clients/clients.sh "$(BASE_URL)"
 
 docs: .venv/.run ## write docs/rules from what the rules declare
 	@$(PY) -m scripts.rules_docs
