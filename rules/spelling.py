@@ -20,16 +20,13 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     return next(iter(near(name, known)), None)
 
 
-def unknown(name: str, known: Collection[str], of_what: str = "") -> str:
-    """The end of a sentence that begins with an unknown `name`: which of the `known` ones is meant, or what there is.
-
-    `of_what` says what it is unknown to, as in " to this path".
-    """
+def unknown(name: str, known: Collection[str]) -> str:
+    """The end of a sentence that begins with an unknown `name`: which of the `known` is meant, or what there is."""
     if (meant := nearest(name, known)) is not None:
-        return f'is unknown{of_what}: did you mean "{meant}"?'
+        return f'is unknown: did you mean "{meant}"?'
     if not known:
-        return f"is unknown{of_what}: there are none here"
-    return f"is unknown{of_what}: there {'are' if len(known) > 1 else 'is'} only {listed(known)}"
+        return "is unknown: nothing is taken here"
+    return f"is unknown: there {'are' if len(known) > 1 else 'is'} only {listed(known)}"
 
 
 def listed(names: Collection[str]) -> str:
