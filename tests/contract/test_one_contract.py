@@ -181,7 +181,9 @@ def to_service(service: Any, sent: Sent) -> Got:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE)
     with closing(connection):
         has_host = any(name == "Host" for name, _ in sent.headers)
-        connection.putrequest(sent.method, sent.path, skip_accept_encoding=True, skip_host=has_host)
+        connection.putrequest(sent.method, sent.path, skip_accept_encoding=True, skip_host=True)
+        if not has_host:
+            connection.putheader("Host", "localhost")  # as Flask's client says: some answers name the address
         for name, value in sent.headers:
             connection.putheader(name, value.encode("latin-1"))
         if sent.chunked:
