@@ -270,15 +270,16 @@ def test_one_contract_of_what_a_policy_refuses(
     assert statuses == [404, 201, 200, 409, 409]
 
 
-def test_one_contract_while_the_database_is_away(
+def test_one_contract_of_a_database_that_cannot_serve(
     client: FlaskClient, start_service: Callable[..., Service], sessions: Sessions
 ) -> None:
-    """An unusable database gets the same answer both ways."""
+    """A database without its tables gets the same answer both ways."""
     service = start_service()
     with transaction(sessions) as session:
         session.execute(text("ALTER TABLE users RENAME TO gone"))
     expected = to_flask(client, Sent())
-    assert (expected.status, expected.headers["Retry-After"]) == (503, "1")
+    assert (expected.status, expected.headers["Retry-After"]) == (500, None)
+    assert "urn:problem:database-unfit" in expected.body
     assert to_service(service, Sent()) == expected
 
 
