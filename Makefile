@@ -25,7 +25,7 @@ unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUN
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\)[a-z. ]*:.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 	@echo
 	@echo 'If a command fails, make itself ends with status 2 and names the status of the command in its last line.'
 

@@ -262,8 +262,12 @@ def _json(line: Any, default: Any) -> str:
 
 class _Wanted(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if record.levelno < logging.WARNING:
+            # How it starts and stops, commands/start_messages.py says; what it does in between is of interest.
+            return message.startswith(("Respawning", "Changes detected", "Modified", "Added", "Deleted"))
         # More threads than cores is intended: they wait for the database, not for Python.
-        return "quite high compared to the number of CPU cores" not in record.getMessage()
+        return "quite high compared to the number of CPU cores" not in message
 
 
 def _render(readable: bool) -> list[Processor]:

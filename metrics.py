@@ -9,20 +9,23 @@ Either way the values belong to the process, not to one application in it.
 """
 
 import os
+import platform
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, QueuePool, event
 
 from rules.judging.observer import Observer, Stage
+from version import VERSION
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 
+NAMESPACE = "transaction_alerts"  # begins the names of all metrics
 # In seconds: from judging in plain Python up to the longest wait that DB_TIMEOUT usually allows.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000, 10_000)
@@ -43,41 +46,36 @@ class _Metrics:
         if self.slot is None:  # no worker: a folder that somebody else has set is not for us, and may not exist
             os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 
+        # With several processes there are none of these.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         if self.folder is not None and self.slot is not None:
             values.ValueClass = values.MultiProcessValue(lambda: self.slot)  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
+        ours: Any = {"namespace": NAMESPACE, "registry": registry}
         self.requests = Counter(
-            "http_requests", "Requests by route, method and status.", ["route", "method", "status"], registry=registry
+            "http_requests", "Requests by route, method and status.", ["route", "method", "status"], **ours
         )
         self.request_seconds = Histogram(
-            "http_request_seconds",
-            "Time to answer a request.",
-            ["route", "method"],
-            registry=registry,
-            buckets=_SECONDS,
+            "http_request_duration_seconds", "Time to answer a request.", ["route", "method"], buckets=_SECONDS, **ours
         )
         self.stage_seconds = Histogram(
-            "event_stage_seconds",
+            "event_stage_duration_seconds",
             "Time in each stage: wait is per event, the others per transaction.",
             ["stage"],
-            registry=registry,
             buckets=_SECONDS,
+            **ours,
         )
-        self.batch_events = Histogram("batch_events", "Events in a transaction.", registry=registry, buckets=_EVENTS)
-        self.alerts = Counter("alerts", "Alerts stored, by code.", ["code"], registry=registry)
-        self.line = Gauge(
-            "line_events", "Events that wait for a batch.", registry=registry, multiprocess_mode="livesum"
-        )
-        self.dropped = Counter(
-            "log_lines_dropped", "Log lines that could not be written in time, or at all.", registry=registry
-        )
+        self.batch_events = Histogram("batch_events", "Events in a transaction.", buckets=_EVENTS, **ours)
+        self.alerts = Counter("alerts", "Alerts stored, by code.", ["code"], **ours)
+        self.queued = Gauge("queued_events", "Events that wait for a batch.", multiprocess_mode="livesum", **ours)
+        self.dropped = Counter("log_lines_dropped", "Log lines that could not be written in time, or at all.", **ours)
         self.connections = Gauge(
             "db_connections_in_use",
             "Connections to the database that are checked out of the pools.",
-            registry=registry,
             multiprocess_mode="livesum",
+            **ours,
         )
 
 
@@ -85,10 +83,10 @@ class Recorder(Observer):
     """Counts what the engine reports."""
 
     def queued(self) -> None:
-        _all().line.inc()
+        _all().queued.inc()
 
     def taken(self, waits: Sequence[float]) -> None:
-        _all().line.dec(len(waits))
+        _all().queued.dec(len(waits))
         for seconds in waits:
             _stage("wait").observe(seconds)
 
@@ -142,12 +140,21 @@ def exposition() -> tuple[bytes, str]:
     from prometheus_client.exposition import CONTENT_TYPE_LATEST
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    folder = _all().folder
-    if folder is None:
-        return generate_latest(_all().registry), CONTENT_TYPE_LATEST
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    folder, registry = _all().folder, _all().registry
+    if folder is not None:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+    return generate_latest(registry) + generate_latest(_build_info()), CONTENT_TYPE_LATEST
+
+
+class _Fixed:
+    """A collector of one metric that never changes."""
+
+    def __init__(self, metric: "Metric") -> None:
+        self._metric = metric
+
+    def collect(self) -> "list[Metric]":
+        return [self._metric]
 
 
 # In the server
@@ -180,6 +187,19 @@ def _in_use(engine: Engine) -> int:
 @cache
 def _all() -> _Metrics:
     return _Metrics()
+
+
+@cache
+def _build_info() -> "CollectorRegistry":
+    # Apart, since it is the same in all workers: summed over them it would no longer be 1.
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import GaugeMetricFamily
+
+    info = GaugeMetricFamily(f"{NAMESPACE}_build_info", "What runs; always 1.", labels=["version", "python"])
+    info.add_metric([VERSION, platform.python_version()], 1)
+    registry = CollectorRegistry()
+    registry.register(_Fixed(info))
+    return registry
 
 
 # The library takes longer to look up a child by its labels than to count with it.

@@ -27,9 +27,9 @@ END_WITH_RUNNER = "SET client_connection_check_interval = '1s'"
 def migrate(connection: Connection) -> None:
     """Run the migrations on `connection`. If one fails, those before it stay applied.
 
-    Sets `at` in the configuration's attributes to the last revision that was applied. Raises DBAPIError if PostgreSQL
-    refuses something, and CommandError if another runner takes longer than TURN_TIMEOUT (or `turn_timeout` in the
-    attributes, in seconds).
+    Sets `at` in the configuration's attributes to the last revision that was applied, and `applied` to how many were
+    applied now; neither if a newer release has migrated it. Raises DBAPIError if PostgreSQL refuses something, and
+    CommandError if another runner takes longer than TURN_TIMEOUT (or `turn_timeout` in the attributes, in seconds).
     """
     # At the start of every transaction, so that no migration runs with what the one before it set for itself.
     event.listen(connection, "begin", _limit)
@@ -43,7 +43,7 @@ def migrate(connection: Connection) -> None:
         target_metadata=Base.metadata,
         compare_server_default=True,
         transaction_per_migration=True,
-        on_version_apply=lambda step, **_: _remember(step.up_revision_id),
+        on_version_apply=lambda step, **_: _applied(step.up_revision_id),
     )
     _remember(context.get_context().get_current_revision())
     migrations.note(connection)  # first, so that older releases know what is coming
@@ -99,6 +99,11 @@ def _take_turn(connection: Connection) -> None:
 
 def _remember(revision: str | None) -> None:
     context.config.attributes["at"] = revision
+
+
+def _applied(revision: str | None) -> None:
+    _remember(revision)
+    context.config.attributes["applied"] = context.config.attributes.get("applied", 0) + 1
 
 
 def render() -> None:

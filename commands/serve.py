@@ -1,5 +1,6 @@
 """`python app.py`: migrate the database, and serve until told to stop."""
 
+import argparse
 import errno
 import gc
 import multiprocessing
@@ -22,11 +23,13 @@ from watchfiles import PythonFilter
 
 import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
-from commands import connections, start_rules
+from commands import connections, start_messages, start_rules
+from commands.start_messages import Started
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
-from database import embedded, fitness, migrations
+from database import connecting, embedded, fitness, migrations
 from rules.service import Service
+from version import VERSION
 
 # An event passes from thread to thread four times. With Python's 0.005 s it would wait that long for each turn while
 # another thread makes a long answer.
@@ -42,25 +45,45 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
 
     Exits with status 2 for bad settings, and with 1 if the database cannot be used or the workers keep dying.
     """
+    _read_arguments()
     logs.never_wait()
     for ending in (signal.SIGTERM, signal.SIGHUP):  # until the server takes over
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     try:
         with ExitStack() as stack:
             settings = load_settings()
+            logs.configure(readable=settings.global_test_flag)
             address = _free_address(settings)
             url, look_after = settings.database, _nothing
             if url is None:
+                place = f"embedded PostgreSQL below {settings.data_dir.resolve()}"
+                start_messages.step(f"Starting the {place}")
                 server = stack.enter_context(embedded.use_and_look_after(settings.data_dir))
                 url, look_after = server.url, _patiently(server.look_after)
-            migrations.upgrade(url)
+            else:
+                place = connecting.place_of(url)
+                start_messages.step(f"Connecting to the database {place}")
+            start_messages.step(f"Bringing the database to migration {migrations.head()}")
+            upgraded = migrations.upgrade(url)
             fitness.check(url)
-            start_rules.enter(make_service(settings, url), may_change_others=settings.rules_apply)
+            rules = start_rules.enter(make_service(settings, url), may_change_others=settings.rules_apply)
             global _in_force
             _in_force = settings.with_database(url)
             os.environ["DATABASE_URL"] = url  # for workers that are not forked
             counts = stack.enter_context(_metrics_folder(settings.workers))
-            _serve(settings, address, look_after, counts)
+            workers = 1 if settings.global_test_flag else settings.workers
+            start_messages.step(f"Starting {workers} worker{'s' * (workers > 1)}")
+            started = Started(
+                address=start_messages.address_for_people(settings.backend_host, settings.backend_port),
+                database=place,
+                migration=upgraded.revision or f"newer than {migrations.head()}",
+                applied=upgraded.applied,
+                active=[code for code, status in rules.items() if status == "active"],
+                shadow=[code for code, status in rules.items() if status == "shadow"],
+                workers=workers,
+            )
+            _serve(settings, address, look_after, counts, lambda: start_messages.started(started))
+        start_messages.stopped()
     except (SettingsError, start_rules.RulesOfOthers) as error:
         sys.exit(_complaint(error, 2))
     except (embedded.EmbeddedError, migrations.MigrationError, fitness.Unfit) as error:
@@ -71,7 +94,24 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _serve(settings: Settings, address: str, look_after: Callable[[], None], counts: Path | None) -> None:
+def _read_arguments() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python app.py",
+        description="Migrate the database, and serve until told to stop (Ctrl+C, SIGTERM).",
+        epilog="Settings are environment variables or lines of .env; .env.example lists them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    parser.parse_args()
+
+
+def _serve(
+    settings: Settings,
+    address: str,
+    look_after: Callable[[], None],
+    counts: Path | None,
+    on_ready: Callable[[], None],
+) -> None:
     options: dict[str, Any] = {
         "factory": True,
         "interface": Interfaces.ASGI,
@@ -91,12 +131,15 @@ def _serve(settings: Settings, address: str, look_after: Callable[[], None], cou
             os.environ["WORKER_SLOT"] = "0"
             options |= {"workers": 1, "reload": True, "reload_paths": [migrations.ROOT], "reload_filter": PythonFilter}
             server = Granian("app:create_worker", **options)
+            server.on_startup(on_ready)  # it does not tell when its worker serves
         else:
             server = Workers(
                 "app:create_worker",
                 listener=stack.enter_context(_listener(address, settings.backend_port)),
+                on_ready=on_ready,
                 on_tick=look_after,
                 on_death=lambda number: metrics.forget_gauges(counts, number),
+                on_stop=start_messages.stopping,
                 **options,
             )
         # By default the server restarts its workers on SIGHUP, and so would outlive its terminal.

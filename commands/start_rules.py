@@ -14,10 +14,11 @@ class RulesOfOthers(Exception):
     """Another service runs by the rules that this start would change; the message names each, and what can be done."""
 
 
-def enter(service: Service, *, may_change_others: bool) -> None:
+def enter(service: Service, *, may_change_others: bool) -> dict[int, str]:
     """Store what RULES and the declarations say of rules that nobody has set.
 
-    What that changes is printed. Raises RulesOfOthers if another service is alive, unless `may_change_others`, and
+    Returns the status of each rule; what changes is printed. Raises RulesOfOthers if another service is alive, unless
+    `may_change_others`, and
     MigrationError if the rules cannot be stored.
     """
 
@@ -33,6 +34,7 @@ def enter(service: Service, *, may_change_others: bool) -> None:
 
     try:
         service.enter_rules(approve)
+        return {code: change.setting.status for code, change in service.run(service.rules).items()}
     except SQLAlchemyError as error:
         raise migrations.MigrationError(
             f"The rules cannot be stored: {getattr(error, 'orig', None) or error}"

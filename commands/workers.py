@@ -11,7 +11,7 @@ from typing import Any
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.mp import MPServer
 
-TICK = 1.0  # seconds
+TICK, START_TICK = 1.0, 0.05  # seconds; the second until all workers serve
 QUICK = 10  # seconds; a worker that lives shorter counts as one that failed
 PAUSE, LONGEST_PAUSE = 0.25, 5.0  # seconds before a worker is replaced that failed again: each is twice the one before
 FIRST_STARTS = 3  # before any worker has served: what cannot start then never will
@@ -31,20 +31,25 @@ class Workers(MPServer):
     Granian ends the service when a worker dies twice within 5.5 seconds. Here it is replaced after a pause that grows,
     a bounded number of times. `listener` stays open meanwhile: connections wait in its queue, and a worker that is
     gone, or hangs, takes none of them from the others. (By default each worker listens for itself, and the system deals
-    out connections without asking who is still there.) `on_tick` is called about once a second, `on_death` with the
-    number of a worker that has died.
+    out connections without asking who is still there.) `on_ready` is called when all workers serve for the first time,
+    `on_tick` about once a second, `on_death` with the number of a worker that has died, and `on_stop` when the others
+    are about to be stopped.
     """
 
     def __init__(
         self,
         *args: Any,
         listener: socket.socket,
+        on_ready: Callable[[], None],
         on_tick: Callable[[], None],
         on_death: Callable[[int], None],
+        on_stop: Callable[[], None],
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self._listener, self._on_tick, self._on_death = listener, on_tick, on_death
+        self._listener = listener
+        self._on_tick, self._on_death, self._on_stop = on_tick, on_death, on_stop
+        self._on_ready: Callable[[], None] | None = on_ready  # until it was called
         self._failures: Counter[int] = Counter()
         self._due: dict[int, float] = {}  # when to replace the workers that are gone
         self._has_served = False
@@ -57,6 +62,11 @@ class Workers(MPServer):
         super().serve(*args, **options)
         if self._given_up:
             raise WorkersFailed(self._given_up)
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        """Stop the workers."""
+        self._on_stop()
+        super().shutdown(exit_code)  # type: ignore[no-untyped-call]
 
     def _init_shared_socket(self) -> None:
         self._listener.setblocking(False)
@@ -83,10 +93,18 @@ class Workers(MPServer):
             for idx in [idx for idx, due in self._due.items() if due <= time.monotonic()]:
                 del self._due[idx]
                 self._respawn_workers([idx], spawn_target, target_loader)
+            self._say_ready()
             self._on_tick()
 
+    def _say_ready(self) -> None:
+        assert _ready is not None
+        if self._on_ready is not None and all(_ready[:]):
+            self._on_ready()
+            self._on_ready = None
+
     def _seconds_to_wait(self) -> float:
-        return max(0.0, min([TICK, *(due - time.monotonic() for due in self._due.values())]))
+        tick = TICK if self._on_ready is None else START_TICK
+        return max(0.0, min([tick, *(due - time.monotonic() for due in self._due.values())]))
 
     def _note_death(self, idx: int) -> None:
         assert _ready is not None

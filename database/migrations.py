@@ -7,6 +7,7 @@ import re
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from alembic import command
 from alembic.config import Config
@@ -61,7 +62,14 @@ _ADVICE = {
 }
 
 
-def upgrade(url: str) -> None:
+class Upgraded(NamedTuple):
+    """What an upgrade ended with: the revision (None: one that only newer releases know), and how many it applied."""
+
+    revision: str | None
+    applied: int
+
+
+def upgrade(url: str) -> Upgraded:
     """Bring the database at `url` to the newest revision; nothing happens if it has that already.
 
     Raises MigrationError; the migrations before the one that failed stay applied.
@@ -75,6 +83,7 @@ def upgrade(url: str) -> None:
         advice = _ADVICE.get(sqlstate(error) or "", "") if isinstance(error, DBAPIError) else ""
         said = f"{failed}{str(reason).strip()}{advice}"
         raise MigrationError(f"The database {place_of(url)} cannot be used: {said}") from None
+    return Upgraded(configuration.attributes.get("at"), configuration.attributes.get("applied", 0))
 
 
 def _failed(configuration: Config) -> str:

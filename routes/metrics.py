@@ -7,7 +7,7 @@ from routes.http.operation import Operation, Text, describe
 from routes.http.problems import Problem
 
 OFF = "There was no room for metrics when the service started."
-EXAMPLE = 'alerts_total{code="1100"} 1.0\n'
+EXAMPLE = 'transaction_alerts_alerts_total{code="1100"} 1.0\n'
 
 blueprint = Blueprint("metrics", __name__)
 

@@ -1,5 +1,7 @@
 """GET /metrics: what is counted, under which labels, and that it counts right over all workers."""
 
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +15,13 @@ import requests
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+import metrics
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event
 from tests.postgres import transaction
 from tests.service import ROOT, Service
 from tests.waiting import PATIENCE, kill, wait_until
+from version import VERSION
 
 
 def samples(text: Any) -> Any:
@@ -31,10 +35,14 @@ def samples(text: Any) -> Any:
 
 @pytest.fixture
 def counted(client: FlaskClient) -> Any:
-    """Gives what has been added to a sample since the test began: metrics belong to the process, not to a test."""
+    """Gives what has been added to a sample since the test began: metrics belong to the process, not to a test.
+
+    It is named without the beginning that all names share.
+    """
     before = samples(client.get("/metrics").text)
 
-    def read(*key: Any) -> Any:
+    def read(name: str, *labels: str) -> Any:
+        key = (f"{metrics.NAMESPACE}_{name}", *labels)
         return samples(client.get("/metrics").text).get(key, 0) - before.get(key, 0)
 
     return read
@@ -48,6 +56,26 @@ def test_the_text_format(client: FlaskClient) -> None:
     assert samples(answer.text)
 
 
+def test_names_and_build_info(client: FlaskClient) -> None:
+    """Every name begins with that of the service; one metric says which version runs."""
+    client.get("/healthz")
+    families = list(text_string_to_metric_families(client.get("/metrics").text))
+    names = {family.name for family in families}
+    assert {name for name in names if not name.startswith("transaction_alerts_")} == set()
+    assert len(names) == len(families) == 9
+    [info] = [family.samples for family in families if family.name == "transaction_alerts_build_info"]
+    python = platform.python_version()
+    assert [(one.labels, one.value) for one in info] == [({"version": VERSION, "python": python}, 1)]
+
+
+def test_every_metric_is_documented(client: FlaskClient) -> None:
+    """The table in docs/operations.md has each by its name, and no other."""
+    page = (ROOT / "docs/operations.md").read_text()
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    names = {family.name + "_total" * (family.type == "counter") for family in families}
+    assert set(re.findall(r"^\| `(transaction_alerts_\w+)` ", page, re.MULTILINE)) == names
+
+
 def test_requests_by_route_method_and_status(client: FlaskClient, counted: Any) -> None:
     """Requests are counted under the rule of their route, never the path, with their times."""
     for user_id in (1, 2, 3):
@@ -57,7 +85,7 @@ def test_requests_by_route_method_and_status(client: FlaskClient, counted: Any) 
     assert counted("http_requests_total", "GET", "/users/{user_id}", "404") == 3
     assert counted("http_requests_total", "GET", "/users/{user_id}", "200") == 1
     assert counted("http_requests_total", "POST", "/users", "201") == 1
-    assert counted("http_request_seconds_count", "GET", "/users/{user_id}") == 4
+    assert counted("http_request_duration_seconds_count", "GET", "/users/{user_id}") == 4
 
 
 def test_callers_cannot_make_labels(client: FlaskClient, counted: Any) -> None:
@@ -75,9 +103,12 @@ def test_stages_batches_and_alerts(client: FlaskClient, counted: Any) -> None:
     for second in (1, 2, 3):
         client.post("/event", json=an_event(type="withdraw", amount="150.00", time=second))
     stages = ("wait", "lock_and_read", "judge", "write_and_commit")
-    assert {stage: counted("event_stage_seconds_count", stage) for stage in stages} == dict.fromkeys(stages, 3)
+    assert {stage: counted("event_stage_duration_seconds_count", stage) for stage in stages} == dict.fromkeys(stages, 3)
     assert (counted("batch_events_count"), counted("batch_events_sum")) == (3, 3)
-    assert (counted("alerts_total", "1100"), counted("alerts_total", "30")) == (3, 1)
+    assert (counted("alerts_total", "1100"), counted("alerts_total", "30")) == (
+        3,
+        1,
+    )
 
 
 def test_what_is_not_stored_raises_no_alert(make_client: ClientMaker, counted: Any) -> None:
@@ -103,15 +134,18 @@ def test_gauges_return_to_nothing(client: FlaskClient) -> None:
     """When all is answered nothing waits in line and no connection is in use."""
     client.post("/event", json=an_event())
     found = samples(client.get("/metrics").text)
-    assert (found[("line_events",)], found[("db_connections_in_use",)]) == (0, 0)
+    assert (found[("transaction_alerts_queued_events",)], found[("transaction_alerts_db_connections_in_use",)]) == (
+        0,
+        0,
+    )
 
 
 def test_connections_in_use_are_seen(client: FlaskClient, make_client: ClientMaker) -> None:
     """A connection that is checked out of the pool counts until it is back."""
     engine = client.application.extensions["transaction-alerts"].database
     with engine.connect():
-        assert samples(client.get("/metrics").text)[("db_connections_in_use",)] == 1
-    assert samples(client.get("/metrics").text)[("db_connections_in_use",)] == 0
+        assert samples(client.get("/metrics").text)[("transaction_alerts_db_connections_in_use",)] == 1
+    assert samples(client.get("/metrics").text)[("transaction_alerts_db_connections_in_use",)] == 0
 
 
 def test_no_values_of_users(client: FlaskClient) -> None:
@@ -132,12 +166,12 @@ def totals(service: Service) -> Any:
     """What the service has counted of posts, stored alerts, batched events and judged events, and its gauges."""
     found = samples(requests.get(f"{service.url}/metrics", timeout=PATIENCE).text)
     names = [
-        ("http_requests_total", "POST", "/event", "200"),
-        ("alerts_total", "1100"),
-        ("batch_events_sum",),
-        ("event_stage_seconds_count", "wait"),
+        ("transaction_alerts_http_requests_total", "POST", "/event", "200"),
+        ("transaction_alerts_alerts_total", "1100"),
+        ("transaction_alerts_batch_events_sum",),
+        ("transaction_alerts_event_stage_duration_seconds_count", "wait"),
     ]
-    gauges = (found[("line_events",)], found[("db_connections_in_use",)])
+    gauges = (found[("transaction_alerts_queued_events",)], found[("transaction_alerts_db_connections_in_use",)])
     return [found[name] for name in names], gauges
 
 
@@ -184,7 +218,7 @@ def test_a_killed_worker_leaves_no_gauge(start_service: Callable[..., Service], 
 def totals_of_gauges(service: Service) -> Any:
     """Events in line, and connections in use."""
     found = samples(requests.get(f"{service.url}/metrics", timeout=PATIENCE).text)
-    return found[("line_events",)], found[("db_connections_in_use",)]
+    return found[("transaction_alerts_queued_events",)], found[("transaction_alerts_db_connections_in_use",)]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

@@ -51,7 +51,7 @@ def test_flask_refuses_what_finds_the_line_full(
         return app.post("/event", json=an_event(event_id=event_id))
 
     def line() -> Any:
-        return samples(client.get("/metrics").text)["line_events",]
+        return samples(client.get("/metrics").text)["transaction_alerts_queued_events",]
 
     with ThreadPoolExecutor(2) as threads:
         with a_held_user(sessions):
@@ -68,7 +68,7 @@ def test_flask_refuses_what_finds_the_line_full(
     assert without(document, "request_id") == EXPECTED
     assert refused.headers["Retry-After"] == "1"
     assert line() == 0
-    key = ("http_requests_total", "POST", "/event", "503")
+    key = ("transaction_alerts_http_requests_total", "POST", "/event", "503")
     assert samples(client.get("/metrics").text)[key] == before.get(key, 0) + 1
     assert post("c").status_code == 200
     assert stored(sessions) == ["a", "b", "c"]
@@ -111,7 +111,7 @@ def test_the_server_refuses_what_finds_the_line_full(
             assert str(number) not in stored(sessions)
     assert len(stored(sessions)) == 2
     counted = samples(requests.get(f"{service.url}/metrics", timeout=PATIENCE).text)
-    assert counted["http_requests_total", "POST", path, "503"] == 3
-    assert counted.get(("line_events",), 0) == 0
+    assert counted["transaction_alerts_http_requests_total", "POST", path, "503"] == 3
+    assert counted.get(("transaction_alerts_queued_events",), 0) == 0
     assert [post(str(number)).status_code for number in range(5)] == [200] * 5
     assert stored(sessions) == ["0", "1", "2", "3", "4"]

@@ -64,6 +64,14 @@ def pipe() -> Iterator[tuple[IO[bytes], int]]:
         os.close(writing)
 
 
+# The last is an event that Flask answers.
+WAYS: list[tuple[str, Any, dict[str, str]]] = [
+    ("/event", an_event(), {}),
+    ("/events", [an_event()], {}),
+    ("/event", an_event(), {"Sec-Fetch-Site": "none"}),
+]
+
+
 def check(service: Elsewhere, sessions: Sessions, until: Callable[[], bool]) -> None:
     """Post events both ways, and read, until `until`: what is answered is what is stored, at once or never."""
     stored, end = 0, time.monotonic() + PATIENCE
@@ -71,8 +79,9 @@ def check(service: Elsewhere, sessions: Sessions, until: Callable[[], bool]) -> 
         while not until():
             assert time.monotonic() < end
             for _ in range(20):
-                for path, body in (("/event", an_event()), ("/events", [an_event()]), ("/event?x=1", an_event())):
-                    assert http.post(f"{service.url}{path}", json=body, timeout=PATIENCE).status_code == 200
+                for path, body, headers in WAYS:
+                    answer = http.post(f"{service.url}{path}", json=body, headers=headers, timeout=PATIENCE)
+                    assert answer.status_code == 200
                     stored += 1
                 assert http.post(f"{service.url}/event", json={}, timeout=PATIENCE).status_code == 400
                 assert http.get(f"{service.url}/users/7", timeout=PATIENCE).status_code == 404
@@ -87,10 +96,10 @@ def test_a_pipe_that_nobody_reads(start: Start, sessions: Sessions, pipe: Any) -
     fill(writing)
     service = start(writing)
     end = time.monotonic() + PATIENCE
-    while not service.metric("log_lines_dropped_total"):
+    while not service.metric("transaction_alerts_log_lines_dropped_total"):
         assert time.monotonic() < end
         answer_many(service)
-    check(service, sessions, lambda: service.metric("log_lines_dropped_total") > 200)
+    check(service, sessions, lambda: service.metric("transaction_alerts_log_lines_dropped_total") > 200)
     assert reader.read(1) == b"x"
 
 
@@ -132,7 +141,7 @@ def test_a_reader_that_is_gone(start: Start, sessions: Sessions, pipe: Any) -> N
     reader, writing = pipe
     service = start(writing)
     reader.close()
-    check(service, sessions, lambda: service.metric("log_lines_dropped_total") > 100)
+    check(service, sessions, lambda: service.metric("transaction_alerts_log_lines_dropped_total") > 100)
 
 
 def test_a_full_disk(start: Start, sessions: Sessions) -> None:
@@ -141,14 +150,14 @@ def test_a_full_disk(start: Start, sessions: Sessions) -> None:
         check(
             service := start(full.fileno()),
             sessions,
-            lambda: service.metric("log_lines_dropped_total") > 100,
+            lambda: service.metric("transaction_alerts_log_lines_dropped_total") > 100,
         )
 
 
 def test_no_output_at_all(start: Start, sessions: Sessions) -> None:
     """A service that is started with its output closed serves, and writes to no other file by mistake."""
     service = start(None)
-    check(service, sessions, lambda: service.metric("log_lines_dropped_total") > 100)
+    check(service, sessions, lambda: service.metric("transaction_alerts_log_lines_dropped_total") > 100)
 
 
 def test_a_disk_that_is_full_for_a_while() -> None:

@@ -61,7 +61,9 @@ def lines(service: Service) -> list[dict[str, Any]]:
 def in_line(service: Service) -> int:
     """How many events wait for a batch."""
     page = requests.get(f"{service.url}/metrics", timeout=PATIENCE).text
-    return sum(int(float(value)) for value in re.findall(r"^\w*line_events (\S+)$", page, re.MULTILINE))
+    return sum(
+        int(float(value)) for value in re.findall(r"^transaction_alerts_queued_events (\S+)$", page, re.MULTILINE)
+    )
 
 
 def actions(sessions: Sessions) -> int:

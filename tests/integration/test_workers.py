@@ -1,5 +1,6 @@
 """Workers that die, hang or cannot start, and a machine without room for what they write."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 import requests
 
-from database import embedded
+from database import embedded, migrations
 from tests.integration.test_embedded import pids_of, postmaster_of
 from tests.integration.test_embedded_kills import fill, is_supervised_by_another, small_disk
 from tests.service import PATIENT_ENVIRONMENT, ROOT, Service, free_port
 from tests.waiting import PATIENCE, freeze, is_running, kill, wait_until
+from version import VERSION
 
 StartService = Callable[..., Service]
 
@@ -60,6 +62,21 @@ def test_workers_are_replaced_however_often_they_die(start_service: StartService
     assert service.process.returncode == 0
 
 
+def test_a_start_says_what_runs_where(start_service: StartService) -> None:
+    """When all workers serve, one line of the log has the address, the database, its migrations and the rules."""
+    service = start_service(WORKERS="2", RULES="1100,500")
+    wait_until(lambda: '"event":"started"' in service.output())
+    logged = [json.loads(line) for line in service.output().splitlines()]
+    [started] = [line for line in logged if line["event"] == "started"]
+    assert (started["address"], started["version"], started["workers"]) == (service.url, VERSION, 2)
+    assert (started["migration"], started["applied"]) == (migrations.head(), 0)
+    assert (started["active"], started["shadow"]) == ([1100, 500], [])
+    assert [line["event"] for line in logged if line["event"] != "request"] == ["starting"] * 3 + ["started"]
+    service.stop()
+    events = [json.loads(line)["event"] for line in service.output().splitlines()]
+    assert [event for event in events if event != "request"][4:] == ["stopping", "stopped"]
+
+
 def test_connections_wait_while_no_worker_is_there(start_service: StartService) -> None:
     """The port stays open when all workers have been killed: who comes then is answered by their successors."""
     service = start_service(WORKERS="2")
@@ -73,7 +90,7 @@ def test_a_worker_that_hangs_takes_nobody_along(start_service: StartService) -> 
     """With one of two workers stopped new connections are answered by the other, and the service can be stopped."""
     service = start_service(WORKERS="2")
     # A connection that this worker has just taken, or a lock that it holds while it starts, would wait for good.
-    wait_until(lambda: service.output().count('"Started worker-') == 2)
+    wait_until(lambda: '"event":"started"' in service.output())
     freeze(service.workers()[0])
     assert [deposit(service, number).status_code for number in range(20)] == [200] * 20
     service.stop()
@@ -111,7 +128,7 @@ def test_a_full_shared_memory_is_done_without(database_url: str, tmp_path: Path)
     environment = PATIENT_ENVIRONMENT | {"DATABASE_URL": database_url, "TMPDIR": str(tmp_path)}
     with Service(environment, in_small_places("/dev/shm")) as service:
         assert deposit(service).status_code == 200
-        assert "http_requests_total" in requests.get(f"{service.url}/metrics", timeout=PATIENCE).text
+        assert "transaction_alerts_http_requests_total" in requests.get(f"{service.url}/metrics", timeout=PATIENCE).text
         assert [path.name for path in tmp_path.glob("transaction-alerts-*")] != []
 
 
