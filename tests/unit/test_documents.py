@@ -62,11 +62,11 @@ def test_a_mark_that_marks_nothing_is_a_fault(page: str) -> None:
 
 
 def test_the_connections_that_deployment_counts() -> None:
-    """The sum for the defaults follows from the settings and the engines; readiness has one connection more."""
+    """The sum for the defaults follows from the settings and the engines; readiness and presence have one each."""
     settings = load_settings(None)
-    worker = min(settings.threads, CONNECTIONS) + FEW + settings.read_threads + 1
-    shown = f"{settings.workers} × ({min(settings.threads, CONNECTIONS)} + {FEW} + {settings.read_threads} + 1)"
+    worker = min(settings.threads, CONNECTIONS) + FEW + settings.read_threads + 2
+    shown = f"{settings.workers} × ({min(settings.threads, CONNECTIONS)} + {FEW} + {settings.read_threads} + 2)"
     page = " ".join((ROOT / "docs/deployment.md").read_text().split())
-    assert f"WORKERS × (min(THREADS, {CONNECTIONS}) + {FEW} + READ_THREADS + 1)" in page
+    assert f"WORKERS × (min(THREADS, {CONNECTIONS}) + {FEW} + READ_THREADS + 2)" in page
     assert f"that is {shown} = {settings.workers * worker}:" in page
     assert f"3 × {worker} + 8 + 2 = {3 * worker + 8 + 2}." in page
