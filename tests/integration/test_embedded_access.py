@@ -37,7 +37,9 @@ def formerly(folder: Path) -> None:
     if AS_ROOT:
         os.chown(cluster, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
     programs = embedded.bin_dir()
-    made = run_as_nobody(str(programs / "initdb"), "-D", str(cluster), "-U", "app", "-A", "trust", "--no-sync")
+    made = run_as_nobody(
+        str(programs / "initdb"), "-D", str(cluster), "-U", "app", "-A", "trust", "-E", "UTF8", "--no-sync"
+    )
     assert made.returncode == 0, made.stderr
     with server_of(folder) as url:
         migrations.upgrade(url)
@@ -61,9 +63,9 @@ def owners(cluster: Path) -> set[tuple[int, int]]:
     return {(path.lstat().st_uid, path.lstat().st_gid) for path in [cluster, *cluster.rglob("*")]}
 
 
-def test_the_service_is_no_superuser(folder: Path) -> None:
+def test_the_service_is_no_superuser(ready_folder: Path) -> None:
     """Its role owns the database and can migrate it; it can run no program and read no file."""
-    with use(folder) as url:
+    with use(ready_folder) as url:
         migrations.upgrade(url)
         for forbidden in (
             "COPY users TO PROGRAM 'true'",
@@ -75,13 +77,13 @@ def test_the_service_is_no_superuser(folder: Path) -> None:
         ):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 execute(url, forbidden)
-    with use(folder, superuser=True) as url:
+    with use(ready_folder, superuser=True) as url:
         assert execute(url, "SHOW is_superuser") == [("on",)]
 
 
-def test_only_this_user_of_the_system_may_connect(folder: Path) -> None:
+def test_only_this_user_of_the_system_may_connect(ready_folder: Path) -> None:
     """The socket is closed to others, and PostgreSQL asks the system who connects."""
-    with use(folder, superuser=True) as url:
+    with use(ready_folder, superuser=True) as url:
         socket = socket_of(url)
         assert socket.stat().st_mode & 0o777 == 0o700
         [(lines,)] = execute(
@@ -145,13 +147,13 @@ def test_the_data_of_an_earlier_release_is_taken_over(folder: Path) -> None:
         assert execute(url, "SELECT id, mood FROM serial") == [(1, "glad")]
 
 
-def test_access_of_another_release_is_replaced(folder: Path) -> None:
+def test_access_of_another_release_is_replaced(ready_folder: Path) -> None:
     """A cluster with other rules of access, as a later or earlier release may have set them, gets ours."""
-    with use(folder) as url:
+    with use(ready_folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
-    (folder / "postgres" / MARK).unlink()
-    (folder / "postgres" / "pg_hba.conf").write_text("local all all reject\n")
-    with use(folder) as url:
+    (ready_folder / "postgres" / MARK).unlink()
+    (ready_folder / "postgres" / "pg_hba.conf").write_text("local all all reject\n")
+    with use(ready_folder) as url:
         assert execute(url, "SELECT value FROM kept") == [(1,)]
 
 
@@ -206,23 +208,23 @@ def test_links_in_a_former_folder_lead_nowhere(folder: Path, tmp_path: Path) -> 
 
 
 @only_as_root
-def test_a_number_that_somebody_has_got_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_somebody_has_got_is_given_up(ready_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a user is made with the cluster's number, the next start takes another."""
-    with use(folder) as url:
+    with use(ready_folder) as url:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS value")
-    taken = (folder / "postgres").stat().st_uid
+    taken = (ready_folder / "postgres").stat().st_uid
     find = pwd.getpwuid
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: find(0 if uid == taken else uid))
-    with use(folder) as url:
+    with use(ready_folder) as url:
         assert execute(url, "SELECT value FROM kept") == [(1,)]
-        [(owner, _)] = owners(folder / "postgres")
+        [(owner, _)] = owners(ready_folder / "postgres")
         assert owner in PRIVATE_IDS
         assert owner != taken
 
 
-def test_docker_compose_makes_such_a_role_too(folder: Path) -> None:
+def test_docker_compose_makes_such_a_role_too(ready_folder: Path) -> None:
     """The script for a new PostgreSQL makes a role that owns the database, is no superuser and logs no values."""
-    with use(folder, superuser=True) as url:
+    with use(ready_folder, superuser=True) as url:
         socket = socket_of(url)
         environment = {"PATH": f"{embedded.bin_dir()}:{os.environ['PATH']}", "PGHOST": str(socket), "PGUSER": "app"}
         environment |= {"DB_USER": "Ada's", "DB_PASSWORD": "it's \\ secret", "DB_NAME": "alerts of Ada"}

@@ -294,16 +294,19 @@ def test_each_statement_of_a_rule_change_fails_in_turn(bench: Bench) -> None:
         body = {"status": "active", "note": str(next(notes))}
         return [(app.test_client().put("/rules/1100", json=body), [])]
 
-    bench.faults.count()
-    assert bench.do(change, 0)[0][0].status_code == 200
-    cases = bench.faults.places(preparing=False)
+    counted = []
+    for _ in range(3):  # it asks for its turn again and again, on a busy machine more often
+        bench.faults.count()
+        assert bench.do(change, 0)[0][0].status_code == 200
+        counted.append(bench.faults.places(preparing=False))
+    cases = min(counted, key=len)
     assert len(cases) > 10
     failed = 0
     for place, kind in cases:
         before = rows(bench, VERSIONS)
         bench.faults.let_fail(place, kind)
         ((answer, _),) = bench.do(change, 0)
-        failed += bench.faults.happened  # it asks for its turn again and again, not always as often
+        failed += bench.faults.happened  # not if it asks for its turn less often
         found = rows(bench, VERSIONS)
         new = [(before[-1][0] + 1, before[-1][1] + 1, "active", found[-1][3])]
         seen = check_answer(answer, [], {"user_actions": []}, 0, (place, kind))

@@ -58,7 +58,7 @@ def few_listed(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(each, "LISTED_ACTIONS", LISTED)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(drawn=STORED, kinds=st.lists(readings, min_size=1, max_size=2), data=st.data(), origin=ORIGINS)
 def test_it_is_enough(
     few_listed: None, drawn: list[tuple[ActionType, int]], kinds: list[Reading], data: st.DataObject, origin: int

@@ -176,7 +176,7 @@ def made(drawn: list[tuple[ActionType, int, int]], begin: int) -> list[Action]:
     ]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.lists(DRAWN, max_size=14), st.lists(DRAWN, min_size=1, max_size=6), st.data())
 def test_any_gaps(
     stored: list[tuple[ActionType, int, int]], new: list[tuple[ActionType, int, int]], data: st.DataObject
