@@ -3,6 +3,7 @@
 Click would end such a command with status 1, which for some means that they have found something.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,20 +13,22 @@ from typing import NoReturn
 INTERRUPTED = 128 + signal.SIGINT
 
 _SERVER = Path(__file__).resolve().parent.parent / "app.py"
-_is_ours = False  # whether this process is a command, or the server before it serves
+_is_ours = _is_server = False  # whether this process is a command or the server; whether it is the server
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(INTERRUPTED)
+    if _is_server:
+        sys.exit(INTERRUPTED)  # it may have a folder to remove
+    # An exception may be raised where Python can only print it and go on. The embedded PostgreSQL notices by itself.
+    os._exit(INTERRUPTED)
 
 
 def begin() -> None:
     """From here on Ctrl+C ends the process at once with status 130, if it was started as a command or the server."""
-    global _is_ours
+    global _is_ours, _is_server
     click, main = sys.modules.get("click"), sys.modules["__main__"]
-    _is_ours = (click is not None and click.get_current_context(silent=True) is not None) or (
-        main.__name__ == "__main__" and Path(getattr(main, "__file__", None) or "").resolve() == _SERVER
-    )
+    _is_server = main.__name__ == "__main__" and Path(getattr(main, "__file__", None) or "").resolve() == _SERVER
+    _is_ours = _is_server or (click is not None and click.get_current_context(silent=True) is not None)
     # Not if the shell had it ignored.
     if _is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
