@@ -44,6 +44,7 @@ class ParameterValues(Payload):
 
     Money and factors are text such as "42.00", or numbers written with at most two decimals; counts and seconds are
     whole numbers. `GET /rules` says which parameters a rule has, and the bounds of each, which hold for text too.
+    Values that contradict each other, so that the rule could never fire, are refused.
     """
 
     model_config = ConfigDict(json_schema_extra=_any_parameters)

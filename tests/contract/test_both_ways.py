@@ -253,6 +253,7 @@ def is_backwards(body: Any) -> bool:
         (b'{"type": "deposit", "amount": 1e2, "user_id": 1, "time": 10}', False),
         (b'{"type": "deposit", "amount": NaN, "user_id": 1, "time": 10}', False),
         (b'{"type": "deposit", "amount": "1", "user_id": 1.0, "time": 10}', False),
+        (rb'{"type": "deposit", "amount": "1", "user_id": 1, "time": 10, "event_id": "\ud800"}', False),
         (b'{"type": "deposit", "amount": "1", "user_id": 1, "time": 1e1}', False),
         (b'{"type": "deposit", "amount": "1", "amount": "2", "user_id": 1, "time": 10}', True),
     ],
@@ -261,5 +262,5 @@ def test_what_no_schema_can_say(nowhere: FlaskClient, body: bytes, is_taken: boo
     """How a number was written, and that a member stands twice, no schema sees: words say it."""
     assert post_raw(nowhere, body).status_code == (503 if is_taken else 400)
     description = nowhere.get("/openapi.json").get_json()["info"]["description"]
-    for words in ("NaN", "twice", "decimal point", "two decimals"):
+    for words in ("NaN", "surrogate", "twice", "decimal point", "two decimals"):
         assert words in description
