@@ -18,8 +18,7 @@ def enter(service: Service, *, may_change_others: bool) -> dict[int, str]:
     """Store what RULES and the declarations say of rules that nobody has set.
 
     Returns the status of each rule; what changes is printed. Raises RulesOfOthers if another service is alive, unless
-    `may_change_others`, and
-    MigrationError if the rules cannot be stored.
+    `may_change_others`, and MigrationError if the rules cannot be stored.
     """
 
     def approve(changes: Sequence[tuple[RuleChange, RuleChange]], active: Sequence[int]) -> None:
