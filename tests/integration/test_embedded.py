@@ -142,7 +142,6 @@ def test_the_environment_does_not_leak_into_the_server(ready_folder: Path, monke
     for name, value in [*LIBPQ.items(), ("LC_ALL", "xx"), ("LANG", "xx")]:
         monkeypatch.setenv(name, value)
     with use(ready_folder) as url:
-        monkeypatch.undo()
         assert execute(url, "SHOW port") == [("5432",)]
 
 
