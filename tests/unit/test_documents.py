@@ -1,5 +1,7 @@
 """How the shown answer of a command is compared, and which blocks are found."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from app import CONNECTIONS
 from config_loader import load_settings
 from database.engines import FEW
-from tests.documents import blocks, difference
+from tests.documents import blocks, difference, pages
 from tests.service import ROOT
 
 TIMES = "2026-01-02T03:04:05Z", "2026-11-26T14:46:12.021691Z"
@@ -70,3 +72,14 @@ def test_the_connections_that_deployment_counts() -> None:
     assert f"WORKERS × (min(THREADS, {CONNECTIONS}) + {FEW} + READ_THREADS + 2)" in page
     assert f"that is {shown} = {settings.workers * worker}:" in page
     assert f"3 × {worker} + 8 + 2 = {3 * worker + 8 + 2}." in page
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_tells_to_type_is_there(page: Path) -> None:
+    """Each make target and each command of the service that a page names exists."""
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z0-9. -]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:`|^)make ([a-z0-9.-]+)", text, re.MULTILINE)
+    assert [name for name in named if name not in {one for line in targets for one in line.split()}] == []
+    commands = re.findall(r"flask --app app ([a-z]+)", text)
+    assert [name for name in commands if name != "run" and not (ROOT / f"commands/{name}.py").exists()] == []
