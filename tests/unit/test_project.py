@@ -16,6 +16,7 @@ from version import VERSION
 PIPFILE = tomllib.loads((ROOT / "Pipfile").read_text())
 LOCK = json.loads((ROOT / "Pipfile.lock").read_text())
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SERVICE_FOLDERS = ("alembic", "commands", "database", "routes", "rules")
 REQUIREMENTS = finish_lock.requirements(LOCK)
 
 
@@ -52,6 +53,18 @@ def test_pyproject_names_the_same_packages_and_version() -> None:
         for name, what in PIPFILE["packages"].items()
     ]
     assert (PYPROJECT["project"]["dependencies"], PYPROJECT["project"]["version"]) == (wanted, VERSION)
+
+
+def test_the_image_has_all_of_the_service() -> None:
+    """The Dockerfile copies every module and folder that the service imports, and .dockerignore lets each of them in."""
+    copied = {
+        name
+        for line in re.findall(r"^COPY (?!--)(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+        for name in line.split()[:-1]
+    }
+    assert copied == set(re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    modules = {path.name for path in ROOT.glob("*.py")}
+    assert copied == modules | set(SERVICE_FOLDERS) | {"requirements.txt", "alembic.ini"}
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
