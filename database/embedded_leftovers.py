@@ -16,6 +16,7 @@ HOMES = Path("/var/lib")  # only root writes there, so nobody else can have prep
 MADE_FOR = "made-for"
 _PREFIX = "transaction-alerts-"
 _MOUNTS = Path("/etc/fstab")
+_MOUNTED_BY_HAND = ("/media", "/mnt", "/run/media")  # by custom: disks there come and go without being listed
 
 
 def home_path(made_for: Path) -> Path:
@@ -39,13 +40,24 @@ def say(what: str) -> None:
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether there is no such path, and not only its disk that is not mounted."""
-    return not os.path.lexists(path) and not any(
-        path.is_relative_to(mount) and not os.path.ismount(mount) for mount in _mounts()
-    )
+    """Whether there is no such path, rather than one on a disk that is not mounted, or kept from this process.
+
+    Raises OSError if that cannot be found out.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        above = next(folder for folder in path.parents if os.path.lexists(folder))
+        # An empty folder over the real one is how systemd (ProtectHome) keeps a service from it.
+        is_hidden = os.path.ismount(above) and not any(above.iterdir())
+        return not is_hidden and not any(
+            path.is_relative_to(mount) and not os.path.ismount(mount) for mount in _mounts()
+        )
+    return False
 
 
 def _mounts() -> Iterator[Path]:
+    yield from map(Path, _MOUNTED_BY_HAND)
     with suppress(OSError):
         for line in _MOUNTS.read_text(errors="replace").splitlines():
             words = line.partition("#")[0].split()

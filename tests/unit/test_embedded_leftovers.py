@@ -1,5 +1,6 @@
 """What the embedded PostgreSQL left below /var/lib for data folders and programs that are gone."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,34 @@ def test_a_disk_that_is_not_mounted(homes: Path, tmp_path: Path) -> None:
     away, gone = a_home(tmp_path / "disk" / "data"), a_home(tmp_path / "data")
     leftovers.remove()
     assert (away.exists(), gone.exists()) == (True, False)
+
+
+def test_a_disk_that_nothing_lists(homes: Path) -> None:
+    """The same goes for what is below the folders where disks are mounted by hand."""
+    home = a_home(Path("/mnt/no-such-disk/data"))
+    leftovers.remove()
+    assert home.exists()
+
+
+def test_a_folder_that_is_hidden(homes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an empty folder is mounted over the one above, nobody can say what is below; where files are, one can."""
+    above = tmp_path / "root"
+    above.mkdir()
+    home = a_home(above / "clone" / ".local")
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == above)
+    leftovers.remove()
+    assert home.exists()
+    (above / ".profile").touch()
+    leftovers.remove()
+    assert not home.exists()
+
+
+def test_a_disk_that_cannot_be_read(homes: Path, tmp_path: Path) -> None:
+    """An error while looking for the folder is no proof that it is gone."""
+    (tmp_path / "loop").symlink_to("loop")
+    home = a_home(tmp_path / "loop" / "data")
+    leftovers.remove()
+    assert home.exists()
 
 
 def test_what_is_in_use_stays(homes: Path, tmp_path: Path) -> None:

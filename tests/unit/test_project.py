@@ -56,7 +56,7 @@ def test_pyproject_names_the_same_packages_and_version() -> None:
 
 
 def test_the_image_has_all_of_the_service() -> None:
-    """The Dockerfile copies every module and folder that the service imports, and .dockerignore lets each of them in."""
+    """The Dockerfile copies every module and folder of the service, and .dockerignore lets each of them in."""
     copied = {
         name
         for line in re.findall(r"^COPY (?!--)(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
