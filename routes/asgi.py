@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from flask import Flask
 
 from routes.flask_threads import FlaskInThreads
-from routes.http.bodies import MAX_BODY, whole
+from routes.http.bodies import MAX_BODY
 from routes.http.decisions import PATHS, answer_with
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import MAX_HEAD, MAX_HEADERS
@@ -48,7 +48,7 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
         try:
             key = headers.get(b"idempotency-key")
             length = int(headers[b"content-length"])
-            body = whole(await intake.read(receive, length), length)
+            body = await intake.read(receive, length)
             event = read_event(body, None if key is None else key.decode("latin-1"))
             answer = answer_with(await service.judge_soon(event))
         except Exception as error:

@@ -164,7 +164,9 @@ class _Request:
         message = await self._receive()
         self._arrived += len(message.get("body", b""))
         # After a body of known length comes one more message that only says that this was all.
-        self._has_ended = not message.get("more_body", False) or self._arrived == self.length
+        # One that breaks off has no end: what follows on the connection is no request.
+        is_last = message["type"] == "http.request" and not message.get("more_body", False)
+        self._has_ended = is_last or self._arrived == self.length
         return message
 
     async def throw_away(self) -> None:

@@ -23,9 +23,9 @@ _GZIP = 31  # zlib's number for gzip with the largest window
 def read_body(limit: int = MAX_BODY, may_be_gzip: bool = False) -> bytes:
     """The body of the current request, unpacked if it came as gzip.
 
-    Raises Problem: 415 for another Content-Encoding (including gzip, unless `may_be_gzip`), 400 if the body is cut
-    short or its gzip is broken, 413 if it is gzip of more than `MEMBERS` members, or unpacks to more than `FREE` bytes
-    and `RATIO` times its size. Raises RequestEntityTooLarge (413) for more than `limit` bytes, packed or unpacked.
+    Raises Problem: 415 for another Content-Encoding (including gzip, unless `may_be_gzip`), 400 if its gzip is broken,
+    413 if it is gzip of more than `MEMBERS` members, or unpacks to more than `FREE` bytes and `RATIO` times its size.
+    Raises RequestEntityTooLarge (413) for more than `limit` bytes, packed or unpacked.
     """
     coding = request.content_encoding
     if coding is not None and not (may_be_gzip and coding.lower() == "gzip"):
@@ -35,16 +35,6 @@ def read_body(limit: int = MAX_BODY, may_be_gzip: bool = False) -> bytes:
     return body if coding is None else _unpacked(body, limit)
 
 
-def whole(body: bytes, length: int) -> bytes:
-    """Returns `body`, which was announced as `length` bytes. Raises Problem 400 if it is shorter.
-
-    When a caller hangs up, the server ends the body as if it were complete.
-    """
-    if len(body) < length:
-        raise Problem(400, "The body is incomplete: it is shorter than its Content-Length.")
-    return body
-
-
 def _received(limit: int) -> bytes:
     # Without a Content-Length, reading stops at the maximum and does not show whether there is more, so allow one byte
     # more than the limit.
@@ -52,7 +42,7 @@ def _received(limit: int) -> bytes:
     body = request.get_data(cache=False)
     if len(body) > limit:
         raise RequestEntityTooLarge
-    return whole(body, request.content_length or 0)
+    return body
 
 
 def _unpacked(packed: bytes, limit: int) -> bytes:

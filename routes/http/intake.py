@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from routes.http.bodies import MAX_BODY
-from routes.http.problems import BODIES_FULL, LARGE_BODIES_FULL, LATE_BODY
-from routes.http.server_messages import Receive
+from routes.http.problems import BODIES_FULL, INCOMPLETE, LARGE_BODIES_FULL, LATE_BODY
+from routes.http.server_messages import Message, Receive
 
 # What one worker keeps of bodies that are not complete yet. Large bodies have a share of their own, so that four of the
 # largest leave room for small ones, and a thousand small ones leave room for large ones.
@@ -37,15 +37,15 @@ class Intake:
     async def read(self, receive: Receive, length: int | None, limit: int = MAX_BODY) -> bytes:
         """A body that was announced as `length` bytes (None: as any number), or its first `limit` + 1 bytes.
 
-        It is shorter than `length` if the caller hung up. Raises Problem: 408 if it takes too long, 503 if too much is
-        being received already, or if it is large and has to wait for its turn.
+        Raises Problem: 400 if it breaks off, 408 if it takes too long, 503 if too much is being received already, or if
+        it is large and has to wait for its turn.
         """
         expected = limit + 1 if length is None else length
         with self._time_limit:
             message = await receive()
             body: bytes = message.get("body", b"")
             # Do not wait for the server to say that there is no more: that message costs as much as the body itself.
-            if len(body) >= expected or not message.get("more_body", False):
+            if len(body) >= expected or _is_last(message):
                 return body
             with self._share_of(limit, length).part() as part:
                 part.add(body)
@@ -54,7 +54,7 @@ class Intake:
                         self.check_turns()
                     message = await receive()
                     part.add(message.get("body", b""))
-                    if not message.get("more_body", False):
+                    if _is_last(message):
                         break
                 return bytes(part.body[: limit + 1])
 
@@ -89,6 +89,17 @@ class Intake:
             yield
         finally:
             self._turns += is_large
+
+
+def _is_last(message: Message) -> bool:
+    """Whether the body ends with this part. Raises Problem 400 if it breaks off: the caller hung up, or sent no chunk
+    where one had to be.
+
+    A body in chunks may look complete where it breaks off: as fewer lines, of which none would be missed.
+    """
+    if message["type"] == "http.disconnect":
+        raise INCOMPLETE.anew()
+    return not message.get("more_body", False)
 
 
 class _Share:

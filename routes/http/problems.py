@@ -96,6 +96,7 @@ EXHAUSTED = Problem(
     "A number in the database is as large as it can be: there is no next one. Nothing was stored.",
     kind="exhausted",
 )
+INCOMPLETE = Problem(400, "The body is incomplete: it breaks off before its end.")
 LATE_BODY = Problem(408, "The body did not arrive in time; nothing was stored.")
 BODIES_FULL = Problem(
     503, "Too many bodies are being received already; nothing was stored. Try again.", kind="bodies-full"

@@ -166,3 +166,13 @@ def test_a_body_that_stops(caller: Caller, path: str) -> None:
     caller.send(Head(path).written(len(LARGE)), LARGE[:1000])
     assert caller.answer() == (413 if path == "/event" else 404, True)
     assert caller.is_ended()
+
+
+@pytest.mark.parametrize("broken", [b"", b"zz\r\n", b"5\r\nab"], ids=["hangs up", "is no chunk", "stops in a chunk"])
+def test_chunks_that_break_off(service: Service, caller: Caller, broken: bytes) -> None:
+    """What came before is not taken for all of the body: nothing is stored, and the connection is said to end."""
+    caller.send(Head("/events", kind="application/x-ndjson").written(None), chunked(EVENT).removesuffix(b"0\r\n\r\n"))
+    caller.send(broken)
+    caller.connection.shutdown(socket.SHUT_WR)
+    assert caller.answer() == (400, True)
+    assert caller.is_ended()

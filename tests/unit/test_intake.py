@@ -38,7 +38,6 @@ async def hung_up() -> dict[str, Any]:
         ((b"abc",), True, 3, 10, b"abc"),
         ((b"abc",), False, 3, 10, b"abc"),  # the end need not be announced
         ((b"a", b"b", b"c"), False, 3, 10, b"abc"),
-        ((b"a", b"b"), True, 3, 10, b"ab"),  # the caller hung up
         ((b"a", b"", b"bc"), True, None, 10, b"abc"),
         ((b"a" * 11,), True, None, 10, b"a" * 11),  # one byte more than the limit shows that there is more
         ((b"a" * 6,) * 3, False, None, 10, b"a" * 11),
@@ -50,9 +49,20 @@ def test_what_is_read(parts: tuple[bytes, ...], last: bool, length: int | None, 
     assert asyncio.run(Intake(60).read(chunks(*parts, last=last), length, limit)) == expected
 
 
-def test_a_caller_that_hangs_up() -> None:
-    """What has come until then is the body."""
-    assert asyncio.run(Intake(60).read(hung_up, 3)) == b""
+@pytest.mark.parametrize("length", [3, None])
+@pytest.mark.parametrize("parts", [(), (b"a",), (b"a", b"b")])
+def test_a_caller_that_hangs_up(parts: tuple[bytes, ...], length: int | None) -> None:
+    """What has come until then is no body, also if it could be one."""
+    some, left = chunks(*parts), len(parts)
+
+    async def receive() -> dict[str, Any]:
+        nonlocal left
+        left -= 1
+        return await (some if left >= 0 else hung_up)()
+
+    with pytest.raises(Problem) as incomplete:
+        asyncio.run(Intake(60).read(receive, length))
+    assert incomplete.value.status == 400
 
 
 def test_those_that_are_late_get_a_408() -> None:
