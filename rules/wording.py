@@ -28,7 +28,9 @@ _NO_TIME = re.compile(r"\bin( the first)? 0 s\b")
 _MOMENTS = re.compile(r"\b(between|from|since|at|to|and) (\d+)(?!\d|\.\d| s\b)")
 _SAME = re.compile(r"\bbetween (\d+) and \1\b(?!\.\d)")
 _NOTHING_LESS = re.compile(rf" less withdrawals of 0\.00( between \d+ and \d+) are {_MONEY}, over ")
-_SUMS = re.compile(rf"^(Deposit|Withdrawal)s of ({_MONEY}) (at|between \d+ and) (\d+) are over ")
+_FIRST_SAME = re.compile(r"\bbetween the user's first action at (\d+) and \1\b(?!\.\d)")
+_FIRST = ", the time of the user's first action,"
+_SUMS = re.compile(rf"^(Deposit|Withdrawal)s of ({_MONEY}) (?:at|between \d+ and) (\d+)({_FIRST})? are over ")
 _FIRST_SUMS = re.compile(rf"^Deposits of ({_MONEY}) between the user's first action at (\d+) and (\d+) are over ")
 _IN_AND_OUT = re.compile(
     rf"^Withdrawals of ({_MONEY}) (?:at|between \d+ and) (\d+) are at least (\S+) of the deposits of ({_MONEY}) in "
@@ -56,6 +58,8 @@ def shown_sentence(sentence: str, actions: int, time_is_epoch: bool) -> str:
     """What an alert says, as people read it: behind it are so many `actions`; times are dates if they can be."""
     text = _NOTHING_LESS.sub(r"\1 are over ", sentence) if " less " in sentence else sentence
     text = _SAME.sub(r"at \1", text)
+    if "first action" in text:
+        text = _FIRST_SAME.sub(rf"at \1{_FIRST}", text)
     if actions == 1:
         text = _SUMS.sub(_one_sum, text)
         text = _FIRST_SUMS.sub(_one_first, text)
@@ -100,13 +104,12 @@ def _for_people(text: str) -> str:
 
 
 def _one_sum(found: re.Match[str]) -> str:
-    return f"A {found[1].lower()} of {found[2]} at {found[4]} is over "
+    return f"A {found[1].lower()} of {found[2]} at {found[3]}{found[4] or ''} is over "
 
 
 def _one_first(found: re.Match[str]) -> str:
     amount, first, now = found.groups()
-    which = "the user's first action" if first == now else f"after the user's first action at {first}"
-    return f"A deposit of {amount} at {now}, {which}, is over "
+    return f"A deposit of {amount} at {now}, after the user's first action at {first}, is over "
 
 
 def _date(time: int) -> str:

@@ -139,7 +139,19 @@ SENTENCES: list[tuple[int, str, dict[str, str | int], str]] = [
         680,
         "d 1001 @9",
         {},
-        "A deposit of 1,001.00 at 9, the user's first action, is over 1,000.00 in the first 2 days.",
+        "A deposit of 1,001.00 at 9, the time of the user's first action, is over 1,000.00 in the first 2 days.",
+    ),
+    (
+        680,
+        "w 1 @9, d 1001 @9",
+        {},
+        "A deposit of 1,001.00 at 9, the time of the user's first action, is over 1,000.00 in the first 2 days.",
+    ),
+    (
+        680,
+        "d 1 @9, d 1001 @9",
+        {"age": 0},
+        "Deposits of 1,002.00 at 9, the time of the user's first action, are over 1,000.00 in the first second.",
     ),
     (
         680,
@@ -217,6 +229,13 @@ DATES: list[tuple[int, str, dict[str, str | int], str]] = [
         {},
         "A deposit of 1,001.00 at 1970-01-01 00:00:09 UTC, after the user's first action at 1970-01-01 00:00:05 UTC, "
         "is over 1,000.00 in the first 2 days.",
+    ),
+    (
+        680,
+        "d 1 @5, d 1001 @5",
+        {},
+        "Deposits of 1,002.00 at 1970-01-01 00:00:05 UTC, the time of the user's first action, are over 1,000.00 in "
+        "the first 2 days.",
     ),
     (30, "w 1 @1, w 1 @2, w 1 @3", {}, "The last 3 actions are all withdrawals."),
 ]
