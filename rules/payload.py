@@ -3,9 +3,9 @@
 Both doors, `POST /events` and `flask replay` read events here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -16,6 +16,7 @@ from rules.spelling import unknown
 from rules.values import EVENT_ID, LAST_TIME, MAX_ID, read_amount
 
 MOST_FAULTS = 100  # named in one answer: a body of 64 KiB can have ten thousand
+MORE_THAN_ONCE = "stands here more than once"
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -124,18 +125,13 @@ def read_object(body: bytes, parse: Callable[[bytes], Any] = json_text.parse) ->
     return value
 
 
-def read_once(body: bytes) -> tuple[dict[str, Any], list[FieldProblem]]:
-    """The JSON object in `body` as `read_object` reads it, and the names that stand twice in any of its objects."""
-    value = read_object(body, json_text.parse_once)
-    found: list[FieldProblem] = []
-    left: list[tuple[tuple[str | int, ...], Any]] = [((), value)]  # no recursion: it may be nested deeply
-    while left:
-        path, one = left.pop()
-        if isinstance(one, json_text.Repeating):
-            found += [FieldProblem(pointer((*path, name)), "stands here more than once") for name in one.repeated]
-        inside = one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ()
-        left += [((*path, name), value) for name, value in inside if isinstance(value, dict | list)]
-    return value, found
+def read_strictly(model: type[ModelT], body: bytes) -> ModelT:
+    """The JSON object in `body` as an instance of `model`.
+
+    Raises BadPayload, which names bad members and those that stand more than once.
+    """
+    data = read_object(body, json_text.parse_once)
+    return validate(model, data, list(_repeated(data, model)))
 
 
 def validate(model: type[ModelT], data: dict[str, Any], also: Sequence[FieldProblem] = ()) -> ModelT:
@@ -188,11 +184,26 @@ def _sentence(one: Any, model: type[BaseModel]) -> str:
     return unknown(str(name), [field.alias or known for known, field in within.model_fields.items()])
 
 
-def _model_at(model: Any, path: Iterable[str | int]) -> type[BaseModel] | None:
+def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel] | None:
     """The model of the member of `model` to which `path` leads, if one describes it."""
     for name in path:
-        by_name = {field.alias or known: field for known, field in model.model_fields.items()}
-        model = by_name[str(name)].annotation if name in by_name else None
-        if not isinstance(model, type) or not issubclass(model, BaseModel):
+        if name not in (inner := dict(_described(model))):
             return None
-    return cast(type[BaseModel], model)
+        model = inner[str(name)]
+    return model
+
+
+def _repeated(data: dict[str, Any], model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[FieldProblem]:
+    # Not within what no model describes: that is refused anyway, and may be large and nested deeply.
+    for name in data.repeated if isinstance(data, json_text.Repeating) else ():
+        yield FieldProblem(pointer((*path, name)), MORE_THAN_ONCE)
+    for name, inner in _described(model):
+        if isinstance(member := data.get(name), dict):
+            yield from _repeated(member, inner, (*path, name))
+
+
+def _described(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The members of `model` that have models of their own."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield field.alias or name, field.annotation

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from routes.http.bodies import MAX_BODY, read_body
 from routes.http.problems import Problem, refused
 from rules import json_text
-from rules.payload import BadPayload, not_json, read_json, read_once, validate
+from rules.payload import BadPayload, not_json, read_json, read_strictly
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -32,8 +32,7 @@ def read_model(model: type[ModelT]) -> ModelT:
 
     Raises BadPayload, which names every bad, unknown or repeated member, and what `json_body` raises.
     """
-    data, twice = read_once(json_body())
-    return validate(model, data, twice)
+    return read_strictly(model, json_body())
 
 
 def read_items(most: int, limit: int) -> Iterator[Any]:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from flask import request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from routes.http.problems import Problem
 from routes.schemas.fields import Page, PageQuery
-from rules.payload import MOST_FAULTS, FieldProblem, field_problems, pointer
+from rules.payload import MORE_THAN_ONCE, BadPayload, FieldProblem, pointer, validate
 from rules.spelling import unknown
 from rules.values import MAX_ID
 
@@ -26,18 +26,15 @@ def read_query(model: type[QueryT]) -> QueryT:
 
     Raises Problem 400, which names every bad, unknown or repeated parameter.
     """
-    problems = [
-        FieldProblem(pointer((name,)), "stands here more than once")
+    twice = [
+        FieldProblem(pointer((name,)), MORE_THAN_ONCE)
         for name, values in request.args.lists()
         if len(values) > 1
     ]
     try:
-        valid = model.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        problems += field_problems(error, model)
-    if problems:
-        raise Problem(400, BAD_QUERY.detail, errors=problems[:MOST_FAULTS])
-    return valid
+        return validate(model, request.args.to_dict(), twice)
+    except BadPayload as bad:
+        raise Problem(400, BAD_QUERY.detail, errors=bad.errors) from None
 
 
 def place(query: Page) -> tuple[int, ...] | None:

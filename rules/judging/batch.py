@@ -53,9 +53,8 @@ class BatchUser:
 
     timeline: Timeline = field(default_factory=Timeline)
     times: dict[int, int] = field(default_factory=dict)  # of every action in the timeline, by `seq`
-    newest_in_time: int | None = (
-        None  # if the newest action is far ahead of the clock: the time of the newest that is not
-    )
+    # If the newest action is too far ahead of the clock: the time of the newest that is not, or -1
+    newest_in_time: int | None = None
     rule_sets: dict[int, RuleSet] = field(default_factory=dict)  # what judged each action, by `seq`
     alerts: dict[tuple[int, int], AlertState] = field(default_factory=dict)  # by `seq` and code
     late: list[Action] = field(default_factory=list)  # new ones that came after others of a later time

@@ -125,3 +125,25 @@ def test_out_of_memory(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, pat
     if path == "/event":
         application = asgi.application(client.application, threads=2, read_threads=1, body_timeout=PATIENCE)
         assert asyncio.run(past_flask(application, json.dumps(an_event()).encode())) == 503
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        b"[" * 900 + b"[]," * 20_000 + b"[]" + b"]" * 900,  # many paths, each long
+        b'{"' + b"x" * 30_000 + b'": [' + b'{"a":1,"a":1},' * 2_000 + b"0]}",
+        b'{"a": ' * 5_000 + b'{"b": 1, "b": 2}' + b"}" * 5_000,
+    ],
+)
+def test_a_member_that_no_request_has(client: FlaskClient, inside: bytes) -> None:
+    """Whatever is within it, finding what stands twice takes little memory, and the answer is short."""
+    body = b'{"a": ' + inside + b"}"
+    assert len(body) <= LIMIT
+    tracemalloc.start()
+    try:
+        answer = client.post("/users", data=body, content_type=JSON)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(problem(answer, 400).get("errors", [])) <= 1
+    assert (peak < 8 * MIB, len(answer.data) < 1000) == (True, True)
