@@ -1,14 +1,15 @@
 """What a caller who asked at the wrong place, or in the wrong way, probably wanted: so that the answer can say it."""
 
-import json
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 from flask import current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.routing import RequestRedirect, Rule
+from werkzeug.routing import RequestRedirect
 
 from routes.http.operation import Operation
+from routes.schemas.json_schema import BodySchema
 from rules.spelling import near
 
 LISTED_AT = "GET / says what there is."
@@ -22,18 +23,21 @@ def wrong_path() -> str:
     return "There is no such path. " + (f"Did you mean {right}?" if right else LISTED_AT)
 
 
-def wrong_method(error: MethodNotAllowed) -> str:
-    """The detail of a 405: for somebody who looks at a path that only takes posts, also how to post there."""
-    detail = str(error.description)
-    found = _match(request.path, "POST") if request.method in _READS else None
-    operation: Operation | None = (
-        getattr(current_app.view_functions[found.endpoint], "operation", None) if found else None
-    )
+def wrong_method(error: MethodNotAllowed) -> tuple[str, dict[str, Any]]:
+    """The detail of a 405, and more members of its document.
+
+    For somebody who looks at a path that only takes posts they say how to post there. The body stands by itself: within
+    the command its quotes would be escaped, and whoever copies those posts what cannot be read.
+    """
+    operation = _operation(request.path, "POST") if request.method in _READS else None
     if operation is None or operation.body is None:
-        return detail
-    example = json.dumps(operation.body.model_json_schema()["examples"][0])
+        return str(error.description), {}
     here = request.root_url.rstrip("/") + request.path
-    return f"{detail} Post here: curl {here} -H 'Content-Type: application/json' -d '{example}'"
+    return (
+        f"{error.description} Save what is in example as example.json, and post it: "
+        f"curl {here} -H 'Content-Type: application/json' -d @example.json",
+        {"example": operation.body.model_json_schema(schema_generator=BodySchema)["examples"][0]},
+    )
 
 
 def _similar(path: str) -> Iterator[str]:
@@ -50,12 +54,12 @@ def _similar(path: str) -> Iterator[str]:
 
 
 def _exists(path: str) -> bool:
-    return any(_match(path, method) for method in ("GET", "POST"))
+    return any(_operation(path, method) for method in ("GET", "POST"))
 
 
-def _match(path: str, method: str) -> Rule | None:
+def _operation(path: str, method: str) -> Operation | None:
     try:
-        rule, _ = current_app.url_map.bind("").match(path, method, return_rule=True)
+        endpoint, _ = current_app.url_map.bind("").match(path, method)
     except (HTTPException, RequestRedirect):
         return None
-    return rule
+    return getattr(current_app.view_functions[endpoint], "operation", None)

@@ -27,11 +27,12 @@ def service() -> Service:
 
 
 def _answer_to(error: Exception) -> Response:
+    more = None
     if isinstance(error, NotFound):  # no view raises it
         error.description = hints.wrong_path()
     elif isinstance(error, MethodNotAllowed):
-        error.description = hints.wrong_method(error)
-    return answer_to(error, _exchange().request_id).response()
+        error.description, more = hints.wrong_method(error)
+    return answer_to(error, _exchange().request_id, more).response()
 
 
 def _begin() -> None:

@@ -26,11 +26,7 @@ def read_query(model: type[QueryT]) -> QueryT:
 
     Raises Problem 400, which names every bad, unknown or repeated parameter.
     """
-    twice = [
-        FieldProblem(pointer((name,)), MORE_THAN_ONCE)
-        for name, values in request.args.lists()
-        if len(values) > 1
-    ]
+    twice = [FieldProblem(pointer((name,)), MORE_THAN_ONCE) for name, values in request.args.lists() if len(values) > 1]
     try:
         return validate(model, request.args.to_dict(), twice)
     except BadPayload as bad:

@@ -111,8 +111,10 @@ READS_FULL = Problem(503, "Too many reads are waiting already. Try again.", kind
 OVERLOADED = Problem(503, "Too much is under way already; nothing was stored. Try again.", kind="overloaded")
 
 
-def answer_to(error: Exception, request_id: str) -> Answer:
+def answer_to(error: Exception, request_id: str, more: dict[str, Any] | None = None) -> Answer:
     """The problem document that answers `error`. Logs whatever is not the caller's fault.
+
+    `more` has further members of the document of an HTTPException.
 
     A full queue is no line of its own: under overload there would be thousands, and each request has one.
     """
@@ -121,7 +123,7 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     if isinstance(error, BadPayload):
         return refused(error).answer(request_id)
     if isinstance(error, HTTPException):
-        return _http(error, request_id)
+        return _http(error, request_id, more)
     if isinstance(error, CommitUncertain):
         log.warning("commit_uncertain", request_id=request_id, error=_kind(error.__cause__))
         return UNCERTAIN.answer(request_id)
@@ -145,9 +147,9 @@ def answer_to(error: Exception, request_id: str) -> Answer:
     return DEFECT.answer(request_id)
 
 
-def _http(error: HTTPException, request_id: str) -> Answer:
+def _http(error: HTTPException, request_id: str, more: dict[str, Any] | None) -> Answer:
     status = error.code or 500
-    answer = Problem(status, error.description or HTTP_STATUS_CODES[status]).answer(request_id)
+    answer = Problem(status, error.description or HTTP_STATUS_CODES[status], more=more).answer(request_id)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         allowed = {"Allow": ", ".join(sorted(error.valid_methods))}
         return answer._replace(headers={**answer.headers, **allowed})

@@ -16,7 +16,12 @@ class QuerySchema(GenerateJsonSchema):
     - No bound above 2^53, which JavaScript would round: format int64 says the same.
     - No `const`, which most generators do not know: an enum of one.
     - No titles of members, which only repeat their names.
+    - Everything in the order in which it is declared.
     """
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002
+        """The same."""
+        return value
 
     def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
         """A whole number, which has 64 bits unless it is bound to 32."""

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from version import VERSION
 
-_EVENT = '{"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}'
+_EVENT = {"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}
 
 
 def _members(address: str) -> dict[str, Any]:
@@ -17,7 +17,9 @@ def _members(address: str) -> dict[str, Any]:
         "openapi": f"{address}/openapi.json",
         "alerts": f"{address}/alerts",
         "rules": f"{address}/rules",
-        "first_step": f"curl {address}/event -H 'Content-Type: application/json' -d '{_EVENT}'",
+        # Without JSON in it: within JSON its quotes are escaped, and whoever copies those posts what cannot be read.
+        "first_step": f"curl {address}/event -H 'Content-Type: application/json' -d @example.json",
+        "example": _EVENT,
     }
 
 
@@ -32,7 +34,8 @@ class StartAnswer(BaseModel):
     openapi: Annotated[str, Field(description="The same for programs.")]
     alerts: Annotated[str, Field(description="The newest alerts.")]
     rules: Annotated[str, Field(description="All rules as they are set now.")]
-    first_step: Annotated[str, Field(description="A command that posts a first event.")]
+    first_step: Annotated[str, Field(description="A command that posts a first event, the one in example.json.")]
+    example: Annotated[dict[str, Any], Field(description="What to save as example.json.")]
 
     @classmethod
     def at(cls, address: str) -> Self:

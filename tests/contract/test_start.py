@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -24,16 +25,19 @@ def test_the_start(client: FlaskClient, accept: str | None) -> None:
         assert client.get(found[name].removeprefix("http://localhost")).status_code == 200
 
 
-def posted(client: FlaskClient, command: str) -> int:
-    """The status of what a curl command posts."""
-    _, address, _, header, _, body = shlex.split(command)
+def posted(client: FlaskClient, command: str, example: Any) -> int:
+    """The status of what a curl command posts. It is the same as it stands in the answer, whose text people copy."""
+    assert json.dumps(command) == f'"{command}"'
+    curl, address, _, header, _, body = shlex.split(command)
+    assert (curl, body) == ("curl", "@example.json")
     path = address.removeprefix("http://localhost")
-    return client.post(path, data=body, headers=[tuple(header.split(": "))]).status_code
+    return client.post(path, data=json.dumps(example), headers=[tuple(header.split(": "))]).status_code
 
 
 def test_the_first_step_works(client: FlaskClient) -> None:
     """The command at the start can be run as it is."""
-    assert posted(client, client.get("/").get_json()["first_step"]) == 200
+    start = client.get("/").get_json()
+    assert posted(client, start["first_step"], start["example"]) == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/docs/", "/docs/index.html"])
@@ -55,8 +59,9 @@ def test_looking_at_what_takes_posts(client: FlaskClient, path: str) -> None:
     answer = client.get(path, headers=BROWSER)
     document = problem(answer, 405)
     assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
-    assert posted(client, re.sub(r".*(?=curl )", "", document["detail"])) in (200, 201)
-    assert "curl" not in problem(client.put(path, json=an_event()), 405)["detail"]
+    assert posted(client, re.sub(r".*(?=curl )", "", document["detail"]), document["example"]) in (200, 201)
+    refused = problem(client.put(path, json=an_event()), 405)
+    assert ("curl" in refused["detail"], "example" in refused) == (False, False)
     assert client.head(path).status_code == 405
 
 
@@ -90,7 +95,19 @@ def test_a_path_that_is_nearly_right(client: FlaskClient, path: str) -> None:
         assert detail == f"There is no such path. Did you mean {MEANT[path]}?"
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/users/x", "/swagger", "/" + "x" * 5000, "/a/b/c/d", "/%2e%2e/etc"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere",
+        "/users/x",
+        "/swagger",
+        "/" + "x" * 5000,
+        "/a/b/c/d",
+        "/%2e%2e/etc",
+        "/docs/assets/x",
+        "/x/docs/assets/y",
+    ],
+)
 def test_a_path_that_is_like_no_other(client: FlaskClient, path: str) -> None:
     """If there is none like it, the answer says where to look, and repeats nothing of it."""
     document = problem(client.get(path), 404)
