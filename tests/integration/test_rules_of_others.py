@@ -67,6 +67,7 @@ def test_a_start_does_not_change_a_living_service_unasked(
         enter(database_url)
 
     service.stop(signal.SIGKILL)
+    wait_until(lambda: not presence.is_anybody_serving(database_url))
     enter(database_url)
     assert "  rule 30: from off to active" in capsys.readouterr().err
 
