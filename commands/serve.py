@@ -76,7 +76,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             started = Started(
                 address=start_messages.address_for_people(settings.backend_host, settings.backend_port),
                 database=place,
-                migration=upgraded.revision or f"newer than {migrations.head()}",
+                migration=upgraded.revision or f"one newer than {migrations.head()}",
                 applied=upgraded.applied,
                 active=[code for code, status in rules.items() if status == "active"],
                 shadow=[code for code, status in rules.items() if status == "shadow"],

@@ -25,7 +25,7 @@ def main() -> int:
 def run(program: str, arguments: Sequence[str]) -> int:
     """Run one of PostgreSQL's programs on the service's database until it ends.
 
-    Returns its status; 1 if there is no database, 2 for bad settings.
+    Returns its status, as a shell would; 1 if there is no database, 2 for bad settings.
     """
     with ExitStack() as stack:
         try:
@@ -41,7 +41,8 @@ def run(program: str, arguments: Sequence[str]) -> int:
         address = dsn(url._replace(password=None).difference_update_query(["password"]))
         signal.signal(signal.SIGINT, lambda *_: None)  # left to psql: it stops a query, not psql
         command = [str(embedded.bin_dir() / program), f"--dbname={address}", *arguments]
-        return subprocess.run(command, env=environment).returncode
+        status = subprocess.run(command, env=environment).returncode
+        return status if status >= 0 else 128 - status  # ended by a signal
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """`make console`: psql on the database that the service uses."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import make_url, text
 
+from scripts.console import run
 from tests.postgres import engine_on
 from tests.service import ROOT
 from tests.waiting import PATIENCE
@@ -36,6 +39,17 @@ def test_the_configured_database_with_its_password(database_url: str, tmp_path: 
             connection.execute(text("DROP OWNED BY ada_console"))
             connection.execute(text("DROP ROLE ada_console"))
     assert (shown.stdout, shown.stderr, shown.returncode) == ("ada_console|0\n", "", 0)
+
+
+def test_a_program_that_a_signal_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status is that of a shell: 130 after Ctrl+C in the middle of a dump."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -signal.SIGINT))
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        assert run("pg_dump", []) == 130
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def test_bad_settings_are_told(tmp_path: Path) -> None:
