@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from commands import starting
 from database import migrations
+from database.errors import cause
 from rules.service import Service
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class Command(click.Command):
             what = error.filename or "The output cannot be written"
             raise Stopped(f"{what}: {error.strerror or error}.") from None
         except SQLAlchemyError as error:
-            raise Stopped(f"The database failed: {first_line(error)}") from None
+            raise Stopped(f"The database failed: {cause(error)}") from None
         finally:
             starting.ended()
         return returned
@@ -90,11 +91,6 @@ def check_migrations() -> None:
     try:
         problem = service().run(migrations.problem)
     except SQLAlchemyError as error:
-        raise Stopped(f"The database cannot be used: {first_line(error)}") from None
+        raise Stopped(f"The database cannot be used: {cause(error)}") from None
     if problem:
         raise Stopped(problem)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its class name if it has none."""
-    return str(getattr(error, "orig", None) or error).partition("\n")[0] or type(error).__name__

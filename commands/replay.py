@@ -17,12 +17,13 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from commands.endings import Command, Interrupted, Stopped, check_migrations, first_line, service
+from commands.endings import Command, Interrupted, Stopped, check_migrations, service
 from commands.replay_columns import Columns
 from commands.replay_file import Entry, batches, entries, peekable
 from commands.replay_options import column_options
 from commands.replay_order import arrange
 from commands.replay_tally import Tally
+from database.errors import cause
 from database.session import CommitUncertain, is_away
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.overload import Overloaded
@@ -269,7 +270,7 @@ def _patiently(work: Callable[[], T | str], done: int) -> T:
         try:
             found = work()
         except (SQLAlchemyError, CommitUncertain, Overloaded) as error:
-            why = first_line(error)
+            why = cause(error)
             if isinstance(error, SQLAlchemyError) and not is_away(error):
                 break
         else:

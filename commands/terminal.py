@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from commands.endings import Interrupted, Stopped, first_line, service
+from commands.endings import Interrupted, Stopped, service
+from database.errors import cause
 from rules.hindsight.all_users import Busy, Result, Work, cores, over_all_users
 
 ResultT = TypeVar("ResultT", bound=Result)
@@ -44,7 +45,7 @@ def over_all(label: str, work: Work[ResultT], result: ResultT, processes: int) -
     except Busy as error:
         raise Stopped(f"{error} Wait for it, or cancel it.") from None
     except SQLAlchemyError as error:
-        raise Stopped(f"The database failed: {first_line(error)}") from None
+        raise Stopped(f"The database failed: {cause(error)}") from None
     except BrokenProcessPool:
         raise Stopped("One of the processes was killed, perhaps because memory ran out.") from None
     return result, max(time.monotonic() - begun, 1e-9)

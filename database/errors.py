@@ -20,9 +20,10 @@ def is_read_only(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and sqlstate(error) == _READ_ONLY
 
 
-def cause(error: Exception) -> str:
-    """The first line of what the database or the driver said, of an error that is away, unfit or read-only.
+def cause(error: BaseException) -> str:
+    """The first line of what the database or the driver said, or the name of the error's class if that is nothing.
 
-    It names tables, roles and hosts, but no values; other errors can have values in theirs.
+    Of an error that is away, unfit or read-only it names tables, roles and hosts, but no values; other errors can have
+    values in theirs.
     """
-    return str(getattr(error, "orig", None) or error).partition("\n")[0][:MOST_SHOWN]
+    return str(getattr(error, "orig", None) or error).partition("\n")[0][:MOST_SHOWN] or type(error).__name__

@@ -140,8 +140,8 @@ def explain(found: MigrationState) -> str:
     """What is wrong, and what to do, for people; empty if this release can serve."""
     return {
         MigrationState.BEHIND: "The migrations of the database are not current: run alembic upgrade head.",
-        MigrationState.TOO_NEW: "A newer release has migrated the database, beyond what this one can serve (it knows"
-        f" migrations up to {head()}): upgrade the service.",
+        MigrationState.TOO_NEW: "A newer release has migrated the database, beyond what this one can serve: upgrade the"
+        " service.",
         MigrationState.FOREIGN: "The table alembic_version is another program's: the service needs its own database.",
     }.get(found, "")
 

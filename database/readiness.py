@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from database import fitness
-from database.migrations import MigrationState, standing_of
+from database.migrations import MigrationState, explain, standing_of
 from database.session import make_readiness_engine, sqlstate
 
 FRESH = 1.0  # seconds that an answer holds, so that any number of probes costs little
@@ -18,13 +18,9 @@ CONNECTING = 2  # seconds for a connection, and for each statement: libpq takes 
 AWAY = "The database is unavailable or too slow."
 FULL = "The database can store nothing: its disk is full."
 READ_ONLY = "The database can store nothing: it is read-only."
-NOT_CURRENT = "The migrations of the database are not current: run alembic upgrade head."
-TOO_NEW = "A newer release has migrated the database, beyond what this one can serve: upgrade the service."
-FOREIGN = "The table alembic_version is another program's: the service needs its own database."
 UNFIT = "The database lacks tables or rights that the service needs; the log says which when the service starts."
 
-_STANDING = {MigrationState.BEHIND: NOT_CURRENT, MigrationState.TOO_NEW: TOO_NEW, MigrationState.FOREIGN: FOREIGN}
-_CODES = {"53100": FULL, "25006": READ_ONLY, "42P01": NOT_CURRENT, "42501": UNFIT}
+_CODES = {"53100": FULL, "25006": READ_ONLY, "42P01": explain(MigrationState.BEHIND), "42501": UNFIT}
 
 # A full disk is seen only by writing. New rows need room in data files and in the write-ahead log. A result that
 # does not fit in memory (64 kB, see the engine) takes room like the former, and leaves nothing behind ...
@@ -77,7 +73,7 @@ class Readiness:
         # Only a sentence is kept: an error would keep all that its frames hold.
         try:
             with self._engine.connect() as connection:
-                if problem := _STANDING.get(standing_of(connection)):
+                if problem := explain(standing_of(connection)):
                     return problem
                 if connection.execute(_ASK).one().is_read_only:
                     return READ_ONLY

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from database import readiness
+from database import migrations, readiness
 from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.operation import Operation, describe
@@ -16,9 +16,7 @@ NOT_READY = tuple(
         readiness.AWAY,
         readiness.FULL,
         readiness.READ_ONLY,
-        readiness.NOT_CURRENT,
-        readiness.TOO_NEW,
-        readiness.FOREIGN,
+        *filter(None, map(migrations.explain, migrations.MigrationState)),
         readiness.UNFIT,
     )
 )
