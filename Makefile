@@ -33,10 +33,10 @@ run: .venv/.run ## migrate the database (the embedded one unless another is conf
 	@exec $(PY) app.py
 
 # The file's name is passed on as it is, whatever is in it.
-replay: export REPLAYED = $(value FILE)
+replay dump restore: export NAMED_FILE = $(value FILE)
 replay: .venv/.run ## store and judge the events in a file (FILE=history.csv; ARGS="--format csv" for options)
-	@test -n "$$REPLAYED" || { echo 'Which file? make replay FILE=history.csv (FILE=- reads standard input)' >&2; exit 2; }
-	@exec $(PY) -m flask --app app replay $(ARGS) -- "$$REPLAYED"
+	@test -n "$$NAMED_FILE" || { echo 'Which file? make replay FILE=history.csv (FILE=- reads standard input)' >&2; exit 2; }
+	@exec $(PY) -m flask --app app replay $(ARGS) -- "$$NAMED_FILE"
 
 backtest: .venv/.run ## show what other values would have raised (ARGS="--rule 123 --set threshold=150.00")
 	@exec $(PY) -m flask --app app backtest $(ARGS)
@@ -91,13 +91,13 @@ lock: .tools/.ready ## lock the newest dependencies that Pipfile allows
 	@.tools/bin/python scripts/finish_lock.py
 
 dump: .venv/.run ## save the database to FILE (it may be in use)
-	@$(PY) -m scripts.backup dump "$(FILE)"
+	@$(PY) -m scripts.backup dump "$$NAMED_FILE"
 
 restore: .venv/.run ## fill an empty database from FILE
-	@$(PY) -m scripts.backup restore "$(FILE)"
+	@$(PY) -m scripts.backup restore "$$NAMED_FILE"
 
 start: ## start PostgreSQL and the service in Docker
-	@grep -qs '^DB_PASSWORD=.' .env || test -n "$$DB_PASSWORD" || { umask 077; \
+	@grep -Eqs '^[[:blank:]]*(export[[:blank:]]+)?DB_PASSWORD[[:blank:]]*=[[:blank:]]*[^[:blank:]#]' .env || test -n "$$DB_PASSWORD" || { umask 077; \
 		test -z "$$(tail -c 1 .env 2>/dev/null)" || echo >> .env; \
 		echo "DB_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >> .env; echo "wrote a new DB_PASSWORD to .env"; }
 	docker compose up --detach --build --wait

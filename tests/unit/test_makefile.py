@@ -17,14 +17,14 @@ MAKE = ["make", "--no-print-directory", "-o", ".venv/.made", "-o", ".venv/.run",
 def make(*arguments: str, rules: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run make on the Makefile and further `rules`, with `environment` added to the present one."""
     command = [*MAKE, "-f", "Makefile", "-f", "-", *arguments]
-    # Not what a make that runs these tests was told.
+    # Not what a make that runs these tests was shown.
     added = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     added |= environment
     return subprocess.run(command, cwd=ROOT, env=added, input=rules, capture_output=True, text=True)
 
 
 def test_what_is_meant_for_other_programs_is_not_passed_on() -> None:
-    """pip is told where packages come from, and nothing else; Python and pipenv behave as they do by themselves."""
+    """pip is shown where packages come from, and nothing else; Python and pipenv behave as they do by themselves."""
     harmful = {"PIP_USER": "1", "PIP_TARGET": "/x", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_CONSTRAINT": "/x"} | {
         "PYTHONPATH": "/x", "PYTHONHOME": "/x", "PYTHONSAFEPATH": "1", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error"
     } | {"PIPENV_PIPFILE": "", "PIPENV_CUSTOM_VENV_NAME": "x", "VIRTUAL_ENV": "/x", "CONDA_PREFIX": "/x"}  # fmt: skip
@@ -35,16 +35,19 @@ def test_what_is_meant_for_other_programs_is_not_passed_on() -> None:
 
 
 @pytest.mark.parametrize("name", ["-", "a b.csv", "-x.csv", "$HOME.csv", "it's.csv", '"a".csv', "ü;#&.csv"])
-def test_replay_gets_the_name_of_the_file_as_it_is(name: str) -> None:
+def test_a_command_gets_the_name_of_its_file_as_it_is(name: str) -> None:
     """Whatever is in the name of a file, it is one argument, and no option; ARGS are several."""
-    told = make("replay", r"PY=printf '%s\n' ", f"FILE={name}", "ARGS=--format csv")
-    assert told.stdout.splitlines() == ["-m", "flask", "--app", "app", "replay", "--format", "csv", "--", name]
+    shown = make("replay", r"PY=printf '%s\n' ", f"FILE={name}", "ARGS=--format csv")
+    assert shown.stdout.splitlines() == ["-m", "flask", "--app", "app", "replay", "--format", "csv", "--", name]
+    for target in ("dump", "restore"):
+        shown = make(target, r"PY=printf '%s\n' ", f"FILE={name}")
+        assert shown.stdout.splitlines() == ["-m", "scripts.backup", target, name]
 
 
 def test_replay_without_a_file() -> None:
     """It says what is missing."""
-    told = make("replay", "PY=false")
-    assert (told.returncode, told.stderr.splitlines()[0][:33]) == (2, "Which file? make replay FILE=hist")
+    shown = make("replay", "PY=false")
+    assert (shown.returncode, shown.stderr.splitlines()[0][:33]) == (2, "Which file? make replay FILE=hist")
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,31 @@ def test_what_a_target_runs(target: str, command: str) -> None:
     """Each target is one command."""
     arguments = ["ARGS=--rule 123 --set threshold=150.00"] if target == "backtest" else []
     assert make(target, "PY=echo", *arguments).stdout.strip() == command
+
+
+@pytest.mark.parametrize(
+    ("before", "is_added"),
+    [
+        ("", True),
+        ("WORKERS=3", True),
+        ("DB_PASSWORD=\n", True),
+        ("#DB_PASSWORD=a\n", True),
+        ("DB_PASSWORD=a\n", False),
+        ("export DB_PASSWORD=a\n", False),
+        ("DB_PASSWORD = a\n", False),
+    ],
+)
+def test_start_adds_a_password_where_none_is(before: str, is_added: bool, tmp_path: Path) -> None:
+    """However the line of `.env` is written, the service never finds a second one there."""
+    (tmp_path / "docker").write_text("#!/bin/sh\n")
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / ".env").write_text(before)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DB_PASSWORD": ""}
+    (tmp_path / "Makefile").symlink_to(ROOT / "Makefile")
+    make("-C", str(tmp_path), "start", **environment)
+    after = (tmp_path / ".env").read_text()
+    assert (after == before) != is_added
+    assert re.fullmatch(r"\n?DB_PASSWORD=[0-9a-f]{32}\n" if is_added else "", after.removeprefix(before))
 
 
 def test_the_status_of_a_command() -> None:
