@@ -45,8 +45,8 @@ Money is text with two decimals, and times are whole seconds. Every error is a p
 `errors` name each bad field of the request at once.
 
 Some things a schema cannot say: whole numbers are written without a decimal point (7, not 7.0); money that is sent as a
-number has at most two decimals; JSON has no NaN, and text no half of a surrogate pair; a member that stands twice in
-an object is refused, or in events the last one counts."""
+number has at most two decimals; JSON has no NaN, and text no half of a surrogate pair; a member that appears twice in
+an object is refused, except in events, where the last one counts."""
 _REQUEST_ID = {"X-Request-ID": {"required": True, "schema": {"type": "string"}, "description": "The id in the log."}}
 _ETAG = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match and If-None-Match."}}
 _LOCATION = {"Location": {"required": True, "schema": {"type": "string"}, "description": "Where to read it."}}

@@ -17,7 +17,7 @@ _A_DAY = "public, max-age=86400"
 def get_start() -> Response:
     """Find out what there is.
 
-    Who prefers HTML, as browsers do, is sent on to the page of this document, `/docs`.
+    Callers that prefer HTML, as browsers do, are sent on to the page of this document, `/docs`.
     """
     wants_a_page = request.accept_mimetypes.best_match((JSON, HTML)) == HTML
     answer = _to_the_docs() if wants_a_page else json_answer(StartAnswer.at(request.root_url.rstrip("/")))

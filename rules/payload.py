@@ -16,7 +16,7 @@ from rules.spelling import unknown
 from rules.values import EVENT_ID, LAST_TIME, MAX_ID, read_amount
 
 MOST_FAULTS = 100  # named in one answer: a body of 64 KiB can have ten thousand
-MORE_THAN_ONCE = "stands here more than once"
+MORE_THAN_ONCE = "appears more than once"
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -26,14 +26,14 @@ from rules.values import (
 DECIMAL_TEXT: JsonDict = {"type": "string", "pattern": f"^{DECIMAL}$"}
 _MONEY_NUMBER: JsonDict = {"type": "number", "maximum": float(MOST_MONEY)}
 AMOUNT: JsonDict = {
-    "description": "Money over 0 with at most two decimals. Text is exact; a number is taken too if it is written so.",
+    "description": "Money over 0 with at most two decimals. Text is exact; a number written the same way will do.",
     "anyOf": [
         {"type": "string", "pattern": f"^(?=.*[1-9]){DECIMAL}$"},
         _MONEY_NUMBER | {"exclusiveMinimum": 0},
     ],
 }
 _OPENING_BALANCE: JsonDict = {
-    "description": "Money, 0 or more, with two decimals at most. Text is exact; a number so written is taken too.",
+    "description": "Money, 0 or more, with at most two decimals. Text is exact; a number written the same way will do.",
     "anyOf": [DECIMAL_TEXT, _MONEY_NUMBER | {"minimum": 0}],
 }
 
