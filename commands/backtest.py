@@ -166,7 +166,7 @@ def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[
         if question.at_most is not None:
             quiet = data["quiet_enough"]
             first = f"{question.sweep.parameter} {quiet} is the first" if quiet is not None else "there is no value"
-            lines += ["", f"{first} with at most {question.at_most:,} alerts a day"]
+            lines += ["", f"{first} with at most {question.at_most:,} alert{'s' * (question.at_most != 1)} a day"]
     for warning in data["warnings"]:
         lines += ["", f"Warning: {warning}"]
     return "\n".join(lines)

@@ -134,7 +134,8 @@ def replay(
     if tally.latest > FAR and columns.time_format == "seconds":
         click.echo("Some times are beyond the year 5000: are they in milliseconds? See --time-format.", err=True)
     if tally.rejected:
-        raise Refused(f"{tally.rejected:,} lines were refused; {rejects} says which and why.")
+        how_many = "1 line was" if tally.rejected == 1 else f"{tally.rejected:,} lines were"
+        raise Refused(f"{how_many} refused; {rejects} says which and why.")
 
 
 @contextmanager

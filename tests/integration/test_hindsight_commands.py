@@ -143,7 +143,7 @@ def test_a_sweep(run: Any) -> None:
         ["160.00", "2", "2", "1.00", "0", "0"],
         ["220.00", "0", "0", "0.00", "0", "2"],
     ]
-    assert lines[-1] == "threshold 160.00 is the first with at most 1 alerts a day"
+    assert lines[-1] == "threshold 160.00 is the first with at most 1 alert a day"
 
 
 def test_without_a_rule_all_that_are_active_are_tried(run: Any) -> None:

@@ -177,6 +177,7 @@ def test_what_the_engine_refuses_is_listed_too(replay: Any, stored: Any, tmp_pat
     policy = {"overdraft": "reject", "out_of_order": "reject", "unknown_users": "reject"}
     result = replay(lines, "--rejects", str(tmp_path / "no"), **policy)
     assert (result.exit_code, counts(result)["refused"]) == (1, 4)
+    assert "4 lines were refused;" in result.output
     assert rejects(tmp_path / "no") == {
         1: ["The withdrawal is larger than the balance."],
         2: ["The user's newest action is at time 10."],
@@ -191,6 +192,7 @@ def test_an_event_with_too_many_actions_behind_it_is_a_reject(replay: Any, tmp_p
     lines = jsons(an_event(time=10), an_event(time=11), an_event(time=10), an_event(time=9))
     result = replay(lines, "--order", "file", late_limit=1)
     assert (result.exit_code, counts(result)["refused"], counts(result)["stored"]) == (1, 1, 3)
+    assert "1 line was refused;" in result.output
     assert rejects(tmp_path / "history.ndjson.rejects") == {
         4: ["At most 1 of the user's actions may be later than an event."]
     }
