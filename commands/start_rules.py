@@ -25,9 +25,10 @@ def enter(service: Service, *, may_change_others: bool) -> dict[int, str]:
         lines = "\n".join(f"  {_said(before, after)}" for before, after in changes)
         if not may_change_others and presence.is_anybody_serving(service.url):
             codes = ",".join(map(str, active))
+            otherwise = f"; RULES={codes} leaves those that are active as they are" if codes else ""
             raise RulesOfOthers(
                 f"Another service runs on this database, and this start would change its rules:\n{lines}\n"
-                f"RULES_APPLY=true changes them for both; RULES={codes} leaves those that are active as they are."
+                f"RULES_APPLY=true changes them for both{otherwise}."
             )
         print(f"This start changes rules, for every service on this database:\n{lines}", file=sys.stderr, flush=True)
 

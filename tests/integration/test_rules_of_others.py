@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import requests
@@ -70,6 +71,14 @@ def test_a_start_does_not_change_a_living_service_unasked(
     wait_until(lambda: not presence.is_anybody_serving(database_url))
     enter(database_url)
     assert "  rule 30: from off to active" in capsys.readouterr().err
+
+
+def test_no_advice_that_would_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no rule is active, RULES cannot say so: empty, it means the default."""
+    monkeypatch.setattr(presence, "is_anybody_serving", lambda _: True)
+    asking = SimpleNamespace(url="", enter_rules=lambda approve: approve([], []), dispose=lambda: None)
+    with pytest.raises(start_rules.RulesOfOthers, match=r"RULES_APPLY=true changes them for both\.$"):
+        start_rules.enter(cast(Any, asking), may_change_others=False)
 
 
 def test_the_first_start_changes_nothing(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
