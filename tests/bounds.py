@@ -355,6 +355,9 @@ BOUNDS: dict[str, Bound] = {
     ),
     # All of history
     "backtests and verifications at once": Bound("1", "contract/test_backtests.py::test_one_runs_at_a_time"),
+    "days of a backtest that are counted": Bound(
+        count(backtest.MOST_DAYS), "unit/test_question.py::test_days_are_counted_up_to_a_bound"
+    ),
     "values of a sweep": Bound(count(question.MOST_STEPS), "unit/test_question.py::test_a_sweep_has_an_end"),
     "actions of one part": Bound(
         count(all_users.PART), "integration/test_bounds.py::test_a_user_larger_than_a_part_is_a_part"

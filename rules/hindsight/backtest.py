@@ -21,6 +21,7 @@ from rules.versions import FIRST_SETTINGS, RiskAndOverrides, RuleSet
 
 SAMPLES = 20  # added and removed alerts that are shown
 DAY = 86_400  # seconds
+MOST_DAYS = 100_000  # that are counted: 270 years. By times that are not in seconds each action may have its own
 REMEMBERED = 1024  # ratings with overrides; should there be more, all that was worked out is dropped and begun again
 
 Key = tuple[int, int, int]  # user_id, seq, code
@@ -103,7 +104,8 @@ class BacktestResult:
         self.users += other.users
         if other.first is not None and other.last is not None:
             self.span(other.first, other.last)
-        self.days |= other.days
+        if len(self.days) < MOST_DAYS:
+            self.days |= other.days
         self.then.add(other.then)
         if not self.now:
             self.now = [AlertFigures() for _ in other.now]

@@ -9,7 +9,7 @@ from typing import Any
 
 from rules.base import RuleSetting
 from rules.conflicts import Path, setting_conflicts
-from rules.hindsight.backtest import DAY, AlertFigures, AlertSample, BacktestPlan, BacktestResult
+from rules.hindsight.backtest import DAY, MOST_DAYS, AlertFigures, AlertSample, BacktestPlan, BacktestResult
 from rules.model import Value
 from rules.parameters import Parameter, read_values, written_values
 from rules.registry import REGISTRY
@@ -168,7 +168,7 @@ def steps(first: Value, last: Value, step: Value) -> tuple[Value, ...]:
 def report(question: Question, result: BacktestResult) -> dict[str, Any]:
     """What a backtest has found, as JSON data."""
     now, *swept = result.now
-    days = max(1, len(result.days))
+    days = min(max(1, len(result.days)), MOST_DAYS)
     written: dict[str, Any] = {
         "actions": result.actions,
         "users": result.users,
@@ -202,6 +202,8 @@ def report(question: Question, result: BacktestResult) -> dict[str, Any]:
 
 def _warnings(days: Collection[int]) -> list[str]:
     """What casts doubt on the figures: sentences."""
+    if len(days) >= MOST_DAYS:
+        return [f"The actions are on {MOST_DAYS:,} days or more, which are not counted: perhaps times are no seconds."]
     in_order = sorted(days)
     gap, before, after = max(((b - a, a, b) for a, b in pairwise(in_order)), default=(0, 0, 0))
     if gap <= MOST_DAYS_APART:

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from rules.base import RuleSetting
-from rules.hindsight.backtest import AlertFigures, AlertSample, BacktestResult
+from rules.hindsight.backtest import MOST_DAYS, AlertFigures, AlertSample, BacktestResult
 from rules.hindsight.question import MOST_STEPS, Question, Sweep, candidate, parameter_of, read_step, report, steps
 from rules.model import Value
 from rules.registry import REGISTRY
@@ -144,6 +144,16 @@ def test_alerts_per_day_are_those_of_days_with_actions() -> None:
     written = report(a_question(), result)
     assert (written["days"], written["then"]["alerts_per_day"], written["now"]["alerts_per_day"]) == (2, 2.0, 0.5)
     assert [step["alerts_per_day"] for step in written["sweep"]] == [0.5, 0.5]
+
+
+def test_days_are_counted_up_to_a_bound() -> None:
+    """By times in nanoseconds each action has a day of its own: no more are kept than can be meant."""
+    result = BacktestResult(now=[AlertFigures(1, 1)] * 3)
+    for begin in range(0, 4 * MOST_DAYS, MOST_DAYS // 2):
+        result.add(BacktestResult(days=set(range(begin, begin + MOST_DAYS // 2)), now=[AlertFigures()] * 3))
+    written = report(a_question(), result)
+    assert (len(result.days), written["days"], len(written["warnings"])) == (MOST_DAYS, MOST_DAYS, 1)
+    assert "perhaps times are no seconds" in written["warnings"][0]
 
 
 @pytest.mark.parametrize(
