@@ -29,7 +29,7 @@ def setting_conflicts(
 ) -> dict[Path, str]:
     """What is wrong with `setting` at any rating, by the path of the member that says so.
 
-    Of its values, those named in `parameters` and in `by_risk` are new; others are nobody's fault now.
+    Those named in `parameters` and in `by_risk` were set or taken away just now; others are nobody's fault now.
     """
     found: dict[Path, str] = {}
     for risk in RISKS:

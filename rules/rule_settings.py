@@ -1,7 +1,7 @@
 """What the rules are set to in the database: reading it, storing what is declared, changing one rule."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection  # noqa: TID251
@@ -11,6 +11,7 @@ from database import rule_versions  # noqa: TID251
 from database.session import Transaction  # noqa: TID251
 from rules.base import RuleSetting
 from rules.conflicts import setting_conflicts
+from rules.model import RISKS
 from rules.parameters import written_values
 from rules.payload import conflicting
 from rules.registry import REGISTRY
@@ -132,7 +133,10 @@ def _set_rule(session: Session, one: RequestedChange, present: dict[int, RuleSet
         parameters={**before.parameters, **wanted.parameters},
         by_risk=before.by_risk if wanted.by_risk is None else wanted.by_risk,
     )
-    if found := setting_conflicts(after, wanted.parameters, wanted.by_risk or {}):
+    named: dict[str, Collection[str]] = {}
+    if wanted.by_risk is not None:  # a value that is taken away changes what is in force, too
+        named = {risk: {*before.by_risk.get(risk, ()), *wanted.by_risk.get(risk, ())} for risk in RISKS}
+    if found := setting_conflicts(after, wanted.parameters, named):
         return conflicting(found.items())
     row = rule_versions.change_rule(
         session,

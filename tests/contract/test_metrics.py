@@ -105,10 +105,7 @@ def test_stages_batches_and_alerts(client: FlaskClient, counted: Any) -> None:
     stages = ("wait", "lock_and_read", "judge", "write_and_commit")
     assert {stage: counted("event_stage_duration_seconds_count", stage) for stage in stages} == dict.fromkeys(stages, 3)
     assert (counted("batch_events_count"), counted("batch_events_sum")) == (3, 3)
-    assert (counted("alerts_total", "1100"), counted("alerts_total", "30")) == (
-        3,
-        1,
-    )
+    assert (counted("alerts_total", "1100"), counted("alerts_total", "30")) == (3, 1)
 
 
 def test_what_is_not_stored_raises_no_alert(make_client: ClientMaker, counted: Any) -> None:
@@ -134,10 +131,7 @@ def test_gauges_return_to_nothing(client: FlaskClient) -> None:
     """When all is answered nothing waits in line and no connection is in use."""
     client.post("/event", json=an_event())
     found = samples(client.get("/metrics").text)
-    assert (found[("transaction_alerts_queued_events",)], found[("transaction_alerts_db_connections_in_use",)]) == (
-        0,
-        0,
-    )
+    assert found[("transaction_alerts_queued_events",)] == found[("transaction_alerts_db_connections_in_use",)] == 0
 
 
 def test_connections_in_use_are_seen(client: FlaskClient, make_client: ClientMaker) -> None:

@@ -842,6 +842,16 @@ def test_parameters_that_contradict_each_other(client: FlaskClient) -> None:
     assert client.get("/backtests").get_json()["backtests"] == []
 
 
+def test_values_that_only_those_by_risk_made_possible(client: FlaskClient) -> None:
+    """Taking away what made other values possible is a 400 that names it; another rating's may go."""
+    put(client, 670, parameters={"among": 5}, by_risk={risk: {"count": 3} for risk in ("low", "normal", "high")})
+    left = {"by_risk": {"low": {"count": 3}, "normal": {"count": 4}, "high": {"window": 60}}}
+    (error,) = problem(client.put("/rules/670", json=left), 400)["errors"]
+    assert error == {"pointer": "/by_risk/high/count", "detail": "must be less than among, which is 5"}
+    assert client.put("/rules/670", json=left | {"parameters": {"among": 6}}).status_code == 200
+    assert client.put("/rules/670", json={"by_risk": {}}).status_code == 200
+
+
 def test_a_rule_that_comes_to_contradict_overrides(client: FlaskClient) -> None:
     """Overrides count beside the values for the user's rating; what a later change contradicts is shown."""
     put(client, 670, by_risk={"high": {"among": 6}})
