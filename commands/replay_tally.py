@@ -39,14 +39,12 @@ class Stretches:
             self._by_user, self._count = joined, sum(map(len, joined.values()))
         return self._count > STRETCHES // 2
 
-    def take(self) -> Iterator[tuple[int, int, int]]:
-        """All of them, none overlapping another, none long: user_id, first and last. They are forgotten then."""
-        while self._by_user:
-            user_id, found = self._by_user.popitem()
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """All of them, none overlapping another, none long: user_id, first and last."""
+        for user_id, found in self._by_user.items():
             for first, last in _joined(found):
                 for begin in range(first, last + 1, _ACTIONS):
                     yield user_id, begin, min(begin + _ACTIONS - 1, last)
-        self._count = 0
 
 
 def _joined(stretches: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -93,13 +91,15 @@ class Tally:
             self.count(service)
 
     def count(self, service: Service) -> None:
-        """Count the alerts on the stored events, as they are now."""
-        self.is_counted = True
-        for some in batches(self.actions.take(), _AT_ONCE):
+        """Count the alerts on the stored events, as they are now. If that fails, none count, and it can be repeated."""
+        self.is_counted = False
+        alerts, others = Counter(self.alerts), Counter(self.others)
+        for some in batches(self.actions, _AT_ONCE):
             for found in service.run(partial(replayed.count_alerts, stretches=some)):
-                self.alerts[found.code] += found.standing
+                alerts[found.code] += found.standing
                 for kind in ("late", "superseded", "shadow"):
-                    self.others[kind] += getattr(found, kind)
+                    others[kind] += getattr(found, kind)
+        self.alerts, self.others, self.actions, self.is_counted = alerts, others, Stretches(), True
 
     def summary(self) -> str:
         """All counts, one per line."""
