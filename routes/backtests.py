@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 
 from database import backtests
 from routes.http.answers import json_answer
+from routes.http.bodies import TOO_LARGE
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, TOO_LARGE, Problem
+from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, Problem
 from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer, BacktestsAnswer
 from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted
 from rules.base import RuleSetting

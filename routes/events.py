@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from routes.http.answers import json_answer
+from routes.http.bodies import TOO_LARGE
 from routes.http.decisions import PATHS, answer_with, decision_of, problem_of
 from routes.http.hooks import service
 from routes.http.json_body import json_body, read_items
@@ -16,7 +17,6 @@ from routes.http.problems import (
     NOT_JSON,
     OVERLOADED,
     QUEUE_FULL,
-    TOO_LARGE,
     UNCERTAIN,
     Problem,
     refused,

@@ -7,13 +7,14 @@ from sqlalchemy.orm import Session
 
 from database import alerts
 from routes.http.answers import json_answer
+from routes.http.bodies import TOO_LARGE
 from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.kept import Kept
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, OVERLOADED, TOO_LARGE, Problem
+from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, OVERLOADED, Problem
 from routes.schemas.rule_answers import FiguresAnswer, RuleAnswer, RulesAnswer, RuleVersionAnswer, RuleVersionsAnswer
 from routes.schemas.rules import CHANGES, RuleRequest, VersionsQuery
 from rules.payload import FieldProblem

@@ -11,12 +11,13 @@ from database import actions, users
 from database.models import User, UserAction
 from database.session import Transaction
 from routes.http.answers import json_answer
+from routes.http.bodies import TOO_LARGE
 from routes.http.etags import changed, must_match, tagged
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, TOO_LARGE, Problem
+from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, Problem
 from routes.schemas.rules import GroupsRequest
 from routes.schemas.users import (
     ActionAnswer,

@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from contextlib import suppress
 from typing import Any
 
 from flask import request
@@ -20,12 +21,19 @@ _STRETCH = 64 * 1024  # bytes that are unpacked at a time
 _GZIP = 31  # zlib's number for gzip with the largest window
 
 
+def _too_large(limit: int) -> Problem:
+    return Problem(413, f"The body has more than {limit:,} bytes.")
+
+
+TOO_LARGE = _too_large(MAX_BODY)  # the example in the OpenAPI document
+
+
 def read_body(limit: int = MAX_BODY, may_be_gzip: bool = False) -> bytes:
     """The body of the current request, unpacked if it came as gzip.
 
     Raises Problem: 415 for another Content-Encoding (including gzip, unless `may_be_gzip`), 400 if its gzip is broken,
-    413 if it is gzip of more than `MEMBERS` members, or unpacks to more than `FREE` bytes and `RATIO` times its size.
-    Raises RequestEntityTooLarge (413) for more than `limit` bytes, packed or unpacked.
+    413 for more than `limit` bytes, packed or unpacked, and if it is gzip of more than `MEMBERS` members, or unpacks to
+    more than `FREE` bytes and `RATIO` times its size.
     """
     coding = request.content_encoding
     if coding is not None and not (may_be_gzip and coding.lower() == "gzip"):
@@ -39,10 +47,11 @@ def _received(limit: int) -> bytes:
     # Without a Content-Length, reading stops at the maximum and does not show whether there is more, so allow one byte
     # more than the limit.
     request.max_content_length = limit + 1
-    body = request.get_data(cache=False)
-    if len(body) > limit:
-        raise RequestEntityTooLarge
-    return body
+    with suppress(RequestEntityTooLarge):
+        body = request.get_data(cache=False)
+        if len(body) <= limit:
+            return body
+    raise _too_large(limit)
 
 
 def _unpacked(packed: bytes, limit: int) -> bytes:
@@ -56,7 +65,7 @@ def _unpacked(packed: bytes, limit: int) -> bytes:
     if len(body) <= most:
         return body
     if most == limit:
-        raise RequestEntityTooLarge
+        raise _too_large(limit)
     raise Problem(413, f"The body unpacks to more than {FREE:,} bytes plus {RATIO} times its packed size.")
 
 

@@ -73,7 +73,6 @@ def refused(bad: BadPayload) -> Problem:
 # Problems that views share. They answer errors and are examples in the OpenAPI document. They are never raised, but
 # made anew for that: a shared exception would keep the frames of everything that raised it.
 METHOD_NOT_ALLOWED = Problem(405, "The method is not allowed for the requested URL.")
-TOO_LARGE = Problem(413, "The data value transmitted exceeds the capacity limit.")
 NOT_JSON = Problem(415, "The Content-Type must be application/json.")
 DEFECT = Problem(500, "The service has a defect; the log has more under this request id.")
 DATABASE_AWAY = Problem(503, "The database is unavailable or too slow; nothing was stored. Try again.")

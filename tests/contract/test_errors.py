@@ -150,8 +150,9 @@ def test_the_largest_body(client: FlaskClient, path: Any) -> None:
 
 @pytest.mark.parametrize("path", POSTS)
 def test_a_body_over_the_limit(client: FlaskClient, sessions: Sessions, path: Any) -> None:
-    """A body of one byte over 64 KiB is a 413 and stores nothing."""
-    problem(post_raw(client, GOOD + b" " * (LIMIT + 1 - len(GOOD)), path), 413)
+    """A body of one byte over 64 KiB is a 413 that says so, and stores nothing."""
+    document = problem(post_raw(client, GOOD + b" " * (LIMIT + 1 - len(GOOD)), path), 413)
+    assert document["detail"] == "The body has more than 65,536 bytes."
     assert counts(sessions) == NOTHING
 
 
