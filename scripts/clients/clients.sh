@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # What other people's tools make of the OpenAPI document of the service at $1: two linters with their recommended rules,
-# two generators of TypeScript, and Postman's converter. Needs npm; posts an event. Everything goes to a folder of its own.
+# two generators of TypeScript, and Postman's converter. Needs npm; posts an event. Everything goes to .tools/clients.
 set -euo pipefail
 address=${1:?the address of a service}
 here=$(cd "$(dirname "$0")" && pwd)
 command -v npm > /dev/null || { echo "skipped: there is no npm"; exit 0; }
-folder=${TMPDIR:-/tmp}/transaction-alerts-clients
+folder=$(cd "$here/../.." && pwd)/.tools/clients
 mkdir -p "$folder"
 cd "$folder"
 test -f package.json || echo '{"private": true, "type": "commonjs"}' > package.json
