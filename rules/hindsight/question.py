@@ -203,7 +203,7 @@ def report(question: Question, result: BacktestResult) -> dict[str, Any]:
 def _warnings(days: Collection[int]) -> list[str]:
     """What casts doubt on the figures: sentences."""
     if len(days) >= MOST_DAYS:
-        return [f"The actions are on {MOST_DAYS:,} days or more, which are not counted: perhaps times are no seconds."]
+        return [f"There are actions on {MOST_DAYS:,} days, and no more are counted: perhaps times are not in seconds."]
     in_order = sorted(days)
     gap, before, after = max(((b - a, a, b) for a, b in pairwise(in_order)), default=(0, 0, 0))
     if gap <= MOST_DAYS_APART:

@@ -153,7 +153,7 @@ def test_days_are_counted_up_to_a_bound() -> None:
         result.add(BacktestResult(days=set(range(begin, begin + MOST_DAYS // 2)), now=[AlertFigures()] * 3))
     written = report(a_question(), result)
     assert (len(result.days), written["days"], len(written["warnings"])) == (MOST_DAYS, MOST_DAYS, 1)
-    assert "perhaps times are no seconds" in written["warnings"][0]
+    assert "perhaps times are not in seconds" in written["warnings"][0]
 
 
 @pytest.mark.parametrize(
