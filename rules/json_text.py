@@ -1,5 +1,6 @@
 """Reading JSON without losing how its numbers were written, and a long array without holding all of it at once."""
 
+import codecs
 import json
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ _LONGEST_INT = 20  # digits; longer ones are out of every range here, and Python
 _STRETCH = 256 * 1024  # bytes of an array that are decoded at a time
 # How far beyond its end a cut-off word, number or escape can be noticed: less than this many characters.
 _LEEWAY = 32
+_MARKED = "it begins with a byte order mark"  # as files of Windows do: nobody sees it
 
 _blank = re.compile(r"[ \t\n\r]*").match
 
@@ -66,6 +68,8 @@ def items(raw: bytes, longest: int) -> Iterator[Any]:
     Only about `longest` characters of items are held at a time, and no item may have more: a small array can describe
     objects that are thirty times its size. Raises BadJson where it turns out to be no JSON, NoArray and TooLong.
     """
+    if raw.startswith(codecs.BOM_UTF8):
+        raise BadJson(_MARKED)
     part = _JsonWindow(raw, longest)
     at = part.after_blanks(0)
     if not part.text.startswith("[", at):
@@ -216,6 +220,8 @@ _DECODER, _NOTING_REPEATS = (
 
 def _short(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
+        if error.doc.startswith(codecs.BOM_UTF8.decode()):
+            return _MARKED
         line = f"line {error.lineno}, " if "\n" in error.doc else ""
         return f"{error.msg} at {line}column {error.colno}"
     if isinstance(error, UnicodeDecodeError):

@@ -54,6 +54,14 @@ def test_the_same_items_as_at_once(seed: int) -> None:
     assert read(raw) == parse(raw)
 
 
+@pytest.mark.parametrize("one", [parse, read])
+@pytest.mark.parametrize("count", [1, 1000])
+def test_a_byte_order_mark(one: Any, count: int) -> None:
+    """It is named, since no editor shows it."""
+    with pytest.raises(BadJson, match=r"^it begins with a byte order mark$"):
+        one(json.dumps([EVENT] * count).encode("utf-8-sig"))
+
+
 @pytest.mark.parametrize("size", [10, 100_000, 300_000])
 def test_mistakes_are_found_wherever_they_are(size: int) -> None:
     """A broken array is refused with the place of the mistake, however much comes before and after it."""
