@@ -14,7 +14,7 @@ from pathlib import Path
 
 HOMES = Path("/var/lib")  # only root writes there, so nobody else can have prepared a folder
 MADE_FOR = "made-for"
-_PREFIX = "transaction-alerts-"
+_PREFIX, _GONE = "transaction-alerts-", ".gone"
 _MOUNTS = Path("/etc/fstab")
 _MOUNTED_BY_HAND = ("/media", "/mnt", "/run/media")  # by custom: disks there come and go without being listed
 
@@ -30,8 +30,10 @@ def remove() -> None:
         with suppress(OSError):
             made_for = Path(os.fsdecode((home / MADE_FOR).read_bytes().removesuffix(b"\n")))
             if home_path(made_for) == home and _is_gone(made_for) and not _is_in_use(home):
-                shutil.rmtree(home)
+                home.rename(home.with_name(f"{home.name}{_GONE}"))  # whoever starts there now makes another
                 say(f"Removed {home}: {made_for}, which it was made for, is gone.")
+    for gone in HOMES.glob(f"{_PREFIX}*{_GONE}"):  # those too whose removal was cut short
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def say(what: str) -> None:

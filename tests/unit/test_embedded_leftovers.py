@@ -36,6 +36,18 @@ def test_what_is_gone_is_removed(homes: Path, tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr().err == f"Removed {gone}: {tmp_path}/clone/.local, which it was made for, is gone.\n"
 
 
+def test_a_removal_that_was_cut_short(homes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place is free at once, and what is left of it is removed at the next start."""
+    gone = a_home(tmp_path / "clone")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        leftovers.remove()
+    assert not gone.exists()
+    assert list(homes.iterdir()) != []
+    leftovers.remove()
+    assert list(homes.iterdir()) == []
+
+
 def test_what_is_not_ours_stays(homes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A folder that says nothing, or names another place than it was made for, is left alone."""
     silent, renamed = homes / "transaction-alerts-1", a_home(tmp_path / "gone")
