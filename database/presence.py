@@ -1,6 +1,6 @@
 """Who serves from a database: each process that does holds a lock there, on a connection of its own.
 
-However a process ends, the lock ends with its connection, at once.
+However a process ends, the lock ends with its connection, at once unless its whole machine is gone.
 """
 
 import threading
