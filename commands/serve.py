@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from granian import Granian
 from granian.constants import Interfaces
@@ -38,6 +39,13 @@ STOP_SECONDS = 5  # for requests still in progress when the service is asked to 
 
 
 _in_force: Settings | None = None  # the server's
+_leaving = 0  # the status to end with, once a signal has asked for it before it serves
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    global _leaving
+    _leaving = 128 + number  # the exception may be raised where Python can only print it and go on
+    sys.exit(_leaving)
 
 
 def main(make_service: Callable[[Settings, str], Service]) -> None:
@@ -47,8 +55,9 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
     """
     _read_arguments()
     logs.never_wait()
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # until the server takes over
-        signal.signal(ending, lambda number, _: sys.exit(128 + number))
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # until the server takes over
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
+            signal.signal(ending, _leave)
     try:
         with ExitStack() as stack:
             settings = load_settings()
@@ -142,8 +151,15 @@ def _serve(
                 on_stop=start_messages.stopping,
                 **options,
             )
-        # By default the server restarts its workers on SIGHUP, and so would outlive its terminal.
-        server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
+        outlives_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+        def take_over() -> None:
+            # By default the server restarts its workers on SIGHUP, and so would outlive its terminal.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if outlives_terminal else server.signal_handler_interrupt)
+            if _leaving:
+                sys.exit(_leaving)
+
+        server.on_startup(take_over)
         server.serve()
 
 

@@ -13,22 +13,20 @@ from typing import NoReturn
 INTERRUPTED = 128 + signal.SIGINT
 
 _SERVER = Path(__file__).resolve().parent.parent / "app.py"
-_is_ours = _is_server = False  # whether this process is a command or the server; whether it is the server
+_is_ours = False  # whether this process is a command or the server
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    if _is_server:
-        sys.exit(INTERRUPTED)  # it may have a folder to remove
     # An exception may be raised where Python can only print it and go on. The embedded PostgreSQL notices by itself.
     os._exit(INTERRUPTED)
 
 
 def begin() -> None:
     """From here on Ctrl+C ends the process at once with status 130, if it was started as a command or the server."""
-    global _is_ours, _is_server
+    global _is_ours
     click, main = sys.modules.get("click"), sys.modules["__main__"]
-    _is_server = main.__name__ == "__main__" and Path(getattr(main, "__file__", None) or "").resolve() == _SERVER
-    _is_ours = _is_server or (click is not None and click.get_current_context(silent=True) is not None)
+    is_server = main.__name__ == "__main__" and Path(getattr(main, "__file__", None) or "").resolve() == _SERVER
+    _is_ours = is_server or (click is not None and click.get_current_context(silent=True) is not None)
     # Not if the shell had it ignored.
     if _is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)

@@ -51,12 +51,49 @@ def test_a_signal_stops_everything_in_time(start_service: StartService, how: sig
 
 
 def test_a_closed_terminal_stops_the_service(start_service: StartService) -> None:
-    """SIGHUP, which a closing terminal sends to all processes, ends the service too."""
-    service = start_service()
-    os.killpg(service.group, signal.SIGHUP)
+    """SIGHUP, which a closing terminal sends to all processes, ends the service too; not if nohup has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        kept = start_service(WORKERS="1")
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        service = start_service(WORKERS="1")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    for either in (kept, service):
+        os.killpg(either.group, signal.SIGHUP)
     assert service.process is not None
     service.process.wait(PATIENCE)
     assert service.is_gone()
+    assert deposit(kept, 1, 0).status_code == 200
+
+
+# Asks to stop when the port is tried, where an exception would only be printed.
+STOP = """
+import os, signal, sys
+class Stop:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+sys.addaudithook(lambda event, _: Stop() if event == "socket.bind" and os.environ.pop("STOP", None) else None)
+"""
+
+
+def test_a_signal_while_it_starts_is_not_lost(tmp_path: Path, database_url: str) -> None:
+    """What Python could not raise at that moment is remembered: the service stops before it serves."""
+    (tmp_path / "sitecustomize.py").write_text(STOP)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "STOP": "1", "DATABASE_URL": database_url}
+    started = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment | {"BACKEND_PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert started.returncode == 128 + signal.SIGTERM
+    assert "Exception ignored" in started.stderr
+    assert '"started"' not in started.stdout
 
 
 def test_a_host_may_be_a_name(start_service: StartService) -> None:
