@@ -33,7 +33,7 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 # How alike a name must be to count as a mistyped setting: other programs' variables stand in the environment too.
 _ALIKE_IN_FILE, _ALIKE_IN_ENVIRONMENT = 0.8, 0.9
 
-_warned: set[str] = set()  # each warning is printed once; workers that are forked know those of the server
+_warned: set[str] = set()  # names: each is warned of once; workers that are forked know those of the server
 
 _HOSTS = re.compile(r"([a-z0-9+]+://(?:[^@/?]*@)?)([^@/?\[]*:\d+,[^@/?\[]*)(.*)", re.DOTALL)
 
@@ -226,10 +226,11 @@ def load_settings(path: Path | None = Path(".env"), **overrides: Any) -> Setting
     """
     if path is not None:
         _forget_what_flask_read()
-    for name in os.environ:
-        _warn_of_near_miss(name, "the environment", _ALIKE_IN_ENVIRONMENT)
     try:
-        return Settings(**_from_file(path) | overrides)
+        found = _from_file(path)  # first, since Flask has put into the environment what it read in the file
+        for name in os.environ:
+            _warn_of_near_miss(name, "the environment", _ALIKE_IN_ENVIRONMENT)
+        return Settings(**found | overrides)
     except ValidationError as error:
         raise SettingsError([_problem(detail) for detail in error.errors(include_input=False)]) from None
     except env_file.Unreadable as error:
@@ -256,10 +257,9 @@ def _warn_of_near_miss(name: str, where: str, alike: float) -> None:
     if (upper := name.upper()) in _names():
         return
     for meant in get_close_matches(upper, _names(), n=1, cutoff=alike):
-        warning = f"Warning: {where}: {name} is not a setting; is {meant} meant?"
-        if warning not in _warned:
-            _warned.add(warning)
-            print(warning, file=sys.stderr, flush=True)
+        if name not in _warned:
+            _warned.add(name)
+            print(f"Warning: {where}: {name} is not a setting; is {meant} meant?", file=sys.stderr, flush=True)
 
 
 def _forget_what_flask_read() -> None:

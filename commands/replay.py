@@ -46,8 +46,15 @@ class Refused(click.ClickException):
 FAR = 100_000_000_000
 
 
+class _Input(click.File):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "-" and sys.stdin is None:  # which click has no message for
+            self.fail("standard input is closed", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(cls=Command)
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=_Input("rb"))
 @click.option(
     "--format",
     "form",

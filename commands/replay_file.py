@@ -65,7 +65,7 @@ def entries(
     packed = begin.startswith(_GZIP)
     lines = _lines(cast(IO[bytes], gzip.GzipFile(fileobj=file) if packed else file), name)
     if form == "csv":
-        return _csv_entries(lines, source, columns, separator)
+        return _csv_entries(lines, name, source, columns, separator)
     read = read_event if columns.are_ours else _object_reader(columns)
     return ((number, _event(line, read, f"{source}:{number}")) for number, line in lines)
 
@@ -108,10 +108,12 @@ def _object_reader(columns: Columns) -> Callable[[bytes], Event | None]:
 
 
 def _csv_entries(
-    lines: Iterator[tuple[int, bytes | None]], source: str, columns: Columns, separator: str
+    lines: Iterator[tuple[int, bytes | None]], name: str, source: str, columns: Columns, separator: str
 ) -> Iterator[Entry]:
-    """The events below the header. Raises Stopped if the header does not name the fields."""
-    number, line = next(lines, (1, b""))
+    """The events below the header. Raises Stopped if there is none, or it does not name the fields."""
+    number, line = next(lines, (0, None))
+    if number == 0:
+        raise Stopped(f"{name} is empty: CSV begins with a header that names its columns.")
     header = [cell.strip() for cell in _header_cells(number, line, separator)]
     try:
         places = columns.places(header)

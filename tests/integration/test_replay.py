@@ -452,6 +452,7 @@ def test_others_names_in_json(replay: Any, stored: Any, tmp_path: Path) -> None:
         ("type,amount".encode("utf-16-le"), "perhaps it is UTF-16"),
         (b"BZh9", "packed by bzip2"),
         (b"type;amount;user_id;time\n", "may be separated by ';': see the option --separator"),
+        (b"", "is empty: CSV begins with a header"),
         (b"kind,amount,user_id,time\n", "there is no column type. It has: kind, amount, user_id, time. The option"),
         (b"type,amount,user_id,user_id,t\n", "columns 3 and 4 are both named for user_id: choose by number, --map"),
         (b"type,amount,user_id,t,time\n", "columns 4 and 5 are both named for time"),

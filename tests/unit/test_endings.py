@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from sqlalchemy.exc import OperationalError
 
 from commands.endings import Command
+from commands.replay import replay
 from tests.service import ROOT
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -37,13 +39,25 @@ def test_what_is_no_defect_ends_a_command_by_a_line(error: BaseException, status
     assert (result.exit_code, result.stderr) == (status, said)
 
 
-# Presses Ctrl+C when a module is looked for.
+def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that starts replay without any standard input is told so."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(click.BadParameter, match="standard input is closed"):
+        replay.make_context("replay", ["-"])
+
+
+# Presses Ctrl+C when a module is looked for, and where an exception would only be printed.
 PRESS = """
 import os, signal, sys
+class Press:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == os.environ["PRESS_AT"]:
-            os.kill(os.getpid(), signal.SIGINT)
+            Press()
 sys.meta_path.insert(0, Finder())
 """
 
@@ -56,7 +70,9 @@ def test_ctrl_c_while_a_command_is_loading(tmp_path: Path, command: list[str], m
     """It ends at once with 130 and without a word: 1 would mean that verify has found a difference."""
     (tmp_path / "sitecustomize.py").write_text(PRESS)
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PRESS_AT": module, "DATA_DIR": str(tmp_path)}
-    ended = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (128 + signal.SIGINT, "", "")
 
 

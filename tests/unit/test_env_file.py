@@ -159,6 +159,16 @@ def test_a_near_miss_is_warned_of(name: str, meant: str, path: Path, capfd: pyte
     assert capfd.readouterr().err == f"Warning: {path}, line 2: {name} is not a setting; is {meant} meant?\n"
 
 
+def test_a_near_miss_that_flask_has_read_is_warned_of_once(
+    path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flask's command line puts what it finds in the file into the environment: the warning names the file alone."""
+    config_loader._warned.clear()
+    monkeypatch.setenv("DATABSE_URL", SECRET)
+    read(path, f"DATABSE_URL={SECRET}\n")
+    assert capfd.readouterr().err == f"Warning: {path}, line 1: DATABSE_URL is not a setting; is DATABASE_URL meant?\n"
+
+
 def test_other_programs_names_are_not_warned_of(
     path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
