@@ -134,7 +134,8 @@ class Cluster:
         words += ["--no-instructions", *(["--no-sync"] if options else [])]
         done = run_as(builder, str(programs / "initdb"), "-D", str(new), *words)
         if done.returncode:
-            raise EmbeddedError(f"initdb failed:\n{done.stdout}")
+            why = [line for line in done.stdout.splitlines() if re.search("(FATAL|error): ", line)]
+            raise EmbeddedError("\n".join(["initdb failed:", *(why or [done.stdout])]))
         set_access(new, programs, builder, options)
         if os.geteuid() == 0:
             give(new, builder[1])

@@ -183,6 +183,16 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+def test_a_disk_too_small_to_begin_on(folder: Path) -> None:
+    """The first start says what is wrong in two lines, without all that initdb says before."""
+    with small_disk(folder, 8) as disk, pytest.raises(embedded.EmbeddedError) as raised, use(disk / "data"):
+        pass
+    first, *others = str(raised.value).splitlines()
+    assert first == "initdb failed:"
+    assert others
+    assert all("No space left on device" in line for line in others)
+
+
 def test_a_full_disk_that_has_room_again(folder: Path) -> None:
     """PostgreSQL killed on a full disk cannot start; it is tried until there is room, on the same address."""
     with small_disk(folder, 200) as disk, use(disk / "data") as server:
