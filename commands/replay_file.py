@@ -62,6 +62,8 @@ def entries(
     for magic, what in _OTHER_KINDS.items():
         if begin.startswith(magic):
             raise Stopped(f"{name} is {what}.")
+    if form == "ndjson" and begin.lstrip().startswith(b"["):
+        raise Stopped(f"{name} is one JSON array: write one event per line, as with jq -c '.[]'.")
     packed = begin.startswith(_GZIP)
     lines = _lines(cast(IO[bytes], gzip.GzipFile(fileobj=file) if packed else file), name)
     if form == "csv":

@@ -465,6 +465,13 @@ def test_a_file_that_cannot_be_read_so_says_what_to_do(replay: Any, content: byt
     assert said in result.stderr
 
 
+def test_a_json_array_is_refused_as_a_whole(replay: Any) -> None:
+    """Rather than each of its lines by itself."""
+    result = replay(b'[\n{"type": "deposit", "amount": "1.00", "user_id": 7, "time": 1}\n]\n', name="history.json")
+    assert (result.exit_code, counts(result)["events read"]) == (2, 0)
+    assert "is one JSON array: write one event per line" in result.stderr
+
+
 @pytest.mark.parametrize(
     "options",
     [
