@@ -35,13 +35,14 @@ def with_constants(*assignments: str) -> list[str]:
 class Service:
     """`python app.py` on a free loopback port, with `environment` added to the present environment.
 
-    `command` runs another program instead, which takes the port as its last argument.
+    `command` runs another program instead; `{port}` in it stands for the port.
     """
 
     def __init__(self, environment: dict[str, str], command: list[str] | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._command = [*command, str(self.port)] if command else [sys.executable, str(ROOT / "app.py")]
+        command = command or [sys.executable, str(ROOT / "app.py")]
+        self._command = [word.replace("{port}", str(self.port)) for word in command]
         self._environment = os.environ | {"BACKEND_PORT": str(self.port)} | environment
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed at the end)
         self.process: subprocess.Popen[bytes] | None = None

@@ -14,6 +14,13 @@ JSON = "application/json"
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "request_id"}
 TABLES = ("users", "user_actions", "alerts")
 
+# Statements after which PostgreSQL answers to an INSERT into the table as with a full disk.
+FULL_DISK = """
+    CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+    CREATE TRIGGER no_room BEFORE INSERT ON {table} EXECUTE FUNCTION no_room()
+"""
+
 Sessions = sessionmaker[Session]
 
 

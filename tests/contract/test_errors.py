@@ -16,7 +16,7 @@ from app import create_app
 from config_loader import load_settings
 from database import readiness
 from rules.judging.engine import RuleEngine
-from tests.contract.helpers import JSON, NOTHING, Sessions, an_event, counts, post_raw, problem
+from tests.contract.helpers import FULL_DISK, JSON, NOTHING, Sessions, an_event, counts, post_raw, problem
 from tests.postgres import engine_on, transaction
 from tests.service import free_port
 
@@ -374,13 +374,6 @@ def test_migrations_that_are_not_current(
         session.execute(text(statement))
     assert "alembic upgrade head" in problem(client.get("/readyz"), 503)["detail"]
     assert client.get("/healthz").status_code == 200
-
-
-FULL_DISK = """
-    CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
-    CREATE TRIGGER no_room BEFORE INSERT ON {table} EXECUTE FUNCTION no_room()
-"""
 
 
 @pytest.mark.parametrize("table", ["users", "user_actions", "alerts"])

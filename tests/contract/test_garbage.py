@@ -19,7 +19,7 @@ from sqlalchemy import text
 from routes import asgi
 from rules.judging.engine import RuleEngine
 from tests.conftest import ClientMaker
-from tests.contract.helpers import JSON, Sessions, an_event
+from tests.contract.helpers import FULL_DISK, JSON, Sessions, an_event
 from tests.postgres import transaction
 
 NDJSON = "application/x-ndjson"
@@ -82,7 +82,12 @@ def through_flask(app: Flask, path: str, body: bytes, kind: str) -> int:
     return statuses[0]
 
 
-def _away(sessions: Sessions) -> None:
+def _full(sessions: Sessions) -> None:
+    with transaction(sessions) as session:
+        session.execute(text(FULL_DISK.format(table="user_actions")))
+
+
+def _unfit(sessions: Sessions) -> None:
     with transaction(sessions) as session:
         session.execute(text("ALTER TABLE users RENAME TO gone"))
 
@@ -136,7 +141,8 @@ def test_a_request_leaves_no_cycles(
 
 
 TROUBLES: dict[str, Any] = {
-    "a database that is not there": (_away, 503),
+    "a full disk": (_full, 503),
+    "a table that is not there": (_unfit, 500),
     "a refusal of the database": (_refuses, 500),
     "a defect": (None, 500),
 }

@@ -27,14 +27,14 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from database import actions, alerts, backtests, history, rule_versions, users
+from database import actions, alerts, backtests, history, replayed, rule_versions, users
 from database.alerts import AlertCounts, AlertFilter
 from database.backtests import InTheWay
 from database.models import Alert, User, UserAction
 from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
 from database.session import begin, commit, make_engine, make_sessions
 
-MODULES = (actions, alerts, backtests, history, rule_versions, users)
+MODULES = (actions, alerts, backtests, history, replayed, rule_versions, users)
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
 
@@ -80,7 +80,7 @@ def store(session: Session) -> None:
     for user_id, seq, kind in ((1, 1, "deposit"), (1, 2, "withdraw"), (2, 1, "withdraw")):
         action = UserAction(user_id=user_id, seq=seq, type=kind, amount=Decimal(seq), time=10 * seq)
         action.alert_codes, action.rules_number, action.settings_version = [30], 1, 0
-        action.ordinal, action.running_total = 1, Decimal(seq)
+        action.ordinal, action.running_total, action.event_id = 1, Decimal(seq), f"event {seq}"
         session.add(action)
         user = session.get(User, user_id)
         assert user is not None
@@ -106,6 +106,13 @@ def use_lists(session: Session) -> None:
     assert one is not None
     assert (one.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
     assert alerts.count_alerts(session, 9) == [AlertCounts(code=30, alerts=2, shadow_alerts=1)]
+    assert actions.newest_times(session.connection(), [1, 2], 15) == {1: 10, 2: 10}
+
+
+def use_replayed(session: Session) -> None:
+    assert replayed.places(session, [(1, "event 2"), (2, "event 2")]) == [(1, 2)]
+    (of_code,) = replayed.count_alerts(session, [(1, 1, 2), (2, 1, 1)])
+    assert of_code == replayed.AlertsOfCode(code=30, standing=2, late=0, superseded=0, shadow=1)
 
 
 def use_rule_versions(session: Session) -> None:
@@ -196,6 +203,7 @@ def main(url: str) -> None:
         use_users(session)
         store(session)
         use_lists(session)
+        use_replayed(session)
         use_rule_versions(session)
         use_backtests(session)
     with history.snapshot(url) as connection:

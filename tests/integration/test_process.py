@@ -205,7 +205,7 @@ def test_two_services_share_the_embedded_database(ready_folder: Path) -> None:
 
 def test_flask_run_serves_too(folder: Path) -> None:
     """`flask --app app run` starts the embedded database and serves like `python app.py`."""
-    flask = [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), "run", "--port"]
+    flask = [sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"), "run", "--port={port}"]
     with Service(PATIENT_ENVIRONMENT | {"DATA_DIR": str(folder)}, command=flask) as service:
         assert deposit(service, 1, 0).status_code == 200
 
