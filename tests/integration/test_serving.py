@@ -158,7 +158,7 @@ def test_requests_under_way_are_finished(start_service: StartService, sessions: 
             answer: Future[requests.Response] = threads.submit(post, service, path=path)
             wait_until(lambda: waiting(sessions) == 1)
             service.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: "Stopping worker" in service.output())
+            wait_until(lambda: '"stopping"' in service.output())
             assert not answer.done()
         assert answer.result(PATIENCE).status_code == 200
     service.process.wait(PATIENCE)
