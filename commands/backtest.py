@@ -8,7 +8,7 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
-from commands.endings import Command, Stopped, check_migrations, service
+from commands.endings import Command, Stopped, check_database, service
 from commands.terminal import json_option, over_all, processes_option
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
@@ -62,7 +62,7 @@ def backtest(
     if rule is not None:
         values = dict(_setting(rule, text) for text in settings)
         swept = _sweep(rule, sweep) if sweep else None
-    check_migrations()
+    check_database()
     present = {code: change.setting for code, change in service().run(service().rules).items()}
     if rule is not None:
         chosen = [candidate(present[rule], values)]

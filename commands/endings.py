@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import click
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from commands import starting
-from database import migrations
+from database import fitness, migrations
 from database.errors import cause
 from rules.service import Service
 
@@ -86,11 +87,15 @@ def service() -> Service:
     return Service.of(current_app.extensions)
 
 
-def check_migrations() -> None:
-    """Raise Stopped if the database cannot be used or its migrations are not current."""
+def check_database() -> None:
+    """Raise Stopped if the database cannot be used, its migrations are not current, or tables are missing."""
     try:
-        problem = service().run(migrations.problem)
+        problem = service().run(migrations.problem) or "; ".join(service().run(_missing))
     except SQLAlchemyError as error:
         raise Stopped(f"The database cannot be used: {cause(error)}") from None
     if problem:
         raise Stopped(problem)
+
+
+def _missing(session: Session) -> list[str]:
+    return fitness.faults(session.connection(), rights=False)

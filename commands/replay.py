@@ -17,7 +17,7 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from commands.endings import Command, Interrupted, Stopped, check_migrations, service
+from commands.endings import Command, Interrupted, Stopped, check_database, service
 from commands.replay_columns import Columns
 from commands.replay_file import Entry, batches, entries, peekable
 from commands.replay_options import column_options
@@ -120,7 +120,7 @@ def replay(
     rejects = rejects or Path(f"{name}.rejects")
     if rejects.exists() and Path(name).exists() and rejects.samefile(name):
         raise click.BadParameter("must not be FILE itself", param_hint="--rejects")
-    check_migrations()
+    check_database()
     tally = Tally()
     try:
         with peekable(file) as lines, _open_rejects(rejects) as refused, _rare_collections():

@@ -5,7 +5,7 @@ import json
 import click
 from flask.cli import with_appcontext
 
-from commands.endings import Command, check_migrations
+from commands.endings import Command, check_database
 from commands.terminal import json_option, over_all, processes_option
 from rules.hindsight.all_users import VerifyWork
 from rules.hindsight.verify import Difference, VerifyReport
@@ -22,7 +22,7 @@ def verify(processes: int, as_json: bool) -> None:
     answered codes are checked too. Nothing is changed, and the service keeps running. Exit status: 0 if there is no
     difference, 1 if there is one, 2 if it could not be done, 130 after Ctrl+C.
     """
-    check_migrations()
+    check_database()
     report, seconds = over_all("Verifying", VerifyWork(), VerifyReport(), processes)
     click.echo(json.dumps(_data(report), indent=2) if as_json else _text(report, seconds))
     if report.found:

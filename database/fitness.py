@@ -59,18 +59,21 @@ _FAULTS = text(f"""
 _MAY_COUNT = text("SELECT has_sequence_privilege(to_regclass(:name), 'UPDATE')")
 
 
-def faults(connection: Connection) -> list[str]:
-    """What the role of `connection` lacks to serve, a phrase for each table; nothing if all is well."""
+def faults(connection: Connection, *, rights: bool = True) -> list[str]:
+    """What the role of `connection` lacks to serve, a phrase for each table; nothing if all is well.
+
+    Without `rights`, only what is missing: commands that read need fewer rights than the service.
+    """
     found = []
     for row in connection.execute(_FAULTS):
         if row.is_missing:
             found.append(f"the table {row.name} is missing, or in a schema that the role {row.role} may not use")
         elif row.columns:
             found.append(f"the table {row.name} lacks {', '.join(row.columns)}")
-        elif row.rights:
+        elif rights and row.rights:
             wanted = ", ".join(row.rights)
             found.append(f"the role {row.role} may not {wanted} (GRANT {wanted} ON {row.name} TO {row.role})")
-    if not connection.scalar(_MAY_COUNT, {"name": USER_IDS.name}):
+    if rights and not connection.scalar(_MAY_COUNT, {"name": USER_IDS.name}):
         found.append(f"the sequence {USER_IDS.name} is missing, or the role may not use it (GRANT UPDATE ON SEQUENCE)")
     return found
 

@@ -15,6 +15,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from database.models import Alert
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event
 from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
@@ -288,13 +289,37 @@ def test_one_reads_all_of_history_at_a_time(run: Any, sessions: Sessions, comman
 
 def test_an_error_of_the_database_is_told(run: Any, sessions: Sessions) -> None:
     """An error in one of its processes is reported by the command, without a traceback."""
+    columns = (
+        ", ".join(column.name for column in Alert.__table__.columns if column.name != "superseded")
+        + ", 1 / 0 = 1 AS superseded"
+    )
     with transaction(sessions) as session:
-        session.execute(text("ALTER TABLE alerts RENAME superseded TO gone"))
+        session.execute(text("ALTER TABLE alerts RENAME TO real"))
+        session.execute(text(f"CREATE VIEW alerts AS SELECT {columns} FROM real"))
     for command in ("backtest", "verify"):
         result = run(command)
         assert result.exit_code == 2
-        assert "The database failed: column" in result.stderr
+        assert "The database failed: division by zero" in result.stderr
         assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["backtest", "verify"])
+@pytest.mark.parametrize(
+    ("statement", "lost"),
+    [
+        ("ALTER TABLE alerts RENAME TO gone", "the table alerts is missing"),
+        ("ALTER TABLE alerts RENAME superseded TO gone", "the table alerts lacks superseded"),
+    ],
+)
+def test_a_database_that_has_lost_something(
+    run: Any, sessions: Sessions, command: str, statement: str, lost: str
+) -> None:
+    """Without users nothing would be read of a table that is missing, and no difference found."""
+    with transaction(sessions) as session:
+        session.execute(text(statement))
+    result = run(command)
+    assert result.exit_code == 2
+    assert lost in result.stderr
 
 
 def test_an_output_that_cannot_be_written(client: FlaskClient, database_url: str) -> None:
