@@ -29,9 +29,11 @@ class Stopped(click.ClickException):
 
 
 class Interrupted(Stopped):
-    """Somebody pressed Ctrl+C."""
+    """Somebody pressed Ctrl+C, or the system ends the command."""
 
-    exit_code = 130
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        type(self).exit_code = starting.status()  # a process ends once
 
 
 class Command(click.Command):

@@ -1,4 +1,4 @@
-"""Ctrl+C while a command is loading: app.py imports this first, since the rest takes a second or two.
+"""Ctrl+C and SIGTERM under commands. app.py imports this first, since the rest takes a second or two to load.
 
 Click would end such a command with status 1, which for some means that they have found something.
 """
@@ -11,9 +11,11 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 128 + signal.SIGINT
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 _SERVER = Path(__file__).resolve().parent.parent / "app.py"
 _is_ours = False  # whether this process is a command or the server
+_received = signal.SIGINT
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -33,15 +35,32 @@ def begin() -> None:
 
 
 def loaded() -> None:
-    """From here on Ctrl+C raises KeyboardInterrupt: what runs now knows what to do about it."""
-    if _is_ours and signal.getsignal(signal.SIGINT) is _end:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """From here on Ctrl+C, SIGTERM and SIGHUP raise KeyboardInterrupt: what runs now knows what to do about it."""
+    if not _is_ours:
+        return
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, _interrupt)
+    for number in _ENDINGS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
 
 
 def ended() -> None:
-    """From here on Ctrl+C is ignored: what is left to do tidies up, and takes a moment at most."""
-    if _is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """From here on these are ignored: what is left to do tidies up, and takes a moment at most."""
+    for number in (signal.SIGINT, *_ENDINGS):
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def status() -> int:
+    """The exit status of a command that a signal has ended."""
+    return 128 + _received
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    global _received
+    _received = signal.Signals(number)
+    raise KeyboardInterrupt
 
 
 begin()

@@ -338,9 +338,9 @@ def test_an_output_that_cannot_be_written(client: FlaskClient, database_url: str
 # Ctrl+C
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "kill -9"])
+@pytest.mark.parametrize("how", ["ctrl-c", "kill", "kill -9"])
 def test_no_process_is_left(client: FlaskClient, sessions: Sessions, database_url: str, how: str) -> None:
-    """Ctrl+C, which reaches all processes, ends all of them and says so; and none outlives a kill."""
+    """Ctrl+C, which reaches all processes, and SIGTERM, which one gets, end all and say so; none outlives a kill."""
     make(sessions)
     sweep = "{parameter}={from}:{to}:{step}".format(**LONG_SWEEP)
     with flask(database_url, "backtest", "--rule", "123", "--sweep", sweep) as command:
@@ -349,11 +349,13 @@ def test_no_process_is_left(client: FlaskClient, sessions: Sessions, database_ur
         )
         if how == "ctrl-c":
             os.killpg(command.pid, signal.SIGINT)
+        elif how == "kill":
+            command.terminate()
         else:
             command.kill()
         output, errors = command.communicate(timeout=PATIENCE)
-    if how == "ctrl-c":
-        assert (command.returncode, output) == (130, "")
+    if how != "kill -9":
+        assert (command.returncode, output) == (130 if how == "ctrl-c" else 143, "")
         assert errors.startswith("Error: Stopped before the end: all processes have ended")
         assert errors.count("\n") == 1
     wait_for(lambda: not alive(judging))
