@@ -18,6 +18,13 @@ from rules.values import EVENT_ID, LAST_TIME, MAX_ID, read_amount
 MOST_FAULTS = 100  # named in one answer: a body of 64 KiB can have ten thousand
 MORE_THAN_ONCE = "appears more than once"
 
+# What texts must look like that have a pattern, by the name of the member or parameter.
+_FORMS = {
+    "event_id": "must be 1 to 128 printable ASCII characters",
+    "cursor": "must be the `next` of an answer",
+    "name": "must not have a null character",
+}
+
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -173,6 +180,8 @@ def pointer(path: Iterable[str | int]) -> str:
 
 
 def _sentence(one: Any, model: type[BaseModel]) -> str:
+    if one["type"] == "string_pattern_mismatch":  # whose message shows the pattern
+        return _FORMS.get(str(one["loc"][-1]), str(one["msg"]))
     if one["type"] != "extra_forbidden":
         return str(one["msg"])
     *path, name = one["loc"]

@@ -68,6 +68,8 @@ NEAR = [
     ("GET", "/alerts?limit=", {"/limit": "must be a whole number"}),
     ("GET", "/alerts?from=20&to=10", {"/to": "must not be before from"}),
     ("GET", "/users/7/actions?from=20&to=10", {"/to": "must not be before from"}),
+    ("GET", "/alerts?cursor=abc", {"/cursor": "must be the `next` of an answer"}),
+    ("GET", "/users/7/actions?cursor=", {"/cursor": "must be the `next` of an answer"}),
     ("GET", "/alerts?from=20&cursor=19-7-1-30", {"/cursor": "is of a list with another from or to"}),
     ("GET", "/alerts?to=20&cursor=21-7-1-30", {"/cursor": "is of a list with another from or to"}),
     ("GET", "/users/7/actions?to=20&cursor=21-7", {"/cursor": "is of a list with another from or to"}),
