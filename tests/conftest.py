@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -38,6 +39,9 @@ hypothesis.settings.register_profile(
     ],
 )
 hypothesis.settings.load_profile("tests")
+
+# A shell has what it starts in the background ignore Ctrl+C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The developer's configuration decides which server is used and nothing else: each test chooses every other setting.
 _configured = load_settings()
