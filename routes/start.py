@@ -1,7 +1,8 @@
 """`GET /`: where to go from here; and what browsers ask for by themselves."""
 
-from flask import Blueprint, Response, redirect, request, url_for
+from flask import Blueprint, Response, abort, redirect, request, url_for
 
+from routes.http import hints
 from routes.http.answers import json_answer
 from routes.http.operation import Operation, describe
 from routes.schemas.start import StartAnswer
@@ -30,6 +31,15 @@ def get_start() -> Response:
 def docs_with_a_slash() -> Response:
     """The page of the document under other names that people type."""
     return _to_the_docs()
+
+
+@blueprint.get("/docs/examples/<path:posted>.json")
+def example(posted: str) -> Response:
+    """An example of what is posted to a path: for the commands that answers show."""
+    found = hints.example(f"/{posted}")
+    if found is None:
+        abort(404)
+    return json_answer(found)
 
 
 @blueprint.get("/favicon.ico")

@@ -10,6 +10,7 @@ from werkzeug.routing import RequestRedirect
 
 from routes.http.operation import Operation
 from routes.schemas.json_schema import BodySchema
+from routes.schemas.start import example_command
 from rules.spelling import near
 
 LISTED_AT = "GET / says what there is."
@@ -26,18 +27,21 @@ def wrong_path() -> str:
 def wrong_method(error: MethodNotAllowed) -> tuple[str, dict[str, Any]]:
     """The detail of a 405, and more members of its document.
 
-    For somebody who looks at a path that only takes posts they say how to post there. The body stands by itself: within
-    the command its quotes would be escaped, and whoever copies those posts what cannot be read.
+    For somebody who looks at a path that only takes posts they say how to post there.
     """
-    operation = _operation(request.path, "POST") if request.method in _READS else None
-    if operation is None or operation.body is None:
+    body = example(request.path) if request.method in _READS else None
+    if body is None:
         return str(error.description), {}
-    here = request.root_url.rstrip("/") + request.path
-    return (
-        f"{error.description} Save what is in example as example.json, and post it: "
-        f"curl {here} -H 'Content-Type: application/json' -d @example.json",
-        {"example": operation.body.model_json_schema(schema_generator=BodySchema)["examples"][0]},
-    )
+    command = example_command(request.root_url.rstrip("/"), request.path)
+    return f"{error.description} To post what is in example: {command}", {"example": body}
+
+
+def example(path: str) -> Any:
+    """An example of what is posted to `path`, or None if nothing is."""
+    operation = _operation(path, "POST")
+    if operation is None or operation.body is None:
+        return None
+    return operation.body.model_json_schema(schema_generator=BodySchema)["examples"][0]
 
 
 def _similar(path: str) -> Iterator[str]:

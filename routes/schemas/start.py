@@ -6,7 +6,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from version import VERSION
 
-_EVENT = {"type": "deposit", "amount": "42.00", "user_id": 1, "time": 10}
+_EVENT = {"type": "withdraw", "amount": "150.00", "user_id": 7, "time": 10}
+
+
+def example_command(address: str, path: str) -> str:
+    """A command for a shell that posts an example to `path` of the service at `address`, which has the example itself.
+
+    There is no JSON in it: within JSON its quotes are escaped, and whoever copies those posts what cannot be read.
+    """
+    example = f"{address}/docs/examples{path}.json"
+    return f"curl -s {example} | curl {address}{path} -H 'Content-Type: application/json' -d @-"
 
 
 def _members(address: str) -> dict[str, Any]:
@@ -17,8 +26,7 @@ def _members(address: str) -> dict[str, Any]:
         "openapi": f"{address}/openapi.json",
         "alerts": f"{address}/alerts",
         "rules": f"{address}/rules",
-        # Without JSON in it: within JSON its quotes are escaped, and whoever copies those posts what cannot be read.
-        "first_step": f"curl {address}/event -H 'Content-Type: application/json' -d @example.json",
+        "first_step": example_command(address, "/event"),
         "example": _EVENT,
     }
 
@@ -34,8 +42,8 @@ class StartAnswer(BaseModel):
     openapi: Annotated[str, Field(description="The same for programs.")]
     alerts: Annotated[str, Field(description="The newest alerts.")]
     rules: Annotated[str, Field(description="All rules as they are set now.")]
-    first_step: Annotated[str, Field(description="A command that posts a first event, the one in example.json.")]
-    example: Annotated[dict[str, Any], Field(description="What to save as example.json.")]
+    first_step: Annotated[str, Field(description="A command that posts a first event, the one in `example`.")]
+    example: Annotated[dict[str, Any], Field(description="What an event looks like.")]
 
     @classmethod
     def at(cls, address: str) -> Self:

@@ -39,7 +39,13 @@ from tests.contract.helpers import an_event, problem, valid, without
 from tests.postgres import transaction
 
 # The files of the page, its other names, and what browsers ask for by themselves are not calls of the service.
-NOT_LISTED = {"/docs/assets/<path:filename>", "/docs/", "/docs/index.html", "/favicon.ico"}
+NOT_LISTED = {
+    "/docs/assets/<path:filename>",
+    "/docs/examples/<path:posted>.json",
+    "/docs/",
+    "/docs/index.html",
+    "/favicon.ico",
+}
 ASSETS = Path(__file__).parents[2] / "routes" / "static"
 
 

@@ -1,9 +1,7 @@
 """What people meet who look around: `/`, the page under other names, and answers that say what to do instead."""
 
 import json
-import re
 import shlex
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -25,19 +23,24 @@ def test_the_start(client: FlaskClient, accept: str | None) -> None:
         assert client.get(found[name].removeprefix("http://localhost")).status_code == 200
 
 
-def posted(client: FlaskClient, command: str, example: Any) -> int:
-    """The status of what a curl command posts. It is the same as it stands in the answer, whose text people copy."""
+def posted(client: FlaskClient, command: str) -> int:
+    """The status of what a command posts. It is the same as it stands in the answer, whose text people copy."""
     assert json.dumps(command) == f'"{command}"'
-    curl, address, _, header, _, body = shlex.split(command)
-    assert (curl, body) == ("curl", "@example.json")
+    reading, posting = command.split(" | ")
+    *_, source = shlex.split(reading)
+    curl, address, _, header, _, body = shlex.split(posting)
+    assert (curl, body) == ("curl", "@-")
+    example = client.get(source.removeprefix("http://localhost"))
+    assert (example.status_code, example.content_type) == (200, "application/json")
     path = address.removeprefix("http://localhost")
-    return client.post(path, data=json.dumps(example), headers=[tuple(header.split(": "))]).status_code
+    return client.post(path, data=example.data, headers=[tuple(header.split(": "))]).status_code
 
 
 def test_the_first_step_works(client: FlaskClient) -> None:
     """The command at the start can be run as it is."""
     start = client.get("/").get_json()
-    assert posted(client, start["first_step"], start["example"]) == 200
+    assert client.get("/docs/examples/event.json").get_json() == start["example"]
+    assert posted(client, start["first_step"]) == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/docs/", "/docs/index.html"])
@@ -59,10 +62,17 @@ def test_looking_at_what_takes_posts(client: FlaskClient, path: str) -> None:
     answer = client.get(path, headers=BROWSER)
     document = problem(answer, 405)
     assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
-    assert posted(client, re.sub(r".*(?=curl )", "", document["detail"]), document["example"]) in (200, 201)
+    assert client.get(f"/docs/examples{path}.json").get_json() == document["example"]
+    assert posted(client, document["detail"].partition("example: ")[2]) in (200, 201)
     refused = problem(client.put(path, json=an_event()), 405)
     assert ("curl" in refused["detail"], "example" in refused) == (False, False)
     assert client.head(path).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/alerts", "/nowhere", "/docs", "/rules/30", "/../event"])
+def test_no_example_of_what_is_not_posted(client: FlaskClient, path: str) -> None:
+    """Where nothing is posted there is no example."""
+    problem(client.get(f"/docs/examples{path}.json"), 404)
 
 
 MEANT = {
