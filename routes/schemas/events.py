@@ -13,6 +13,8 @@ from rules.payload import EventPayload
 
 MAX_EVENTS = 10_000  # in one request, which is one transaction and takes about a second
 
+EVENT_EXAMPLE: JsonDict = {"type": "withdraw", "amount": "150.00", "user_id": 7, "time": 10}
+
 
 def _event_schema(schema: dict[str, Any]) -> None:
     properties = schema["properties"]
@@ -22,7 +24,7 @@ def _event_schema(schema: dict[str, Any]) -> None:
     # pass over this one.
     schema["required"].remove("time")
     schema["dependentSchemas"] = exactly_one("user_id", ["time"], ["t"])
-    schema["examples"] = [{"type": "withdraw", "amount": "150.00", "user_id": 7, "time": 10}]
+    schema["examples"] = [EVENT_EXAMPLE]
 
 
 class EventRequest(EventPayload):

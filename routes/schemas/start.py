@@ -4,9 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from routes.schemas.events import EVENT_EXAMPLE
 from version import VERSION
-
-_EVENT = {"type": "withdraw", "amount": "150.00", "user_id": 7, "time": 10}
 
 
 def example_command(address: str, path: str) -> str:
@@ -27,7 +26,7 @@ def _members(address: str) -> dict[str, Any]:
         "alerts": f"{address}/alerts",
         "rules": f"{address}/rules",
         "first_step": example_command(address, "/event"),
-        "example": _EVENT,
+        "example": EVENT_EXAMPLE,
     }
 
 
