@@ -9,11 +9,13 @@ RUN useradd --system --uid 10001 --no-create-home alerts
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY alembic.ini app.py config_loader.py env_file.py logs.py metrics.py version.py ./
+COPY access access
 COPY alembic alembic
 COPY commands commands
 COPY database database
 COPY routes routes
 COPY rules rules
+COPY work work
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 BACKEND_HOST=0.0.0.0
 USER alerts
 EXPOSE 5000

@@ -1,6 +1,6 @@
 """The rows that travel between the rules and the statements.
 
-`user_id`, `seq`, `type`, `amount`, `time` and the like are what the columns of the same names hold: see `models.py`.
+`user_id`, `seq`, `type`, `amount`, `time` and the like are what the columns of the same names hold: see `models`.
 Times and stretches of time are in seconds. Records are made by keyword, since a look-alike in the wrong place would go
 unnoticed, and are tuples: a batch makes a hundred thousand, and a tuple takes half the time of an object.
 """

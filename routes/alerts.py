@@ -22,7 +22,7 @@ def unknown_alert(user_id: int, seq: int, code: int) -> Problem:
 
 
 @blueprint.get("/alerts")
-@describe(Operation(query=AlertsQuery, answers={200: AlertsAnswer}, problems=(BAD_QUERY, DATABASE_AWAY)))
+@describe(Operation(needs="read", query=AlertsQuery, answers={200: AlertsAnswer}, problems=(BAD_QUERY, DATABASE_AWAY)))
 def list_alerts() -> Response:
     """List alerts, newest first.
 
@@ -43,7 +43,7 @@ def list_alerts() -> Response:
 
 
 @blueprint.get("/alerts/<alert:alert_id>")
-@describe(Operation(answers={200: AlertDetailAnswer}, problems=(unknown_alert(7, 3, 123), DATABASE_AWAY)))
+@describe(Operation(needs="read", answers={200: AlertDetailAnswer}, problems=(unknown_alert(7, 3, 123), DATABASE_AWAY)))
 def get_alert(alert_id: tuple[int, int, int]) -> Response:
     """Read an alert with the history of its status."""
     row = service().read(lambda session: alerts.get_alert(session, *alert_id))

@@ -46,6 +46,7 @@ def backtest_running(backtest_id: int, is_ending: bool = False) -> Problem:
 @blueprint.post("/backtests")
 @describe(
     Operation(
+        needs="tune",
         body=BacktestRequest,
         answers={202: BacktestAnswer},
         problems=(BAD_PERIOD, backtest_running(1), EXHAUSTED, TOO_LARGE, NOT_JSON, DATABASE_AWAY),
@@ -71,7 +72,9 @@ def create_backtest() -> Response:
 
 
 @blueprint.get("/backtests")
-@describe(Operation(query=BacktestsQuery, answers={200: BacktestsAnswer}, problems=(BAD_QUERY, DATABASE_AWAY)))
+@describe(
+    Operation(needs="read", query=BacktestsQuery, answers={200: BacktestsAnswer}, problems=(BAD_QUERY, DATABASE_AWAY))
+)
 def list_backtests() -> Response:
     """List backtests, newest first.
 
@@ -86,7 +89,9 @@ def list_backtests() -> Response:
 
 
 @blueprint.get("/backtests/<id:backtest_id>")
-@describe(Operation(path=ID, answers={200: BacktestDetailAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY)))
+@describe(
+    Operation(needs="read", path=ID, answers={200: BacktestDetailAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY))
+)
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
     row = service().read(lambda session: _existing(session, backtest_id))
@@ -94,7 +99,9 @@ def get_backtest(backtest_id: int) -> Response:
 
 
 @blueprint.delete("/backtests/<id:backtest_id>")
-@describe(Operation(path=ID, answers={202: BacktestAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY)))
+@describe(
+    Operation(needs="tune", path=ID, answers={202: BacktestAnswer}, problems=(unknown_backtest(7), DATABASE_AWAY))
+)
 def cancel_backtest(backtest_id: int) -> Response:
     """Cancel a backtest.
 

@@ -45,6 +45,7 @@ _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
 @blueprint.post(PATHS[0])
 @describe(
     Operation(
+        needs="ingest",
         body=EventRequest,
         deprecated=(PATHS[1],),
         answers={200: Decision},
@@ -81,6 +82,7 @@ def post_event() -> Response:
 @blueprint.post("/events")
 @describe(
     Operation(
+        needs="ingest",
         body=EventsRequest,
         lines=True,
         max_body=MAX_EVENTS_BODY,

@@ -25,7 +25,7 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
-@describe(Operation(answers={200: HealthAnswer}))
+@describe(Operation(needs="nothing", answers={200: HealthAnswer}))
 def get_health() -> Response:
     """Check that the process is alive.
 
@@ -35,7 +35,7 @@ def get_health() -> Response:
 
 
 @blueprint.get("/readyz")
-@describe(Operation(answers={200: HealthAnswer}, problems=NOT_READY))
+@describe(Operation(needs="nothing", answers={200: HealthAnswer}, problems=NOT_READY))
 def get_readiness() -> Response:
     """Check that the service can take events.
 

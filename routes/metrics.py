@@ -14,7 +14,11 @@ blueprint = Blueprint("metrics", __name__)
 
 @blueprint.get("/metrics")
 @describe(
-    Operation(answers={200: Text("text/plain", "Prometheus' text format.", EXAMPLE)}, problems=(Problem(503, OFF),))
+    Operation(
+        needs="read",
+        answers={200: Text("text/plain", "Prometheus' text format.", EXAMPLE)},
+        problems=(Problem(503, OFF),),
+    )
 )
 def get_metrics() -> Response:
     """Read the metrics of all workers."""

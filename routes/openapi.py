@@ -269,7 +269,11 @@ def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, An
 
 @blueprint.get("/openapi.json")
 @describe(
-    Operation(answers={200: Text("application/json", "An OpenAPI 3.1 document.", {"openapi": "3.1.0"})}, tagged=True)
+    Operation(
+        needs="any",
+        answers={200: Text("application/json", "An OpenAPI 3.1 document.", {"openapi": "3.1.0"})},
+        tagged=True,
+    )
 )
 def get_openapi_document() -> Response:
     """Read this document."""
@@ -288,7 +292,7 @@ def _written() -> tuple[bytes, bytes]:
 
 
 @blueprint.get("/docs")
-@describe(Operation(answers={200: Text("text/html; charset=utf-8", "The page.", "<!doctype html>")}))
+@describe(Operation(needs="any", answers={200: Text("text/html; charset=utf-8", "The page.", "<!doctype html>")}))
 def get_docs_page() -> Response:
     """Read this document as a page that can try out each call.
 

@@ -45,7 +45,7 @@ def unknown_rule(code: int) -> Problem:
 
 
 @blueprint.get("/rules")
-@describe(Operation(answers={200: RulesAnswer}, problems=(DATABASE_AWAY,)))
+@describe(Operation(needs="read", answers={200: RulesAnswer}, problems=(DATABASE_AWAY,)))
 def list_rules() -> Response:
     """List all rules as they are set now.
 
@@ -58,7 +58,11 @@ def list_rules() -> Response:
 
 
 @blueprint.get("/rules/<id:code>")
-@describe(Operation(path=CODE, answers={200: RuleAnswer}, problems=(unknown_rule(7), DATABASE_AWAY), tagged=True))
+@describe(
+    Operation(
+        needs="read", path=CODE, answers={200: RuleAnswer}, problems=(unknown_rule(7), DATABASE_AWAY), tagged=True
+    )
+)
 def get_rule(code: int) -> Response:
     """Read a rule as it is set now."""
     _must_exist(code)
@@ -69,6 +73,7 @@ def get_rule(code: int) -> Response:
 @blueprint.get("/rules/<id:code>/versions")
 @describe(
     Operation(
+        needs="read",
         path=CODE,
         query=VersionsQuery,
         answers={200: RuleVersionsAnswer},
@@ -94,6 +99,7 @@ def list_rule_versions(code: int) -> Response:
 @blueprint.put("/rules/<id:code>")
 @describe(
     Operation(
+        needs="tune",
         path=CODE,
         body=RuleRequest,
         answers={200: RuleAnswer},

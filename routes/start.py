@@ -14,7 +14,7 @@ _A_DAY = "public, max-age=86400"
 
 
 @blueprint.get("/")
-@describe(Operation(answers={200: StartAnswer}))
+@describe(Operation(needs="any", answers={200: StartAnswer}))
 def get_start() -> Response:
     """Find out what there is.
 

@@ -68,6 +68,7 @@ def user_exists(user_id: int) -> Problem:
 @blueprint.post("/users")
 @describe(
     Operation(
+        needs="ingest",
         body=UserRequest,
         deprecated=("/user",),
         answers={201: UserAnswer},
@@ -85,7 +86,11 @@ def create_user() -> Response:
 
 
 @blueprint.get("/users/<id:user_id>")
-@describe(Operation(path=USER, answers={200: UserAnswer}, problems=(unknown_user(7), DATABASE_AWAY), tagged=True))
+@describe(
+    Operation(
+        needs="read", path=USER, answers={200: UserAnswer}, problems=(unknown_user(7), DATABASE_AWAY), tagged=True
+    )
+)
 def get_user(user_id: int) -> Response:
     """Read a user with the present balance.
 
@@ -98,6 +103,7 @@ def get_user(user_id: int) -> Response:
 @blueprint.patch("/users/<id:user_id>")
 @describe(
     Operation(
+        needs="tune",
         path=USER,
         body=UserChangeRequest,
         answers={200: UserChangedAnswer},
@@ -120,7 +126,7 @@ def change_user(user_id: int) -> Response:
 
 
 @blueprint.get("/users/<id:user_id>/rules")
-@describe(Operation(path=USER, answers={200: UserRulesAnswer}, problems=(unknown_user(7), DATABASE_AWAY)))
+@describe(Operation(needs="read", path=USER, answers={200: UserRulesAnswer}, problems=(unknown_user(7), DATABASE_AWAY)))
 def list_user_rules(user_id: int) -> Response:
     """List all rules with the parameters in force for a user.
 
@@ -134,6 +140,7 @@ def list_user_rules(user_id: int) -> Response:
 @blueprint.get("/users/<id:user_id>/actions")
 @describe(
     Operation(
+        needs="read",
         path=USER,
         query=ActionsQuery,
         answers={200: ActionsAnswer},

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from flask import Response
 from pydantic import BaseModel
 
+from access.caller import Needs
 from routes.http.bodies import MAX_BODY
 from routes.http.problems import Problem
 from routes.schemas.problems import ProblemAnswer
@@ -23,14 +24,16 @@ class Text:
     example: str | dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """What a view takes and answers.
 
-    `answers` has the models by status. `problems` has at least one example of each error it can answer, except those
-    that all views share (405 and 500). `path` adds to what the converters say about path parameters, by name.
+    `needs` is the scope that a caller must have. `answers` has the models by status. `problems` has at least one
+    example of each error it can answer, except those that all views share (405 and 500). `path` adds to what the
+    converters say about path parameters, by name.
     """
 
+    needs: Needs
     answers: Mapping[int, type[BaseModel] | Text]
     problems: tuple[Problem, ...] = ()
     path: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

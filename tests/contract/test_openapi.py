@@ -281,6 +281,7 @@ def test_a_new_resource_describes_itself(document: dict[str, Any]) -> None:
     @blueprint.put("/tanks/<id:tank>/goldfish/<name>")
     @describe(
         Operation(
+            needs="read",
             body=GoldfishRequest,
             answers={200: GoldfishAnswer},
             path={"tank": {"example": 3}},

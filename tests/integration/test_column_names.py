@@ -1,4 +1,4 @@
-"""A column has its name in `database/models.py` alone: renamed there and in the database, nothing else notices."""
+"""A column has its name in `database/models` alone: renamed there and in the database, nothing else notices."""
 
 import json
 import subprocess

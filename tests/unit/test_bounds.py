@@ -20,7 +20,7 @@ from rules.versions import RiskAndOverrides, RuleVersions
 from tests.bounds import BOUNDS, KEEPERS
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOORS = ("alembic", "commands", "database", "routes", "rules")
+FLOORS = ("access", "alembic", "commands", "database", "routes", "rules", "work")
 KINDS = {
     *("lru_cache", "cache", "deque", "Queue", "LifoQueue", "SimpleQueue", "Semaphore", "BoundedSemaphore"),
     *("ThreadPoolExecutor", "ProcessPoolExecutor", "Thread", "Popen", "WSGIMiddleware"),

@@ -75,7 +75,7 @@ def large_app() -> Flask:
     TrustedHosts(()).store_in(app.extensions)
 
     @app.post("/slow")
-    @describe(Operation(answers={}, body=EventsRequest, max_body=4 * LARGE_BODY))
+    @describe(Operation(needs="nothing", answers={}, body=EventsRequest, max_body=4 * LARGE_BODY))
     def take() -> Response:
         return Response("taken")
 

@@ -13,7 +13,7 @@ from tests.service import ROOT
 
 PRODUCTION = sorted(
     path
-    for folder in (".", "commands", "database", "routes", "rules")
+    for folder in (".", "access", "commands", "database", "routes", "rules", "work")
     for path in (ROOT.glob("*.py") if folder == "." else (ROOT / folder).rglob("*.py"))
 )
 

@@ -16,7 +16,7 @@ from version import VERSION
 PIPFILE = tomllib.loads((ROOT / "Pipfile").read_text())
 LOCK = json.loads((ROOT / "Pipfile.lock").read_text())
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-SERVICE_FOLDERS = ("alembic", "commands", "database", "routes", "rules")
+SERVICE_FOLDERS = ("access", "alembic", "commands", "database", "routes", "rules", "work")
 REQUIREMENTS = finish_lock.requirements(LOCK)
 
 

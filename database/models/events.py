@@ -1,4 +1,4 @@
-"""The tables. `user_id` comes first in every key, so that the data can be spread over servers by user."""
+"""The tables of users, events, alerts and rules, and of backtests over them."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -13,34 +13,17 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     Numeric,
     Sequence,
     Text,
     UniqueConstraint,
     false,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-# Fixed names let migrations alter what they did not create themselves.
-NAMING_CONVENTION = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-MONEY = Numeric(38, 2)  # a lifetime of the largest amounts (14 digits) fits in a balance
-NOW = func.now()
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-
+from database.models.base import MONEY, NOW, Base
 
 # The ids that the service gives out itself. No column has it as its default: callers may bring ids of their own.
 USER_IDS = Sequence("users_user_id_seq", data_type=BigInteger)

@@ -1,0 +1,34 @@
+"""The tables: the one place where a column has its name.
+
+`user_id` comes first in every key of what belongs to users, so that the data can be spread over servers by user.
+"""
+
+from database.models.base import MONEY, NOW, Base
+from database.models.events import (
+    USER_IDS,
+    Alert,
+    Backtest,
+    LateOffset,
+    RuleVersion,
+    User,
+    UserAction,
+    UserSettings,
+)
+from database.models.people import Key, KeyUse, LogEntry
+
+__all__ = [
+    "MONEY",
+    "NOW",
+    "USER_IDS",
+    "Alert",
+    "Backtest",
+    "Base",
+    "Key",
+    "KeyUse",
+    "LateOffset",
+    "LogEntry",
+    "RuleVersion",
+    "User",
+    "UserAction",
+    "UserSettings",
+]
