@@ -9,24 +9,23 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
-from operator import itemgetter
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, render_template, request
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from werkzeug.routing import BaseConverter, Rule
+from werkzeug.routing import Rule
 
+from routes.http import openapi_parameters
 from routes.http.answers import json_bytes
-from routes.http.converters import PARAMETER, template_of
+from routes.http.converters import template_of
 from routes.http.etags import tagged_bytes
 from routes.http.everywhere import problems_of
 from routes.http.kept import Kept
 from routes.http.operation import Operation, Text, describe
 from routes.http.problems import RETRY_AFTER, Problem
 from routes.http.safe_headers import PAGE_POLICY
-from routes.schemas.fields import EventId
-from routes.schemas.json_schema import REF, BodySchema, QuerySchema, query_schema
+from routes.schemas.json_schema import REF, BodySchema, query_schema
 from routes.schemas.problems import ProblemAnswer
 from version import VERSION
 
@@ -124,9 +123,9 @@ def _operation(app: Flask, schemas: dict[str, Any], rule: Rule, method: str, ope
         "tags": [_tag(rule)],
         "summary": summary.strip().rstrip("."),
         "parameters": [
-            *_path_parameters(app, rule, operation),
-            *_query_parameters(operation),
-            *_header_parameters(operation),
+            *openapi_parameters.in_path(app, rule, operation),
+            *openapi_parameters.in_query(operation),
+            *openapi_parameters.in_headers(operation),
         ],
         "responses": {
             str(status): _answer(schemas, status, answer, operation) for status, answer in operation.answers.items()
@@ -216,55 +215,6 @@ def _by_name(problems: list[Problem]) -> Iterator[tuple[str, Problem]]:
         name = problem.kind or problem.document()["title"]
         count[name] += 1
         yield (name if count[name] == 1 else f"{name} ({count[name]})"), problem
-
-
-def _path_parameters(app: Flask, rule: Rule, operation: Operation) -> list[dict[str, Any]]:
-    found = sorted(PARAMETER.findall(rule.rule), key=itemgetter(1))
-    return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            **_in_path(app.url_map.converters[kind or "default"]),
-            **operation.path.get(name, {}),
-        }
-        for kind, name in found
-    ]
-
-
-def _in_path(converter: type[BaseConverter]) -> dict[str, Any]:
-    # Our own converters describe themselves (routes/http/converters.py); Werkzeug's do not.
-    described: dict[str, Any] = getattr(converter, "described", {"schema": {"type": "string"}})
-    return described
-
-
-def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
-    if operation.query is None:
-        return []
-    properties = query_schema(operation.query)["properties"]
-    # Pages show the description of a parameter, not that of its schema.
-    return [
-        {"name": name, "in": "query", "required": False, "description": schema.pop("description"), "schema": schema}
-        for name, schema in properties.items()
-    ]
-
-
-def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
-    if operation.tagged and operation.body:
-        match = "The ETag of what is to be changed; the answer is 412 if it has changed since. `*` matches any."
-        return [_header("If-Match", match, {"type": "string", "examples": ["*"]})]
-    if operation.tagged:
-        none_match = "The ETag of an earlier answer; the answer is 304 if it is still current."
-        return [_header("If-None-Match", none_match, {"type": "string", "examples": ['"1-5f0c1d4e"']})]
-    if operation.idempotent:
-        same = "The same as the field event_id; if both are given, they must be equal."
-        written = TypeAdapter(EventId).json_schema(schema_generator=QuerySchema)
-        return [_header("Idempotency-Key", same, written | {"examples": ["order-17"]})]
-    return []
-
-
-def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
 @blueprint.get("/openapi.json")
