@@ -14,20 +14,23 @@ from database.models.events import (
     UserAction,
     UserSettings,
 )
-from database.models.people import Key, KeyUse, LogEntry
+from database.models.people import AlertChange, Key, KeyUse, LogEntry, Mute, SavedView
 
 __all__ = [
     "MONEY",
     "NOW",
     "USER_IDS",
     "Alert",
+    "AlertChange",
     "Backtest",
     "Base",
     "Key",
     "KeyUse",
     "LateOffset",
     "LogEntry",
+    "Mute",
     "RuleVersion",
+    "SavedView",
     "User",
     "UserAction",
     "UserSettings",

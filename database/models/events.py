@@ -154,6 +154,7 @@ class LateOffset(Base):
 
 
 _ALERT_PLACE = ("time", "user_id", "seq", "code")
+_IN_QUEUE = "status = 'open' AND assignee IS NULL AND NOT superseded AND NOT shadow"
 
 
 class Alert(Base):
@@ -163,6 +164,8 @@ class Alert(Base):
     __table_args__ = (
         ForeignKeyConstraint(["user_id", "seq"], ["user_actions.user_id", "user_actions.seq"]),
         CheckConstraint("status IN ('open', 'acknowledged', 'closed')", name="status_known"),
+        CheckConstraint("outcome IN ('true_positive', 'false_positive', 'inconclusive')", name="outcome_known"),
+        CheckConstraint("(status = 'closed') = (outcome IS NOT NULL)", name="closed_with_outcome"),
         # Lists go by the time of the event, newest first; shadow alerts are kept apart, since a rule in shadow can
         # raise far more of them than all others together. Each index is for one filter: what else is asked for is
         # looked for in the best of them, and never among more than a few thousand (database/alerts.py).
@@ -179,6 +182,34 @@ class Alert(Base):
         ),
         Index("ix_alerts_late", *_ALERT_PLACE, postgresql_where=text("late AND NOT shadow")),
         Index("ix_alerts_superseded", *_ALERT_PLACE, postgresql_where=text("superseded AND NOT shadow")),
+        # What is to be done; what nobody has yet, which is the queue; and of that what comes first.
+        Index("ix_alerts_open", *_ALERT_PLACE, postgresql_where=text("status = 'open' AND NOT shadow")),
+        Index("ix_alerts_unassigned", *_ALERT_PLACE, postgresql_where=text(_IN_QUEUE)),
+        Index("ix_alerts_urgent", *_ALERT_PLACE, postgresql_where=text(f"{_IN_QUEUE} AND high_risk")),
+        Index(
+            "ix_alerts_assigned",
+            "assignee",
+            *_ALERT_PLACE,
+            postgresql_where=text("assignee IS NOT NULL AND NOT shadow"),
+        ),
+        Index("ix_alerts_claimed", "claim_lapses_at", postgresql_where=text("claim_lapses_at IS NOT NULL")),
+        Index(
+            "ix_alerts_touched",
+            "touched_at",
+            "user_id",
+            "seq",
+            "code",
+            postgresql_where=text("NOT shadow"),
+        ),
+        Index(
+            "ix_alerts_counted",
+            "status",
+            "code",
+            "time",
+            "user_id",
+            "seq",
+            postgresql_where=text("NOT shadow"),
+        ),
     )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -193,6 +224,18 @@ class Alert(Base):
     shadow: Mapped[bool] = mapped_column(server_default=false())
     evidence: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    # What people make of it: judging reads none of the following. What was found when it was closed; who works it.
+    outcome: Mapped[str | None] = mapped_column(Text)
+    assignee: Mapped[str | None] = mapped_column(Text)
+    snoozed_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Its assignee has it from the queue and has not worked it yet: from this moment on, nobody has it.
+    claim_lapses_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # `n` of the newest line of its history; 0: it has none.
+    work_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    # When it was raised, superseded, reinstated or worked last.
+    touched_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    # Whether its user is rated high now. Not kept up while it is closed.
+    high_risk: Mapped[bool] = mapped_column(server_default=false())
 
 
 class Backtest(Base):

@@ -3,8 +3,21 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, ForeignKeyConstraint, Identity, Index, LargeBinary, Text, func, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSON
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    false,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from database.models.base import NOW, Base
@@ -63,3 +76,56 @@ class LogEntry(Base):
     before: Mapped[Any | None] = mapped_column(JSON)
     after: Mapped[Any | None] = mapped_column(JSON)
     note: Mapped[str | None] = mapped_column(Text)
+
+
+class AlertChange(Base):
+    """A line of an alert's history: one change of one thing, or a note. Rows are only ever added."""
+
+    __tablename__ = "alert_history"
+    __table_args__ = (
+        ForeignKeyConstraint(["user_id", "seq", "code"], ["alerts.user_id", "alerts.seq", "alerts.code"]),
+        # For the log of all changes.
+        Index(None, "at", "user_id", "seq", "code", "n"),
+        Index(None, "who", "at", "user_id", "seq", "code", "n"),
+    )
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    code: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    # From 1, without gaps.
+    n: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    who: Mapped[str] = mapped_column(Text)
+    # status, outcome, assignee, snoozed_until or note; and what that was and is.
+    what: Mapped[str] = mapped_column(Text)
+    before: Mapped[str | None] = mapped_column(Text)
+    after: Mapped[str | None] = mapped_column(Text)
+    note: Mapped[str | None] = mapped_column(Text)
+
+
+class Mute(Base):
+    """A user's alerts of one code stay out of the queue for a while."""
+
+    __tablename__ = "mutes"
+    __table_args__ = (ForeignKeyConstraint(["user_id"], ["users.user_id"]),)
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    code: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    until: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    note: Mapped[str | None] = mapped_column(Text)
+    who: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class SavedView(Base):
+    """Filters of the list of alerts under a name, for one person or for all."""
+
+    __tablename__ = "views"
+    __table_args__ = (UniqueConstraint("owner", "name"),)
+
+    view_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    owner: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    query: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    shared: Mapped[bool] = mapped_column(server_default=false())
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)

@@ -191,7 +191,10 @@ def busy(client: FlaskClient, sessions: Sessions) -> Any:
     codes(client, user_id=3, amount="1.00", time=2)  # late: no longer three in a row
     with transaction(sessions) as session:
         session.execute(text("UPDATE alerts SET status = 'acknowledged' WHERE (user_id, seq, code) = (2, 5, 30)"))
-        session.execute(text("UPDATE alerts SET status = 'closed' WHERE (user_id, seq, code) = (1, 3, 1100)"))
+        closed = (
+            "UPDATE alerts SET status = 'closed', outcome = 'inconclusive' WHERE (user_id, seq, code) = (1, 3, 1100)"
+        )
+        session.execute(text(closed))
     return client
 
 

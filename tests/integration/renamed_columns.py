@@ -75,7 +75,7 @@ def stored(sessions: Sessions) -> dict[str, list[Any]]:
                 {
                     one.key: str(getattr(row, one.key))
                     for one in model.__mapper__.column_attrs
-                    if one.key not in ("user_id", "created_at", "transaction_id")
+                    if one.key not in ("user_id", "created_at", "touched_at", "transaction_id")
                 }
                 for row in session.scalars(select(model).order_by(*model.__mapper__.primary_key))
             ]

@@ -31,16 +31,19 @@ from tests.waiting import PATIENCE, wait_until
 
 TABLES = [
     "alembic_version",
+    "alert_history",
     "alerts",
     "backtests",
     "key_uses",
     "keys",
     "late_offsets",
     "log_entries",
+    "mutes",
     "rule_versions",
     "user_actions",
     "user_settings",
     "users",
+    "views",
 ]
 
 

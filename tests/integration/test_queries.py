@@ -213,9 +213,9 @@ INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_n
     running_total)
 SELECT 1, s, 'withdraw', 1, s / 2, '{}'::int[], 1, 0, s, s FROM generate_series(1, 60) AS s
 UNION ALL SELECT 2, s, 'withdraw', 1, 10 * s, '{}'::int[], 1, 0, s, s FROM generate_series(1, 3) AS s;
-INSERT INTO alerts (user_id, seq, code, time, status, late, superseded, shadow, evidence)
-SELECT user_id, seq, code, time, CASE WHEN seq % 9 = 1 THEN 'closed' ELSE 'open' END, seq % 7 = 1, seq % 5 = 1,
-    seq % 4 = 1, '{}'::jsonb
+INSERT INTO alerts (user_id, seq, code, time, status, outcome, late, superseded, shadow, evidence)
+SELECT user_id, seq, code, time, CASE WHEN seq % 9 = 1 THEN 'closed' ELSE 'open' END,
+    CASE WHEN seq % 9 = 1 THEN 'inconclusive' END, seq % 7 = 1, seq % 5 = 1, seq % 4 = 1, '{}'::jsonb
 FROM user_actions CROSS JOIN (VALUES (30), (1100)) AS codes (code) WHERE code = 30 OR seq % 3 = 0
 """
 CHOICES: dict[str, tuple[Any, ...]] = {
