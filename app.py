@@ -11,6 +11,7 @@ from flask import Flask
 
 import logs
 import metrics
+from access.keyring import Keyring
 from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.endings import or_end
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.watch_pools(service.engines.all)
     logs.when_dropped(metrics.log_lines_dropped)
     service.store_in(app.extensions)
+    Keyring(str(settings.database)).store_in(app.extensions)
     TrustedHosts(settings.own_names).store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
@@ -105,8 +107,10 @@ def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
     settings = serve.worker_settings()
+    app = create_app(settings)
+    Keyring.of(app.extensions).watch()
     application = asgi.application(
-        create_app(settings),
+        app,
         threads=settings.threads,
         read_threads=settings.read_threads,
         body_timeout=settings.body_timeout,

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from database import fitness
 from database.migrations import MigrationState, explain, standing_of
-from database.session import make_readiness_engine, sqlstate
+from database.session import make_asking_engine, sqlstate
 
 FRESH = 1.0  # seconds that an answer holds, so that any number of probes costs little
 PATIENCE = 1.5  # seconds that a probe waits for the answer: who asks wants one within 2
@@ -67,7 +67,7 @@ class Readiness:
 
     @cached_property
     def _engine(self) -> Engine:
-        return make_readiness_engine(self._url, timeout=CONNECTING)
+        return make_asking_engine(self._url, "readiness", timeout=CONNECTING)
 
     def _ask(self) -> str | None:
         # Only a sentence is kept: an error would keep all that its frames hold.

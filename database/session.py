@@ -127,22 +127,23 @@ def make_backtest_engine(url: str) -> Engine:
     )
 
 
-def make_readiness_engine(url: str, *, timeout: float) -> Engine:
-    """An engine on the PostgreSQL at `url` for asking whether it works, each time over a new connection.
+def make_asking_engine(url: str, purpose: str, *, timeout: float, keep: bool = False) -> Engine:
+    """An engine on the PostgreSQL at `url` for asking something from time to time, whether it works or not.
 
-    Connecting, and each statement, takes at most `timeout` seconds; what hangs is cut off after twice as long.
+    Connecting, and each statement, takes at most `timeout` seconds; what hangs is cut off after twice as long. Each
+    time it is asked over a new connection, unless it is to `keep` one.
     """
     milliseconds = int(timeout * 1000)
     engine = create_engine(
         url,
-        poolclass=NullPool,
+        **({"pool_size": 1, "max_overflow": 0, "pool_timeout": timeout} if keep else {"poolclass": NullPool}),
         isolation_level="AUTOCOMMIT",
         connect_args={
             "connect_timeout": max(2, int(timeout)),
             "tcp_user_timeout": milliseconds,
             **connecting.arguments(
                 url,
-                "readiness",
+                purpose,
                 statement_timeout=milliseconds,
                 lock_timeout=milliseconds,
                 work_mem="64kB",

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from database import migrations
-from database.session import make_backtest_engine, make_engine, make_history_engine, make_readiness_engine
+from database.session import make_asking_engine, make_backtest_engine, make_engine, make_history_engine
 from tests.postgres import engine_on
 from tests.service import ROOT
 from tests.waiting import PATIENCE
@@ -59,7 +59,7 @@ def test_settings_of_connections(
 
 EVERY: dict[str, Callable[[str], Engine]] = {
     **{name: make for name, (make, _) in ENGINES.items()},
-    "readiness": lambda url: make_readiness_engine(url, timeout=2),
+    "readiness": lambda url: make_asking_engine(url, "readiness", timeout=2),
 }
 
 

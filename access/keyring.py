@@ -1,0 +1,236 @@
+"""The living keys, in the memory of every process that answers requests.
+
+Looking a key up in the database would cost every request a round trip. So each process keeps them all, and a thread
+asks once a second, on a connection of its own, whether any key has changed. It fails closed: when the last look began
+more than STALE seconds ago, because the database is away or hangs or this process did, nothing is known of any key, nor
+whether there are any, and KeysUnknown is raised (a 503). Until its first look has succeeded a process knows nothing
+either. So STALE seconds after a key was revoked no process anywhere accepts it: a later look has seen the revocation,
+and an earlier one has become too old. What has revoked it answers only then (`wait_until_known`).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from access.caller import Caller
+from access.key_format import hash_key, read_key_id
+from database import keys
+from database.errors import cause
+from database.session import make_asking_engine
+
+INTERVAL = 1.0  # seconds from the beginning of one look to the next
+STALE = 5.0  # seconds after which a look says nothing any more
+TIMEOUT = 2.0  # seconds for a connection, and for each statement
+
+log = structlog.get_logger()
+
+_KEY = "transaction-alerts keyring"
+# A machine that sleeps stops its monotonic clock; this one goes on, where there is one (Linux).
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _seconds() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+class KeysUnknown(Exception):
+    """It is not known which keys there are: the last look at them is too long ago."""
+
+
+class LivingKey(NamedTuple):
+    """A key that is neither revoked nor expired.
+
+    `changed` is the number of its newest change, `rate` what it was given as one, such as "100/second", or None.
+    """
+
+    key_id: str
+    name: str
+    scopes: frozenset[str]
+    changed: int
+    rate: str | None
+    expires_at: datetime | None
+    caller: Caller
+
+    def as_caller(self) -> Caller:
+        """Who makes a request with this key."""
+        return self.caller
+
+
+class Flushed(NamedTuple):
+    """Uses of a key that were just stored: this process's since its last flush, and all there ever were, of all."""
+
+    key_id: str
+    ours: int
+    requests: int
+
+
+class _Look(NamedTuple):
+    """What was seen when the database was asked at `began`. `ahead` turns our clock into the database's."""
+
+    began: float
+    ahead: float
+    newest: int | None
+    by_hash: Mapping[bytes, LivingKey]
+    by_id: Mapping[str, LivingKey]
+
+    def lives(self, key: LivingKey, now: float) -> bool:
+        return key.expires_at is None or now + self.ahead < key.expires_at.timestamp()
+
+
+_NOTHING = _Look(float("-inf"), 0.0, None, {}, {})
+
+
+class Keyring:
+    """The keys in the database at `url` (a SQLAlchemy URL); any number of threads may ask it.
+
+    Without `watch` whoever asks looks first if the last look is older than INTERVAL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine = make_asking_engine(url, "keys", timeout=TIMEOUT)
+        self._look = _NOTHING
+        self._has_keys = False
+        self._is_watched = False
+        self._looking = threading.Lock()
+        self._uses: dict[str, int] = {}
+        self._counting = threading.Lock()
+        self._when_flushed: Callable[[list[Flushed]], None] | None = None
+        self._said: str | None = None
+
+    def find(self, presented: str) -> LivingKey | None:
+        """The living key that is `presented`, or None. Raises KeysUnknown."""
+        if read_key_id(presented) is None:  # first of all: it is cheap, and junk costs nothing else
+            return None
+        look, now = self._fresh()
+        key = look.by_hash.get(hash_key(presented))
+        return key if key is not None and look.lives(key, now) else None
+
+    def with_id(self, key_id: str) -> LivingKey | None:
+        """The living key with this id, or None. Raises KeysUnknown."""
+        look, now = self._fresh()
+        key = look.by_id.get(key_id)
+        return key if key is not None and look.lives(key, now) else None
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether any key was ever made, even if none lives: what was closed never opens by itself.
+
+        Raises KeysUnknown.
+        """
+        if not self._has_keys:
+            self._fresh()
+        return self._has_keys
+
+    def count_use(self, key_id: str) -> None:
+        """Count a request with this key. It is stored about once a second."""
+        with self._counting:
+            self._uses[key_id] = self._uses.get(key_id, 0) + 1
+
+    def when_flushed(self, do: Callable[[list[Flushed]], None]) -> None:
+        """Have `do` called, in the thread that looks, whenever uses were stored."""
+        self._when_flushed = do
+
+    def watch(self) -> None:
+        """Start the thread that looks once a second. Returns when it has looked, or failed to."""
+        self._engine = make_asking_engine(self._url, "keys", timeout=TIMEOUT, keep=True)
+        self._is_watched = True
+        looked = threading.Event()
+        threading.Thread(target=self._watch, args=(looked,), name="keyring", daemon=True).start()
+        looked.wait(STALE)
+
+    def look(self) -> None:
+        """Ask the database now. Raises SQLAlchemyError."""
+        with self._looking:
+            began = _seconds()
+            with self._engine.connect() as connection:
+                newest, now = keys.newest_change(connection)
+                # As if it had been read at once: keys rather expire a moment too early.
+                seen = _Look(began, now.timestamp() - began, newest, self._look.by_hash, self._look.by_id)
+                if newest != self._look.newest or self._look is _NOTHING:
+                    # What changes from here on is read as well, and once more at the next look.
+                    living = {key.secret_hash: _living(key) for key in keys.living_keys(connection)}
+                    seen = seen._replace(by_hash=living, by_id={key.key_id: key for key in living.values()})
+            self._has_keys = self._has_keys or newest is not None
+            self._look = seen
+
+    def flush(self) -> None:
+        """Store the uses that were counted. Raises SQLAlchemyError; then they stay counted."""
+        with self._counting:
+            uses, self._uses = self._uses, {}
+        if not uses:
+            return
+        try:
+            with self._engine.connect() as connection:
+                stored = keys.add_uses(connection, uses)
+        except BaseException:
+            with self._counting:
+                for key_id, times in uses.items():
+                    self._uses[key_id] = self._uses.get(key_id, 0) + times
+            raise
+        if self._when_flushed is not None:
+            self._when_flushed([Flushed(key_id, uses[key_id], requests) for key_id, requests in stored.items()])
+
+    def forget(self) -> None:
+        """Know nothing until the next look, which the next question takes unless a thread does."""
+        self._look = _NOTHING
+
+    def store_in(self, extensions: MutableMapping[str, Any]) -> None:
+        """Put it where `of` finds it among the extensions of an application."""
+        extensions[_KEY] = self
+
+    @classmethod
+    def of(cls, extensions: MutableMapping[str, Any]) -> "Keyring":
+        """The keyring of the application with these extensions."""
+        found = extensions[_KEY]
+        assert isinstance(found, cls)
+        return found
+
+    def _fresh(self) -> tuple[_Look, float]:
+        """The last look, and the time by the same clock."""
+        look, now = self._look, _seconds()
+        if not self._is_watched and now - look.began > INTERVAL:
+            try:
+                self.look()
+            except SQLAlchemyError as error:
+                self._say(cause(error))
+            look, now = self._look, _seconds()
+        if now - look.began > STALE:
+            raise KeysUnknown
+        return look, now
+
+    def _watch(self, looked: threading.Event) -> None:
+        while True:
+            began = _seconds()
+            for step in (self.look, self.flush):
+                try:
+                    step()
+                    problem = None
+                except SQLAlchemyError as error:
+                    problem = cause(error)
+                except Exception as error:  # whatever it is, the next look may succeed
+                    problem = type(error).__name__
+                self._say(problem)
+                looked.set()
+                if problem:
+                    break
+            time.sleep(max(0.0, began + INTERVAL - _seconds()))
+
+    def _say(self, problem: str | None) -> None:
+        if problem != self._said:
+            self._said = problem
+            if problem:
+                log.warning("keys_unknown", cause=problem)
+            else:
+                log.info("keys_known")
+
+
+def _living(key: keys.HashedKey) -> LivingKey:
+    scopes = frozenset(key.scopes)
+    caller = Caller(key.name, scopes, key.key_id)
+    return LivingKey(key.key_id, key.name, scopes, key.changed, key.rate, key.expires_at, caller)
