@@ -20,12 +20,12 @@ unexport $(filter-out $(PIP_KEPT),$(filter PIP_%,$(.VARIABLES)))
 unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
 unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
 
-.PHONY: help run replay backtest verify migrate console db.migrate db.console dump restore test coverage bench soak e2e clients \
+.PHONY: help run replay backtest verify migrate console db.migrate db.console dump restore test test-browser coverage bench soak e2e clients \
 	docs lint format lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\)[a-z. ]*:.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\)[a-z. ]*:.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
 	@echo
 	@echo 'If a command fails, make itself ends with status 2 and names the status of the command in its last line.'
 
@@ -52,6 +52,14 @@ console db.console: .venv/.run ## open psql on the configured (or embedded) data
 
 test: .venv/.dev ## run all tests on a real PostgreSQL
 	@exec $(PY) -m pytest
+
+test-browser: .venv/.dev ## run the tests that need a browser (as root it installs Chromium from Debian if none is there)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { \
+			echo 'Chromium is missing: install it, and a font (apt-get install chromium fonts-dejavu-core)' >&2; exit 1; }; \
+		echo 'Installing Chromium'; $(QUIETLY) apt-get update -q; \
+		DEBIAN_FRONTEND=noninteractive $(QUIETLY) apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }
+	@exec $(PY) -m pytest -n 0 tests/browser
 
 coverage: .venv/.dev ## run all tests and write htmlcov/index.html
 	@$(PY) -m coverage erase

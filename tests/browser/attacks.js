@@ -1,0 +1,113 @@
+// What a page tries with its reader's browser. A call is {method, url, body}.
+
+const form = (call, enctype, target) => {
+  const made = document.createElement("form");
+  Object.assign(made, { method: "POST", action: call.url, enctype, target });
+  const field = document.createElement("input");
+  // As text/plain this is JSON: the "=" between name and value ends up in a member that an event may have.
+  field.name = call.body.replace(/}$/, ', "more": "');
+  field.setAttribute("value", '"}');
+  made.append(field);
+  document.body.append(made);
+  return made;
+};
+
+const inFrame = (fill) =>
+  new Promise((done) => {
+    const frame = document.createElement("iframe");
+    frame.name = `frame${document.querySelectorAll("iframe").length}`;
+    document.body.append(frame);
+    frame.addEventListener("load", () => done());
+    fill(frame);
+  });
+
+const withForm = (enctype) => (call) => inFrame((frame) => form(call, enctype, frame.name).submit());
+
+// By name: ways to send a call. Each is done when the browser has its answer, except for beacons, which have none.
+const WAYS = {
+  "fetch with JSON": ({ method, url, body }) =>
+    fetch(url, { method, body, credentials: "include", headers: { "Content-Type": "application/json" } }),
+  "fetch as text": ({ method, url, body }) => fetch(url, { method, body, credentials: "include" }),
+  "fetch without looking": ({ method, url, body }) =>
+    fetch(url, { method, body, credentials: "include", mode: "no-cors" }),
+  "fetch of no kind": ({ method, url, body }) =>
+    fetch(url, { method, body: new Blob([body]), credentials: "include", mode: "no-cors" }),
+  "fetch that goes on": ({ method, url, body }) => fetch(url, { method, body, credentials: "include", keepalive: true }),
+  "the old way": ({ method, url, body }) =>
+    new Promise((done) => {
+      const request = new XMLHttpRequest();
+      request.open(method, url);
+      request.withCredentials = true;
+      request.addEventListener("loadend", done);
+      request.send(body);
+    }),
+  "a beacon": ({ url, body }) => navigator.sendBeacon(url, body),
+  "a beacon with JSON": ({ url, body }) => navigator.sendBeacon(url, new Blob([body], { type: "application/json" })),
+  "a form": withForm("application/x-www-form-urlencoded"),
+  "a form as text": withForm("text/plain"),
+  "a form with parts": withForm("multipart/form-data"),
+  "a form that is sent on": (call) => {
+    const by = `/sent-on?${encodeURIComponent(call.url)}`;
+    return inFrame((frame) => form({ ...call, url: by }, "text/plain", frame.name).submit());
+  },
+  "a form of no origin": (call) => {
+    const made = form(call, "text/plain", "");
+    made.remove();
+    return inFrame((frame) => {
+      frame.sandbox = "allow-forms allow-scripts";
+      frame.srcdoc = `${made.outerHTML}<script>document.forms[0].submit()</script>`;
+    });
+  },
+  "an image": ({ url }) =>
+    new Promise((done) => {
+      const image = new Image();
+      image.onload = image.onerror = done;
+      image.src = url;
+    }),
+};
+
+// Other methods than POST cannot be sent in all ways.
+const ways = (call) => Object.keys(WAYS).filter((name) => call.method === "POST" || /fetch|old/.test(name));
+
+globalThis.attack = async (call) => {
+  for (const name of ways(call)) {
+    try {
+      await WAYS[name](call);
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // the browser refuses to send it, or to show the answer
+    }
+  }
+};
+
+// Everything that a page can learn of the answer at `url`; nothing if all is well.
+globalThis.read = async (url) => {
+  const found = [];
+  for (const options of [{}, { credentials: "include" }, { mode: "no-cors" }, { mode: "no-cors", credentials: "include" }]) {
+    try {
+      const answer = await fetch(url, options);
+      found.push([JSON.stringify(options), answer.type, answer.status, await answer.text()]);
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+    }
+  }
+  let framed = null;
+  await inFrame((frame) => {
+    framed = frame;
+    frame.src = url;
+  });
+  try {
+    found.push(["frame", framed.contentWindow.document.documentElement.outerHTML]);
+  } catch (error) {
+    if (error.name !== "SecurityError") throw error;
+  }
+  const before = Object.keys(window).length;
+  await new Promise((done) => {
+    const script = document.createElement("script");
+    script.onload = () => done(found.push(["script", url]));
+    script.onerror = done;
+    script.src = url;
+    document.body.append(script);
+  });
+  if (Object.keys(window).length !== before) found.push(["names", url]);
+  return found;
+};

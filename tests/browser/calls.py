@@ -1,0 +1,107 @@
+"""All calls of the service, as a page would send them, and what is stored before and after."""
+
+import json
+from collections import Counter
+from typing import Any, NamedTuple
+
+import requests
+from playwright.sync_api import Page
+from sqlalchemy import text
+
+from database.models import Base
+from tests.postgres import engine_on
+from tests.service import Service
+from tests.waiting import PATIENCE, wait_until
+
+EVENT: dict[str, Any] = {"type": "withdraw", "amount": "150.00", "user_id": 1, "time": 10}
+# What is there to be changed: of this event, and of the rules.
+THERE = {"{user_id}": "1", "{code}": "1100", "{alert_id}": "1-1-1100"}
+UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+# Counts of requests, refused ones too.
+COUNTS = {"key_uses"}
+
+
+class Call(NamedTuple):
+    """A call: `url` is where it is sent."""
+
+    method: str
+    url: str
+    body: str
+
+
+def document_of(service: Service, **headers: str) -> dict[str, Any]:
+    """The OpenAPI document of the service."""
+    answer = requests.get(f"{service.url}/openapi.json", headers=headers, timeout=PATIENCE)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def changing_calls(document: dict[str, Any], url: str) -> list[Call]:
+    """Every call of the document that is no read, with its own example as the body, to be sent to `url`."""
+    return [
+        Call(method.upper(), url + _filled(path), json.dumps(_example(operation)))
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method.upper() in UNSAFE
+    ]
+
+
+def read_urls(document: dict[str, Any], url: str) -> list[str]:
+    """Where everything can be read that the document describes."""
+    return [url + _filled(path) for path, item in document["paths"].items() if "get" in item]
+
+
+def _filled(path: str) -> str:
+    for name, value in THERE.items():
+        path = path.replace(name, value)
+    return path.replace("{", "").replace("}", "")
+
+
+def _example(operation: dict[str, Any]) -> Any:
+    content = operation.get("requestBody", {}).get("content", {})
+    return content.get("application/json", {}).get("example", {})
+
+
+def stored(database_url: str) -> dict[str, str]:
+    """All that is stored, as one text for each table."""
+    with engine_on(database_url) as engine, engine.connect() as connection:
+        return {
+            table: str(
+                connection.execute(
+                    text(f"SELECT string_agg(row::text, ' ' ORDER BY row::text) FROM {table} AS row")
+                ).scalar_one()
+            )
+            for table in Base.metadata.tables
+            if table not in COUNTS
+        }
+
+
+def answered(service: Service) -> Counter[tuple[str, int]]:
+    """How many requests that are no reads the service has answered so far, by method and status; it logs each."""
+    lines = [json.loads(line) for line in service.output().splitlines() if '"event":"request"' in line]
+    return Counter((one["method"], one["status"]) for one in lines if one["method"] in (*UNSAFE, "OPTIONS"))
+
+
+def attack(page: Page, calls: list[Call]) -> None:
+    """Have a page of somebody else try each call in every way."""
+    for call in calls:
+        page.evaluate("attack", call._asdict())
+
+
+def arrived(counts: Counter[tuple[str, int]]) -> Counter[str]:
+    """The same by method."""
+    found: Counter[str] = Counter()
+    for (method, _), count in counts.items():
+        found[method] += count
+    return found
+
+
+def attack_until_all_arrived(
+    page: Page, calls: list[Call], service: Service, expected: Counter[str]
+) -> Counter[tuple[str, int]]:
+    """Attack the service, and wait until as much has arrived as is expected. Returns how it was answered."""
+    before = answered(service)
+    attack(page, calls)
+    wait_until(lambda: arrived(answered(service) - before) == expected)
+    return answered(service) - before

@@ -1,0 +1,95 @@
+"""Pages of other origins: whatever they have their reader's browser send, nothing is changed and nothing is read."""
+
+import json
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from playwright.sync_api import Page
+
+from tests.browser.calls import (
+    EVENT,
+    answered,
+    attack,
+    attack_until_all_arrived,
+    changing_calls,
+    document_of,
+    read_urls,
+    stored,
+)
+from tests.browser.conftest import REBOUND
+from tests.browser.elsewhere import ATTACKS, PAGE, Elsewhere
+from tests.service import Service
+from tests.waiting import PATIENCE
+
+# Names of somebody else's server: of the same site, of another one on this machine, and of another host.
+ORIGINS = ("127.0.0.1", "localhost", REBOUND)
+
+
+@pytest.fixture(scope="module")
+def service(shared_service: Service) -> Service:
+    """A service that asks for no key, with an event and its alert."""
+    assert requests.post(f"{shared_service.url}/event", json=EVENT, timeout=PATIENCE).json()["alert"]
+    return shared_service
+
+
+@pytest.mark.parametrize("host", ORIGINS)
+def test_nothing_is_changed(
+    service: Service,
+    shared_database_url: str,
+    page: Page,
+    somebody_else: Elsewhere,
+    witness: Elsewhere,
+    host: str,
+) -> None:
+    """Every call of the document, in every way that a page has: all that arrives is refused for where it comes from."""
+    document = document_of(service)
+    page.goto(f"http://{host}:{somebody_else.port}/")
+    attack(page, changing_calls(document, f"http://127.0.0.1:{witness.port}"))
+    before = stored(shared_database_url)
+    found = attack_until_all_arrived(page, changing_calls(document, service.url), service, witness.asked)
+    assert {status for method, status in found if method != "OPTIONS"} == {403}
+    assert stored(shared_database_url) == before
+
+
+@pytest.mark.parametrize("host", ORIGINS)
+def test_nothing_is_read(service: Service, page: Page, somebody_else: Elsewhere, host: str) -> None:
+    """No way of loading an answer of the service shows the page anything of it, not even its status."""
+    urls = read_urls(document_of(service), service.url)
+    assert f"{service.url}/alerts" in urls
+    page.goto(f"http://{host}:{somebody_else.port}/")
+    assert page.evaluate("Promise.all([read('/'), read('/attacks.js')])") != [[], []]
+    assert [page.evaluate("read", url) for url in urls] == [[] for _ in urls]
+
+
+def test_its_own_page_may(service: Service, shared_database_url: str, page: Page) -> None:
+    """What is refused above is not wrong in itself: a page of the service can change and read."""
+    page.goto(f"{service.url}/docs")
+    page.evaluate(ATTACKS)
+    before = stored(shared_database_url)
+    own = answered(service)
+    attack(page, changing_calls(document_of(service), service.url))
+    assert (answered(service) - own)["POST", 200]
+    assert stored(shared_database_url)["user_actions"] != before["user_actions"]
+    assert stored(shared_database_url)["rule_versions"] != before["rule_versions"]
+
+
+def test_a_name_that_now_leads_here(service: Service, shared_database_url: str, page: Page) -> None:
+    """DNS rebinding: for the browser the page is of the service's own origin, but the name is not the service's."""
+    own = f"http://{REBOUND}:{urlsplit(service.url).port}"
+    # The page is from before, when the name led to somebody else's server.
+    page.route(f"{own}/", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+    page.route(f"{own}/attacks.js", lambda route: route.fulfill(body=ATTACKS, content_type="text/javascript"))
+    page.goto(f"{own}/")
+    page.unroute_all()
+    document = document_of(service)
+    before, seen = stored(shared_database_url), answered(service)
+    attack(page, changing_calls(document, own))
+    found = answered(service) - seen
+    assert found["PUT", 403] > 0 < found["POST", 403]
+    assert {status for _, status in found} == {403}
+    assert stored(shared_database_url) == before
+    shown = [one for url in read_urls(document, own) for one in page.evaluate("read", url)]
+    told = [json.loads(text)["type"] for _, _, status, text in shown if status == 403]
+    assert set(told) == {"urn:problem:untrusted-host"}
+    assert len(told) == len(shown)
