@@ -20,7 +20,7 @@ from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations, presence
 from database.engines import make_engines
-from routes import alerts, asgi, backtests, events, health, openapi, rules, start, users
+from routes import alerts, asgi, backtests, events, flask_streams, health, openapi, rules, start, users
 from routes import metrics as metrics_page
 from routes.http import bodies, hooks
 from routes.http.converters import AlertIdConverter, IdConverter
@@ -85,7 +85,7 @@ def make_service(settings: Settings, url: str) -> Service:
             timeout=settings.db_timeout,
             connections=min(settings.threads, CONNECTIONS),
             read_timeout=settings.read_timeout,
-            read_connections=settings.read_threads,
+            read_connections=settings.read_threads + flask_streams.AT_ONCE,
         ),
         policy=Policy(
             rules=tuple(REGISTRY[code] for code in settings.rules),

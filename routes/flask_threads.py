@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from routes.flask_reads import FlaskReads
+from routes.flask_streams import FlaskStreams, streamed_paths
 from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
@@ -46,6 +47,7 @@ class FlaskInThreads:
         self._middleware: Any = WSGIMiddleware(wsgi, workers=threads)
         self._room = threads + MOST_WAITING
         self._reads = FlaskReads(wsgi, read_threads)
+        self._streams = FlaskStreams(wsgi, streamed_paths(app))
         self._intake = intake
         self._app = app
         self._routes = app.url_map.bind("")
@@ -124,7 +126,9 @@ class FlaskInThreads:
             # A query should not have such bytes, and the middleware cannot read them.
             scope["query_string"] = quote(scope["query_string"], safe=string.punctuation).encode()
 
-        if self._reads.takes(scope):
+        if self._streams.takes(scope):
+            await self._streams(scope, request.receive, send)
+        elif self._reads.takes(scope):
             await self._reads(scope, send)
         else:
             await self._middleware(scope, request.receive, send)

@@ -27,8 +27,8 @@ from database import (
     rule_versions,
     session,
 )
-from routes import events, flask_reads, flask_threads, rules, users
-from routes.http import bodies, heads, intake, origins, problems
+from routes import events, flask_reads, flask_streams, flask_threads, rules, users
+from routes.http import bodies, csv_answer, heads, intake, origins, problems
 from routes.schemas import fields
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
@@ -209,6 +209,16 @@ BOUNDS: dict[str, Bound] = {
     ),
     "a thread's rest between two reads": Bound(
         "as long as the read", "unit/test_flask_reads.py::test_a_thread_rests_for_as_long_as_it_read"
+    ),
+    "exports at once, per process": Bound(
+        count(flask_streams.AT_ONCE),
+        "unit/test_flask_streams.py::test_pieces_are_made_as_they_are_taken_and_few_at_once",
+    ),
+    "a caller that does not take the next piece of an export": Bound(
+        seconds(flask_streams.STALLED), "unit/test_flask_streams.py::test_a_stalled_caller_loses_its_place"
+    ),
+    "rows of an export in memory": Bound(
+        count(csv_answer.PAGE), "unit/test_csv_answer.py::test_pages_are_read_as_they_are_taken"
     ),
     "`/healthz` and `/readyz` at once, per process": Bound(
         "1 each", "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
@@ -484,6 +494,7 @@ KEEPERS: dict[str, str] = {
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
     "routes/flask_reads.py ThreadPoolExecutor": "reads at once, per process",
+    "routes/flask_streams.py ThreadPoolExecutor": "exports at once, per process",
     "routes/flask_threads.py WSGIMiddleware": "requests in Flask at once, per process",
     "rules/hindsight/all_users.py ProcessPoolExecutor": "one process less than there are cores, at least one",
     "rules/hindsight/all_users.py Thread": "one for each of those processes, which watches its parent",

@@ -15,9 +15,11 @@ from routes.http.problems import (
     LARGE_BODIES_FULL,
     LATE_BODY,
     METHOD_NOT_ALLOWED,
+    OLD_HTTP,
     OUT_OF_MEMORY,
     READS_FULL,
     REQUESTS_FULL,
+    STREAMS_FULL,
     Problem,
 )
 
@@ -40,6 +42,8 @@ def problems_of(method: str, operation: Operation) -> Iterator[Problem]:
     yield REQUESTS_FULL
     if method in SAFE_METHODS:
         yield READS_FULL
+    if operation.streams:
+        yield from (STREAMS_FULL, OLD_HTTP)
     yield OUT_OF_MEMORY
     yield DATABASE_UNFIT
     if method not in SAFE_METHODS:

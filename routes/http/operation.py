@@ -43,6 +43,7 @@ class Operation:
     idempotent: bool = False
     tagged: bool = False  # with an ETag, and If-None-Match or If-Match
     deprecated: tuple[str, ...] = ()  # of its paths, those that only old callers should use
+    streams: bool = False  # the answer is sent piece by piece, few of them at once (routes/flask_streams.py)
     lines: bool = False  # the body is an array, or its items one per line
     refusal: type[BaseModel] = ProblemAnswer  # the model of 400
 

@@ -107,6 +107,8 @@ REQUESTS_FULL = Problem(
     503, "Too many requests are waiting already; nothing was stored. Try again.", kind="requests-full"
 )
 READS_FULL = Problem(503, "Too many reads are waiting already. Try again.", kind="reads-full")
+STREAMS_FULL = Problem(503, "Enough exports are being sent already. Try again later.", kind="exports-full")
+OLD_HTTP = Problem(505, "An export needs HTTP/1.1: with HTTP/1.0, one that breaks off would look like a whole one.")
 OVERLOADED = Problem(503, "Too much is under way already; nothing was stored. Try again.", kind="overloaded")
 
 

@@ -9,6 +9,7 @@ import pytest
 from app import CONNECTIONS
 from config_loader import load_settings
 from database.engines import FEW
+from routes.flask_streams import AT_ONCE
 from tests.documents import blocks, difference, pages
 from tests.service import ROOT
 
@@ -66,10 +67,11 @@ def test_a_mark_that_marks_nothing_is_a_fault(page: str) -> None:
 def test_the_connections_that_deployment_counts() -> None:
     """The sum for the defaults follows from the settings and the engines; readiness and presence have one each."""
     settings = load_settings(None)
-    worker = min(settings.threads, CONNECTIONS) + FEW + settings.read_threads + 2
-    shown = f"{settings.workers} × ({min(settings.threads, CONNECTIONS)} + {FEW} + {settings.read_threads} + 2)"
+    worker = min(settings.threads, CONNECTIONS) + FEW + settings.read_threads + AT_ONCE + 2
+    parts = (min(settings.threads, CONNECTIONS), FEW, settings.read_threads, AT_ONCE, 2)
+    shown = f"{settings.workers} × ({' + '.join(map(str, parts))})"
     page = " ".join((ROOT / "docs/deployment.md").read_text().split())
-    assert f"WORKERS × (min(THREADS, {CONNECTIONS}) + {FEW} + READ_THREADS + 2)" in page
+    assert f"WORKERS × (min(THREADS, {CONNECTIONS}) + {FEW} + READ_THREADS + {AT_ONCE} + 2)" in page
     assert f"that is {shown} = {settings.workers * worker}:" in page
     assert f"3 × {worker} + 8 + 2 = {3 * worker + 8 + 2}." in page
 
