@@ -21,7 +21,7 @@ from access.rates import Rate, read_rate
 FRESH = 3.0  # seconds after which what was learned of other processes says nothing any more
 
 
-class Standing(NamedTuple):
+class Quota(NamedTuple):
     """How a key stands after it asked: whether it may go on, its rate, how many requests are left, and for how long."""
 
     may: bool
@@ -60,9 +60,9 @@ class KeyLimit:
         self._used += 1
         return True
 
-    def standing(self, may: bool, now: float) -> Standing:
+    def quota(self, may: bool, now: float) -> Quota:
         """How the key stands after a request that it `may` make."""
-        return Standing(may, self.rate, max(0, self._allowed - self._used), max(1, ceil(self._end - now)))
+        return Quota(may, self.rate, max(0, self._allowed - self._used), max(1, ceil(self._end - now)))
 
     def learn(self, ours: int, total: int, now: float) -> None:
         """Take in that there were `total` requests with this key ever; `ours` were made here since the last time."""
@@ -110,7 +110,7 @@ class KeyLimits:
         self._default, self._clock = default, clock
         self._limits: dict[str, tuple[str | None, KeyLimit | None]] = {}
 
-    def take(self, key_id: str, rate: str | None) -> Standing | None:
+    def take(self, key_id: str, rate: str | None) -> Quota | None:
         """Count a request with a key that has this rate (None: none of its own). None: it has no limit."""
         found = self._limits.get(key_id)
         if found is None or found[0] != rate:
@@ -119,7 +119,7 @@ class KeyLimits:
         if limit is None:
             return None
         now = self._clock()
-        return limit.standing(limit.take(now), now)
+        return limit.quota(limit.take(now), now)
 
     def learn(self, key_id: str, ours: int, total: int) -> None:
         """Take in the stored uses of a key; see KeyLimit.learn."""

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 import app
 import logs
 import metrics
+from access import bad_keys, rates
 from commands import connections, replay, replay_file, replay_order, replay_tally, serve, slow_readers, workers
 from config_loader import Settings
 from database import (
@@ -186,6 +187,17 @@ BOUNDS: dict[str, Bound] = {
         f"{seconds(intake.LINGER_SECONDS)} of silence, {seconds(setting('BODY_TIMEOUT'))} "
         f"and {size(intake.LINGER_BYTES)}",
         "unit/test_intake.py::test_throwing_away_has_an_end",
+    ),
+    "rate of a key": Bound(
+        f"1 to {count(rates.MOST_REQUESTS)} requests in an hour at most" if rates.LONGEST_WINDOW == 3600 else "",
+        "unit/test_rates.py::test_no_rate",
+    ),
+    "bad keys from one address, per process": Bound(
+        f"{count(bad_keys.MOST)} in {seconds(bad_keys.WINDOW)}",
+        "unit/test_bad_keys.py::test_too_many_bad_keys_of_an_address",
+    ),
+    "addresses of bad keys that are remembered": Bound(
+        count(bad_keys.REMEMBERED), "unit/test_bad_keys.py::test_more_addresses_than_are_remembered"
     ),
     "requests that wait for a thread, per process": Bound(
         count(flask_threads.MOST_WAITING), "unit/test_flask_threads.py::test_too_many_wait_for_a_thread"

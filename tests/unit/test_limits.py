@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from access.limits import KeyLimit, KeyLimits, Standing
+from access.limits import KeyLimit, KeyLimits, Quota
 from access.rates import Rate, read_rate
 
 START = 60_000.0  # a full minute
@@ -105,13 +105,13 @@ def test_how_a_key_stands() -> None:
     """Its own rate, else the default, else none; one that changes holds at once."""
     now = START + 0.5
     limits = KeyLimits(Rate(3, 60), lambda: now)
-    assert limits.take("a", "2/second") == Standing(True, Rate(2, 1), 1, 1)
-    assert limits.take("a", "2/second") == Standing(True, Rate(2, 1), 0, 1)
+    assert limits.take("a", "2/second") == Quota(True, Rate(2, 1), 1, 1)
+    assert limits.take("a", "2/second") == Quota(True, Rate(2, 1), 0, 1)
     refused = limits.take("a", "2/second")
-    assert refused == Standing(False, Rate(2, 1), 0, 1)
+    assert refused == Quota(False, Rate(2, 1), 0, 1)
     assert refused.headers() == (("RateLimit-Policy", '"key";q=2;w=1'), ("RateLimit", '"key";r=0;t=1'))
-    assert limits.take("a", "5/second") == Standing(True, Rate(5, 1), 4, 1)
-    assert limits.take("b", None) == Standing(True, Rate(3, 60), 2, 60)
+    assert limits.take("a", "5/second") == Quota(True, Rate(5, 1), 4, 1)
+    assert limits.take("b", None) == Quota(True, Rate(3, 60), 2, 60)
     assert KeyLimits().take("b", None) is None
 
 
