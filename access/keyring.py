@@ -34,7 +34,8 @@ _KEY = "transaction-alerts keyring"
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def _seconds() -> float:
+def seconds() -> float:
+    """The time by which the age of a look is told."""
     return time.clock_gettime(_CLOCK)
 
 
@@ -147,7 +148,7 @@ class Keyring:
     def look(self) -> None:
         """Ask the database now. Raises SQLAlchemyError."""
         with self._looking:
-            began = _seconds()
+            began = seconds()
             with self._engine.connect() as connection:
                 newest, now = keys.newest_change(connection)
                 # As if it had been read at once: keys rather expire a moment too early.
@@ -193,20 +194,20 @@ class Keyring:
 
     def _fresh(self) -> tuple[_Look, float]:
         """The last look, and the time by the same clock."""
-        look, now = self._look, _seconds()
+        look, now = self._look, seconds()
         if not self._is_watched and now - look.began > INTERVAL:
             try:
                 self.look()
             except SQLAlchemyError as error:
                 self._say(cause(error))
-            look, now = self._look, _seconds()
+            look, now = self._look, seconds()
         if now - look.began > STALE:
             raise KeysUnknown
         return look, now
 
     def _watch(self, looked: threading.Event) -> None:
         while True:
-            began = _seconds()
+            began = seconds()
             for step in (self.look, self.flush):
                 try:
                     step()
@@ -219,7 +220,7 @@ class Keyring:
                 looked.set()
                 if problem:
                     break
-            time.sleep(max(0.0, began + INTERVAL - _seconds()))
+            time.sleep(max(0.0, began + INTERVAL - seconds()))
 
     def _say(self, problem: str | None) -> None:
         if problem != self._said:

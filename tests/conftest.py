@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Pool, event
 from sqlalchemy.orm import Session, sessionmaker
 
+from access import key_changes, keyring
 from config_loader import Settings, load_settings
 from database import embedded, migrations, readiness, rule_versions
 from database.session import make_sessions
@@ -129,11 +130,17 @@ def sessions(database_url: str) -> Iterator[sessionmaker[Session]]:
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within a test's process readiness has time, and changes of rules get their turn and need not keep apart."""
+    """Within a test's process what has time limits has time, changes of rules need not keep apart, and those of keys
+    need not wait for other processes.
+    """
     monkeypatch.setattr(readiness, "PATIENCE", 60)
     monkeypatch.setattr(readiness, "CONNECTING", 60)
     monkeypatch.setattr(rule_settings, "PATIENCE", PATIENCE)
     monkeypatch.setattr(rule_versions, "APART", 0.0)
+    for name, seconds in (("TIMEOUT", 60), ("STALE", PATIENCE)):
+        monkeypatch.setattr(keyring, name, seconds)
+    for name in ("REVOKED", "MADE"):
+        monkeypatch.setattr(key_changes, name, 0.0)
 
 
 _noticed: list[str] = []

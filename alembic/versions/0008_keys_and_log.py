@@ -19,6 +19,7 @@ def upgrade() -> None:
     op.create_table(
         "keys",
         sa.Column("key_id", sa.Text, nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("scopes", postgresql.ARRAY(sa.Text), nullable=False),
         sa.Column("secret_hash", sa.LargeBinary, nullable=False),
@@ -31,6 +32,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_id", name=op.f("pk_keys")),
     )
     op.create_index(op.f("ix_keys_changed"), "keys", ["changed"], unique=True)
+    op.create_index(op.f("ix_keys_number"), "keys", ["number"], unique=True)
     op.create_table(
         "key_uses",
         sa.Column("key_id", sa.Text, nullable=False),

@@ -28,9 +28,10 @@ class Key(Base):
 
     __tablename__ = "keys"
     # The newest change of any key is what every process asks for; `changed` is counted up under a lock of the table.
-    __table_args__ = (Index(None, "changed", unique=True),)
+    __table_args__ = (Index(None, "changed", unique=True), Index(None, "number", unique=True))
 
     key_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)  # 1, 2, 3 ... in the order in which they were made
     name: Mapped[str] = mapped_column(Text)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     # Of the whole key. A slow hash is for secrets that people choose: this one has 256 random bits.

@@ -9,6 +9,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
@@ -27,14 +28,14 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from database import actions, alerts, backtests, history, replayed, rule_versions, users
+from database import actions, alerts, backtests, history, keys, log_entries, replayed, rule_versions, users
 from database.alerts import AlertCounts, AlertFilter
 from database.backtests import InTheWay
-from database.models import Alert, User, UserAction
+from database.models import Alert, LogEntry, User, UserAction
 from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
 from database.session import begin, commit, make_engine, make_sessions
 
-MODULES = (actions, alerts, backtests, history, replayed, rule_versions, users)
+MODULES = (actions, alerts, backtests, history, keys, log_entries, replayed, rule_versions, users)
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
 
@@ -165,6 +166,51 @@ def use_backtests(session: Session) -> None:
     assert [row.backtest_id for row in backtests.page(session, 9, second)] == [first]
 
 
+def use_keys(session: Session) -> None:
+    session.commit()
+    begin(session)
+    keys.lock_keys(session)
+    for key_id, scopes in (("1st", ["read", "admin"]), ("2nd", ["ingest"])):
+        terms: dict[str, Any] = {
+            "name": "a program",
+            "scopes": scopes,
+            "rate": "9/second",
+            "expires_at": None,
+            "created_by": "me",
+        }
+        keys.add_key(session, key_id, secret_hash=key_id.encode(), **terms)
+    commit(session)
+    connection = session.connection()
+    assert keys.newest_change(connection).changed == 2
+    assert [(key.key_id, key.scopes) for key in keys.living_keys(connection)] == [
+        ("1st", ["read", "admin"]),
+        ("2nd", ["ingest"]),
+    ]
+    assert keys.has_other_living(session, "2nd", "admin")
+    assert not keys.has_other_living(session, "1st", "admin")
+    keys.expire_key(session, "1st", timedelta(hours=1))
+    keys.revoke_key(session, "2nd")
+    assert keys.count_living(session) == 1
+    assert keys.add_uses(connection, {"2nd": 2, "1st": 3, "none": 1}) == {"1st": 3, "2nd": 2}
+    assert keys.add_uses(connection, {"1st": 4}) == {"1st": 7}
+    assert [row.key_id for row in keys.living_keys_named(session, "a program")] == ["1st"]
+    second, first = keys.page_of_keys(session, 9, None)
+    assert keys.page_of_keys(session, 9, 2) == [first]
+    assert keys.get_key(session, "2nd") == second
+    assert (first.number, first.changed, first.requests, first.is_living) == (1, 3, 7, True)
+    assert (second.number, second.changed, second.requests, second.is_living) == (2, 4, 2, False)
+    assert first.expires_at is not None
+    assert second.revoked_at is not None
+    assert second.last_used_at is not None
+
+
+def use_log_entries(session: Session) -> None:
+    log_entries.add_log_entry(session, who="me", kind="key", subject="1st", what="made", after={"name": "a program"})
+    session.commit()
+    entry = session.query(LogEntry).one()
+    assert (entry.who, entry.subject, entry.before, entry.after) == ("me", "1st", None, {"name": "a program"})
+
+
 def use_history(connection: Connection) -> None:
     assert history.take_turn(connection)
     assert history.name_of(connection)
@@ -206,6 +252,8 @@ def main(url: str) -> None:
         use_replayed(session)
         use_rule_versions(session)
         use_backtests(session)
+        use_keys(session)
+        use_log_entries(session)
     with history.snapshot(url) as connection:
         use_history(connection)
     assert sorted(public - USED) == []
