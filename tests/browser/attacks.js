@@ -24,9 +24,11 @@ const inFrame = (fill) =>
 const withForm = (enctype) => (call) => inFrame((frame) => form(call, enctype, frame.name).submit());
 
 // By name: ways to send a call. Each is done when the browser has its answer, except for beacons, which have none.
-const WAYS = {
+globalThis.WAYS = {
   "fetch with JSON": ({ method, url, body }) =>
-    fetch(url, { method, body, credentials: "include", headers: { "Content-Type": "application/json" } }),
+    fetch(url, { method, body, credentials: "include", headers: { "Content-Type": "application/json" } }).then(
+      (answer) => answer.status,
+    ),
   "fetch as text": ({ method, url, body }) => fetch(url, { method, body, credentials: "include" }),
   "fetch without looking": ({ method, url, body }) =>
     fetch(url, { method, body, credentials: "include", mode: "no-cors" }),
