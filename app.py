@@ -23,6 +23,7 @@ from database.engines import make_engines
 from routes import alerts, asgi, backtests, events, flask_streams, health, openapi, rules, start, users
 from routes import metrics as metrics_page
 from routes.http import bodies, hooks
+from routes.http.access import Access
 from routes.http.converters import AlertIdConverter, IdConverter
 from routes.http.origins import TrustedHosts
 from rules.policy import Policy
@@ -61,8 +62,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.watch_pools(service.engines.all)
     logs.when_dropped(metrics.log_lines_dropped)
     service.store_in(app.extensions)
-    Keyring(str(settings.database)).store_in(app.extensions)
-    TrustedHosts(settings.own_names).store_in(app.extensions)
+    keyring, hosts = Keyring(settings.database), TrustedHosts(settings.own_names)
+    access = Access(keyring, hosts, is_loopback=settings.is_loopback, allow_anonymous=settings.allow_anonymous)
+    for one in (keyring, hosts, access):
+        one.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
 

@@ -5,37 +5,27 @@ This is the only place that reads the environment. `.env.example` lists every se
 """
 
 import os
-import re
 import sys
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
 
 import click
 from click.core import ParameterSource
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
 import env_file
-from database import connecting
 from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
-
-DRIVER = "postgresql+psycopg2"
-
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-
+from setting_forms import DRIVER, Folder, expanded, is_address, is_host, is_loopback, with_driver, words
 
 # How alike a name must be to count as a mistyped setting: other programs' variables stand in the environment too.
 _ALIKE_IN_FILE, _ALIKE_IN_ENVIRONMENT = 0.8, 0.9
 
 _warned: set[str] = set()  # names: each is warned of once; workers that are forked know those of the server
-
-_HOSTS = re.compile(r"([a-z0-9+]+://(?:[^@/?]*@)?)([^@/?\[]*:\d+,[^@/?\[]*)(.*)", re.DOTALL)
 
 
 class SettingsError(click.ClickException):
@@ -46,19 +36,6 @@ class SettingsError(click.ClickException):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("Bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
         self.problems = problems
-
-
-def _expanded(path: Path) -> Path:
-    """A folder with `~` as the home that a shell would put there."""
-    if str(path).startswith("$"):
-        raise ValueError("begins with a variable that nobody has replaced; in .env, ${HOME} would be")
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise ValueError(f"there is no home folder for {path.parts[0]}") from None
-
-
-Folder = Annotated[Path, AfterValidator(_expanded)]
 
 
 class Settings(BaseSettings):
@@ -79,6 +56,8 @@ class Settings(BaseSettings):
     backend_port: int = Field(5000, ge=1, le=65535)
     # The names under which callers address the service, besides those of loopback; see `own_names`.
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    # Whether everybody may call, on any address, until the first key is made.
+    allow_anonymous: bool = False
     # Two processes keep both cores of a small machine busy: Python runs one thread of a process at a time.
     workers: int = Field(2, ge=1, le=64)
     # How many requests other than POST /event one worker handles at once; with GROUP_COMMIT=off, POST /event included.
@@ -114,12 +93,12 @@ class Settings(BaseSettings):
     @field_validator("db_host")
     @classmethod
     def _folder_or_name(cls, value: str | None) -> str | None:
-        return str(_expanded(Path(value))) if value and value.startswith("~") else value
+        return str(expanded(Path(value))) if value and value.startswith("~") else value
 
     @field_validator("database_url", "test_database_url")
     @classmethod
     def _postgresql_only(cls, value: SecretStr | None) -> SecretStr | None:
-        return None if value is None else SecretStr(_with_driver(value.get_secret_value()))
+        return None if value is None else SecretStr(with_driver(value.get_secret_value()))
 
     @field_validator("rules", mode="before")
     @classmethod
@@ -139,9 +118,9 @@ class Settings(BaseSettings):
     def _names_of_hosts(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        names = [word.strip() for word in value.split(",") if word.strip()]
+        names = words(value)
         for name in names:
-            if not _HOST_NAME.fullmatch(name) and not _is_address(name.strip("[]")):
+            if not is_host(name):
                 raise ValueError(f"{name!r} is not the name or address of a host (without scheme, port or *)")
         return tuple(names)
 
@@ -163,12 +142,17 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether the service can be reached from its own machine alone."""
+        return is_loopback(self.backend_host)
+
+    @property
     def own_names(self) -> tuple[str, ...]:
         """The hosts that are answered besides loopback: those trusted, and the one that is listened on.
 
         Listening on all addresses names none of them.
         """
-        named = not (_is_address(self.backend_host) and ip_address(self.backend_host).is_unspecified)
+        named = not (is_address(self.backend_host) and ip_address(self.backend_host).is_unspecified)
         return (*self.trusted_hosts, self.backend_host) if named else self.trusted_hosts
 
     @property
@@ -189,33 +173,6 @@ class Settings(BaseSettings):
     def with_database(self, url: str) -> "Settings":
         """The same settings, bound to the PostgreSQL at `url` (a SQLAlchemy URL)."""
         return self.model_copy(update={"database_url": SecretStr(url)})
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _with_driver(text: str) -> str:
-    # Since SQLAlchemy 2.1 a bare postgresql:// means a driver other than ours, so we always name it.
-    text = text.strip()
-    # libpq's way to name several hosts, which SQLAlchemy reads from the parameters alone.
-    if several := _HOSTS.fullmatch(text):
-        hosts = "&".join(f"host={quote(host)}" for host in several[2].split(","))
-        text = f"{several[1]}{several[3]}{'&' if '?' in several[3] else '?'}{hosts}"
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):  # their messages can contain the password
-        raise ValueError("is not a database URL like postgresql://user:password@host:5432/name") from None
-    if url.drivername not in ("postgres", "postgresql", DRIVER):
-        raise ValueError(f"must be a postgresql:// URL, not {url.drivername}://")
-    url = url.set(drivername=DRIVER)
-    if problems := connecting.problems(url):
-        raise ValueError("; ".join(problems))
-    return url.render_as_string(hide_password=False)
 
 
 def load_settings(path: Path | None = Path(".env"), **overrides: Any) -> Settings:

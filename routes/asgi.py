@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from flask import Flask
 
 from routes.flask_threads import FlaskInThreads
+from routes.http.access import Access
 from routes.http.bodies import MAX_BODY
 from routes.http.decisions import PATHS, answer_with
 from routes.http.exchange import REQUEST_ID, begin, end
@@ -37,14 +38,16 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
     intake = Intake(body_timeout)
     flask = FlaskInThreads(app, threads=threads, read_threads=read_threads, intake=intake)
     service = Service.of(app.extensions)
-    hosts = TrustedHosts.of(app.extensions)
+    hosts, access = TrustedHosts.of(app.extensions), Access.of(app.extensions)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         headers = _plain(scope, hosts)
-        if headers is None:
+        caller = None if headers is None else access.admit_plain(headers)
+        if headers is None or caller is None:
             await flask(scope, receive, send)
             return
         exchange = begin(headers.get(_REQUEST_ID, b"").decode("latin-1"))
+        exchange.who = caller.name
         try:
             key = headers.get(b"idempotency-key")
             length = int(headers[b"content-length"])

@@ -13,14 +13,15 @@ from a2wsgi.wsgi import build_environ
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
+from access.caller import Caller
 from routes.flask_reads import FlaskReads
 from routes.flask_streams import FlaskStreams, streamed_paths
+from routes.http.access import CALLER, Access
 from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
 from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake
 from routes.http.operation import Operation
-from routes.http.origins import TrustedHosts
 from routes.http.problems import REQUESTS_FULL, Problem
 from routes.http.server_messages import CLOSE, Message, Receive, Scope, Send, send_answer
 
@@ -42,6 +43,7 @@ class FlaskInThreads:
             # Without this, Flask takes a body without a Content-Length to be empty.
             environ["wsgi.input_terminated"] = True
             environ["REQUEST_URI"] = environ["asgi.scope"]["raw_path"].decode("latin-1")
+            environ[CALLER] = environ["asgi.scope"][CALLER]
             return app(environ, start_response)
 
         self._middleware: Any = WSGIMiddleware(wsgi, workers=threads)
@@ -51,6 +53,7 @@ class FlaskInThreads:
         self._intake = intake
         self._app = app
         self._routes = app.url_map.bind("")
+        self._access = Access.of(app.extensions)
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +65,7 @@ class FlaskInThreads:
         send = request.ending(send)
         self._under_way += 1
         try:
+            self._admit(request)
             body = await self._body(request)
             with self._intake.turn(request.may_be_large), self._thread():
                 await self._answer(request, body, send)
@@ -72,13 +76,29 @@ class FlaskInThreads:
         finally:
             self._under_way -= 1
 
+    def _admit(self, request: "_Request") -> None:
+        """Find out who makes the request and what would answer it. Raises Problem if that caller may not make it."""
+        scope = request.scope
+        check_head(scope)
+        try:
+            rule, _ = self._routes.match(scope["path"], scope["method"], return_rule=True)
+        except HTTPException:
+            rule = None
+        if rule is not None:
+            request.route, request.view = template_of(rule.rule), self._app.view_functions[rule.endpoint]
+        # WSGI cannot tell "_" from "-" in the name of a header, and a proxy may not watch for both.
+        headers = [one for one in scope["headers"] if b"_" not in one[0]]
+        environ: Any = build_environ({**scope, "headers": headers, "query_string": b""}, None)  # type: ignore[typeddict-item, arg-type]
+        environ["QUERY_STRING"] = scope["query_string"].decode("latin-1")
+        request.caller = self._access.admit(environ, request.view)
+
     async def _body(self, request: "_Request") -> bytes:
-        check_head(request.scope)
         if not request.has_body:
             return b""
-        request.route, limit = self._find(request.scope)
+        operation: Operation | None = getattr(request.view, "operation", None)
+        limit = operation.max_body if operation and operation.body else None
         # Flask gets no byte of what the view does not read, or refuses by its head.
-        if limit is None or (request.length or 0) > limit + 1 or not self._is_trusted(request.scope):
+        if limit is None or (request.length or 0) > limit + 1:
             await request.throw_away()
             return b""
         # What is packed counts as large, since it may be.
@@ -102,26 +122,8 @@ class FlaskInThreads:
         finally:
             self._room += 1
 
-    def _find(self, scope: Scope) -> tuple[str | None, int | None]:
-        """The route of a request, and how many bytes its view takes; None: none."""
-        try:
-            rule, _ = self._routes.match(scope["path"], scope["method"], return_rule=True)
-        except HTTPException:
-            return None, None
-        operation: Operation | None = getattr(self._app.view_functions[rule.endpoint], "operation", None)
-        return template_of(rule.rule), operation.max_body if operation and operation.body else None
-
-    def _is_trusted(self, scope: Scope) -> bool:
-        """Whether Flask will not refuse the request for its host or its origin."""
-        environ: Any = build_environ({**scope, "query_string": b""}, None)  # type: ignore[typeddict-item, arg-type]
-        try:
-            TrustedHosts.of(self._app.extensions).must_allow(environ)
-        except Problem:
-            return False
-        return True
-
     async def _answer(self, request: "_Request", body: bytes, send: Send) -> None:
-        scope = {**request.scope, "body": body}
+        scope = {**request.scope, "body": body, CALLER: request.caller}
         if not scope["query_string"].isascii():
             # A query should not have such bytes, and the middleware cannot read them.
             scope["query_string"] = quote(scope["query_string"], safe=string.punctuation).encode()
@@ -157,6 +159,8 @@ class _Request:
         self.is_packed = b"content-encoding" in named
         self.request_id = named.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
         self.route: str | None = None
+        self.view: object | None = None
+        self.caller: Caller | None = None
         self.may_be_large = False
         # Such a caller sends nothing before it is told to go on, which reading does, or sees an answer.
         self._waits = b"expect" in named
@@ -194,6 +198,7 @@ class _Request:
 
 async def _refuse(request: _Request, problem: Problem, send: Send) -> None:
     exchange = begin(request.request_id)
+    exchange.who = request.caller.name if request.caller else None
     answer = problem.answer(exchange.request_id)
     try:
         await send_answer(send, answer, exchange.answered(answer.status))

@@ -9,9 +9,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, render_template, request
+from flask import Blueprint, Flask, Response, current_app, render_template, request, send_from_directory
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
@@ -22,20 +23,19 @@ from routes.http.converters import template_of
 from routes.http.etags import tagged_bytes
 from routes.http.everywhere import problems_of
 from routes.http.kept import Kept
-from routes.http.operation import Operation, Text, describe
+from routes.http.operation import Operation, Text, describe, needs
 from routes.http.problems import RETRY_AFTER, Problem
 from routes.http.safe_headers import PAGE_POLICY
 from routes.schemas.json_schema import REF, BodySchema, query_schema
 from routes.schemas.problems import ProblemAnswer
 from version import VERSION
 
-blueprint = Blueprint(
-    "docs", __name__, static_folder="static", static_url_path="/docs/assets", template_folder="templates"
-)
+blueprint = Blueprint("docs", __name__, template_folder="templates")
 blueprint.record_once(lambda state: state.app.extensions.setdefault(_KEPT, Kept(math.inf)))
 
 # Making the document takes a third of a second, so each application makes it once.
 _KEPT = "openapi-document"
+_ASSETS = Path(__file__).parent / "static"
 _ADDRESS = "urn:address"  # stands in it for the address at which it is served
 _DESCRIPTION = """\
 Post each deposit and withdrawal of a user; the answer names the alerts it raises. No key or password is needed.
@@ -251,3 +251,10 @@ def get_docs_page() -> Response:
     page = Response(render_template("docs.html"), content_type="text/html; charset=utf-8")
     page.headers["Content-Security-Policy"] = PAGE_POLICY
     return page
+
+
+@blueprint.get("/docs/assets/<path:filename>")
+@needs("any")
+def asset(filename: str) -> Response:
+    """What the page loads: its styles and its scripts."""
+    return send_from_directory(_ASSETS, filename)

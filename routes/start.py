@@ -4,7 +4,7 @@ from flask import Blueprint, Response, abort, redirect, request, url_for
 
 from routes.http import hints
 from routes.http.answers import json_answer
-from routes.http.operation import Operation, describe
+from routes.http.operation import Operation, describe, needs
 from routes.schemas.start import StartAnswer
 
 blueprint = Blueprint("start", __name__)
@@ -28,12 +28,14 @@ def get_start() -> Response:
 
 @blueprint.get("/docs/")
 @blueprint.get("/docs/index.html", endpoint="docs_index")
+@needs("any")
 def docs_with_a_slash() -> Response:
     """The page of the document under other names that people type."""
     return _to_the_docs()
 
 
 @blueprint.get("/docs/examples/<path:posted>.json")
+@needs("any")
 def example(posted: str) -> Response:
     """An example of what is posted to a path: for the commands that answers show."""
     found = hints.example(f"/{posted}")
@@ -43,6 +45,7 @@ def example(posted: str) -> Response:
 
 
 @blueprint.get("/favicon.ico")
+@needs("any")
 def icon() -> Response:
     """No icon, which browsers ask for beside every page; they need not ask again today."""
     return Response(status=204, headers={"Cache-Control": _A_DAY})

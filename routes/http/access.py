@@ -1,11 +1,136 @@
-"""Who makes the current request, and whether that caller may."""
+"""Who makes a request, and whether that caller may make it: found by its head alone, for both doors."""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 from flask import g
 
-from access.caller import EVERYBODY, Caller
+from access.caller import EVERYBODY, Caller, Needs
+from access.keyring import Keyring, KeysUnknown
+from routes.http.operation import needs_of
+from routes.http.origins import TrustedHosts, must_be_of_own_page
+from routes.http.problems import Problem
+
+# Where the bridge puts the caller for Flask: no header makes a name like this in a WSGI environ.
+CALLER = "transaction-alerts.caller"
+NOBODY = Caller("nobody", frozenset())  # who makes a call that needs nothing
+
+_KEY = "access"
+_CHALLENGE = 'Bearer realm="transaction-alerts"'
+
+NO_KEY = Problem(
+    401,
+    "A key is needed: send it as Authorization: Bearer tak_...",
+    kind="no-key",
+    headers={"WWW-Authenticate": _CHALLENGE},
+)
+BAD_KEY = Problem(
+    401,
+    "There is no such key, or it was revoked or has expired.",
+    kind="bad-key",
+    headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
+)
+NEEDS_KEY = Problem(
+    403,
+    "Until a key is made, only callers on this machine that use a name of loopback are answered. To make one: "
+    "flask --app app keys create NAME --scope read",
+    kind="needs-key",
+)
+KEYS_UNKNOWN = Problem(
+    503, "The database is unavailable, so nobody knows which keys hold; nothing was stored. Try again.", "keys-unknown"
+)
+
+
+def scope_needed(scope: Needs | None) -> Problem:
+    """The answer to a caller who lacks this scope; None: a call that nobody may make."""
+    detail = f"This call needs a key with the scope {scope}." if scope else "Nobody may make this call."
+    return Problem(403, detail, kind="scope")
+
+
+class Access:
+    """Says who makes a request, and whether that caller may; one per application.
+
+    `is_loopback` is whether the service listens on a loopback address: as long as no key was ever made, it is then open
+    to callers that use a name of loopback. `allow_anonymous` opens it to all callers until then.
+    """
+
+    def __init__(self, keyring: Keyring, hosts: TrustedHosts, *, is_loopback: bool, allow_anonymous: bool) -> None:
+        self._keyring, self._hosts = keyring, hosts
+        self._is_loopback, self._allow_anonymous = is_loopback, allow_anonymous
+
+    def admit(self, environ: Mapping[str, Any], view: object | None) -> Caller:
+        """Who makes the WSGI request `environ`, which `view` would answer; None: nothing is found at its path.
+
+        Raises Problem: 403 for a host or an origin that is not trusted, and for too few scopes, 401 without a key or
+        with a bad one, and 503 while it is unknown which keys hold.
+        """
+        self._hosts.must_trust(environ)
+        needs = "any" if view is None else needs_of(view, environ.get("QUERY_STRING", ""))
+        if environ["REQUEST_METHOD"] == "OPTIONS" and needs not in ("nothing", None):
+            needs = "any"  # it says which methods a path has, and whichever of its views is found first answers
+        if needs == "nothing":
+            must_be_of_own_page(environ, or_of_none=True)
+            return NOBODY
+        try:
+            found = self._caller(environ)
+        except KeysUnknown:
+            raise KEYS_UNKNOWN.anew() from None
+        must_be_of_own_page(environ, or_of_none=True)
+        if needs is None or not found.may(needs):
+            raise scope_needed(needs)
+        return found
+
+    def admit_plain(self, headers: Mapping[bytes, bytes]) -> Caller | None:
+        """Who posts an event with these headers, as they came; None if another door has to say that, or to refuse."""
+        authorization = headers.get(b"authorization")
+        try:
+            if authorization is None:
+                return EVERYBODY if b"cookie" not in headers and self._is_open(headers[b"host"]) else None
+            found = self._holder(authorization.decode("latin-1"))
+        except (KeysUnknown, Problem):
+            return None
+        return found if "ingest" in found.scopes else None
+
+    def _caller(self, environ: Mapping[str, Any]) -> Caller:
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        if authorization is not None:
+            return self._holder(authorization)
+        if self._is_open(str(environ.get("HTTP_HOST", "")).encode("latin-1")):
+            return EVERYBODY
+        raise (NO_KEY if self._keyring.has_keys or not self._is_loopback else NEEDS_KEY).anew()
+
+    def _holder(self, authorization: str) -> Caller:
+        """Who holds the key in an `Authorization` header. Raises Problem 401 if it has no living key."""
+        scheme, _, presented = authorization.partition(" ")
+        found = self._keyring.find(presented.strip(" ")) if scheme.lower() == "bearer" else None
+        if found is None:
+            raise BAD_KEY.anew()
+        return found.caller
+
+    def _is_open(self, host: bytes) -> bool:
+        if self._keyring.has_keys:
+            return False
+        return self._allow_anonymous or (self._is_loopback and self._hosts.names_loopback(host))
+
+    def store_in(self, extensions: MutableMapping[str, Any]) -> None:
+        """Put it where `of` finds it among the extensions of an application."""
+        extensions[_KEY] = self
+
+    @classmethod
+    def of(cls, extensions: Mapping[str, Any]) -> "Access":
+        """The access of the application with these extensions."""
+        found = extensions[_KEY]
+        assert isinstance(found, cls)
+        return found
 
 
 def caller() -> Caller:
     """Who makes the current request."""
-    found: Caller = g.get("caller", EVERYBODY)
+    found: Caller = g.caller
     return found
+
+
+def must_hold(scope: Needs) -> None:
+    """Raise Problem 403 unless the current caller has this scope, which not every request to the view needs."""
+    if not caller().may(scope):
+        raise scope_needed(scope)

@@ -19,12 +19,13 @@ _HARMLESS = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class Exchange:
-    """A request that is being answered."""
+    """A request that is being answered; `who` is the name of its caller, once that is known."""
 
-    __slots__ = ("_started", "request_id", "seconds", "status")
+    __slots__ = ("_started", "request_id", "seconds", "status", "who")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
+        self.who: str | None = None
         self._started = time.perf_counter()
 
     def answered(self, status: int) -> tuple[str, str]:
@@ -52,5 +53,6 @@ def end(exchange: Exchange, *, route: str | None, method: str) -> None:
             route=route,
             status=status,
             milliseconds=round(seconds * 1000, 2),
+            who=exchange.who,
             request_id=exchange.request_id,
         )

@@ -3,11 +3,13 @@
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
+from access.caller import Caller
 from routes.http import hints, safe_headers
+from routes.http.access import CALLER, Access
 from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, Exchange, begin, end
 from routes.http.operation import Operation
-from routes.http.origins import TrustedHosts, is_as_written
+from routes.http.origins import is_as_written
 from routes.http.paging import read_query
 from routes.http.problems import answer_to
 from routes.schemas.fields import Query
@@ -37,11 +39,19 @@ def _answer_to(error: Exception) -> Response:
 
 def _begin() -> None:
     g.exchange = begin(request.headers.get(REQUEST_ID, ""))
-    TrustedHosts.of(current_app.extensions).must_allow(request.environ)
-    if not is_as_written(request.environ):
+    if not (as_written := is_as_written(request.environ)):
         request.url_rule = None  # it only looks like one
+    # In the server the bridge has let the caller in already.
+    g.caller = request.environ.get(CALLER) or _admitted()
+    g.exchange.who = g.caller.name
+    if not as_written:
         raise NotFound
     _check_query()
+
+
+def _admitted() -> Caller:
+    view = current_app.view_functions[request.url_rule.endpoint] if request.url_rule else None
+    return Access.of(current_app.extensions).admit(request.environ, view)
 
 
 def _check_query() -> None:

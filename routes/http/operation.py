@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from flask import Response
 from pydantic import BaseModel
@@ -28,12 +29,13 @@ class Text:
 class Operation:
     """What a view takes and answers.
 
-    `needs` is the scope that a caller must have. `answers` has the models by status. `problems` has at least one
-    example of each error it can answer, except those that all views share (405 and 500). `path` adds to what the
-    converters say about path parameters, by name.
+    `needs` is the scope that a caller must have, and `dry_run_needs` the one for `?dry_run=true`. `answers` has the
+    models by status. `problems` has at least one example of each error it can answer, except those that all views share
+    (405 and 500). `path` adds to what the converters say about path parameters, by name.
     """
 
     needs: Needs
+    dry_run_needs: Needs | None = None
     answers: Mapping[int, type[BaseModel] | Text]
     problems: tuple[Problem, ...] = ()
     path: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -59,3 +61,29 @@ def describe(operation: Operation) -> Callable[[ViewT], ViewT]:
         return view
 
     return decorate
+
+
+def needs(scope: Needs) -> Callable[[ViewT], ViewT]:
+    """Say which scope the decorated view needs, which has no operation: the document does not describe it."""
+
+    def decorate(view: ViewT) -> ViewT:
+        view.needs = scope  # type: ignore[attr-defined]
+        return view
+
+    return decorate
+
+
+def needs_of(view: object, query: str) -> Needs | None:
+    """The scope that a request with this query string needs to be answered by `view`; None if nobody may make it."""
+    operation: Operation | None = getattr(view, "operation", None)
+    if operation is None:
+        return getattr(view, "needs", None)
+    if operation.dry_run_needs is not None and query and _is_dry_run(query):
+        return operation.dry_run_needs
+    return operation.needs
+
+
+def _is_dry_run(query: str) -> bool:
+    # Read as the view will read it: one that repeats the parameter is refused there.
+    values = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "dry_run"]
+    return values[:1] == ["true"]

@@ -37,22 +37,22 @@ class TrustedHosts:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = {"localhost", *(host_name(f"[{name}]" if _is_bare(name) else name) for name in names)}
         self.trusts = lru_cache(maxsize=REMEMBERED)(self._trusts)
+        self.names_loopback = lru_cache(maxsize=REMEMBERED)(_names_loopback)
 
     def _trusts(self, host: bytes) -> bool:
         """Whether a `Host` header names the service."""
         name = host_name(host.decode("latin-1"))
-        return name is not None and (name in self._names or _is_loopback(name))
+        return name is not None and (name in self._names or _names_loopback(host))
 
-    def must_allow(self, environ: Mapping[str, Any]) -> None:
-        """Raise Problem 403 for the WSGI request `environ` if its host is another, or it comes from another's page."""
+    def must_trust(self, environ: Mapping[str, Any]) -> None:
+        """Raise Problem 403 if the WSGI request `environ` is for another host."""
         host = str(environ.get("HTTP_HOST", ""))
-        if not self.trusts(host.encode("latin-1")):
-            name = host_name(host)
-            by_address = not host or (name is not None and _address(name) is not None)
-            if not (by_address and environ.get("PATH_INFO") in HEALTH_PATHS):
-                raise UNTRUSTED_HOST.anew()
-        if environ["REQUEST_METHOD"] not in SAFE_METHODS and not _is_own(environ, host):
-            raise OTHER_ORIGIN.anew()
+        if self.trusts(host.encode("latin-1")):
+            return
+        name = host_name(host)
+        by_address = not host or (name is not None and _address(name) is not None)
+        if not (by_address and environ.get("PATH_INFO") in HEALTH_PATHS):
+            raise UNTRUSTED_HOST.anew()
 
     def store_in(self, extensions: dict[str, Any]) -> None:
         """Put it where `of` finds it among the extensions of an application."""
@@ -78,6 +78,18 @@ def host_name(host: str) -> str | None:
     return name if address is None else str(address)
 
 
+def must_be_of_own_page(environ: Mapping[str, Any], *, or_of_none: bool) -> None:
+    """Raise Problem 403 if the WSGI request `environ` changes something and comes from a page of another origin.
+
+    `or_of_none`: whether it may also come from a program, which does not say where from. Any browser says it.
+    """
+    if environ["REQUEST_METHOD"] in SAFE_METHODS:
+        return
+    is_said = "HTTP_SEC_FETCH_SITE" in environ or "HTTP_ORIGIN" in environ
+    if not (_is_own(environ, str(environ.get("HTTP_HOST", ""))) and (is_said or or_of_none)):
+        raise OTHER_ORIGIN.anew()
+
+
 def is_as_written(environ: Mapping[str, Any]) -> bool:
     """Whether the path of the WSGI request `environ` was sent in its one plain form; not, say, as `/%6detrics`."""
     raw = str(environ.get("REQUEST_URI", "")).partition("?")[0]
@@ -97,9 +109,11 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _is_loopback(name: str) -> bool:
-    address = _address(name)
-    return address is not None and address.is_loopback
+def _names_loopback(host: bytes) -> bool:
+    """Whether a `Host` header is a name or an address of loopback."""
+    name = host_name(host.decode("latin-1"))
+    address = _address(name or "")
+    return name == "localhost" or (address is not None and address.is_loopback)
 
 
 def _is_own(environ: Mapping[str, Any], host: str) -> bool:

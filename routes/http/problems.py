@@ -1,7 +1,7 @@
 """Every error as application/problem+json (RFC 9457)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -24,7 +24,7 @@ class Problem(Exception):
     """An error answer: an HTTP status, a sentence for the caller, and the bad fields, if any.
 
     `kind` sets the `type` of the document, if the status alone does not tell two errors apart; `more` has further
-    members of the document.
+    members of the document, and `headers` further headers of the answer.
     """
 
     def __init__(
@@ -34,9 +34,11 @@ class Problem(Exception):
         kind: str | None = None,
         errors: Sequence[FieldProblem] = (),
         more: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.kind, self.errors, self.more = status, detail, kind, errors, more or {}
+        self.headers = headers or {}
 
     def document(self) -> dict[str, Any]:
         """The problem document as plain data."""
@@ -52,11 +54,11 @@ class Problem(Exception):
 
     def anew(self) -> "Problem":
         """The same problem, to be raised."""
-        return Problem(self.status, self.detail, self.kind, self.errors, self.more)
+        return Problem(self.status, self.detail, self.kind, self.errors, self.more, self.headers)
 
     def answer(self, request_id: str) -> Answer:
         """The whole answer to the request with this id."""
-        headers = {"Content-Type": "application/problem+json"}
+        headers = {"Content-Type": "application/problem+json", **self.headers}
         if self.status == 503:
             headers["Retry-After"] = str(RETRY_AFTER)
         if self.status == 408 or self.kind == BODIES_FULL.kind:

@@ -11,11 +11,10 @@ import requests
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from app import create_app
-from config_loader import load_settings
 from rules.values import LAST_TIME
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event, pointers, post_raw, problem
+from tests.keys import app_without_database
 from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
 from tests.postgres import transaction
 from tests.service import Service
@@ -305,7 +304,7 @@ def test_unknown_ones(client: FlaskClient) -> None:
 
 def test_without_the_database() -> None:
     """Every request is a 503 then."""
-    client = create_app(load_settings(None, database_url="postgresql://nobody@127.0.0.1:1/none")).test_client()
+    client = app_without_database().test_client()
     calls = [client.post("/backtests", json=CANDIDATE), client.delete("/backtests/1")]
     for answer in [*calls, client.get("/backtests"), client.get("/backtests/1")]:
         problem(answer, 503)

@@ -11,21 +11,19 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from app import create_app
-from config_loader import load_settings
 from routes.schemas.rules import declared_schema
 from rules.registry import REGISTRY
 from rules.values import DECIMAL, MAX_ID
 from tests.contract.helpers import an_event, post_raw, valid
+from tests.keys import app_without_database
 
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 EXAMPLES = 300
 
 
 @pytest.fixture(scope="module")
 def nowhere() -> FlaskClient:
     """A client of an application whose database is never there."""
-    return create_app(load_settings(None, database_url=NOWHERE)).test_client()
+    return app_without_database().test_client()
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,8 @@
 
 import re
 
-from app import create_app
-from config_loader import load_settings
-from tests.contract.test_openapi import NOT_LISTED, NOWHERE
+from tests.contract.test_openapi import NOT_LISTED
+from tests.keys import app_without_database
 from tests.service import ROOT
 
 
@@ -12,7 +11,7 @@ def test_the_page_has_every_call() -> None:
     """Each call has a section with a command that calls it, and no section is of a call that is not there."""
     served = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
-        for rule in create_app(load_settings(None, database_url=NOWHERE)).url_map.iter_rules()
+        for rule in app_without_database().url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule not in NOT_LISTED
     }

@@ -12,11 +12,9 @@ import httpx
 import pytest
 from flask import Flask
 
-from app import create_app
-from config_loader import load_settings
 from tests.conftest import ClientMaker
+from tests.keys import app_without_database
 
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 NAME = "generated_alerts"
 # It says so of the second form of a body, which it leaves out.
 KNOWN = "Unsupported content type application/x-ndjson"
@@ -27,7 +25,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a generated client, which can be imported as NAME."""
     folder = tmp_path_factory.mktemp("clients")
     document = folder / "openapi.json"
-    app = create_app(load_settings(None, database_url=NOWHERE))
+    app = app_without_database()
     document.write_bytes(app.test_client().get("/openapi.json").data)
     made = subprocess.run(
         [

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from app import create_app
-from config_loader import load_settings
 from database import readiness
 from rules.judging.engine import RuleEngine
 from tests.contract.helpers import FULL_DISK, JSON, NOTHING, Sessions, an_event, counts, post_raw, problem
+from tests.keys import app_without_database
 from tests.postgres import engine_on, transaction
 from tests.service import free_port
 
@@ -317,7 +316,7 @@ def make_away() -> Iterator[Any]:
     apps = []
 
     def make(url: str, **overrides: Any) -> FlaskClient:
-        apps.append(create_app(load_settings(None, database_url=url, db_timeout=0.5, **overrides)))
+        apps.append(app_without_database(database_url=url, db_timeout=0.5, **overrides))
         return apps[-1].test_client()
 
     yield make

@@ -88,7 +88,8 @@ def test_who_asks_for_health(client: FlaskClient, path: str) -> None:
 
 def test_trusted_hosts(make_client: ClientMaker) -> None:
     """TRUSTED_HOSTS names further hosts, in any case; loopback stays one of them."""
-    client = make_client(trusted_hosts="alerts.example, Alerts.Internal.,192.0.2.7 ,2001:DB8::7,[2001:db8::8]")
+    names = "alerts.example, Alerts.Internal.,192.0.2.7 ,2001:DB8::7,[2001:db8::8]"
+    client = make_client(trusted_hosts=names, allow_anonymous=True)
     for host in ("alerts.example:443", "ALERTS.example.", "alerts.internal", "192.0.2.7:5000", "localhost"):
         assert post(client, [("Host", host)]).status_code == 200
     for host in ("[2001:db8:0::7]:5000", "[2001:db8::8]"):
@@ -120,7 +121,8 @@ def test_more_hosts_than_are_remembered() -> None:
 )
 def test_where_it_listens(make_client: ClientMaker, listens_on: str, host: str, status: int) -> None:
     """The one address or name in BACKEND_HOST is answered; all addresses at once name none."""
-    assert post(make_client(backend_host=listens_on), [("Host", host)]).status_code == status
+    client = make_client(backend_host=listens_on, allow_anonymous=True)
+    assert post(client, [("Host", host)]).status_code == status
 
 
 @pytest.mark.parametrize("headers", OWN_PAGES.values(), ids=OWN_PAGES)
@@ -141,7 +143,7 @@ def test_pages_of_others(client: FlaskClient, sessions: Sessions, headers: Any) 
 
 def test_default_ports(make_client: ClientMaker) -> None:
     """An origin without a port is the same as one with its scheme's own."""
-    client = make_client(trusted_hosts="alerts.example")
+    client = make_client(trusted_hosts="alerts.example", allow_anonymous=True)
     for origin, host in (
         ("https://alerts.example", "alerts.example"),
         ("https://alerts.example", "alerts.example:443"),

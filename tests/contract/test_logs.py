@@ -18,6 +18,7 @@ from routes.http import exchange, problems
 from rules.judging.engine import RuleEngine
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event, post_raw
+from tests.keys import keep_open
 from tests.postgres import transaction
 from tests.service import free_port
 
@@ -77,7 +78,7 @@ REQUESTS = [
 def test_one_line_a_request(
     client: FlaskClient, lines: Any, method: Any, path: Any, body: Any, route: Any, status: Any
 ) -> None:
-    """Every request is one line with its id, method, route rule (never the path), status and milliseconds."""
+    """Every request is one line: its id, method, route rule (never the path), caller, status and milliseconds."""
     client.open(path, method=method, json=body, headers={"X-Request-ID": "find-me"})
     (line,) = lines()
     milliseconds = line.pop("milliseconds")
@@ -89,6 +90,7 @@ def test_one_line_a_request(
         "method": method,
         "route": route,
         "status": status,
+        "who": "nobody" if path == "/healthz" else "anonymous",
         "request_id": "find-me",
     }
 
@@ -198,7 +200,9 @@ def test_a_database_that_is_away_is_logged(output: Any, lines: Any) -> None:
     """A database that cannot be reached is a warning with the request id, without address or values."""
     url = f"postgresql://kzqx@127.0.0.1:{free_port()}/kzqx"
     with redirect_stdout(output):
-        client = create_app(load_settings(None, database_url=url, db_timeout=0.5)).test_client()
+        app = create_app(load_settings(None, database_url=url, db_timeout=0.5))
+        keep_open(app)
+    client = app.test_client()
     client.post("/event", json=an_event(amount=AMOUNT, event_id=EVENT_ID), headers={"X-Request-ID": "find-me"})
     warning, request = lines()
     assert (warning["event"], warning["level"]) == ("database_away", "warning")

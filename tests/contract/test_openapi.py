@@ -24,8 +24,6 @@ from schemathesis.openapi.checks import RejectedPositiveData, UseAfterFree
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from app import create_app
-from config_loader import load_settings
 from database.judging import MOST_ACTIONS
 from routes.health import NOT_READY
 from routes.http.converters import IdConverter
@@ -36,6 +34,7 @@ from rules.policy import LATE_LIMIT
 from rules.registry import REGISTRY
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, problem, valid, without
+from tests.keys import app_without_database
 from tests.postgres import transaction
 
 # The files of the page, its other names, and what browsers ask for by themselves are not calls of the service.
@@ -52,7 +51,7 @@ ASSETS = Path(__file__).parents[2] / "routes" / "static"
 @pytest.fixture(scope="module")
 def app() -> Any:
     """An application that never connects to its database: the document does not need one."""
-    return create_app(load_settings(None, database_url=NOWHERE))
+    return app_without_database()
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +102,6 @@ def test_operation_ids_are_unique(operations: dict[tuple[str, str], Any]) -> Non
     ids = [operation["operationId"] for operation in operations.values()]
     assert sorted(ids) == sorted(set(ids))
 
-
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none"  # no database is needed here
 
 # By operation: its answers, and the errors that are its own.
 STATUSES = {
@@ -253,7 +250,7 @@ def test_conditions_are_listed(operations: dict[tuple[str, str], Any]) -> None:
 
 def test_a_tool_can_call_what_it_reads() -> None:
     """The first server in the document is the address that it was read from."""
-    app = create_app(load_settings(None, database_url=NOWHERE, trusted_hosts="alerts.example"))
+    app = app_without_database(trusted_hosts="alerts.example")
     document = app.test_client().get("/openapi.json", base_url="https://alerts.example:8443").get_json()
     assert document["servers"][0]["url"] == "https://alerts.example:8443"
 
@@ -296,7 +293,7 @@ def test_a_new_resource_describes_itself(document: dict[str, Any]) -> None:
         """Add a goldfish."""
         raise AssertionError("it is only described")
 
-    app = create_app(load_settings(None, database_url=NOWHERE))
+    app = app_without_database()
     app.register_blueprint(blueprint)
     new = app.test_client().get("/openapi.json").get_json()
     assert list(OpenAPIV31SpecValidator(new).iter_errors()) == []

@@ -7,9 +7,8 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
-from app import create_app
-from config_loader import load_settings
 from tests.contract.helpers import NOTHING, Sessions, an_event, counts, problem
+from tests.keys import app_without_database
 from tests.service import Service
 from tests.waiting import PATIENCE
 
@@ -25,7 +24,7 @@ def errors(answer: Any) -> dict[str, str]:
 
 def calls() -> Iterator[tuple[str, str]]:
     """Every method and path of the service that is described."""
-    app = create_app(load_settings(None, database_url="postgresql://nobody@127.0.0.1:1/none"))
+    app = app_without_database()
     for rule in app.url_map.iter_rules():
         if hasattr(app.view_functions[rule.endpoint], "operation"):
             with app.test_request_context():

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app import create_app
-from config_loader import load_settings
 from database import embedded, migrations, readiness
+from tests.keys import app_without_database
 from tests.waiting import freeze, wait_until
 
 EVENT = {"type": "withdraw", "amount": "150.00", "user_id": 1, "time": 0, "event_id": "first"}
@@ -68,7 +67,7 @@ def test_a_database_that_hangs_is_a_503_and_heals(ready_folder: Path, monkeypatc
     monkeypatch.setattr(readiness, "PATIENCE", 2)
     with embedded.use(ready_folder, fsync="off") as url:
         migrations.upgrade(url)
-        app = create_app(load_settings(None, database_url=url, db_timeout=0.2))
+        app = app_without_database(database_url=url, db_timeout=0.2)
         client = app.test_client()
         wait_until(lambda: client.get("/readyz").status_code == 200)  # on a busy machine the limits may be too short
         with stopped(ready_folder / "postgres"):

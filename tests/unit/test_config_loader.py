@@ -59,6 +59,7 @@ def test_defaults() -> None:
         "time_is_epoch": False,
         "max_ahead": None,
         "trusted_hosts": (),
+        "allow_anonymous": False,
     }
 
 

@@ -12,9 +12,9 @@ from flask import Flask, Response
 from routes import flask_threads
 from routes.flask_threads import FlaskInThreads
 from routes.http.intake import LARGE_AT_ONCE, LARGE_BODY, Intake
-from routes.http.operation import Operation, describe
-from routes.http.origins import TrustedHosts
+from routes.http.operation import Operation, describe, needs
 from routes.schemas.events import EventsRequest
+from tests.keys import keep_open
 from tests.waiting import PATIENCE
 
 HEAD: dict[str, Any] = {
@@ -43,11 +43,13 @@ def test_too_many_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request beyond those gets a 503 at once; the others are answered, and then there is room again."""
     monkeypatch.setattr(flask_threads, "MOST_WAITING", 1)
     app, go_on = Flask("test"), threading.Event()
+    keep_open(app)
 
     @app.post("/slow")
-    def slow() -> str:
+    @needs("any")
+    def slow() -> Response:
         go_on.wait(PATIENCE)
-        return "done"
+        return Response("done")
 
     async def nothing() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -72,7 +74,7 @@ def test_too_many_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def large_app() -> Flask:
     """An application with one view, which takes a large body."""
     app = Flask("test")
-    TrustedHosts(()).store_in(app.extensions)
+    keep_open(app)
 
     @app.post("/slow")
     @describe(Operation(needs="nothing", answers={}, body=EventsRequest, max_body=4 * LARGE_BODY))
@@ -123,8 +125,7 @@ def test_bodies_of_those_that_are_refused_are_not_read() -> None:
         status, _ = await ask(bridge, HEAD | {"headers": [*headers, (b"content-length", b"5")]}, stall)
         return status
 
-    # This application has no hooks: it would take them.
-    assert asyncio.run(run((b"host", b"evil.test"))) == 200
-    assert asyncio.run(run((b"host", b"localhost"), (b"origin", b"http://evil.test"))) == 200
+    assert asyncio.run(run((b"host", b"evil.test"))) == 403
+    assert asyncio.run(run((b"host", b"localhost"), (b"origin", b"http://evil.test"))) == 403
     with pytest.raises(AssertionError, match="it reads"):
         asyncio.run(run((b"host", b"localhost")))

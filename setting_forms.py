@@ -1,0 +1,75 @@
+"""How single settings are written: folders, hosts and their addresses, and the database's URL."""
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import AfterValidator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from database import connecting
+
+DRIVER = "postgresql+psycopg2"
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_HOSTS = re.compile(r"([a-z0-9+]+://(?:[^@/?]*@)?)([^@/?\[]*:\d+,[^@/?\[]*)(.*)", re.DOTALL)
+
+
+def expanded(path: Path) -> Path:
+    """A folder with `~` as the home that a shell would put there."""
+    if str(path).startswith("$"):
+        raise ValueError("begins with a variable that nobody has replaced; in .env, ${HOME} would be")
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {path.parts[0]}") from None
+
+
+Folder = Annotated[Path, AfterValidator(expanded)]
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_host(text: str) -> bool:
+    """Whether this is the name of a host, or an address, perhaps in brackets."""
+    return _HOST_NAME.fullmatch(text) is not None or is_address(text.strip("[]"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what listens on this address or name can be reached from its own machine alone."""
+    return ip_address(host).is_loopback if is_address(host) else host.lower() == "localhost"
+
+
+def words(text: str) -> list[str]:
+    """What stands between the commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def with_driver(text: str) -> str:
+    """The URL of a PostgreSQL, with our driver named. Raises ValueError, whose message has no password."""
+    # Since SQLAlchemy 2.1 a bare postgresql:// means a driver other than ours, so we always name it.
+    text = text.strip()
+    # libpq's way to name several hosts, which SQLAlchemy reads from the parameters alone.
+    if several := _HOSTS.fullmatch(text):
+        hosts = "&".join(f"host={quote(host)}" for host in several[2].split(","))
+        text = f"{several[1]}{several[3]}{'&' if '?' in several[3] else '?'}{hosts}"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # their messages can contain the password
+        raise ValueError("is not a database URL like postgresql://user:password@host:5432/name") from None
+    if url.drivername not in ("postgres", "postgresql", DRIVER):
+        raise ValueError(f"must be a postgresql:// URL, not {url.drivername}://")
+    url = url.set(drivername=DRIVER)
+    if problems := connecting.problems(url):
+        raise ValueError("; ".join(problems))
+    return url.render_as_string(hide_password=False)

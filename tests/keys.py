@@ -1,0 +1,78 @@
+"""Keys for tests: made in the database, or a keyring that needs none."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import func, insert, select, update
+
+from access.caller import SCOPES
+from access.key_format import hash_key, make_key
+from access.keyring import Keyring, LivingKey
+from app import create_app
+from config_loader import load_settings
+from database.models import Key
+from routes.http.access import Access
+from routes.http.origins import TrustedHosts
+from tests.contract.helpers import Sessions
+from tests.postgres import transaction
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+
+
+def add_key(
+    sessions: Sessions, name: str = "Ada", scopes: Sequence[str] = SCOPES, expires_at: datetime | None = None
+) -> str:
+    """Store a new key and return it. An application that has just looked does not know it before `look`."""
+    made = make_key()
+    with transaction(sessions) as session:
+        changed = select(func.coalesce(func.max(Key.changed), 0) + 1).scalar_subquery()
+        columns = {"key_id": made.key_id, "name": name, "scopes": list(scopes), "secret_hash": hash_key(made.key)}
+        session.execute(insert(Key).values(**columns, changed=changed, created_by="test", expires_at=expires_at))
+    return made.key
+
+
+def revoke_key(sessions: Sessions, key: str) -> None:
+    """Revoke it in the database."""
+    changed = select(func.max(Key.changed) + 1).scalar_subquery()
+    with transaction(sessions) as session:
+        revoked = update(Key).where(Key.secret_hash == hash_key(key))
+        session.execute(revoked.values(revoked_at=func.now(), changed=changed))
+
+
+def look(app: Flask) -> None:
+    """Have an application know all keys that there are now."""
+    Keyring.of(app.extensions).look()
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The headers of a request with this key."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+class NoKeys(Keyring):
+    """A keyring that knows without a database that no key was ever made."""
+
+    def __init__(self) -> None:
+        """It has nothing to prepare."""
+
+    @property
+    def has_keys(self) -> bool:
+        return False
+
+    def find(self, presented: str) -> LivingKey | None:
+        return None
+
+
+def keep_open(app: Flask) -> None:
+    """Have an application that may have no database let everybody in."""
+    hosts = app.extensions.get("trusted-hosts") or TrustedHosts(())
+    Access(NoKeys(), hosts, is_loopback=True, allow_anonymous=True).store_in(app.extensions)
+
+
+def app_without_database(**settings: Any) -> Flask:
+    """An application that lets everybody in, whether its database is there or not; by default it is not."""
+    app = create_app(load_settings(None, **({"database_url": NOWHERE} | settings)))
+    keep_open(app)
+    return app
