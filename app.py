@@ -15,6 +15,7 @@ from access.keyring import Keyring
 from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.endings import or_end
+from commands.keys import keys
 from commands.replay import replay
 from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
@@ -56,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     hooks.register(app)
     for resource in (events, alerts, users, rules, backtests, start, health, openapi, metrics_page):
         app.register_blueprint(resource.blueprint)
-    for command in (replay, backtest, verify):
+    for command in (replay, backtest, verify, keys):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)

@@ -68,10 +68,13 @@ class MadeKey(NamedTuple):
 
 
 class KeyChanges:
-    """Changes keys in the database on which `run` runs work in a session; `keyring` is this process's own."""
+    """Changes keys in the database on which `run` runs work in a session; `keyring` is this process's own.
 
-    def __init__(self, run: Run, keyring: Keyring) -> None:
-        self._run, self._keyring = run, keyring
+    `when_stored` is called with what will be returned as soon as it is committed, before the wait.
+    """
+
+    def __init__(self, run: Run, keyring: Keyring, when_stored: Callable[[Any], None] = lambda _: None) -> None:
+        self._run, self._keyring, self._when_stored = run, keyring, when_stored
 
     def make(self, terms: KeyTerms, *, who: str) -> MadeKey:
         """Make a key. Raises NameTaken, TooManyKeys and ChangesFull."""
@@ -99,8 +102,10 @@ class KeyChanges:
             raise ChangesFull
         try:
             done: T = self._run(work)
+            until = time.monotonic() + seconds(done)
             self._keyring.forget()
-            time.sleep(seconds(done))
+            self._when_stored(done)
+            time.sleep(max(0.0, until - time.monotonic()))
             return done
         finally:
             _waiting.release()
