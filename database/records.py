@@ -236,7 +236,7 @@ class NewAction(NamedTuple):
 
 
 class NewAlert(NamedTuple):
-    """A row for `alerts`; `evidence` is JSON text, `time` that of the action."""
+    """A row for `alerts`; `evidence` is JSON text, `time` that of the action, `high_risk` the user's rating now."""
 
     user_id: int
     seq: int
@@ -246,6 +246,7 @@ class NewAlert(NamedTuple):
     late: bool
     superseded: bool
     shadow: bool
+    high_risk: bool
 
 
 class LateAction(NamedTuple):

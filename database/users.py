@@ -2,12 +2,12 @@
 
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, Integer, Text, bindparam, cast, exists, func, insert, select, update
+from sqlalchemy import BigInteger, Boolean, Integer, Text, bindparam, cast, exists, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.orm import Session, aliased
 
-from database.models import USER_IDS, User, UserSettings
+from database.models import USER_IDS, Alert, User, UserSettings
 
 
 def get_user(session: Session, user_id: int) -> User | None:
@@ -93,12 +93,36 @@ _CHANGE_USER = insert(UserSettings).from_select(
 )
 
 
+# To mark so many alerts takes a second or two; a million take more than a minute.
+MANY_ALERTS = 20_000
+
+_HIGH = bindparam("high", type_=Boolean)
+# Closed ones too: one that is opened again needs no look at its user then.
+_to_mark = (Alert.user_id == _ID, Alert.high_risk != _HIGH)
+_COUNT_TO_MARK = select(func.count()).select_from(select(Alert.seq).where(*_to_mark).limit(MANY_ALERTS + 1).subquery())
+_MARK_ALERTS = (
+    update(Alert).where(*_to_mark).values({Alert.high_risk: _HIGH}).execution_options(synchronize_session=False)
+)
+
+
+class ManyAlerts(Exception):
+    """A change of a user touches more than MANY_ALERTS alerts: it may take long, and nothing was stored."""
+
+
 def change_user(
-    session: Session, user: User, *, risk: str | None, overrides: str | None, author: str | None, note: str | None
+    session: Session,
+    user: User,
+    *,
+    risk: str | None,
+    overrides: str | None,
+    author: str | None,
+    note: str | None,
+    may_take_long: bool = False,
 ) -> None:
     """Give a locked user another rating, or other overrides (JSON text), as a new version of the user's settings.
 
-    None keeps what there is.
+    None keeps what there is. The user's alerts are marked if the rating is high from now on, or no longer; raises
+    ManyAlerts if that are many, unless it `may_take_long`: then no statement has a time limit of its own.
     """
     values = {
         "id": user.user_id,
@@ -108,6 +132,13 @@ def change_user(
         "given_note": note,
     }
     session.connection().execute(_CHANGE_USER, values)  # a session would take an INSERT's parameters for rows
+    if risk is not None and (risk == "high") != (user.risk == "high"):
+        marked = {"id": user.user_id, "high": risk == "high"}
+        if may_take_long:
+            session.execute(text("SET LOCAL statement_timeout = 0"))  # the watchdog still ends it
+        elif session.execute(_COUNT_TO_MARK, marked).scalar_one() > MANY_ALERTS:
+            raise ManyAlerts
+        session.execute(_MARK_ALERTS, marked)
     session.refresh(user)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from database import actions, users
 from database.models import User, UserAction
 from database.session import Transaction
+from database.users import ManyAlerts
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
 from routes.http.etags import changed, must_match, tagged
@@ -121,7 +122,10 @@ def change_user(user_id: int) -> Response:
     wanted = read_model(UserChange)
     # Read before, since that may store what is declared.
     rules = service().run(service().rules) if wanted.overrides else {}
-    user = service().run(lambda session: _change(session, user_id, wanted, rules))
+    try:
+        user = service().run(lambda session: _change(session, user_id, wanted, rules))
+    except ManyAlerts:
+        user = service().run_long(lambda session: _change(session, user_id, wanted, rules, may_take_long=True))
     return tagged(UserChangedAnswer.of(user), user.settings_version)
 
 
@@ -183,7 +187,14 @@ def _create(session: Session, wanted: UserRequest) -> User:
     raise Problem(503, "No free user id was found; try again.")
 
 
-def _change(session: Session, user_id: int, wanted: UserChangeRequest, rules: Mapping[int, RuleChange]) -> User:
+def _change(
+    session: Session,
+    user_id: int,
+    wanted: UserChangeRequest,
+    rules: Mapping[int, RuleChange],
+    *,
+    may_take_long: bool = False,
+) -> User:
     with Transaction(session) as transaction:
         user = users.lock_user(session, user_id)
         if user is None:
@@ -193,7 +204,15 @@ def _change(session: Session, user_id: int, wanted: UserChangeRequest, rules: Ma
         if wanted.overrides is not None:
             _must_agree(wanted.overrides, cast(Risk, risk or user.risk), rules)
         overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
-        users.change_user(session, user, risk=risk, overrides=overrides, author=wanted.author, note=wanted.note or None)
+        users.change_user(
+            session,
+            user,
+            risk=risk,
+            overrides=overrides,
+            author=wanted.author,
+            note=wanted.note or None,
+            may_take_long=may_take_long,
+        )
         transaction.commit()
     return user
 

@@ -58,6 +58,7 @@ class Service:
         self.readiness = Readiness(self.url)
         self._sessions, self._sessions_of_reads = make_sessions(engines.main), make_sessions(engines.reads)
         self._sessions_of_changes = make_sessions(engines.changes)
+        self._sessions_of_long_work = make_sessions(engines.repairs)
         self.policy = policy
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
@@ -168,6 +169,10 @@ class Service:
     def read(self, work: Callable[[Session], T]) -> T:
         """The same for work that only reads and may be asked for at any time by anybody: it has few connections."""
         return run(self._sessions_of_reads, work)
+
+    def run_long(self, work: Callable[[Session], T]) -> T:
+        """The same for work that may take minutes: it has few connections."""
+        return run(self._sessions_of_long_work, work)
 
     @property
     def url(self) -> str:

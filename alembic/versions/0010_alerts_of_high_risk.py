@@ -33,7 +33,7 @@ def upgrade() -> None:
                     WHERE user_id > since AND user_id <= upto AND status = 'closed' AND outcome IS NULL;
                     UPDATE alerts SET high_risk = true FROM users
                     WHERE users.user_id > since AND users.user_id <= upto AND users.risk = 'high'
-                        AND alerts.user_id = users.user_id AND status <> 'closed' AND NOT high_risk;
+                        AND alerts.user_id = users.user_id AND NOT high_risk;
                     COMMIT;
                     since := upto;
                 END LOOP;

@@ -234,7 +234,7 @@ class Alert(Base):
     work_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     # When it was raised, superseded, reinstated or worked last.
     touched_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
-    # Whether its user is rated high now. Not kept up while it is closed.
+    # Whether its user is rated high now: judging sets it, and a change of the rating.
     high_risk: Mapped[bool] = mapped_column(server_default=false())
 
 

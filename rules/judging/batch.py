@@ -37,13 +37,15 @@ class BatchUser:
     """One locked user while a batch is judged.
 
     `last_seq` is that of the newest stored action, `balance` what the user has. `unused_actions` and `unused_net` are
-    what was added to the user with the lock and no stored event has used yet. `rule_set` judges its new actions, and
-    `settings_version` counts the changes of its rating and overrides. If it `is_full`, it can have no more actions.
+    what was added to the user with the lock and no stored event has used yet. `rule_set` judges its new actions,
+    `settings_version` counts the changes of its rating and overrides, and `is_high_risk` says whether the rating is
+    high. If it `is_full`, it can have no more actions.
     """
 
     user_id: int
     rule_set: RuleSet
     settings_version: int = 0
+    is_high_risk: bool = False
     is_new: bool = False
     is_full: bool = False
     last_seq: int = 0

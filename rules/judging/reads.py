@@ -62,6 +62,7 @@ def begin_and_read(
             user_id=user.user_id,
             rule_set=rules.rule_set(cast(Risk, user.risk), user.overrides),
             settings_version=user.settings_version,
+            is_high_risk=user.risk == "high",
             is_new=user.is_new,
             is_full=user.is_full,
             last_seq=user.last_seq - added.actions,

@@ -83,6 +83,7 @@ def new_rows(batch: Batch) -> tuple[list[NewAction], list[NewAlert]]:
                         late=state.late,
                         superseded=not state.stands,
                         shadow=state.shadow,
+                        high_risk=user.is_high_risk,
                     )
                 )
     return actions, alerts

@@ -9,8 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from database import users
 from tests.conftest import ClientMaker
 from tests.contract.helpers import NOTHING, Sessions, an_event, codes, counts, pointers, post_raw, problem
+from tests.postgres import transaction
 
 LARGEST = 2**63 - 1
 LONG = "1" + "0" * 5000
@@ -651,3 +653,28 @@ def test_the_rules_of_a_user(client: FlaskClient) -> None:
         },
     }
     assert (shown[500]["status"], shown[500]["parameters"]["count"]) == ("off", {"value": 5, "origin": "default"})
+
+
+# The rating stands on the user's alerts too
+
+
+@pytest.mark.parametrize("many", [users.MANY_ALERTS, 0])
+def test_alerts_know_whether_their_user_is_rated_high(
+    client: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """New alerts and those that are there follow the present rating, closed ones too, however many there are."""
+    monkeypatch.setattr(users, "MANY_ALERTS", many)
+    marks = text("SELECT high_risk FROM alerts ORDER BY user_id, seq")
+
+    def marked() -> list[bool]:
+        with sessions() as session:
+            return list(session.scalars(marks))
+
+    codes(client, type="withdraw", amount="150.00")
+    with transaction(sessions) as session:
+        session.execute(text("UPDATE alerts SET status = 'closed', outcome = 'inconclusive'"))
+    for rating, expected in (("low", False), ("high", True), ("normal", False)):
+        assert client.patch("/users/1", json={"risk": rating}).status_code == 200
+        codes(client, type="withdraw", amount="500.00", time=1000)
+        assert set(marked()) == {expected}
+    assert len(marked()) == 4 + 2  # from the third withdrawal on, two codes each

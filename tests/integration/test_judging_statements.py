@@ -61,7 +61,11 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
             *("user_id", "seq", "type", "amount", "time", "event_id", "alert_codes"),
             *("rules_number", "settings_version", "ordinal", "running_total"),
         ),
-        "insert_alerts": arrays(alerts, "user_id", "seq", "code", "time", "evidence", "late", "superseded", "shadow"),
+        "insert_alerts": arrays(
+            alerts,
+            *("user_id", "seq", "code", "time", "evidence"),
+            *("late", "superseded", "shadow", "high_risk"),
+        ),
     }
 
 
@@ -116,7 +120,14 @@ def test_a_record_must_be_of_its_model() -> None:
 def test_records_as_arrays() -> None:
     """Each field becomes an array with one element per record."""
     records = Records(NewAlert, "new", Alert)
-    values: dict[str, Any] = {"user_id": 1, "code": 30, "late": False, "superseded": True, "shadow": False}
+    values: dict[str, Any] = {
+        "user_id": 1,
+        "code": 30,
+        "late": False,
+        "superseded": True,
+        "shadow": False,
+        "high_risk": True,
+    }
     first = NewAlert(seq=1, time=10, evidence='{"a": 1}', **values)
     second = NewAlert(seq=2, time=20, evidence="{}", **values)
     assert records.arrays([first, second]) == {
@@ -128,6 +139,7 @@ def test_records_as_arrays() -> None:
         "new_late": "{False,False}",
         "new_superseded": "{True,True}",
         "new_shadow": "{False,False}",
+        "new_high_risk": "{True,True}",
     }
     assert set(records.arrays([]).values()) == {"{}"}
 

@@ -236,8 +236,9 @@ def test_beside_time_zero(sessions: Sessions) -> None:
 
 
 def stored_alert(sessions: Sessions, seq: int, code: int) -> tuple[Any, ...]:
-    """All columns of an alert of user 1."""
-    (found,) = rows(sessions, "SELECT * FROM alerts WHERE (user_id, seq, code) = (1, :s, :c)", s=seq, c=code)
+    """All columns of an alert of user 1 but the moment it was touched last."""
+    query = "SELECT to_jsonb(alerts) - 'touched_at' FROM alerts WHERE (user_id, seq, code) = (1, :s, :c)"
+    (found,) = rows(sessions, query, s=seq, c=code)
     return found
 
 
@@ -405,12 +406,13 @@ def test_kept_alerts_keep_their_evidence(sessions: Sessions) -> None:
 
 
 def test_superseded_alerts_keep_their_evidence(sessions: Sessions) -> None:
-    """An alert that no longer holds changes nothing but its mark."""
+    """An alert that no longer holds changes nothing but its mark, and when it was touched last."""
     post(sessions, 1, "w 1 @10, w 1 @20, w 1 @30")
     (before,) = rows(sessions, "SELECT to_jsonb(alerts) FROM alerts")
     post(sessions, 1, "d 1 @25")
     (after,) = rows(sessions, "SELECT to_jsonb(alerts) FROM alerts")
-    assert after[0] == before[0] | {"superseded": True}
+    assert after[0] == before[0] | {"superseded": True, "touched_at": after[0]["touched_at"]}
+    assert after[0]["touched_at"] > before[0]["touched_at"]
 
 
 # What it costs
