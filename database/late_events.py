@@ -160,7 +160,7 @@ def user_settings(connection: Connection, user_ids: Sequence[int]) -> list[Store
 _SUPERSEDE = Planned(
     update(Alert)
     .where(Alert.user_id == STANDING.c.user_id, Alert.seq == STANDING.c.seq, Alert.code == STANDING.c.code)
-    .values({Alert.superseded: STANDING.c.superseded, Alert.touched_at: func.now()})
+    .values({Alert.superseded: STANDING.c.superseded, Alert.touched_at: func.clock_timestamp()})
 )
 
 

@@ -153,6 +153,14 @@ class StoredTotals(NamedTuple):
 # What is requested
 
 
+class AlertKey(NamedTuple):
+    """Names an alert: whose it is, on which action, and of which rule."""
+
+    user_id: int
+    seq: int
+    code: int
+
+
 class LastN(NamedTuple):
     """Ask for the last `limit` actions of one type with `time` in (after, time]."""
 

@@ -1,10 +1,11 @@
-"""How money, factors, whole numbers, ids and times are written: one pattern, one reader and the bounds of each.
+"""How money, factors, whole numbers, ids, times and moments are written: one pattern, one reader, bounds of each.
 
 Patterns describe the whole text, without anchors.
 """
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 
 CENT = Decimal("0.01")
@@ -19,9 +20,12 @@ ID = "[1-9][0-9]{0,18}"
 CODE = "[1-9][0-9]{0,9}"
 ALERT_ID = f"{ID}-{ID}-{CODE}"  # user_id, seq and code
 EVENT_ID = "[ -~]{1,128}"
+# RFC 3339, with its zone
+MOMENT = "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 
 _DECIMAL = re.compile(DECIMAL)
 _WHOLE_NUMBER = re.compile(WHOLE_NUMBER)
+_MOMENT = re.compile(MOMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,18 @@ def read_whole_number(text: str) -> int:
     if not _WHOLE_NUMBER.fullmatch(text):
         raise ValueError("must be a whole number")
     return int(text)
+
+
+def read_moment(raw: object) -> datetime:
+    """The moment that RFC 3339 text names, in UTC. Raises ValueError; its message says what is expected."""
+    try:
+        if isinstance(raw, str) and _MOMENT.fullmatch(raw):
+            return datetime.fromisoformat(raw.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):  # there is no such day, hour or zone, or it is too near the end of years
+        pass
+    raise ValueError('must be a moment with its zone, such as "2026-01-31T12:00:00Z"')
+
+
+def written_moment(moment: datetime) -> str:
+    """`moment` in UTC as RFC 3339, to the microsecond."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

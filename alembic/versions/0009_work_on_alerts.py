@@ -30,6 +30,8 @@ def upgrade() -> None:
     )
     for column in columns:
         op.add_column("alerts", column)
+    # As the first default, it would have rewritten the table.
+    op.alter_column("alerts", "touched_at", server_default=sa.func.clock_timestamp())
     op.create_table(
         "alert_history",
         sa.Column("user_id", sa.BigInteger, nullable=False),

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
@@ -232,8 +233,8 @@ class Alert(Base):
     claim_lapses_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     # `n` of the newest line of its history; 0: it has none.
     work_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    # When it was raised, superseded, reinstated or worked last.
-    touched_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    # When it was raised, superseded, reinstated or worked last: not when that transaction began, which may be long ago.
+    touched_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     # Whether its user is rated high now: judging sets it, and a change of the rating.
     high_risk: Mapped[bool] = mapped_column(server_default=false())
 

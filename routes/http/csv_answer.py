@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from flask import Response, request
 
-from routes.schemas.answer_fields import rfc3339
+from rules.values import written_moment
 
 RowT = TypeVar("RowT")
 
@@ -80,4 +80,4 @@ def cell(value: object) -> object:
         return f"'{value}" if value.startswith(_FORMULA) else value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return rfc3339(value) if isinstance(value, datetime) else value
+    return written_moment(value) if isinstance(value, datetime) else value

@@ -1,7 +1,6 @@
 """Kinds of members that answers share: moments, members that may be left out, and JSON as it was stored."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, GetCoreSchemaHandler, PlainSerializer
@@ -9,14 +8,9 @@ from pydantic_core import CoreSchema, core_schema
 from typing_extensions import TypeAliasType
 
 from routes.schemas.fields import MoneyText, without_none
+from rules.values import written_moment
 
-
-def rfc3339(moment: datetime) -> str:
-    """`moment` in UTC as RFC 3339, to the microsecond."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339)]
+Moment = Annotated[AwareDatetime, PlainSerializer(written_moment)]
 ParametersAnswer = TypeAliasType(
     "ParametersAnswer",
     Annotated[

@@ -1,5 +1,6 @@
 """Kinds of fields that requests, answers and queries share."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -15,9 +16,11 @@ from rules.values import (
     LAST_TIME,
     MAX_CODE,
     MAX_ID,
+    MOMENT,
     MOST_MONEY,
     WHOLE_NUMBER,
     read_decimal,
+    read_moment,
     read_whole_number,
 )
 
@@ -41,6 +44,11 @@ WHOLE = "written without a decimal point"  # to JSON Schema, 1.0 is an integer t
 
 OpeningBalance = Annotated[Decimal, BeforeValidator(validator(read_decimal)), WithJsonSchema(_OPENING_BALANCE)]
 EventId = Annotated[str, Field(pattern=f"^{EVENT_ID}$")]
+MomentText = Annotated[
+    datetime,
+    BeforeValidator(validator(read_moment)),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": f"^{MOMENT}$"}),
+]
 MoneyText = Annotated[str, Field(pattern=r"^-?[0-9]+\.[0-9]{2}$")]
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 Seconds = Annotated[int, Field(ge=0, le=LAST_TIME)]

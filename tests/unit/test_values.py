@@ -1,10 +1,10 @@
-"""How money, factors and whole numbers are read."""
+"""How money, factors, whole numbers and moments are read."""
 
 from decimal import Decimal
 
 import pytest
 
-from rules.values import Number, read_amount, read_decimal, read_whole_number
+from rules.values import Number, read_amount, read_decimal, read_moment, read_whole_number, written_moment
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,37 @@ def test_whole_numbers() -> None:
     for bad in ("", " 5", "5.0", "1_0", "+5", "-5", "٣", "1" * 20):
         with pytest.raises(ValueError, match=r"^must be a whole number$"):
             read_whole_number(bad)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "2026-01-31T12:00:00Z",
+        "2026-01-31t12:00:00z",
+        "2026-01-31T14:00:00+02:00",
+        "2026-01-31T07:30:00.000000-04:30",
+        "2026-01-31T12:00:00.000000999Z",
+    ],
+)
+def test_moments(raw: str) -> None:
+    """RFC 3339 with any zone, kept to the microsecond in UTC."""
+    assert written_moment(read_moment(raw)) == "2026-01-31T12:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *("", "2026-01-31", "2026-01-31T12:00Z", "2026-01-31T12:00:00", "2026-02-30T12:00:00Z", "20260131T120000Z"),
+        *("2026-01-31 12:00:00Z", "2026-01-31T12:00:00+2", "2026-01-31T12:00:00.Z", "2026-W05-6T12:00:00Z", 1, None),
+        *(
+            "0001-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
+            "2026-01-31T12:00:00+24:00",
+            "٢026-01-31T12:00:00Z",
+        ),
+    ],
+)
+def test_what_is_no_moment(raw: object) -> None:
+    """Without a zone, incomplete, or no day of the calendar."""
+    with pytest.raises(ValueError, match=r"^must be a moment with its zone"):
+        read_moment(raw)

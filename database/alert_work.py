@@ -1,0 +1,154 @@
+"""Statements for working alerts: what people make of them, and the history of that."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+from database.models import Alert, AlertChange
+from database.records import AlertKey
+
+WorkRow = Row[*tuple[Any, ...]]  # the key of an alert, and what people have made of it
+
+
+class WorkedAlert(NamedTuple):
+    """An alert as it is to be stored; it stays as it is if its version is not `seen_version` any more."""
+
+    user_id: int
+    seq: int
+    code: int
+    seen_version: int
+    status: str
+    outcome: str | None
+    assignee: str | None
+    snoozed_until: datetime | None
+    claim_lapses_at: datetime | None
+    work_version: int
+
+
+class NewAlertChange(NamedTuple):
+    """A row for `alert_history`, but for the moment."""
+
+    user_id: int
+    seq: int
+    code: int
+    n: int
+    who: str
+    what: str
+    before: str | None
+    after: str | None
+    note: str | None
+
+
+_KEY = (Alert.user_id, Alert.seq, Alert.code)
+_WORK = select(
+    *_KEY,
+    Alert.status,
+    Alert.outcome,
+    Alert.assignee,
+    Alert.snoozed_until,
+    Alert.claim_lapses_at,
+    Alert.work_version,
+    Alert.touched_at,
+)
+_MOMENT = DateTime(timezone=True)
+_TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("user_id", "seq", "n", "seen_version", "work_version"), BigInteger()),
+    "code": Integer(),
+    **dict.fromkeys(("status", "outcome", "assignee", "who", "what", "before", "after", "note"), Text()),
+    **dict.fromkeys(("snoozed_until", "claim_lapses_at"), _MOMENT),
+}
+_NOW = select(func.clock_timestamp(type_=_MOMENT))
+_AT = bindparam("at", type_=_MOMENT)
+
+
+def _table_of(record: type[Any]) -> Any:
+    # They travel as one JSON text, so that one statement does for any number of them.
+    columns = [column(name, _TYPES[name]) for name in record._fields]
+    rows = func.jsonb_to_recordset(cast(bindparam("rows", type_=Text), JSONB))
+    return rows.table_valued(*columns, name="r").render_derived(with_types=True)
+
+
+def _same(rows: Any) -> ColumnElement[bool]:
+    return and_(*(one == rows.c[one.key] for one in _KEY))
+
+
+def _written(records: Sequence[tuple[Any, ...]]) -> str:
+    rows = [one._asdict() for one in records]  # type: ignore[attr-defined]
+    return json.dumps(rows, default=datetime.isoformat)
+
+
+_asked, _worked, _lines = _table_of(AlertKey), _table_of(WorkedAlert), _table_of(NewAlertChange)
+
+_READ = _WORK.join(_asked, _same(_asked))
+_STORED = ("status", "outcome", "assignee", "snoozed_until", "claim_lapses_at", "work_version")
+_STORE = (
+    update(Alert)
+    .where(_same(_worked), Alert.work_version == _worked.c.seen_version)
+    .values({Alert.__mapper__.c[name]: _worked.c[name] for name in _STORED} | {Alert.touched_at: _AT})
+    .returning(*_KEY)
+    .execution_options(synchronize_session=False)
+)
+_ADD_LINES = insert(AlertChange).from_select(
+    [getattr(AlertChange, name) for name in (*NewAlertChange._fields, "at")],
+    select(*(_lines.c[name] for name in NewAlertChange._fields), _AT),
+)
+
+
+def now(session: Session) -> datetime:
+    """The present moment by the database's clock, which all processes share."""
+    found: datetime = session.execute(_NOW).scalar_one()
+    return found
+
+
+def lock_work(session: Session, key: AlertKey) -> WorkRow | None:
+    """What people have made of an alert, or None; nobody else changes the alert until the transaction ends."""
+    one = _WORK.where(*(column == value for column, value in zip(_KEY, key, strict=True)))
+    return session.execute(one.with_for_update(key_share=True)).one_or_none()
+
+
+def read_work(session: Session, keys: Sequence[AlertKey]) -> dict[AlertKey, WorkRow]:
+    """What people have made of these alerts, those that exist."""
+    rows = session.execute(_READ, {"rows": _written(keys)})
+    return {AlertKey(user_id=row.user_id, seq=row.seq, code=row.code): row for row in rows}
+
+
+def store_work(session: Session, worked: Sequence[WorkedAlert], lines: Sequence[NewAlertChange], at: datetime) -> bool:
+    """Store what became of alerts at this moment, and the lines of their histories.
+
+    Returns False if one of the alerts was changed since it was read: then the transaction must not be committed.
+    """
+    stored = session.execute(_STORE, {"rows": _written(worked), "at": at}).all()
+    if len(stored) < len(worked):
+        return False
+    # A session would take an INSERT's parameters for rows.
+    session.connection().execute(_ADD_LINES, {"rows": _written(lines), "at": at})
+    return True
+
+
+def page_of_history(session: Session, key: AlertKey, limit: int, before: int | None = None) -> Sequence[AlertChange]:
+    """Up to `limit` lines of an alert's history, newest first, those before line `before` unless that is None."""
+    same = (AlertChange.user_id == key.user_id, AlertChange.seq == key.seq, AlertChange.code == key.code)
+    found = select(AlertChange).where(*same).order_by(AlertChange.n.desc()).limit(limit)
+    if before is not None:
+        found = found.where(AlertChange.n < before)
+    return session.scalars(found).all()
