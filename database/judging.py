@@ -69,6 +69,7 @@ ALERTS = Records(NewAlert, "alert", Alert)
 # Far more than anybody has, and far below what the columns hold, so that what one batch adds always fits.
 MOST_ACTIONS = 2**62
 MOST_NET = 10**35
+HAS_ROOM = (User.last_seq <= literal_column(str(MOST_ACTIONS))) & (func.abs(User.net) <= literal_column(str(MOST_NET)))
 
 
 def _count_and_lock() -> Any:
@@ -86,8 +87,7 @@ def _count_and_lock() -> Any:
         index_elements=[User.user_id],
         set_={User.last_seq: User.last_seq + last_seq, User.net: User.net + net},
         # One who is full is locked too, but stays as it is; out of range, the statement would fail for all users.
-        where=(User.last_seq <= literal_column(str(MOST_ACTIONS)))
-        & (func.abs(User.net) <= literal_column(str(MOST_NET))),
+        where=HAS_ROOM,
     )
 
 
@@ -243,11 +243,16 @@ def begin_lock_and_read(
 
 
 def read_history(
-    connection: Connection, *, last: Sequence[LastN], following: Sequence[NextN], offsets: LateOffsets
+    connection: Connection,
+    *,
+    last: Sequence[LastN],
+    following: Sequence[NextN],
+    keys: Sequence[EventKey] = (),
+    offsets: LateOffsets,
 ) -> list[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
     values = LAST.arrays(last) | FOLLOWING.arrays(following)
-    values |= DELTAS.arrays([]) | KEYS.arrays([])
+    values |= DELTAS.arrays([]) | KEYS.arrays(keys)
     return corrected(connection, _read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
 
 

@@ -7,11 +7,11 @@ from flask import Blueprint, Response, request
 
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
-from routes.http.decisions import PATHS, answer_with, decision_of, problem_of
+from routes.http.decisions import PATHS, answer_with, decision_of, dry_run_answer, problem_of
 from routes.http.hooks import service
 from routes.http.json_body import json_body, read_items
 from routes.http.operation import Operation, describe
-from routes.http.paging import read_query
+from routes.http.paging import BAD_QUERY, read_query
 from routes.http.problems import (
     DATABASE_AWAY,
     NOT_JSON,
@@ -24,6 +24,7 @@ from routes.http.problems import (
 from routes.schemas.events import (
     MAX_EVENTS,
     Decision,
+    EventQuery,
     EventRequest,
     EventsAnswer,
     EventsProblemAnswer,
@@ -32,12 +33,14 @@ from routes.schemas.events import (
 )
 from rules.model import Event, Outcome, Refusal, Verdict
 from rules.payload import BadPayload, FieldProblem, event_of, read_event
+from rules.spelling import unknown
 
 blueprint = Blueprint("events", __name__)
 
 MAX_EVENTS_BODY = 16 * 1024 * 1024  # bytes, unpacked: MAX_EVENTS of 1,600 bytes each
 
 BAD_EVENT = Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")])
+BAD_EVENT_QUERY = Problem(400, BAD_QUERY.detail, errors=[FieldProblem("/limit", unknown("limit", ("dry_run",)))])
 _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
 
 
@@ -46,11 +49,14 @@ _WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
 @describe(
     Operation(
         needs="ingest",
+        dry_run_needs="read",
         body=EventRequest,
+        query=EventQuery,
         deprecated=(PATHS[1],),
         answers={200: Decision},
         problems=(
             BAD_EVENT,
+            BAD_EVENT_QUERY,
             Problem(404, "There is no user 7.", kind="unknown-user"),
             Problem(409, "This event_id came before with another payload.", kind="event-id-conflict"),
             Problem(409, "The withdrawal is larger than the balance.", kind="overdraft"),
@@ -74,8 +80,14 @@ def post_event() -> Response:
     The answer is sent once the event and its alerts are durably committed. If an event has an `event_id` (or the
     header `Idempotency-Key`, which means the same), posting it again stores nothing and gets the first answer again,
     with the header `Idempotent-Replayed: true`.
+
+    With `dry_run=true` the event is judged as it would be now, and nothing is stored: the answer, or the refusal, is
+    the same, with `dry_run` and the evidence for each code. For that the scope `read` is enough.
     """
+    is_dry = read_query(EventQuery).dry_run
     event = read_event(json_body(), request.headers.get("Idempotency-Key"))
+    if is_dry:
+        return dry_run_answer(service().dry_run(event), service().policy.time_is_epoch).response()
     return answer_with(service().judge(event)).response()
 
 

@@ -1,8 +1,9 @@
 """The plain data that judging works on: events, actions, what a rule finds, and what becomes of an event."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 ActionType = Literal["deposit", "withdraw"]
 ACTION_TYPES: tuple[ActionType, ...] = ("deposit", "withdraw")
@@ -88,3 +89,10 @@ class Refusal:
 
 
 Outcome = Verdict | Refusal
+
+
+class DryRun(NamedTuple):
+    """What would become of an event, and the evidence for at least the codes that it would be answered with."""
+
+    outcome: Outcome
+    evidence: Mapping[int, dict[str, Any]]

@@ -51,6 +51,13 @@ class StoredRules:
             self._known = found if found.number else self.enter_declared(session)
         return self._known
 
+    def would_be(self, session: Session) -> RuleVersions:
+        """The same, but if there are none at all, it stores nothing: then they are what would be stored."""
+        if self._known is not None:
+            return self._known
+        found = read_versions(session)
+        return found if found.number else RuleVersions(found.changes_for(self._active))
+
     def at(self, connection: Connection, number: int) -> RulesSnapshot:
         """What all rules are set to after the stored change `number`, which may be a moment old."""
         known = self._known

@@ -1,5 +1,6 @@
 """The service without HTTP: what both doors and all commands call."""
 
+import threading
 from collections.abc import Callable, MutableMapping, Sequence
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -19,7 +20,8 @@ from rules.judging.engine import RuleEngine
 from rules.judging.group_commit import GroupCommit
 from rules.judging.lanes import Process, Ways
 from rules.judging.observer import Observer
-from rules.model import Event, Outcome
+from rules.model import DryRun, Event, Outcome
+from rules.overload import Overloaded
 from rules.policy import Policy
 from rules.rule_settings import PATIENCE, Approve, RequestedChange, set_rules
 from rules.together import Together
@@ -30,6 +32,8 @@ T = TypeVar("T")
 _KEY = "transaction-alerts"
 
 ALONE_THREADS = 8  # users whose events are judged alone at the same time
+# Dry runs at once, each with a connection, and seconds that others wait for a place.
+DRY_RUNS, DRY_RUN_WAIT = 2, 1.0
 MOST_CHANGES = 256  # changes of rules that wait at the same time
 # How many stored actions the late events of a batch of single ones may change, all users together and, however large
 # the batch, each user. Each takes some 20 microseconds, for which everybody in the batch waits.
@@ -63,6 +67,7 @@ class Service:
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
         self._batches = Batches(self._engine.process, engines)
+        self._dry_runs = threading.BoundedSemaphore(DRY_RUNS)
         self._changes = Together(self._set_rules, most=MOST_CHANGES, patience=PATIENCE)
         self._queue = GroupCommit(
             Ways(
@@ -121,6 +126,18 @@ class Service:
         connection broke during the commit, and Overloaded if too much is under way already.
         """
         return self._batches.judge(events, atomic=atomic)
+
+    def dry_run(self, event: Event) -> DryRun:
+        """What `judge` would make of `event` now, and why; it stores nothing, counts nothing and locks nobody.
+
+        Raises Overloaded if too many are under way, and what the database raises.
+        """
+        if not self._dry_runs.acquire(timeout=DRY_RUN_WAIT):
+            raise Overloaded("too many dry runs are under way")
+        try:
+            return self.run(lambda session: self._engine.dry_run(session, event))
+        finally:
+            self._dry_runs.release()
 
     def rules(self, session: Session) -> dict[int, RuleChange]:
         """What each rule is set to now, by whom, why and when, by code in the registry's order.

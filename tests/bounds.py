@@ -282,6 +282,10 @@ BOUNDS: dict[str, Bound] = {
         count(batches.BIG), f"{_CROWDS}::test_a_big_batch_waits_for_its_turn_without_locks"
     ),
     "big batches at once, per process": Bound(count(batches.BIG_AT_ONCE), f"{_CROWDS}::test_too_many_big_batches"),
+    "dry runs at once, per process": Bound(count(service.DRY_RUNS), "contract/test_dry_run.py::test_too_many_at_once"),
+    "a dry run's wait for a place": Bound(
+        seconds(service.DRY_RUN_WAIT), "contract/test_dry_run.py::test_too_many_at_once"
+    ),
     "changes of rules that wait, per process": Bound(
         count(service.MOST_CHANGES), "unit/test_lanes.py::test_too_many_and_too_long"
     ),
@@ -519,5 +523,6 @@ KEEPERS: dict[str, str] = {
     "rules/judging/lanes.py deque": "events waiting for a batch, per process",
     "rules/judging/lanes.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
     "rules/judging/lanes.py Thread": "one leader for each of the two shared lanes",
+    "rules/service.py BoundedSemaphore": "dry runs at once, per process",
     "rules/together.py deque": "changes of rules that wait, per process",
 }

@@ -4,7 +4,9 @@ from typing import Any
 
 from routes.http.answers import Answer, json_bytes
 from routes.http.problems import Problem
-from rules.model import Outcome, Refusal, Verdict
+from routes.schemas.alerts import title_of
+from rules.model import DryRun, Outcome, Refusal, Verdict
+from rules.wording import shown_evidence
 
 PATHS = ("/event", "/api/events")
 STATUS = {
@@ -27,6 +29,22 @@ def answer_with(outcome: Outcome) -> Answer:
     if isinstance(outcome, Refusal):
         raise problem_of(outcome)
     return Answer(200, _REPLAYED if outcome.replayed else _STORED, json_bytes(decision_of(outcome)))
+
+
+def dry_run_answer(found: DryRun, time_is_epoch: bool) -> Answer:
+    """The same for an event that was judged but not stored, with the evidence for each code.
+
+    `time_is_epoch`: times are seconds since 1970, and shown as dates where they are part of a text.
+    """
+    answer = answer_with(found.outcome)
+    assert isinstance(found.outcome, Verdict)
+    alerts = [
+        {"code": code, "title": title_of(code, evidence), "evidence": shown_evidence(evidence, time_is_epoch)}
+        for code in found.outcome.codes
+        if (evidence := found.evidence.get(code)) is not None
+    ]
+    more = {"dry_run": True, "alerts": alerts}
+    return answer._replace(body=json_bytes(decision_of(found.outcome) | more))
 
 
 def problem_of(refusal: Refusal) -> Problem:

@@ -1,5 +1,6 @@
 """Queries and answers about alerts."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -106,7 +107,7 @@ class AlertAnswer(BaseModel):
             user_id=row.user_id,
             seq=row.seq,
             code=row.code,
-            title=_title(row.code, row.evidence),
+            title=title_of(row.code, row.evidence),
             time=row.time,
             type=row.type,
             amount=str(row.amount),
@@ -125,7 +126,8 @@ def alert_id(user_id: int, seq: int, code: int) -> str:
     return f"{user_id}-{seq}-{code}"
 
 
-def _title(code: int, evidence: dict[str, Any]) -> str:
+def title_of(code: int, evidence: Mapping[str, Any]) -> str:
+    """The title of a rule, as it was when it raised an alert with this evidence."""
     # The rule may have been removed from the service, or have other parameters by now.
     try:
         return REGISTRY[code].titled(evidence["parameters"])

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 from pydantic.config import JsonDict
 
-from routes.schemas.answer_fields import may_be_absent
-from routes.schemas.fields import AMOUNT, WHOLE, EventId, Id, Query, Seconds, exactly_one, flag, optional
+from routes.schemas.alerts import EvidenceAnswer
+from routes.schemas.answer_fields import AsStored, may_be_absent
+from routes.schemas.fields import AMOUNT, WHOLE, Code, EventId, Id, Query, Seconds, exactly_one, flag, optional
 from routes.schemas.problems import FieldProblemAnswer, ProblemAnswer
 from routes.schemas.words import ActionType
 from rules.payload import EventPayload
@@ -46,6 +47,22 @@ class EventRequest(EventPayload):
     ] = ""
 
 
+class EventQuery(Query):
+    """Whether an event is stored."""
+
+    dry_run: Annotated[
+        bool, BeforeValidator(flag), Field(description="Judge the event as it would be now, and store nothing.")
+    ] = False
+
+
+class DryRunAlert(BaseModel):
+    """An alert that the event would raise, or raised when it was stored, and the evidence for it."""
+
+    code: Code
+    title: str
+    evidence: Annotated[dict[str, Any], AsStored(EvidenceAnswer)]
+
+
 class Decision(BaseModel):
     """What an event raised: the codes of its alerts in the order of the rules, none if all is well."""
 
@@ -57,6 +74,8 @@ class Decision(BaseModel):
     alert: bool
     alert_codes: list[int]
     user_id: Id
+    dry_run: bool | None = may_be_absent("Always true. It was not stored.")
+    alerts: list[DryRunAlert] | None = may_be_absent("With `dry_run`, an alert for each code, in the same order.")
 
 
 # Many events

@@ -6,14 +6,16 @@ after the lock: it sees all that others committed while this one waited), judges
 actions and alerts (one statement each). The number of statements does not grow with events, users or rules.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from database import judging
+from database import dry_run, judging
 from database.actions import newest_times
 from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
@@ -26,7 +28,7 @@ from rules.judging.observer import HarmlessObserver, Observer, Stage
 from rules.judging.parts import repair_in_parts
 from rules.judging.reads import begin_and_read
 from rules.judging.repair import repair
-from rules.model import Event, Outcome, Refusal, Verdict
+from rules.model import DryRun, Event, Outcome, Refusal, Verdict
 from rules.policy import Policy
 from rules.rule_settings import StoredRules
 from rules.values import LAST_TIME
@@ -81,7 +83,7 @@ class RuleEngine:
                 late_limit=self._policy.late_limit,
                 expected=expected,
                 snapshot=lambda number: self.rules.at(connection, number),
-                waits=waits,
+                begin=partial(judging.begin_lock_and_read, waits=waits),
             )
             begun = self._done("lock_and_read", begun)
             latest = self._latest(connection, batch)
@@ -110,6 +112,32 @@ class RuleEngine:
             self._observer.raised(alert.code for alert in alerts if not alert.shadow)
             self._done("write_and_commit", begun)
         return outcomes
+
+    def dry_run(self, session: Session, event: Event) -> DryRun:
+        """What `process` would make of `event` now, with the evidence for each code; nothing is stored or counted.
+
+        It reads one state of the database, and neither locks anybody nor waits for a lock.
+        """
+        expected = self.rules.would_be(session).newest
+        with Transaction(session, by_message=True) as transaction:
+            connection = transaction.connection
+            batch = begin_and_read(
+                connection,
+                [event],
+                create_users=self._policy.create_users,
+                late_limit=self._policy.late_limit,
+                expected=expected,
+                snapshot=lambda number: self.rules.at(connection, number) if number else expected,
+                begin=dry_run.begin_and_read,
+            )
+            outcome = self._settle(batch, event, self._latest(connection, batch))
+            if isinstance(outcome, Refusal):
+                return DryRun(outcome, {})
+            if outcome.replayed:
+                first = batch.known[event.user_id, event.event_id or ""].action
+                return DryRun(outcome, dry_run.evidence(connection, event.user_id, first.seq))
+            alerts = batch.users[event.user_id].alerts
+            return DryRun(outcome, {code: json.loads(state.evidence or "") for (_, code), state in alerts.items()})
 
     def _done(self, stage: Stage, begun: float) -> float:
         now = perf_counter()

@@ -3,18 +3,34 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
-from typing import cast
+from typing import Protocol, cast
 
 from sqlalchemy import Connection
 
 from database import judging
-from database.locks import Waits
-from database.records import Deltas, EventKey, LastN
+from database.offsets import LateOffsets
+from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
 from rules.judging.batch import Batch, BatchUser, signed
 from rules.judging.lookups import Lookups, Point, lookups, oldest_in_crowds
 from rules.model import ACTION_TYPES, Event, Risk
 from rules.values import LAST_TIME
 from rules.versions import NO_OVERRIDES, RulesSnapshot
+
+
+class Begin(Protocol):
+    """Begins a transaction and reads: as `database.judging.begin_lock_and_read`."""
+
+    def __call__(
+        self,
+        connection: Connection,
+        *,
+        deltas: Sequence[Deltas],
+        create: bool,
+        last: Sequence[LastN],
+        following: Sequence[NextN],
+        keys: Sequence[EventKey],
+    ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
+        """The users with `deltas` added, their history, and what is known of their late offsets."""
 
 
 def begin_and_read(
@@ -25,13 +41,12 @@ def begin_and_read(
     late_limit: int,
     expected: RulesSnapshot,
     snapshot: Callable[[int], RulesSnapshot],
-    waits: Waits,
+    begin: Begin,
 ) -> Batch:
-    """Begin a transaction, lock the users of `events` and read their history: a batch, ready to be judged.
+    """Begin a transaction by `begin`, and read the users of `events` and their history: a batch, ready to be judged.
 
     If a user may have more than `late_limit` actions after an event, what it takes to count them is read too.
     `expected` are the rules that probably hold; if the database says that others do, `snapshot` finds them by number.
-    `waits` says how it waits for others.
     """
     deltas = _deltas(events)
     # Several events of one user rarely have stored actions between them: the first read shows whether these do.
@@ -41,14 +56,13 @@ def begin_and_read(
         in_order=several,
     )
     keys = {(event.user_id, event.event_id) for event in events if event.event_id is not None}
-    locked, history, offsets = judging.begin_lock_and_read(
+    locked, history, offsets = begin(
         connection,
         deltas=list(deltas.values()),
         create=create_users,
         last=wanted.last,
         following=wanted.following,
         keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
-        waits=waits,
     )
     rules = expected
     if locked and locked[0].rules_number != expected.number:

@@ -57,7 +57,7 @@ NEAR = [
     ("POST", "/events?Atomic=true", {"/Atomic": 'is unknown: did you mean "atomic"?'}),
     ("GET", "/backtests?page=2", {"/page": "is unknown: there are only limit and cursor"}),
     ("GET", "/rules?status=off", {"/status": "is unknown: nothing is taken here"}),
-    ("POST", "/event?atomic=true", {"/atomic": "is unknown: nothing is taken here"}),
+    ("POST", "/event?atomic=true", {"/atomic": "is unknown: there is only dry_run"}),
     ("GET", "/alerts?code=1100&code=30", {"/code": "appears more than once"}),
     ("GET", "/alerts?code=30&code=30", {"/code": "appears more than once"}),
     ("POST", "/events?atomic=true&atomic=false", {"/atomic": "appears more than once"}),
