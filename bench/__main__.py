@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import flatness, growth, hindsight, rates
+from bench import access, flatness, growth, hindsight, rates
 from bench.load import wrk_is_missing
 from bench.measurement import Unreadable
 from bench.report import PARTS, Report
@@ -37,7 +37,7 @@ def main() -> int:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _leave)
     options = _options()
-    if "rates" in options.only and wrk_is_missing():
+    if {"rates", "access"} & set(options.only) and wrk_is_missing():
         print(
             "wrk is missing: install the package wrk (apt-get install wrk, dnf install wrk, brew install wrk), "
             "or leave it out with --only growth memory",
@@ -98,6 +98,7 @@ def _run(options: argparse.Namespace) -> Report:
             report.problems.append(f"commits of this PostgreSQL are not durable: {settings}")
         parts: dict[str, Callable[[], object]] = {
             "rates": lambda: rates.measure(server, options.rounds, options.seconds, options.event_ids, _say),
+            "access": lambda: access.measure(server, options.rounds, options.seconds, _say),
             "growth": lambda: growth.measure(server, options.rounds, options.posts, _size(options)),
             "memory": lambda: flatness.measure(server, options.events),
             "hindsight": lambda: hindsight.measure(server, options.history, options.rounds, _say),

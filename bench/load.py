@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,51 @@ from database import embedded
 
 HERE = Path(__file__).resolve().parent
 BATCH = 10_000  # events of one POST /events, and rows of one COPY
+BESIDE = 2_000  # requests a second with junk for a key, beside events
 PATIENCE = 60  # seconds to wait for one answer, and for a load generator beyond its own time
 
 
-def wrk(port: int, connections: int, seconds: int, start: int, with_ids: bool) -> Measurement:
+def wrk(
+    port: int, connections: int, seconds: int, start: int, with_ids: bool = False, key: str | None = None
+) -> Measurement:
     """Post single events with wrk over `connections` connections; `start` is the time of the first event."""
     threads = min(2, connections)
-    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    command += ["-s", str(HERE / "wrk.lua"), f"http://127.0.0.1:{port}/event"]
+    command = _wrk(port, connections, threads, seconds, "wrk.lua")
+    command += [] if key is None else ["-H", f"Authorization: Bearer {key}"]
     command += ["--", str(start), str(events.USERS), str(events.GAP), str(threads)]
     command += ["event_id"] if with_ids else []
     return from_wrk(_output(command, seconds))
+
+
+def junk(port: int, connections: int, seconds: int, values: Sequence[str]) -> Measurement:
+    """Post an event with each `Authorization` of `values` in turn; `stored` counts those that are refused."""
+    with _junk(port, connections, seconds, values, 0) as command:
+        return from_wrk(_output(command, seconds))
+
+
+@contextmanager
+def junk_beside(port: int, seconds: int, values: Sequence[str]) -> Iterator[None]:
+    """Have BESIDE such requests a second sent meanwhile, for `seconds` at most."""
+    with _junk(port, BESIDE // 100, seconds, values, 10) as command:
+        program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            program.terminate()
+            program.wait(PATIENCE)
+
+
+@contextmanager
+def _junk(port: int, connections: int, seconds: int, values: Sequence[str], pause: int) -> Iterator[list[str]]:
+    with tempfile.NamedTemporaryFile("w", prefix="alerts-bench-") as file:
+        file.write("\n".join(values))
+        file.flush()
+        yield [*_wrk(port, connections, min(2, connections), seconds, "junk.lua"), "--", file.name, str(pause)]
+
+
+def _wrk(port: int, connections: int, threads: int, seconds: int, script: str) -> list[str]:
+    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+    return [*command, "-s", str(HERE / script), f"http://127.0.0.1:{port}/event"]
 
 
 def wrk_is_missing() -> bool:

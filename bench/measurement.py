@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -25,6 +25,15 @@ class Measurement:
     stored: int
     failed: int
     note: str = ""
+
+
+def failures(number: int, measured: Mapping[str, Measurement]) -> list[str]:
+    """What makes the round with this number invalid; `measured` has its measurements by title."""
+    return [
+        f"round {number}, {title}: {one.failed} requests failed, {one.stored} events stored {one.note}".rstrip()
+        for title, one in measured.items()
+        if one.failed or not one.stored
+    ]
 
 
 def percentile(values: Sequence[float], share: float) -> float:

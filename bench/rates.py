@@ -8,9 +8,9 @@ from sqlalchemy import URL
 
 from bench import load, processes
 from bench.events import Clock
-from bench.measurement import Measurement
+from bench.measurement import Measurement, failures
 from bench.processes import Process
-from bench.ratios import Row, Spread
+from bench.ratios import Row, Spread, quotient
 from bench.servers import add_baseline, database, service
 
 Round = dict[str, Measurement]
@@ -69,21 +69,12 @@ def measure(server: URL, rounds: int, seconds: int, with_ids: bool, say: Say) ->
                 say(f"round {number}/{rounds}  {title}: {measured.rate:,.0f} events/s, {measured.failed} failed")
         memory = processes.of_service(on.group) + processes.of_postgres(plain)
         alerted = grouped.ask("SELECT coalesce(avg((alert_codes <> '{}')::int), 0) FROM user_actions")
-        problems = _failures(found)
+        problems = [problem for number, each in enumerate(found, 1) for problem in failures(number, each)]
         for name, where, first in (("on", grouped, warm[1]), ("off", single, warm[2])):
             posted = first.stored + sum(_posted(name, one) for one in found)
             if (kept := int(where.ask("SELECT count(*) FROM user_actions"))) < posted:
                 problems.append(f"GROUP_COMMIT={name}: {posted} events were answered, only {kept} are stored")
     return Rates(found, rows(found), memory, float(alerted), problems)
-
-
-def _failures(rounds: list[Round]) -> list[str]:
-    return [
-        f"round {number}, {title}: {one.failed} requests failed, {one.stored} events stored {one.note}".rstrip()
-        for number, each in enumerate(rounds, 1)
-        for title, one in each.items()
-        if one.failed or not one.stored
-    ]
 
 
 def _posted(name: str, each: Round) -> int:
@@ -96,10 +87,10 @@ def rows(rounds: list[Round]) -> list[Row]:
     """The ratios, each computed within a round, with the targets from docs/performance.md."""
 
     def rate(title: str, against: str) -> Spread:
-        return Spread.of([_quotient(each[title].rate, each[against].rate) for each in rounds])
+        return Spread.of([quotient(each[title].rate, each[against].rate) for each in rounds])
 
     def p50(title: str, against: str) -> Spread:
-        return Spread.of([_quotient(each[title].p50, each[against].p50) for each in rounds])
+        return Spread.of([quotient(each[title].p50, each[against].p50) for each in rounds])
 
     many, plain = "64 connections", "pgbench, 16 clients"
     one, plain_one = "1 connection", "pgbench, 1 client"
@@ -114,8 +105,3 @@ def rows(rounds: list[Round]) -> list[Row]:
         Row("p50, 1 connection / GROUP_COMMIT=off", p50(one, one + off)),
         Row("rate, POST /events / COPY", rate("POST /events of 10,000", "COPY of 10,000")),
     ]
-
-
-def _quotient(one: float | None, other: float | None) -> float:
-    # Without figures the run is invalid and reports that.
-    return one / other if one and other else 0.0

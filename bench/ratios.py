@@ -39,3 +39,8 @@ class Row(NamedTuple):
         if self.at_least is not None:
             return self.spread.median >= self.at_least
         return None if self.at_most is None else self.spread.median <= self.at_most
+
+
+def quotient(one: float | None, other: float | None) -> float:
+    """One figure / another; 0 without figures, for then the run is invalid and reports that."""
+    return one / other if one and other else 0.0

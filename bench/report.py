@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+from bench.access import Costs
 from bench.flatness import Flatness
 from bench.growth import Growth
 from bench.hindsight import Hindsight
@@ -12,7 +13,7 @@ from bench.processes import MB, Process
 from bench.rates import Rates
 from bench.ratios import Row, Spread
 
-PARTS = ("rates", "growth", "memory", "hindsight")
+PARTS = ("rates", "access", "growth", "memory", "hindsight")
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Report:
     about: dict[str, Any]
     quick: bool = False
     rates: Rates | None = None
+    access: Costs | None = None
     growth: Growth | None = None
     memory: Flatness | None = None
     hindsight: Hindsight | None = None
@@ -29,12 +31,17 @@ class Report:
 
     def all_problems(self) -> list[str]:
         """Everything that makes the run invalid."""
-        parts = (self.rates, self.growth, self.memory, self.hindsight)
+        parts = (self.rates, self.access, self.growth, self.memory, self.hindsight)
         return self.problems + [problem for part in parts if part for problem in part.problems]
 
     def rows(self) -> list[Row]:
         """The rows of all parts."""
-        return [row for part in (self.rates, self.growth, self.memory, self.hindsight) if part for row in part.rows]
+        return [
+            row
+            for part in (self.rates, self.access, self.growth, self.memory, self.hindsight)
+            if part
+            for row in part.rows
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """All figures: rates in events/s, latencies in ms, memory in bytes (flatness: MB)."""
@@ -57,6 +64,8 @@ class Report:
         blocks = [_ratios(self.rows())]
         if self.rates:
             blocks += [_measurements(self.rates), _processes(self.rates.memory)]
+        if self.access:
+            blocks.append(_access(self.access))
         if self.growth:
             blocks.append(_growth(self.growth))
         if self.memory:
@@ -103,6 +112,26 @@ def _measurements(rates: Rates) -> str:
     heads = ["load", "events/s", "min - max", "p50 ms", "p99 ms", "failed"]
     share = f"{rates.alert_share:.0%} of the service's events raised an alert; latencies are of one request."
     return f"{table(heads, lines)}\n{share}"
+
+
+def _access(found: Costs) -> str:
+    lines = []
+    for title in found.rounds[0]:
+        readings = [each[title] for each in found.rounds]
+        rate = Spread.of([one.measured.rate for one in readings])
+        p50 = median(_known([one.measured.p50 for one in readings]))
+        used = Spread.of([one.microseconds for one in readings])
+        lines.append(
+            [
+                title,
+                f"{rate.median:,.0f}",
+                _range(rate, ",.0f"),
+                f"{p50:.2f}",
+                f"{used.median:.0f}",
+                _range(used, ".0f"),
+            ]
+        )
+    return table(["load", "requests/s", "min - max", "p50 ms", "us of processor each", "min - max"], lines)
 
 
 def _latencies(found: Sequence[Any]) -> tuple[list[float | None], list[float | None]]:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.orm import Session
 
+from access.key_format import hash_key, make_key
 from bench.events import USERS
 from config_loader import Settings
-from database import embedded, migrations
+from database import embedded, keys, migrations
 from tests.service import Service
 
 # These decide whether a commit is on disk before it is answered, and what it costs.
@@ -77,6 +79,23 @@ def database(server: URL, name: str) -> Iterator[Database]:
     finally:
         admin.do(f"DROP DATABASE {name} WITH (FORCE)")
         admin.engine.dispose()
+
+
+def add_key(made: Database, name: str, rate: str | None = None) -> str:
+    """Store a key for events, with all else at the defaults. A service that is started from then on knows it."""
+    new = make_key()
+    with Session(made.engine) as session:
+        keys.add_key(
+            session,
+            new.key_id,
+            secret_hash=hash_key(new.key),
+            name=name,
+            scopes=["ingest"],
+            rate=rate,
+            expires_at=None,
+            created_by="bench",
+        )
+    return new.key
 
 
 def add_baseline(made: Database) -> None:
