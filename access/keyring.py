@@ -178,8 +178,9 @@ class Keyring:
             self._when_flushed([Flushed(key_id, uses[key_id], requests) for key_id, requests in stored.items()])
 
     def forget(self) -> None:
-        """Know nothing until the next look, which the next question takes unless a thread does."""
-        self._look = _NOTHING
+        """Have the next question look, unless a thread does once a second: until then it can go on."""
+        if not self._is_watched:
+            self._look = _NOTHING
 
     def store_in(self, extensions: MutableMapping[str, Any]) -> None:
         """Put it where `of` finds it among the extensions of an application."""

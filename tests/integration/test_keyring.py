@@ -188,6 +188,15 @@ def test_the_time_of_a_look_is_when_it_began(
         ring.find(made.key)
 
 
+def test_a_change_does_not_interrupt_those_who_call(ring: Keyring, changes: KeyChanges) -> None:
+    """While somebody changes keys in a process that looks once a second, it answers all others as before."""
+    first = make(changes, "first")
+    ring.look()
+    ring._is_watched = True  # but there is no thread that would look in between
+    make(changes, "second")
+    assert ring.find(first.key) is not None
+
+
 # Uses
 
 
