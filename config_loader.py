@@ -5,6 +5,7 @@ This is the only place that reads the environment. `.env.example` lists every se
 """
 
 import os
+import secrets
 import sys
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -24,6 +25,9 @@ from setting_forms import DRIVER, Folder, expanded, is_address, is_host, is_loop
 
 # How alike a name must be to count as a mistyped setting: other programs' variables stand in the environment too.
 _ALIKE_IN_FILE, _ALIKE_IN_ENVIRONMENT = 0.8, 0.9
+
+SECRET_LENGTH = 32  # characters, of what signs sessions
+_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_hex(32))"'
 
 _warned: set[str] = set()  # names: each is warned of once; workers that are forked know those of the server
 
@@ -58,6 +62,9 @@ class Settings(BaseSettings):
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     # Whether everybody may call, on any address, until the first key is made.
     allow_anonymous: bool = False
+    # What signs the sessions of people, and what signed those that still hold.
+    secret_key: SecretStr | None = None
+    secret_key_fallbacks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     # Two processes keep both cores of a small machine busy: Python runs one thread of a process at a time.
     workers: int = Field(2, ge=1, le=64)
     # How many requests other than POST /event one worker handles at once; with GROUP_COMMIT=off, POST /event included.
@@ -124,6 +131,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name!r} is not the name or address of a host (without scheme, port or *)")
         return tuple(names)
 
+    @field_validator("secret_key_fallbacks", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return tuple(words(value)) if isinstance(value, str) else value
+
+    @field_validator("secret_key", "secret_key_fallbacks")
+    @classmethod
+    def _long_secrets(cls, value: Any) -> Any:
+        for secret in value if isinstance(value, tuple) else (value,):
+            if secret is not None and len(secret.get_secret_value()) < SECRET_LENGTH:
+                raise ValueError(f"must have at least {SECRET_LENGTH} characters")
+        return value
+
     @model_validator(mode="after")
     def _host_with_its_parts(self) -> Self:
         # A password alone is fine: docker compose reads it from the same .env.
@@ -173,6 +193,18 @@ class Settings(BaseSettings):
     def with_database(self, url: str) -> "Settings":
         """The same settings, bound to the PostgreSQL at `url` (a SQLAlchemy URL)."""
         return self.model_copy(update={"database_url": SecretStr(url)})
+
+    def with_secret(self) -> "Settings":
+        """The same settings; without a secret, with one of this start's own if only its machine can call.
+
+        Raises SettingsError if others can reach the service: their sessions would end with each start.
+        """
+        if self.secret_key is not None:
+            return self
+        if not self.is_loopback:
+            reached = f"is needed where others can reach the service (BACKEND_HOST is {self.backend_host})"
+            raise SettingsError([f"SECRET_KEY: {reached}; to make one: {_MAKE_ONE}"])
+        return self.model_copy(update={"secret_key": SecretStr(secrets.token_hex(SECRET_LENGTH))})
 
 
 def load_settings(path: Path | None = Path(".env"), **overrides: Any) -> Settings:

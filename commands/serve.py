@@ -24,7 +24,7 @@ from watchfiles import PythonFilter
 
 import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
-from commands import connections, start_messages, start_rules
+from commands import connections, start_access, start_messages, start_rules
 from commands.start_messages import Started
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
@@ -51,7 +51,8 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 def main(make_service: Callable[[Settings, str], Service]) -> None:
     """Migrate the database and serve until SIGINT, SIGTERM or SIGHUP.
 
-    Exits with status 2 for bad settings, and with 1 if the database cannot be used or the workers keep dying.
+    Exits with status 2 for bad settings or if nobody could call it, and with 1 if the database cannot be used or the
+    workers keep dying.
     """
     _read_arguments()
     logs.never_wait()
@@ -60,7 +61,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             signal.signal(ending, _leave)
     try:
         with ExitStack() as stack:
-            settings = load_settings()
+            settings = load_settings().with_secret()
             logs.configure(readable=settings.global_test_flag)
             address = _free_address(settings)
             url, look_after = settings.database, _nothing
@@ -75,10 +76,19 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             start_messages.step(f"Bringing the database to migration {migrations.head()}")
             upgraded = migrations.upgrade(url)
             fitness.check(url)
-            rules = start_rules.enter(make_service(settings, url), may_change_others=settings.rules_apply)
+            service = make_service(settings, url)
+            access = start_access.check(
+                service,
+                host=settings.backend_host,
+                is_loopback=settings.is_loopback,
+                allow_anonymous=settings.allow_anonymous,
+            )
+            rules = start_rules.enter(service, may_change_others=settings.rules_apply)
             global _in_force
             _in_force = settings.with_database(url)
-            os.environ["DATABASE_URL"] = url  # for workers that are not forked
+            assert settings.secret_key is not None
+            # For workers that are not forked.
+            os.environ |= {"DATABASE_URL": url, "SECRET_KEY": settings.secret_key.get_secret_value()}
             counts = stack.enter_context(_metrics_folder(settings.workers))
             workers = 1 if settings.global_test_flag else settings.workers
             start_messages.step(f"Starting {workers} worker{'s' * (workers > 1)}")
@@ -90,10 +100,11 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
                 active=[code for code, status in rules.items() if status == "active"],
                 shadow=[code for code, status in rules.items() if status == "shadow"],
                 workers=workers,
+                access=access,
             )
             _serve(settings, address, look_after, counts, lambda: start_messages.started(started))
         start_messages.stopped()
-    except (SettingsError, start_rules.RulesOfOthers) as error:
+    except (SettingsError, start_access.NobodyMayCall, start_rules.RulesOfOthers) as error:
         sys.exit(_complaint(error, 2))
     except (embedded.EmbeddedError, migrations.MigrationError, fitness.Unfit) as error:
         sys.exit(_complaint(error, 1))

@@ -12,7 +12,10 @@ _WIDTH = 12  # of the names in the block
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """What runs now. `database` says where, without secrets; `applied` counts the migrations applied by this start."""
+    """What runs now. `database` says where, without secrets; `applied` counts the migrations applied by this start.
+
+    `access` says who may call.
+    """
 
     address: str
     database: str
@@ -21,6 +24,7 @@ class Started:
     active: list[int]
     shadow: list[int]
     workers: int
+    access: str
     version: str = VERSION
 
     def block(self) -> str:
@@ -28,6 +32,7 @@ class Started:
         lines = {
             "Address": self.address,
             "Docs": f"{self.address}/docs",
+            "Access": self.access,
             "Database": self.database,
             "Migrations": f"at {self.migration}, {self.applied or 'none'} applied now",
             "Rules on": _codes(self.active) + (f"; in shadow: {_codes(self.shadow)}" if self.shadow else ""),

@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import func, insert, select, update
 
 from access.caller import SCOPES
-from access.key_format import hash_key, make_key
+from access.key_format import hash_key, make_key, read_key_id
 from access.keyring import Keyring, LivingKey
 from app import create_app
 from config_loader import load_settings
-from database.models import Key
+from database import keys
 from routes.http.access import Access
 from routes.http.origins import TrustedHosts
 from tests.contract.helpers import Sessions
@@ -27,18 +26,27 @@ def add_key(
     """Store a new key and return it. An application that has just looked does not know it before `look`."""
     made = make_key()
     with transaction(sessions) as session:
-        changed = select(func.coalesce(func.max(Key.changed), 0) + 1).scalar_subquery()
-        columns = {"key_id": made.key_id, "name": name, "scopes": list(scopes), "secret_hash": hash_key(made.key)}
-        session.execute(insert(Key).values(**columns, changed=changed, created_by="test", expires_at=expires_at))
+        keys.lock_keys(session)
+        keys.add_key(
+            session,
+            made.key_id,
+            secret_hash=hash_key(made.key),
+            name=name,
+            scopes=list(scopes),
+            rate=None,
+            expires_at=expires_at,
+            created_by="test",
+        )
     return made.key
 
 
 def revoke_key(sessions: Sessions, key: str) -> None:
     """Revoke it in the database."""
-    changed = select(func.max(Key.changed) + 1).scalar_subquery()
+    key_id = read_key_id(key)
+    assert key_id is not None
     with transaction(sessions) as session:
-        revoked = update(Key).where(Key.secret_hash == hash_key(key))
-        session.execute(revoked.values(revoked_at=func.now(), changed=changed))
+        keys.lock_keys(session)
+        keys.revoke_key(session, key_id)
 
 
 def look(app: Flask) -> None:

@@ -60,6 +60,8 @@ def test_defaults() -> None:
         "max_ahead": None,
         "trusted_hosts": (),
         "allow_anonymous": False,
+        "secret_key": None,
+        "secret_key_fallbacks": (),
     }
 
 

@@ -20,6 +20,7 @@ RUNS = Started(
     active=[1100, 30],
     shadow=[500],
     workers=2,
+    access="Keys are needed",
 )
 
 
@@ -57,6 +58,7 @@ Transaction alerts {VERSION}
 
   Address     http://127.0.0.1:5000
   Docs        http://127.0.0.1:5000/docs
+  Access      Keys are needed
   Database    alerts on db.example
   Migrations  at 0007, 2 applied now
   Rules on    1100, 30; in shadow: 500
@@ -79,7 +81,7 @@ def test_a_block_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 def test_nothing_on() -> None:
     """Without rules and migrations the block says so in words."""
-    none = Started(address="", database="", migration="0007", applied=0, active=[], shadow=[], workers=1)
+    none = Started(address="", database="", migration="0007", applied=0, active=[], shadow=[], workers=1, access="")
     assert "at 0007, none applied now\n  Rules on    none\n" in none.block()
 
 
