@@ -1,8 +1,9 @@
 """What a key looks like: `tak_`, 7 characters of id, `_`, 43 of secret, 6 of checksum; letters and digits of ASCII.
 
-The checksum is no protection: it tells what was cut off or mistyped from a key, before anything is looked up. A key is
-stored as the SHA-256 of all of it. A slow hash is for secrets that people choose. This one has 256 random bits, which
-nobody can try out; a slow hash would take 0.2 s of a processor for every request with a junk key.
+The checksum is no protection: it tells a key from what only looks like one, to whoever searches texts for keys that got
+out, or types one in. A key is stored as the SHA-256 of all of it. A slow hash is for secrets that people choose. This
+one has 256 random bits, which nobody can try out; a slow hash would take 0.2 s of a processor for every request with a
+junk key.
 """
 
 import re
