@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -114,6 +115,11 @@ _ADD_LINES = insert(AlertChange).from_select(
 )
 
 
+def limit_lock_waits(session: Session, seconds: float) -> None:
+    """Until the transaction ends, wait for no lock for longer than this."""
+    session.execute(text(f"SET LOCAL lock_timeout = {max(1, int(seconds * 1000))}"))
+
+
 def now(session: Session) -> datetime:
     """The present moment by the database's clock, which all processes share."""
     found: datetime = session.execute(_NOW).scalar_one()
@@ -137,7 +143,8 @@ def store_work(session: Session, worked: Sequence[WorkedAlert], lines: Sequence[
 
     Returns False if one of the alerts was changed since it was read: then the transaction must not be committed.
     """
-    stored = session.execute(_STORE, {"rows": _written(worked), "at": at}).all()
+    # In the order of keys, so that two who store the same alerts meet at the first of them.
+    stored = session.execute(_STORE, {"rows": _written(sorted(worked)), "at": at}).all()
     if len(stored) < len(worked):
         return False
     # A session would take an INSERT's parameters for rows.

@@ -6,19 +6,18 @@ from flask import Blueprint, Response
 
 from database import alerts
 from database.alerts import AlertFilter, AlertPlace, AlertRow
+from database.records import AlertKey
 from routes.http.answers import json_answer
+from routes.http.etags import tagged
 from routes.http.hooks import service
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
-from routes.http.problems import DATABASE_AWAY, Problem
-from routes.schemas.alerts import AlertAnswer, AlertDetailAnswer, AlertsAnswer, AlertsQuery, alert_id
+from routes.http.problems import DATABASE_AWAY
+from routes.http.unknown import unknown_alert
+from routes.schemas.alerts import AlertAnswer, AlertDetailAnswer, AlertsAnswer, AlertsQuery
+from work.alerts import UnknownAlert, read_alert
 
 blueprint = Blueprint("alerts", __name__)
-
-
-def unknown_alert(user_id: int, seq: int, code: int) -> Problem:
-    """The answer when there is no such alert."""
-    return Problem(404, f"There is no alert {alert_id(user_id, seq, code)}.", kind="unknown-alert")
 
 
 @blueprint.get("/alerts")
@@ -43,13 +42,26 @@ def list_alerts() -> Response:
 
 
 @blueprint.get("/alerts/<alert:alert_id>")
-@describe(Operation(needs="read", answers={200: AlertDetailAnswer}, problems=(unknown_alert(7, 3, 123), DATABASE_AWAY)))
+@describe(
+    Operation(
+        needs="read",
+        answers={200: AlertDetailAnswer},
+        problems=(unknown_alert(7, 3, 123), DATABASE_AWAY),
+        tagged=True,
+    )
+)
 def get_alert(alert_id: tuple[int, int, int]) -> Response:
-    """Read an alert with the history of its status."""
-    row = service().read(lambda session: alerts.get_alert(session, *alert_id))
-    if row is None:
-        raise unknown_alert(*alert_id)
-    return json_answer(AlertDetailAnswer.of(row, time_is_epoch=service().policy.time_is_epoch, history=[]))
+    """Read an alert with its history.
+
+    The newest 100 lines come with it, oldest first; `GET /alerts/{alert_id}/history` has all.
+    """
+    key = AlertKey._make(alert_id)
+    try:
+        found = service().read(lambda session: read_alert(session, key))
+    except UnknownAlert:
+        raise unknown_alert(*key) from None
+    answer = AlertDetailAnswer.with_history(found, time_is_epoch=service().policy.time_is_epoch)
+    return tagged(answer, found.alert.work_version)
 
 
 def _place(row: AlertRow) -> AlertPlace:

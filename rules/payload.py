@@ -23,6 +23,7 @@ _FORMS = {
     "event_id": "must be 1 to 128 printable ASCII characters",
     "cursor": "must be the `next` of an answer",
     "name": "must not have a null character",
+    "note": "must not have a null character",
 }
 
 T = TypeVar("T")

@@ -31,6 +31,7 @@ from database import (
 from routes import events, flask_reads, flask_streams, flask_threads, rules, users
 from routes.http import bodies, csv_answer, heads, intake, origins, problems
 from routes.schemas import fields
+from routes.schemas.alert_work import Assignee, WorkNote
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
 from rules import json_text, model, payload, rule_settings, service, values, versions
@@ -39,6 +40,7 @@ from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
+from work.alerts import HISTORY_SHOWN
 
 
 class Bound(NamedTuple):
@@ -131,6 +133,11 @@ BOUNDS: dict[str, Bound] = {
     "bytes of all headers": Bound(size(heads.MAX_HEAD), _HEAD),
     "name, author": Bound(longest(fields.Name), "contract/test_users.py::test_a_refused_field"),
     "note": Bound(longest(Note), "contract/test_rules.py::test_a_refused_field"),
+    "note about an alert": Bound(longest(WorkNote), "contract/test_alert_work.py::test_a_change_that_does_not_fit"),
+    "assignee": Bound(longest(Assignee), "contract/test_alert_work.py::test_a_change_that_does_not_fit"),
+    "lines of history that come with an alert": Bound(
+        count(HISTORY_SHOWN), "contract/test_alert_work.py::test_a_long_history"
+    ),
     "`limit` of a list": Bound(
         count(_PAGE),
         "contract/test_alerts.py::test_a_bad_filter",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from database import alert_work, alerts
+from database.alert_work import page_of_history
 from database.alerts import AlertRow
 from database.models import AlertChange
 from database.records import AlertKey
@@ -45,7 +46,10 @@ def read_alert(session: Session, key: AlertKey) -> AlertAndHistory:
     alert = alerts.get_alert(session, *key)
     if alert is None:
         raise UnknownAlert
-    return AlertAndHistory(alert, alert_work.page_of_history(session, key, HISTORY_SHOWN)[::-1])
+    if not alert.work_version:
+        return AlertAndHistory(alert, [])
+    # What was added since the alert was read is left out, so that the two agree.
+    return AlertAndHistory(alert, page_of_history(session, key, HISTORY_SHOWN, before=alert.work_version + 1)[::-1])
 
 
 def change_alert(

@@ -16,9 +16,12 @@ from routes.http.problems import Problem
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 
 
-def changed() -> Problem:
-    """The answer to a change of something that somebody else has changed in the meantime."""
-    return Problem(412, "It has changed since it was read: read it again. Nothing was stored.", kind="changed")
+def changed(current: BaseModel | None = None) -> Problem:
+    """The answer to a change of something that has been changed in the meantime; `current` is what it is now."""
+    more = {} if current is None else {"current": current.model_dump(mode="json", by_alias=True)}
+    return Problem(
+        412, "It has changed since it was read: read it again. Nothing was stored.", kind="changed", more=more
+    )
 
 
 def tagged(answer: BaseModel, version: int) -> Response:
@@ -35,10 +38,19 @@ def tagged_bytes(body: bytes, version: int | str) -> Response:
     return Answer(200, {"Content-Type": "application/json"} | headers, body).response()
 
 
+def fits(version: int) -> bool:
+    """Whether the request has no `If-Match`, or one of its tags is of this version."""
+    named = request.headers.get("If-Match", "*")
+    return named.strip() == "*" or has_version(named, version)
+
+
+def has_version(tags: str, version: int) -> bool:
+    """Whether one of the entity tags in this text is of this version."""
+    # A weak tag never matches here (RFC 9110).
+    return str(version) in {tag.partition("-")[0] for weak, tag in _TAG.findall(tags) if not weak}
+
+
 def must_match(version: int) -> None:
     """Raise Problem 412 if the request has an `If-Match` and none of its tags is of this version."""
-    named = request.headers.get("If-Match", "*")
-    # A weak tag never matches here (RFC 9110).
-    strong = {tag.partition("-")[0] for weak, tag in _TAG.findall(named) if not weak}
-    if named.strip() != "*" and str(version) not in strong:
+    if not fits(version):
         raise changed()

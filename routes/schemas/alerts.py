@@ -1,12 +1,14 @@
 """Queries and answers about alerts."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from database.alerts import AlertRow
+from routes.schemas.alert_history import HistoryLineAnswer
 from routes.schemas.answer_fields import AsStored, Moment, ParametersAnswer, may_be_absent
 from routes.schemas.fields import (
     AlertId,
@@ -20,9 +22,10 @@ from routes.schemas.fields import (
     flag,
     query_filter,
 )
-from routes.schemas.words import ActionType, AlertStatus, Origin, Risk
+from routes.schemas.words import ActionType, AlertOutcome, AlertStatus, Origin, Risk
 from rules.registry import REGISTRY
 from rules.wording import shown_evidence
+from work.alerts import AlertAndHistory
 
 
 class AlertsQuery(PageQuery):
@@ -42,7 +45,7 @@ class AlertsQuery(PageQuery):
     ] = False
 
 
-_ALERT: JsonDict = {
+EXAMPLE: JsonDict = {
     "id": "7-3-123",
     "user_id": 7,
     "seq": 3,
@@ -52,9 +55,14 @@ _ALERT: JsonDict = {
     "type": "deposit",
     "amount": "120.00",
     "status": "open",
+    "outcome": None,
+    "assignee": None,
+    "snoozed_until": None,
     "late": False,
     "superseded": False,
     "created_at": "2026-01-31T12:00:00.000000Z",
+    "touched_at": "2026-01-31T12:00:00.000000Z",
+    "etag": '"0"',
     "evidence": {
         "rule_version": 1,
         "measured": "220.00",
@@ -90,10 +98,16 @@ class AlertAnswer(BaseModel):
     type: ActionType
     amount: MoneyText
     status: AlertStatus
+    outcome: AlertOutcome | None
+    assignee: Annotated[str | None, Field(description="Who works on it; null: nobody, also where a claim has lapsed.")]
+    snoozed_until: Moment | None
+    claim_lapses_at: Moment | None = may_be_absent("When it is nobody's again, unless its assignee has worked it.")
     late: Annotated[bool, Field(description="Raised later by a late event, so not in the answer to this action.")]
     superseded: Annotated[bool, Field(description="No longer holds because of a late event.")]
     shadow: bool | None = may_be_absent("Always true. Raised by a rule in shadow, so not in the answer to the event.")
     created_at: Moment
+    touched_at: Annotated[Moment, Field(description="When it was raised, superseded, reinstated or worked last.")]
+    etag: Annotated[str, Field(description="For If-Match: it changes whenever somebody works the alert.")]
     evidence: Annotated[dict[str, Any], AsStored(EvidenceAnswer)]
 
     @classmethod
@@ -102,6 +116,7 @@ class AlertAnswer(BaseModel):
 
         `time_is_epoch`: times are seconds since 1970, and shown as dates where they are part of a text.
         """
+        has_lapsed = row.claim_lapses_at is not None and row.claim_lapses_at <= datetime.now(UTC)
         return cls(
             id=alert_id(row.user_id, row.seq, row.code),
             user_id=row.user_id,
@@ -112,10 +127,16 @@ class AlertAnswer(BaseModel):
             type=row.type,
             amount=str(row.amount),
             status=row.status,
+            outcome=row.outcome,
+            assignee=None if has_lapsed else row.assignee,
+            snoozed_until=row.snoozed_until,
+            claim_lapses_at=None if has_lapsed else row.claim_lapses_at,
             late=row.late,
             superseded=row.superseded,
             shadow=True if row.shadow else None,
             created_at=row.created_at,
+            touched_at=row.touched_at,
+            etag=f'"{row.work_version}"',
             evidence=shown_evidence(row.evidence, time_is_epoch),
             **more,
         )
@@ -138,15 +159,21 @@ def title_of(code: int, evidence: Mapping[str, Any]) -> str:
 class AlertsAnswer(BaseModel):
     """A page of alerts, newest first, and the cursor of the next page (null on the last one)."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"alerts": [_ALERT], "next": None}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"alerts": [EXAMPLE], "next": None}]})
 
     alerts: list[AlertAnswer]
     next: str | None
 
 
 class AlertDetailAnswer(AlertAnswer):
-    """One alert, with the history of its status, oldest first."""
+    """One alert, with the newest 100 lines of its history, oldest first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_ALERT | {"history": []}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE | {"history": []}]})
 
-    history: list[dict[str, Any]]
+    history: list[HistoryLineAnswer]
+
+    @classmethod
+    def with_history(cls, found: AlertAndHistory, *, time_is_epoch: bool) -> Self:
+        """The answer about a stored alert and its history."""
+        history = [HistoryLineAnswer.of(line) for line in found.history]
+        return cls.of(found.alert, time_is_epoch=time_is_epoch, history=history)

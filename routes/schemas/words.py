@@ -31,6 +31,13 @@ AlertStatus = TypeAliasType(
     "AlertStatus",
     Annotated[Literal["open", "acknowledged", "closed"], Field(description="How far work on an alert has come.")],
 )
+AlertOutcome = TypeAliasType(
+    "AlertOutcome",
+    Annotated[
+        Literal["true_positive", "false_positive", "inconclusive"],
+        Field(description="What an alert turned out to be: it has an outcome while it is closed."),
+    ],
+)
 BacktestStatus = TypeAliasType(
     "BacktestStatus",
     Annotated[

@@ -65,6 +65,9 @@ EXAMPLE = {
     "type": "deposit",
     "amount": "120.00",
     "status": "open",
+    "outcome": None,
+    "assignee": None,
+    "snoozed_until": None,
     "late": False,
     "superseded": False,
     "evidence": {
@@ -81,15 +84,15 @@ EXAMPLE = {
 def test_an_alert(example: Any) -> None:
     """An alert is listed and read with all that the contract names; read by itself it has its history too."""
     (listed,) = alerts(example)["alerts"]
-    created_at = listed["created_at"]
-    assert listed == EXAMPLE | {"created_at": created_at}
-    assert example.get("/alerts/7-3-123").get_json() == EXAMPLE | {"created_at": created_at, "history": []}
+    more = {name: listed[name] for name in ("created_at", "touched_at")} | {"etag": '"0"'}
+    assert listed == EXAMPLE | more
+    assert example.get("/alerts/7-3-123").get_json() == EXAMPLE | more | {"history": []}
 
 
 def test_fields_stand_in_the_order_of_the_contract(example: Any) -> None:
     """The fields come in the order in which the contract shows them."""
     fields = re.findall(r'"(\w+)":', example.get("/alerts/7-3-123").text.partition('"evidence"')[0])
-    assert fields == [*list(EXAMPLE)[:-1], "created_at"]
+    assert fields == [*list(EXAMPLE)[:-1], "created_at", "touched_at", "etag"]
 
 
 def test_created_at(example: Any) -> None:
@@ -389,7 +392,8 @@ def test_a_superseded_alert(client: FlaskClient) -> None:
     before = client.get("/alerts/1-3-30").get_json()
     codes(client, amount="1.00", time=25)
     assert answers == [[], [], [30]]
-    assert client.get("/alerts/1-3-30").get_json() == before | {"superseded": True}
+    after = client.get("/alerts/1-3-30").get_json()
+    assert after == before | {"superseded": True, "touched_at": after["touched_at"]}
     assert ids(client, "?superseded=false") == []
 
 
@@ -399,9 +403,12 @@ def test_an_alert_that_stands_again(client: FlaskClient) -> None:
         codes(client, amount=amount, time=time)
     before = client.get("/alerts/1-3-300").get_json()
     codes(client, amount="2.00", time=35)
-    assert client.get("/alerts/1-3-300").get_json() == before | {"superseded": True}
+    superseded = client.get("/alerts/1-3-300").get_json()
+    assert superseded == before | {"superseded": True, "touched_at": superseded["touched_at"]}
     codes(client, amount="2.50", time=37)
-    assert client.get("/alerts/1-3-300").get_json() == before
+    again = client.get("/alerts/1-3-300").get_json()
+    assert again == before | {"touched_at": again["touched_at"]}
+    assert before["touched_at"] < superseded["touched_at"] < again["touched_at"]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -474,13 +481,19 @@ def test_an_answer_to_the_byte(client: FlaskClient, sessions: Sessions) -> None:
     """The members of an alert in their order, without a space, everything but printable ASCII escaped, on one line."""
     codes(client, type="withdraw", amount="150.00", user_id=7)
     with transaction(sessions) as session:
-        session.execute(text("UPDATE alerts SET created_at = '2026-01-31 13:00:00+01'"))
+        session.execute(
+            text(
+                "UPDATE alerts SET (created_at, touched_at) = (created, created) FROM "
+                "CAST('2026-01-31 13:00:00+01' AS timestamptz) AS created"
+            )
+        )
         odd = json.dumps({"sentence": "\u00e9\x7f\U0001f600/\n"})
         session.execute(text("UPDATE alerts SET evidence = CAST(:odd AS jsonb)"), {"odd": odd})
     alert = (
         rb'{"id":"7-1-1100","user_id":7,"seq":1,"code":1100,"title":"Rule 1100","time":10,"type":"withdraw",'
-        rb'"amount":"150.00","status":"open","late":false,"superseded":false,"created_at":"2026-01-31T12:00:00.000000Z",'
-        rb'"evidence":{"sentence":"\u00e9\u007f\ud83d\ude00/\n"}'
+        rb'"amount":"150.00","status":"open","outcome":null,"assignee":null,"snoozed_until":null,"late":false,'
+        rb'"superseded":false,"created_at":"2026-01-31T12:00:00.000000Z","touched_at":"2026-01-31T12:00:00.000000Z",'
+        rb'"etag":"\"0\"","evidence":{"sentence":"\u00e9\u007f\ud83d\ude00/\n"}'
     )
     assert client.get("/alerts").data == b'{"alerts":[' + alert + b'}],"next":null}\n'
     assert client.get("/alerts/7-1-1100").data == alert + b',"history":[]}\n'

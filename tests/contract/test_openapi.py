@@ -123,7 +123,10 @@ STATUSES = {
     ("GET", "/backtests/{backtest_id}"): {"200", "404"},
     ("DELETE", "/backtests/{backtest_id}"): {"202", "404"},
     ("GET", "/alerts"): {"200", "400"},
-    ("GET", "/alerts/{alert_id}"): {"200", "404"},
+    ("GET", "/alerts/{alert_id}"): {"200", "304", "404"},
+    ("PATCH", "/alerts/{alert_id}"): {"200", "400", "404", "412", "413", "415"},
+    ("POST", "/alerts/{alert_id}/notes"): {"200", "400", "404", "412", "413", "415"},
+    ("GET", "/alerts/{alert_id}/history"): {"200", "400", "404"},
     ("GET", "/"): {"200"},
     ("GET", "/healthz"): {"200"},
     ("GET", "/readyz"): {"200"},
@@ -225,6 +228,9 @@ TAGGED = {
     ("PATCH", "/users/{user_id}"): "If-Match",
     ("GET", "/rules/{code}"): "If-None-Match",
     ("PUT", "/rules/{code}"): "If-Match",
+    ("GET", "/alerts/{alert_id}"): "If-None-Match",
+    ("PATCH", "/alerts/{alert_id}"): "If-Match",
+    ("POST", "/alerts/{alert_id}/notes"): "If-Match",
 }
 
 
@@ -440,6 +446,8 @@ BAD_BODIES = {
     ("PATCH", "/users/{user_id}"): ("/users/7", {"risk": "huge"}),
     ("PUT", "/rules/{code}"): ("/rules/1100", {"parameters": {"threshold": "-1"}}),
     ("POST", "/backtests"): ("/backtests", {"from": 10, "to": 9}),
+    ("PATCH", "/alerts/{alert_id}"): ("/alerts/7-3-123", {"status": "done"}),
+    ("POST", "/alerts/{alert_id}/notes"): ("/alerts/7-3-123/notes", {"note": ""}),
 }
 
 
@@ -518,7 +526,7 @@ def test_the_examples_of_alerts_are_what_comes(client: FlaskClient, operations: 
     (page,) = examples(listed["200"]["content"]["application/json"])
     (detail,) = examples(read["200"]["content"]["application/json"])
     found, one = client.get("/alerts").get_json(), client.get("/alerts/7-3-123").get_json()
-    moment = {"created_at": found["alerts"][0]["created_at"]}
+    moment = {name: found["alerts"][0][name] for name in ("created_at", "touched_at")}
     assert found == page | {"alerts": [page["alerts"][0] | moment]}
     assert one == detail | moment
 

@@ -1,0 +1,9 @@
+"""The answers to requests for something that is not there."""
+
+from routes.http.problems import Problem
+from routes.schemas.alerts import alert_id
+
+
+def unknown_alert(user_id: int, seq: int, code: int) -> Problem:
+    """The answer when there is no such alert."""
+    return Problem(404, f"There is no alert {alert_id(user_id, seq, code)}.", kind="unknown-alert")

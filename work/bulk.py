@@ -1,0 +1,110 @@
+"""Working many alerts at once: all changes in one transaction, and for each alert what came of it."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from database import alert_work
+from database.alert_work import WorkRow
+from database.records import AlertKey
+from database.session import Transaction, is_lock_timeout
+from rules.overload import Overloaded
+from work.alert_at_work import AlertAtWork
+from work.alerts import store
+from work.change import Wanted, faults
+
+T = TypeVar("T")
+
+MOST = 500  # alerts that are worked in one transaction: a tenth of a second
+
+# Those who judge wait for the alerts that a transaction here has changed, so it waits for no other alert for long: it
+# begins anew. It is less than PostgreSQL takes to look for deadlocks, in which judging might be the one to lose.
+LOCK_WAIT = 0.05  # seconds
+PATIENCE = 5.0  # seconds in which it begins anew
+PAUSE = 0.02  # seconds before it does, at most
+
+
+class BulkResult(NamedTuple):
+    """What came of one alert: its version (None: there is no such alert), and why it stays as it is, if it does."""
+
+    key: AlertKey
+    status: Literal[200, 404, 409, 412]
+    version: int | None
+    is_changed: bool = False
+    why: str | None = None
+
+
+class Overtaken(Exception):
+    """Somebody else changed one of the alerts meanwhile; nothing was stored."""
+
+
+def change_alerts(
+    run: Callable[[Callable[[Session], list[BulkResult]]], list[BulkResult]],
+    asked: Mapping[AlertKey, Callable[[WorkRow], bool]],
+    wanted: Wanted,
+    *,
+    who: str,
+    note: str | None,
+) -> list[BulkResult]:
+    """Change what people make of the alerts `asked` for, each if what it is at first suits its caller.
+
+    One result for each, in that order. `run` runs a function with a session. Raises Overloaded if others are at the
+    same alerts all the time; nothing was stored then.
+    """
+    return patiently(lambda: run(lambda session: _change(session, asked, wanted, who=who, note=note)))
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """What `work` returns; it begins anew if others are at the same alerts. Raises Overloaded after PATIENCE s."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except Overtaken:
+            pass
+        except DBAPIError as error:
+            if not is_lock_timeout(error):
+                raise
+        if time.monotonic() >= end:
+            raise Overloaded("others are at the same alerts")
+        time.sleep(random.uniform(0, PAUSE))  # noqa: S311 (so that two who meet do not meet again)
+
+
+def _change(
+    session: Session,
+    asked: Mapping[AlertKey, Callable[[WorkRow], bool]],
+    wanted: Wanted,
+    *,
+    who: str,
+    note: str | None,
+) -> list[BulkResult]:
+    with Transaction(session) as transaction:
+        alert_work.limit_lock_waits(session, LOCK_WAIT)
+        at = alert_work.now(session)
+        rows = alert_work.read_work(session, sorted(asked))
+        worked: list[AlertAtWork] = []
+        results: list[BulkResult] = []
+        for key, suits in asked.items():
+            row = rows.get(key)
+            if row is None:
+                results.append(BulkResult(key, 404, None, why="There is no such alert."))
+                continue
+            if not suits(row):
+                results.append(BulkResult(key, 412, row.work_version, why="It has changed since it was read."))
+                continue
+            alert = AlertAtWork(row, at)
+            if wrong := faults(alert.state, wanted, at):
+                why = "; ".join(f"{field} {sentence}" for field, sentence in wrong.items())
+                results.append(BulkResult(key, 409, row.work_version, why=f"{why}."))
+                continue
+            is_changed = alert.change(wanted, who=who, note=note)
+            worked.append(alert)
+            results.append(BulkResult(key, 200, alert.version, is_changed=is_changed))
+        if not store(session, worked, at):
+            raise Overtaken
+        transaction.commit()
+    return results
