@@ -104,13 +104,26 @@ dump: .venv/.run ## save the database to FILE (it may be in use)
 restore: .venv/.run ## fill an empty database from FILE
 	@$(PY) -m scripts.backup restore "$$NAMED_FILE"
 
+# What only this service may know is written at the first start and never changed: two lines of .env, and a first key.
+# The service reads the key as a user of the container's own, so it is the folder that keeps out others of this machine.
+KEYS := .secrets/keys
+IN_ENV = grep -Eqs '^[[:blank:]]*(export[[:blank:]]+)?$(1)[[:blank:]]*=[[:blank:]]*[^[:blank:]\#]' .env || test -n "$$$(1)" || { \
+	umask 077; test -z "$$(tail -c 1 .env 2>/dev/null)" || echo >> .env; \
+	echo "$(1)=$$(od -An -N$(2) -tx1 /dev/urandom | tr -d ' \n')" >> .env; echo "wrote a new $(1) to .env"; }
+
 start: ## start PostgreSQL and the service in Docker
-	@grep -Eqs '^[[:blank:]]*(export[[:blank:]]+)?DB_PASSWORD[[:blank:]]*=[[:blank:]]*[^[:blank:]#]' .env || test -n "$$DB_PASSWORD" || { umask 077; \
-		test -z "$$(tail -c 1 .env 2>/dev/null)" || echo >> .env; \
-		echo "DB_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >> .env; echo "wrote a new DB_PASSWORD to .env"; }
+	@$(call IN_ENV,DB_PASSWORD,16)
+	@$(call IN_ENV,SECRET_KEY,32)
+	@test -s $(KEYS) || { mkdir -p $(dir $(KEYS)) && chmod 700 $(dir $(KEYS)) && docker compose build service && \
+		key=$$(docker run --rm --network none transaction-alerts \
+			python -c 'from access.key_format import make_key; print(make_key().key)') && test -n "$$key" && \
+		echo "$$key first ingest,read,work,tune,admin" > $(KEYS).new && chmod 644 $(KEYS).new && \
+		mv $(KEYS).new $(KEYS) && echo "wrote a first key to $(KEYS)"; }
 	docker compose up --detach --build --wait
 	@address=$$(docker compose port service 5000) && printf '%s\n' '' "  Address  http://$$address" \
-		"  Docs     http://$$address/docs" "  Log      make logs" "  Stop     make stop (the data stays)" ''
+		"  Docs     http://$$address/docs" \
+		"  Key      curl -H \"Authorization: Bearer \$$(cut -d' ' -f1 $(KEYS))\" http://$$address/" \
+		"  Log      make logs" "  Stop     make stop (the data stays)" ''
 
 stop: ## stop what `make start` started; the data stays
 	docker compose down

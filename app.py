@@ -12,6 +12,8 @@ from flask import Flask
 import logs
 import metrics
 from access.keyring import Keyring
+from access.limits import KeyLimits
+from access.rates import read_rate
 from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.endings import or_end
@@ -64,7 +66,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.when_dropped(metrics.log_lines_dropped)
     service.store_in(app.extensions)
     keyring, hosts = Keyring(settings.database), TrustedHosts(settings.own_names)
-    access = Access(keyring, hosts, is_loopback=settings.is_loopback, allow_anonymous=settings.allow_anonymous)
+    limits = KeyLimits(None if settings.key_rate is None else read_rate(settings.key_rate))
+    keyring.when_flushed(limits.learn)
+    access = Access(keyring, hosts, limits, is_loopback=settings.is_loopback, allow_anonymous=settings.allow_anonymous)
     for one in (keyring, hosts, access):
         one.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
 import env_file
+from access.rates import read_rate
 from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
 from setting_forms import DRIVER, Folder, expanded, is_address, is_host, is_loopback, with_driver, words
@@ -60,6 +61,10 @@ class Settings(BaseSettings):
     backend_port: int = Field(5000, ge=1, le=65535)
     # The names under which callers address the service, besides those of loopback; see `own_names`.
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    # Keys that are taken in at the start if they were never known, one a line.
+    keys_file: Folder | None = None
+    # How many requests a key may make that has no rate of its own.
+    key_rate: str | None = None
     # Whether everybody may call, on any address, until the first key is made.
     allow_anonymous: bool = False
     # What signs the sessions of people, and what signed those that still hold.
@@ -106,6 +111,13 @@ class Settings(BaseSettings):
     @classmethod
     def _postgresql_only(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(with_driver(value.get_secret_value()))
+
+    @field_validator("key_rate")
+    @classmethod
+    def _a_rate(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_rate(value)
+        return value
 
     @field_validator("rules", mode="before")
     @classmethod

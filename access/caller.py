@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple, get_args
 
+from access.rates import Quota
+
 # What a key may be made for: to post events; to read; to work alerts; to tune rules, ratings and overrides, and run
 # backtests; to manage keys.
 Scope = Literal["ingest", "read", "work", "tune", "admin"]
@@ -15,11 +17,15 @@ COMMAND_LINE = "command line"  # who runs a command on the service's own machine
 
 
 class Caller(NamedTuple):
-    """Who makes a request: the name for histories and logs, the scopes, and the key's id if there is one."""
+    """Who makes a request: the name for histories and logs, the scopes, and the key's id if there is one.
+
+    `quota` is what is left of the key's rate, if it has one.
+    """
 
     name: str
     scopes: frozenset[str]
     key_id: str | None = None
+    quota: Quota | None = None
 
     def may(self, needs: Needs) -> bool:
         """Whether this caller may make a call with these needs."""

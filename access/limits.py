@@ -14,27 +14,12 @@ start a thread every 10 ms, and keep every key they ever saw.
 import time
 from collections.abc import Callable, Iterable
 from math import ceil
-from typing import NamedTuple
 
-from access.rates import Rate, read_rate
+from access.keyring import Flushed
+from access.rates import Quota, Rate, read_rate
 
+REMEMBERED = 10_000  # keys, living or not: as many as may live
 FRESH = 3.0  # seconds after which what was learned of other processes says nothing any more
-
-
-class Quota(NamedTuple):
-    """How a key stands after it asked: whether it may go on, its rate, how many requests are left, and for how long."""
-
-    may: bool
-    rate: Rate
-    left: int
-    seconds: int
-
-    def headers(self) -> tuple[tuple[str, str], tuple[str, str]]:
-        """The fields of draft-ietf-httpapi-ratelimit-headers-11, as names and values."""
-        return (
-            ("RateLimit-Policy", f'"key";q={self.rate.requests};w={self.rate.seconds}'),
-            ("RateLimit", f'"key";r={self.left};t={self.seconds}'),
-        )
 
 
 class KeyLimit:
@@ -114,6 +99,8 @@ class KeyLimits:
         """Count a request with a key that has this rate (None: none of its own). None: it has no limit."""
         found = self._limits.get(key_id)
         if found is None or found[0] != rate:
+            if len(self._limits) >= REMEMBERED:
+                self._limits.clear()
             found = self._limits[key_id] = rate, self._limit(rate)
         limit = found[1]
         if limit is None:
@@ -121,16 +108,12 @@ class KeyLimits:
         now = self._clock()
         return limit.quota(limit.take(now), now)
 
-    def learn(self, key_id: str, ours: int, total: int) -> None:
-        """Take in the stored uses of a key; see KeyLimit.learn."""
-        _, limit = self._limits.get(key_id, (None, None))
-        if limit is not None:
-            limit.learn(ours, total, self._clock())
-
-    def keep(self, key_ids: Iterable[str]) -> None:
-        """Forget all keys but these."""
-        kept = set(key_ids)
-        self._limits = {key_id: one for key_id, one in self._limits.items() if key_id in kept}
+    def learn(self, stored: Iterable[Flushed]) -> None:
+        """Take in the uses of keys that were just stored."""
+        for key_id, ours, total in stored:
+            _, limit = self._limits.get(key_id, (None, None))
+            if limit is not None:
+                limit.learn(ours, total, self._clock())
 
     def _limit(self, rate: str | None) -> KeyLimit | None:
         read = self._default if rate is None else read_rate(rate)

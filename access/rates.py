@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from limits import parse_many
 
+LONGEST_TEXT = 40  # characters
 MOST_REQUESTS = 1_000_000
 LONGEST_WINDOW = 3600  # seconds: requests are counted in memory, so a restart begins to count anew
 
@@ -15,17 +16,36 @@ class Rate(NamedTuple):
     seconds: int
 
 
+class Quota(NamedTuple):
+    """How a key stands after a request: whether it `may` make it, its rate, and what is `left` of it, for `seconds`."""
+
+    may: bool
+    rate: Rate
+    left: int
+    seconds: int
+
+    def headers(self) -> dict[str, str]:
+        """The fields of draft-ietf-httpapi-ratelimit-headers-11."""
+        return {
+            "RateLimit-Policy": f'"key";q={self.rate.requests};w={self.rate.seconds}',
+            "RateLimit": f'"key";r={self.left};t={self.seconds}',
+        }
+
+
 def read_rate(text: str) -> Rate:
-    """The rate that is written as "100/second", "6000/minute" or "50 per 10 seconds". Raises ValueError."""
+    """The rate that is written as "100/second", "6000/minute" or "50 per 10 seconds".
+
+    Raises ValueError, whose text is the end of a sentence.
+    """
     try:
-        rates = parse_many(text)
+        rates = parse_many(text) if len(text) <= LONGEST_TEXT else []
     except ValueError:
         rates = []
     if len(rates) != 1:
-        raise ValueError("is not a rate such as 100/second, 6000/minute or 50 per 10 seconds")
+        raise ValueError("must be written like 100/second, 6000/minute or 50 per 10 seconds")
     rate = Rate(rates[0].amount, rates[0].get_expiry())
     if not 1 <= rate.requests <= MOST_REQUESTS:
-        raise ValueError(f"a rate is 1 to {MOST_REQUESTS:,} requests")
+        raise ValueError(f"must be of 1 to {MOST_REQUESTS:,} requests")
     if rate.seconds > LONGEST_WINDOW:
-        raise ValueError("a rate is for an hour at most")
+        raise ValueError("must be for an hour at most")
     return rate

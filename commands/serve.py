@@ -24,7 +24,8 @@ from watchfiles import PythonFilter
 
 import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
-from commands import connections, start_access, start_messages, start_rules
+from access.keys_file import KeysFileError
+from commands import connections, start_access, start_keys, start_messages, start_rules
 from commands.start_messages import Started
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
@@ -77,6 +78,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             upgraded = migrations.upgrade(url)
             fitness.check(url)
             service = make_service(settings, url)
+            start_keys.enter(service, settings.keys_file)
             access = start_access.check(
                 service,
                 host=settings.backend_host,
@@ -104,7 +106,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             )
             _serve(settings, address, look_after, counts, lambda: start_messages.started(started))
         start_messages.stopped()
-    except (SettingsError, start_access.NobodyMayCall, start_rules.RulesOfOthers) as error:
+    except (SettingsError, KeysFileError, start_access.NobodyMayCall, start_rules.RulesOfOthers) as error:
         sys.exit(_complaint(error, 2))
     except (embedded.EmbeddedError, migrations.MigrationError, fitness.Unfit) as error:
         sys.exit(_complaint(error, 1))

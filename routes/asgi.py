@@ -58,6 +58,8 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
             if isinstance(error, Problem) and error.kind == BODIES_FULL.kind:
                 await intake.throw_away(receive)  # or the caller might see no answer
             answer = answer_to(error, exchange.request_id)
+        if caller.quota is not None:
+            answer = answer._replace(headers={**answer.headers, **caller.quota.headers()})
         try:
             await send_answer(send, answer, exchange.answered(answer.status))
         finally:  # after the answer, so that the caller need not wait for it

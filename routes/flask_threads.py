@@ -198,8 +198,10 @@ class _Request:
 
 async def _refuse(request: _Request, problem: Problem, send: Send) -> None:
     exchange = begin(request.request_id)
-    exchange.who = request.caller.name if request.caller else None
+    exchange.who = request.caller.name if request.caller else problem.who
     answer = problem.answer(exchange.request_id)
+    if request.caller and request.caller.quota:
+        answer = answer._replace(headers={**answer.headers, **request.caller.quota.headers()})
     try:
         await send_answer(send, answer, exchange.answered(answer.status))
     finally:

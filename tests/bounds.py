@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 import app
 import logs
 import metrics
-from access import bad_keys, rates
+from access import bad_keys, keys_file, limits, rates
 from commands import connections, replay, replay_file, replay_order, replay_tally, serve, slow_readers, workers
 from config_loader import Settings
 from database import (
@@ -205,6 +205,13 @@ BOUNDS: dict[str, Bound] = {
     ),
     "addresses of bad keys that are remembered": Bound(
         count(bad_keys.REMEMBERED), "unit/test_bad_keys.py::test_more_addresses_than_are_remembered"
+    ),
+    "keys whose rate is counted, per process": Bound(
+        count(limits.REMEMBERED), "unit/test_limits.py::test_more_keys_than_are_remembered"
+    ),
+    "keys of `KEYS_FILE`": Bound(
+        f"{count(keys_file.MOST_KEYS)}, and {size(keys_file.MOST_BYTES)}",
+        "unit/test_keys_file.py::test_files_that_cannot_be_read",
     ),
     "requests that wait for a thread, per process": Bound(
         count(flask_threads.MOST_WAITING), "unit/test_flask_threads.py::test_too_many_wait_for_a_thread"

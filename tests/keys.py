@@ -9,6 +9,7 @@ from flask import Flask
 from access.caller import SCOPES
 from access.key_format import hash_key, make_key, read_key_id
 from access.keyring import Keyring, LivingKey
+from access.limits import KeyLimits
 from app import create_app
 from config_loader import load_settings
 from database import keys
@@ -76,7 +77,7 @@ class NoKeys(Keyring):
 def keep_open(app: Flask) -> None:
     """Have an application that may have no database let everybody in."""
     hosts = app.extensions.get("trusted-hosts") or TrustedHosts(())
-    Access(NoKeys(), hosts, is_loopback=True, allow_anonymous=True).store_in(app.extensions)
+    Access(NoKeys(), hosts, KeyLimits(), is_loopback=True, allow_anonymous=True).store_in(app.extensions)
 
 
 def app_without_database(**settings: Any) -> Flask:

@@ -5,8 +5,11 @@ from typing import Any
 
 from flask import g
 
+from access.bad_keys import BadKeys
 from access.caller import EVERYBODY, Caller, Needs
-from access.keyring import Keyring, KeysUnknown
+from access.keyring import Keyring, KeysUnknown, LivingKey
+from access.limits import KeyLimits
+from access.rates import Quota
 from routes.http.operation import needs_of
 from routes.http.origins import TrustedHosts, must_be_of_own_page
 from routes.http.problems import Problem
@@ -47,22 +50,44 @@ def scope_needed(scope: Needs | None) -> Problem:
     return Problem(403, detail, kind="scope")
 
 
+def too_many_bad_keys(seconds: int) -> Problem:
+    """The answer to one more bad key from an address, for so many seconds."""
+    detail = "Too many bad keys came from this address. A good one is let in at once."
+    return Problem(429, detail, kind="bad-keys", headers={"Retry-After": str(seconds)})
+
+
+def over_rate(quota: Quota) -> Problem:
+    """The answer to a key that has made as many requests as it may."""
+    requests, seconds = quota.rate
+    return Problem(
+        429,
+        f"This key may make {requests:,} requests in {seconds} s, and has; nothing was stored. Try again later.",
+        kind="rate",
+        headers={"Retry-After": str(quota.seconds)} | quota.headers(),
+    )
+
+
 class Access:
     """Says who makes a request, and whether that caller may; one per application.
 
     `is_loopback` is whether the service listens on a loopback address: as long as no key was ever made, it is then open
-    to callers that use a name of loopback. `allow_anonymous` opens it to all callers until then.
+    to callers that use a name of loopback. `allow_anonymous` opens it to all callers until then. `limits` counts the
+    requests of keys.
     """
 
-    def __init__(self, keyring: Keyring, hosts: TrustedHosts, *, is_loopback: bool, allow_anonymous: bool) -> None:
-        self._keyring, self._hosts = keyring, hosts
+    def __init__(
+        self, keyring: Keyring, hosts: TrustedHosts, limits: KeyLimits, *, is_loopback: bool, allow_anonymous: bool
+    ) -> None:
+        self._keyring, self._hosts, self._limits = keyring, hosts, limits
+        self._bad_keys = BadKeys()
         self._is_loopback, self._allow_anonymous = is_loopback, allow_anonymous
 
     def admit(self, environ: Mapping[str, Any], view: object | None) -> Caller:
         """Who makes the WSGI request `environ`, which `view` would answer; None: nothing is found at its path.
 
         Raises Problem: 403 for a host or an origin that is not trusted, and for too few scopes, 401 without a key or
-        with a bad one, and 503 while it is unknown which keys hold.
+        with a bad one, 429 beyond the rate of the key or after too many bad ones, and 503 while it is unknown which
+        keys hold.
         """
         self._hosts.must_trust(environ)
         needs = "any" if view is None else needs_of(view, environ.get("QUERY_STRING", ""))
@@ -77,7 +102,7 @@ class Access:
             raise KEYS_UNKNOWN.anew() from None
         must_be_of_own_page(environ, or_of_none=True)
         if needs is None or not found.may(needs):
-            raise scope_needed(needs)
+            raise _to(found, scope_needed(needs))
         return found
 
     def admit_plain(self, headers: Mapping[bytes, bytes]) -> Caller | None:
@@ -86,26 +111,44 @@ class Access:
         try:
             if authorization is None:
                 return EVERYBODY if b"cookie" not in headers and self._is_open(headers[b"host"]) else None
-            found = self._holder(authorization.decode("latin-1"))
-        except (KeysUnknown, Problem):
+            key = self._key(authorization.decode("latin-1"))
+        except KeysUnknown:
             return None
-        return found if "ingest" in found.scopes else None
+        if key is None or "ingest" not in key.scopes:
+            return None
+        quota = self._limits.take(key.key_id, key.rate)
+        if quota is not None and not quota.may:
+            return None
+        self._keyring.count_use(key.key_id)
+        return _holds(key, quota)
 
     def _caller(self, environ: Mapping[str, Any]) -> Caller:
         authorization = environ.get("HTTP_AUTHORIZATION")
         if authorization is not None:
-            return self._holder(authorization)
+            return self._holder(authorization, environ.get("REMOTE_ADDR", ""))
         if self._is_open(str(environ.get("HTTP_HOST", "")).encode("latin-1")):
             return EVERYBODY
         raise (NO_KEY if self._keyring.has_keys or not self._is_loopback else NEEDS_KEY).anew()
 
-    def _holder(self, authorization: str) -> Caller:
-        """Who holds the key in an `Authorization` header. Raises Problem 401 if it has no living key."""
+    def _holder(self, authorization: str, address: str) -> Caller:
+        """Who holds the key in an `Authorization` header, and counts one more request with it.
+
+        Raises Problem 401 if it has no living key, and 429 if too many bad ones came from the address or the key has
+        made as many requests as it may.
+        """
+        key = self._key(authorization)
+        if key is None:
+            seconds = self._bad_keys.count(address)
+            raise too_many_bad_keys(seconds) if seconds else BAD_KEY.anew()
+        self._keyring.count_use(key.key_id)
+        quota = self._limits.take(key.key_id, key.rate)
+        if quota is not None and not quota.may:
+            raise _to(key.caller, over_rate(quota))
+        return _holds(key, quota)
+
+    def _key(self, authorization: str) -> LivingKey | None:
         scheme, _, presented = authorization.partition(" ")
-        found = self._keyring.find(presented.strip(" ")) if scheme.lower() == "bearer" else None
-        if found is None:
-            raise BAD_KEY.anew()
-        return found.caller
+        return self._keyring.find(presented.strip(" ")) if scheme.lower() == "bearer" else None
 
     def _is_open(self, host: bytes) -> bool:
         if self._keyring.has_keys:
@@ -122,6 +165,15 @@ class Access:
         found = extensions[_KEY]
         assert isinstance(found, cls)
         return found
+
+
+def _to(caller: Caller, problem: Problem) -> Problem:
+    problem.who = caller.name
+    return problem
+
+
+def _holds(key: LivingKey, quota: Quota | None) -> Caller:
+    return key.caller if quota is None else key.caller._replace(quota=quota)
 
 
 def caller() -> Caller:

@@ -34,7 +34,9 @@ def _answer_to(error: Exception) -> Response:
         error.description = hints.wrong_path()
     elif isinstance(error, MethodNotAllowed):
         error.description, more = hints.wrong_method(error)
-    return answer_to(error, _exchange().request_id, more).response()
+    exchange = _exchange()
+    exchange.who = exchange.who or getattr(error, "who", None)
+    return answer_to(error, exchange.request_id, more).response()
 
 
 def _begin() -> None:
@@ -67,6 +69,9 @@ def _end(response: Response) -> Response:
     exchange = _exchange()
     name, value = exchange.answered(response.status_code)
     response.headers[name] = value
+    found: Caller | None = g.get("caller")
+    if found is not None and found.quota is not None:
+        response.headers.update(found.quota.headers())
     safe_headers.add_to(response)
     end(exchange, route=template_of(request.url_rule.rule) if request.url_rule else None, method=request.method)
     return response

@@ -39,6 +39,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.detail, self.kind, self.errors, self.more = status, detail, kind, errors, more or {}
         self.headers = headers or {}
+        self.who: str | None = None  # whom it answers, if that is known where it is raised
 
     def document(self) -> dict[str, Any]:
         """The problem document as plain data."""

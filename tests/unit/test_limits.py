@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from access.limits import KeyLimit, KeyLimits, Quota
-from access.rates import Rate, read_rate
+from access import limits as limits_module
+from access.keyring import Flushed
+from access.limits import KeyLimit, KeyLimits
+from access.rates import Quota, Rate, read_rate
 
 START = 60_000.0  # a full minute
 LEARNING = 2  # seconds in which a process does not know yet what others do
@@ -109,17 +111,33 @@ def test_how_a_key_stands() -> None:
     assert limits.take("a", "2/second") == Quota(True, Rate(2, 1), 0, 1)
     refused = limits.take("a", "2/second")
     assert refused == Quota(False, Rate(2, 1), 0, 1)
-    assert refused.headers() == (("RateLimit-Policy", '"key";q=2;w=1'), ("RateLimit", '"key";r=0;t=1'))
+    assert refused.headers() == {"RateLimit-Policy": '"key";q=2;w=1', "RateLimit": '"key";r=0;t=1'}
     assert limits.take("a", "5/second") == Quota(True, Rate(5, 1), 4, 1)
     assert limits.take("b", None) == Quota(True, Rate(3, 60), 2, 60)
     assert KeyLimits().take("b", None) is None
 
 
-def test_keys_that_are_gone() -> None:
-    """What is not among the living is forgotten; what was never seen is nothing to learn of."""
+def test_what_is_learned_of_keys() -> None:
+    """It is a key's own; nothing is learned of keys without a rate, or of those that were not seen here."""
+    now = START
+    limits = KeyLimits(clock=lambda: now)
+    for second in range(3):
+        now = START + second
+        for key_id, rate in (("a", "10/second"), ("b", "10/second"), ("c", None)):
+            limits.take(key_id, rate)
+        stored = (("a", 1, 101 * second), ("b", 1, second), ("c", 1, 9), ("d", 1, 9))
+        limits.learn(Flushed(*one) for one in stored)
+    now += 1
+    a, b = limits.take("a", "10/second"), limits.take("b", "10/second")
+    assert a is not None
+    assert b is not None
+    assert (a.left, b.left) == (0, 9)
+
+
+def test_more_keys_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All begin anew."""
+    monkeypatch.setattr(limits_module, "REMEMBERED", 3)
     limits = KeyLimits(clock=lambda: START)
-    limits.take("a", "1/second")
-    limits.take("b", "1/second")
-    limits.keep(["b", "c"])
-    limits.learn("a", 1, 1)
-    assert set(limits._limits) == {"b"}
+    for number in range(10):
+        assert limits.take(str(number), "1/hour") == Quota(True, Rate(1, 3600), 0, 1200)
+        assert len(limits._limits) <= 3

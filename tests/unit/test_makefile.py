@@ -68,29 +68,81 @@ def test_what_a_target_runs(target: str, command: str) -> None:
     assert make(target, "PY=echo", *arguments).stdout.strip() == command
 
 
+# What `make start` asks of Docker. The image prints a key; `$KEY` is what it prints.
+DOCKER = """#!/bin/sh
+echo "$*" >> asked
+case "$1" in run) echo "$KEY" ;; esac
+"""
+
+
+def start(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`make start` in a folder of its own, with a Docker that does nothing."""
+    if not (folder / "Makefile").exists():
+        (folder / "Makefile").symlink_to(ROOT / "Makefile")
+        (folder / "docker").write_text(DOCKER)
+        (folder / "docker").chmod(0o755)
+    unset = {"DB_PASSWORD": "", "SECRET_KEY": "", "KEY": "tak_a_key"}
+    return make("-C", str(folder), "start", **(unset | environment), PATH=f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("name", ["DB_PASSWORD", "SECRET_KEY"])
 @pytest.mark.parametrize(
     ("before", "is_added"),
     [
         ("", True),
         ("WORKERS=3", True),
-        ("DB_PASSWORD=\n", True),
-        ("#DB_PASSWORD=a\n", True),
-        ("DB_PASSWORD=a\n", False),
-        ("export DB_PASSWORD=a\n", False),
-        ("DB_PASSWORD = a\n", False),
+        ("NAME=\n", True),
+        ("#NAME=a\n", True),
+        ("NAME=a\n", False),
+        ("export NAME=a\n", False),
+        ("NAME = a\n", False),
     ],
 )
-def test_start_adds_a_password_where_none_is(before: str, is_added: bool, tmp_path: Path) -> None:
+def test_start_adds_a_secret_where_none_is(name: str, before: str, is_added: bool, tmp_path: Path) -> None:
     """However the line of `.env` is written, the service never finds a second one there."""
-    (tmp_path / "docker").write_text("#!/bin/sh\n")
-    (tmp_path / "docker").chmod(0o755)
+    before = before.replace("NAME", name)
     (tmp_path / ".env").write_text(before)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DB_PASSWORD": ""}
-    (tmp_path / "Makefile").symlink_to(ROOT / "Makefile")
-    make("-C", str(tmp_path), "start", **environment)
-    after = (tmp_path / ".env").read_text()
-    assert (after == before) != is_added
-    assert re.fullmatch(r"\n?DB_PASSWORD=[0-9a-f]{32}\n" if is_added else "", after.removeprefix(before))
+    start(tmp_path)
+    added = (tmp_path / ".env").read_text().removeprefix(before)
+    found = dict(line.partition("=")[::2] for line in added.split())
+    length = {"DB_PASSWORD": 32, "SECRET_KEY": 64}
+    assert (name in found) == is_added
+    assert all(re.fullmatch(rf"[0-9a-f]{{{length[one]}}}", value) for one, value in found.items())
+    assert (added[:1] == "\n") == (before == "WORKERS=3")
+
+
+def test_secrets_of_the_environment_are_not_written(tmp_path: Path) -> None:
+    """Whoever sets them otherwise wants no others."""
+    assert start(tmp_path, DB_PASSWORD="a", SECRET_KEY="b").returncode == 0
+    assert not (tmp_path / ".env").exists()
+
+
+def test_start_writes_a_first_key_once(tmp_path: Path) -> None:
+    """The image makes it; nobody else of this machine can reach it, but the service in its container can read it."""
+    started = start(tmp_path)
+    path = tmp_path / ".secrets/keys"
+    assert path.read_text() == "tak_a_key first ingest,read,work,tune,admin\n"
+    assert (path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o644)
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    secrets = [path.read_text().split()[0], *re.findall(r"=(.+)", (tmp_path / ".env").read_text())]
+    assert [secret for secret in secrets if secret in started.stdout + started.stderr] == []
+    shown = next(line.split("curl -H ")[1] for line in started.stdout.splitlines() if "curl" in line)
+    asked = subprocess.run(["sh", "-c", f"echo {shown}"], cwd=tmp_path, capture_output=True, text=True)
+    assert asked.stdout.startswith("Authorization: Bearer tak_a_key http://")
+
+    asked_before = (tmp_path / "asked").read_text()
+    env = (tmp_path / ".env").read_text()
+    start(tmp_path, KEY="another")
+    assert (path.read_text().split()[0], (tmp_path / ".env").read_text()) == ("tak_a_key", env)
+    assert "run " not in (tmp_path / "asked").read_text().removeprefix(asked_before)
+
+
+def test_an_image_that_makes_no_key(tmp_path: Path) -> None:
+    """Nothing is started with a file that has no key, and the next start tries again."""
+    assert start(tmp_path, KEY="").returncode == 2
+    assert not (tmp_path / ".secrets/keys").exists()
+    assert "up" not in (tmp_path / "asked").read_text().split()
+    assert start(tmp_path).returncode == 0
 
 
 def test_the_status_of_a_command() -> None:

@@ -7,6 +7,7 @@ import sys
 import tomllib
 
 import pytest
+import yaml
 
 from config_loader import Settings
 from scripts import finish_lock
@@ -123,6 +124,18 @@ def test_docker_compose_passes_every_setting_on() -> None:
     file = (ROOT / "docker-compose.yml").read_text()
     missing = {name for name in map(str.upper, Settings.model_fields) if f"    {name}: " not in file}
     assert missing == NOT_IN_COMPOSE
+
+
+def test_docker_compose_hands_in_the_keys() -> None:
+    """The service, and nothing else, gets the file that `make start` writes, where it looks for it; git never does."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    (name,) = compose["services"]["service"]["secrets"]
+    assert compose["services"]["service"]["environment"]["KEYS_FILE"] == f"/run/secrets/{name}"
+    assert [one for one, service in compose["services"].items() if "secrets" in service] == ["service"]
+    path = compose["secrets"][name]["file"]
+    assert f"KEYS := {path}\n" in (ROOT / "Makefile").read_text()
+    assert f"{path.partition('/')[0]}/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert path.partition("/")[0] not in (ROOT / ".dockerignore").read_text()  # which names what gets into the image
 
 
 def test_every_decision_is_listed() -> None:
