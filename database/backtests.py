@@ -110,11 +110,11 @@ def page(session: Session, limit: int, before: int | None) -> Sequence[BacktestR
     return session.execute(page.order_by(Backtest.backtest_id.desc()).limit(limit)).all()
 
 
-def cancel(session: Session, backtest_id: int) -> None:
-    """Mark it as cancelled if it runs; the run notices and ends."""
+def cancel(session: Session, backtest_id: int) -> bool:
+    """Mark it as cancelled if it runs; the run notices and ends. Returns whether it ran."""
     connection = session.connection()
     connection.execute(_END_SILENT)
-    end(connection, backtest_id, status="cancelled")
+    return end(connection, backtest_id, status="cancelled")
 
 
 # For the run itself
@@ -161,6 +161,6 @@ def free(connection: Connection, backtest_id: int) -> None:
 
 def end(
     connection: Connection, backtest_id: int, *, status: str, result: str | None = None, error: str | None = None
-) -> None:
-    """Store how it ended, unless that is known: `result` is JSON text, `error` a sentence."""
-    connection.execute(_END, {"id": backtest_id, "ending": status, "found": result, "why": error})
+) -> bool:
+    """Store how it ended, unless that is known: `result` is JSON text, `error` a sentence. Returns whether it ran."""
+    return connection.execute(_END, {"id": backtest_id, "ending": status, "found": result, "why": error}).rowcount == 1

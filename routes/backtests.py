@@ -7,6 +7,9 @@ from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
 from database import backtests
+from database.log_entries import add_log_entry
+from database.session import Transaction
+from routes.http.access import caller
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
 from routes.http.hooks import service
@@ -64,7 +67,7 @@ def create_backtest() -> Response:
     present = service().run(service().rules)
     question = _question(wanted, {code: change.setting for code, change in present.items()})
     try:
-        backtest_id = start(service(), question)
+        backtest_id = start(service(), question, who=caller().name)
     except AnotherRuns as other:
         raise backtest_running(other.backtest_id, is_ending=not other.is_running) from None
     row = service().run(lambda session: _existing(session, backtest_id))
@@ -109,8 +112,13 @@ def cancel_backtest(backtest_id: int) -> Response:
     """
 
     def cancel(session: Session) -> Any:
-        backtests.cancel(session, backtest_id)
-        return _existing(session, backtest_id)
+        with Transaction(session) as transaction:
+            if backtests.cancel(session, backtest_id):
+                subject = str(backtest_id)
+                add_log_entry(session, who=caller().name, kind="backtest", subject=subject, what="cancelled")
+            row = _existing(session, backtest_id)
+            transaction.commit()
+        return row
 
     return json_answer(BacktestAnswer.of(service().run(cancel)), 202)
 

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, current_app
 from sqlalchemy.orm import Session
 
 from database import alerts
+from routes.http.access import caller, must_be_author
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
 from routes.http.etags import changed, must_match, tagged
@@ -125,8 +126,9 @@ def set_rule(code: int) -> Response:
     """
     _must_exist(code)
     wanted = read_model(CHANGES[code])
+    must_be_author(wanted.author)
     figures = service().read(_figures)
-    new = service().set_rule(code, wanted.setting(), must_match)
+    new = service().set_rule(code, wanted.setting(caller().name), must_match)
     return tagged(RuleAnswer.now(new, figures[code]), new.setting.version)
 
 

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
 from database import actions, users
+from database.log_entries import add_log_entry
 from database.models import User, UserAction
 from database.session import Transaction
 from database.users import ManyAlerts
+from routes.http.access import caller, must_be_author, must_hold
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
 from routes.http.etags import changed, must_match, tagged
@@ -79,9 +81,12 @@ def user_exists(user_id: int) -> Problem:
 def create_user() -> Response:
     """Create a user.
 
-    Every field is optional. `Location` says where to read the new user; an id that is taken gets a 409.
+    Every field is optional. `Location` says where to read the new user; an id that is taken gets a 409. A `risk` other
+    than `normal` needs the scope `tune` as well.
     """
     wanted = read_model(UserRequest)
+    if wanted.risk != "normal":
+        must_hold("tune")
     user = service().run(lambda session: _create(session, wanted))
     return json_answer(UserAnswer.of(user), 201, {"Location": f"/users/{user.user_id}"})
 
@@ -120,6 +125,7 @@ def change_user(user_id: int) -> Response:
     With `If-Match`, the answer is a 412 if somebody else has changed the user in the meantime.
     """
     wanted = read_model(UserChange)
+    must_be_author(wanted.author)
     # Read before, since that may store what is declared.
     rules = service().run(service().rules) if wanted.overrides else {}
     try:
@@ -178,6 +184,8 @@ def _create(session: Session, wanted: UserRequest) -> User:
             user_id = wanted.user_id or users.next_user_id(session)
             if users.create_user(session, user_id, name=wanted.name or None, total=wanted.total, risk=wanted.risk):
                 user = _existing(session, user_id)
+                if wanted.risk != "normal":
+                    _log(session, "created", user)
                 transaction.commit()
                 return user
             if not wanted.user_id:
@@ -204,17 +212,32 @@ def _change(
         if wanted.overrides is not None:
             _must_agree(wanted.overrides, cast(Risk, risk or user.risk), rules)
         overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
+        before = _shown(user)
         users.change_user(
             session,
             user,
             risk=risk,
             overrides=overrides,
-            author=wanted.author,
+            author=caller().name,
             note=wanted.note or None,
             may_take_long=may_take_long,
         )
+        _log(session, "changed", user, before, wanted.note or None)
         transaction.commit()
     return user
+
+
+def _log(
+    session: Session, what: str, user: User, before: dict[str, Any] | None = None, note: str | None = None
+) -> None:
+    who, after = caller().name, _shown(user)
+    subject = str(user.user_id)
+    add_log_entry(session, who=who, kind="user", subject=subject, what=what, before=before, after=after, note=note)
+
+
+def _shown(user: User) -> dict[str, Any]:
+    """What the log says of a user: how that one is judged."""
+    return {"version": user.settings_version, "risk": user.risk, "overrides": user.overrides}
 
 
 def _must_agree(overrides: GroupsRequest, risk: Risk, rules: Mapping[int, RuleChange]) -> None:

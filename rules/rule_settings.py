@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection  # noqa: TID251
 from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import rule_versions  # noqa: TID251
+from database.log_entries import add_log_entry  # noqa: TID251
 from database.session import Transaction  # noqa: TID251
 from rules.base import RuleSetting
 from rules.conflicts import setting_conflicts
@@ -155,8 +157,28 @@ def _set_rule(session: Session, one: RequestedChange, present: dict[int, RuleSet
         note=wanted.note,
     )
     changed = RuleChange.stored(row)
+    add_log_entry(
+        session,
+        who=row.author or UNKNOWN_AUTHOR,
+        kind="rule",
+        subject=str(one.code),
+        what="set",
+        before=_shown(before),
+        after=_shown(changed.setting),
+        note=wanted.note,
+    )
     present[one.code] = changed.setting
     return changed
+
+
+def _shown(setting: RuleSetting) -> dict[str, Any]:
+    """What the log says of a setting."""
+    return {
+        "version": setting.version,
+        "status": setting.status,
+        "parameters": written_values(setting.parameters),
+        "by_risk": {risk: written_values(values) for risk, values in setting.by_risk.items()},
+    }
 
 
 def _now(session: Session) -> dict[int, RuleChange]:

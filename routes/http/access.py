@@ -13,6 +13,7 @@ from access.rates import Quota
 from routes.http.operation import needs_of
 from routes.http.origins import TrustedHosts, must_be_of_own_page
 from routes.http.problems import Problem
+from rules.payload import BadPayload, FieldProblem
 
 # Where the bridge puts the caller for Flask: no header makes a name like this in a WSGI environ.
 CALLER = "transaction-alerts.caller"
@@ -180,6 +181,13 @@ def caller() -> Caller:
     """Who makes the current request."""
     found: Caller = g.caller
     return found
+
+
+def must_be_author(author: str | None) -> None:
+    """Raise BadPayload if a body says that somebody other than the current caller makes a change."""
+    if author is not None and author != caller().name:
+        fault = f'must be left out, or be "{caller().name}": who makes the change follows from the key'
+        raise BadPayload("The request has missing or bad fields.", [FieldProblem("/author", fault)])
 
 
 def must_hold(scope: Needs) -> None:

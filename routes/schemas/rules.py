@@ -27,7 +27,9 @@ from rules.payload import Payload, validator
 from rules.registry import REGISTRY
 from rules.versions import WantedSetting
 
-Author = Annotated[Name | None, Field(description="Who makes the change.")]
+Author = Annotated[
+    Name | None, Field(description="The name of the caller's key, which makes the change. Nobody else can be named.")
+]
 Note = Annotated[
     Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")] | None, Field(description="Why it is changed.")
 ]
@@ -163,7 +165,7 @@ class ChangeRequest(Payload):
         return self
 
 
-_SET: JsonDict = {"status": "active", "parameters": {"threshold": "150.00"}, "note": "Too quiet.", "author": "Ada"}
+_SET: JsonDict = {"status": "active", "parameters": {"threshold": "150.00"}, "note": "Too quiet."}
 
 
 class RuleRequest(ChangeRequest):
@@ -180,13 +182,13 @@ class RuleRequest(ChangeRequest):
     note: Note = None
     author: Author = None
 
-    def setting(self) -> WantedSetting:
-        """The request in the domain's own terms."""
+    def setting(self, who: str) -> WantedSetting:
+        """The request in the domain's own terms; `who` makes it."""
         return WantedSetting(
             status=self.status if "status" in self.model_fields_set else None,
             parameters=self.parameters.values() if self.parameters else {},
             by_risk=None if self.by_risk is None else self.by_risk.values(),
-            author=self.author,
+            author=who,
             note=self.note or None,
         )
 

@@ -197,9 +197,7 @@ class UserChangeRequest(ChangeRequest):
     model_config = ConfigDict(
         json_schema_extra={
             "minProperties": 1,
-            "examples": [
-                {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "note": "Watched.", "author": "Ada"}
-            ],
+            "examples": [{"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "note": "Watched."}],
         }
     )
 

@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import backtests
+from database.log_entries import add_log_entry
+from database.session import Transaction
 from rules.hindsight import run
 from rules.hindsight.question import Question
 from rules.service import Service
@@ -29,12 +31,12 @@ class AnotherRuns(Exception):
         self.backtest_id, self.is_running = backtest_id, is_running
 
 
-def start(service: Service, question: Question) -> int:
-    """Store a backtest and start its run, which ends with this process at the latest. Returns its id.
+def start(service: Service, question: Question, *, who: str) -> int:
+    """Store a backtest of `who` and start its run, which ends with this process at the latest. Returns its id.
 
     Raises AnotherRuns.
     """
-    backtest_id = service.run(lambda session: _enter(session, question))
+    backtest_id = service.run(lambda session: _enter(session, question, who))
     process = None
     with suppress(OSError):  # if it did not start, it has ended
         process = subprocess.Popen(COMMAND, cwd=ROOT, stdin=subprocess.PIPE, bufsize=0)
@@ -44,12 +46,17 @@ def start(service: Service, question: Question) -> int:
     return backtest_id
 
 
-def _enter(session: Session, question: Question) -> int:
+def _enter(session: Session, question: Question, who: str) -> int:
     request = json.dumps(question.written())
-    while (backtest_id := backtests.start(session, request)) is None:
-        # It may have ended between the two statements.
-        if (other := backtests.in_the_way(session)) is not None:
-            raise AnotherRuns(other.backtest_id, is_running=other.is_running)
+    with Transaction(session) as transaction:
+        while (backtest_id := backtests.start(session, request)) is None:
+            # It may have ended between the two statements.
+            if (other := backtests.in_the_way(session)) is not None:
+                transaction.commit()  # those that fell silent have ended all the same
+                raise AnotherRuns(other.backtest_id, is_running=other.is_running)
+        subject = str(backtest_id)
+        add_log_entry(session, who=who, kind="backtest", subject=subject, what="started", after=question.written())
+        transaction.commit()
     return backtest_id
 
 

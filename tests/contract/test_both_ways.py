@@ -132,14 +132,15 @@ def by_risk(code: str) -> st.SearchStrategy[Any]:
     return members(**dict.fromkeys(("low", "normal", "high"), PARAMETERS[code]))
 
 
+CALLER = st.just("anonymous")  # nobody else may be named, which no schema can say
 RULE = st.sampled_from(sorted(PARAMETERS)).flatmap(
     lambda code: st.tuples(
         st.just(int(code)),
-        members(status=STATUS, parameters=PARAMETERS[code], by_risk=by_risk(code), note=TEXT, author=TEXT),
+        members(status=STATUS, parameters=PARAMETERS[code], by_risk=by_risk(code), note=TEXT, author=CALLER),
     )
 )
 USER = members(user_id=WHOLE, name=TEXT, total=MONEY, risk=RISK)
-CHANGE = members(risk=RISK, overrides=members(**PARAMETERS), note=TEXT, author=TEXT)
+CHANGE = members(risk=RISK, overrides=members(**PARAMETERS), note=TEXT, author=CALLER)
 CANDIDATES = members(**{code: members(parameters=PARAMETERS[code], by_risk=by_risk(code)) for code in PARAMETERS})
 VALUES = st.lists(MONEY, min_size=1, max_size=2)
 SWEEP = members(rule=st.just(123), parameter=st.just("threshold"), values=VALUES) | members(

@@ -651,7 +651,7 @@ USERS = [
 
 SETTINGS = [
     ({}, False),
-    ({"status": "shadow", "note": None, "author": "Ada"}, True),
+    ({"status": "shadow", "note": None, "author": "anonymous"}, True),
     ({"status": "shadow", "extra": 1}, False),
     ({"parameters": {"threshold": "150.00", "window": 60}, "by_risk": {"low": {}, "high": {"window": 0}}}, True),
     ({"parameters": {"threshold": 150.5}}, True),

@@ -35,7 +35,7 @@ def figures_of_this_moment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def put(client: FlaskClient, code: Any, headers: dict[str, str] | None = None, **fields: Any) -> Any:
     """Set a rule and return it as answered."""
-    answer = client.put(f"/rules/{code}", json=fields or {"author": "unknown"}, headers=headers)
+    answer = client.put(f"/rules/{code}", json=fields or {"author": "anonymous"}, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.get_json()
 
@@ -185,7 +185,7 @@ def test_a_rule_is_set(client: FlaskClient) -> None:
         "parameters": {"threshold": "150.00", "window": 60},
         "by_risk": {"high": {"threshold": "80.00"}, "low": {"window": 10}},
         "note": "Tried out.",
-        "author": "Ada",
+        "author": "anonymous",
     }
     changed = put(client, 123, **sent)
     assert {name: changed[name] for name in sent} == sent
@@ -200,7 +200,7 @@ def test_what_is_left_out_stays(client: FlaskClient) -> None:
     changed = put(client, 123, parameters={"threshold": "150.00"})
     assert changed["parameters"] == {"threshold": "150.00", "window": 60}
     assert (changed["status"], changed["by_risk"], changed["version"]) == ("shadow", {"high": {"window": 90}}, 3)
-    assert (changed["author"], changed["note"]) == ("unknown", None)
+    assert (changed["author"], changed["note"]) == ("anonymous", None)
     assert put(client, 123, by_risk={"low": {"window": 5}})["by_risk"] == {"low": {"window": 5}}
     assert put(client, 123, by_risk={"low": {}, "high": {}})["by_risk"] == {}
     changed = put(client, 123)
@@ -218,7 +218,7 @@ def test_what_was_read_can_be_sent_back(client: FlaskClient) -> None:
     after = client.put("/rules/123", json=without(before, *read_only)).get_json()
     changing = ("version", "created_at", "author")
     assert without(after, *changing) == without(before, *changing)
-    assert (after["version"], after["author"]) == (2, "unknown")
+    assert (after["version"], after["author"]) == (2, "anonymous")
 
 
 def test_a_change_that_names_nothing(client: FlaskClient) -> None:
@@ -428,7 +428,7 @@ def test_a_body_that_is_none(client: FlaskClient) -> None:
 
 def test_versions(client: FlaskClient) -> None:
     """All that a rule was ever set to is listed, newest first, with who, when and why."""
-    put(client, 123, status="shadow", author="Ada", note="Tried out.")
+    put(client, 123, status="shadow", note="Tried out.")
     put(client, 1100, status="off")
     put(client, 123, parameters={"threshold": "150.00"}, by_risk={"high": {"window": 60}})
     page = versions(client, 123)
@@ -439,7 +439,7 @@ def test_versions(client: FlaskClient) -> None:
             "version": 3,
             "parameters": {"threshold": "150.00", "window": 30},
             "by_risk": {"high": {"window": 60}},
-            "author": "unknown",
+            "author": "anonymous",
             "note": None,
         },
         {
@@ -447,7 +447,7 @@ def test_versions(client: FlaskClient) -> None:
             "version": 2,
             "parameters": {"threshold": "200.00", "window": 30},
             "by_risk": {},
-            "author": "Ada",
+            "author": "anonymous",
             "note": "Tried out.",
         },
         {

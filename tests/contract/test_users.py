@@ -458,10 +458,10 @@ def settings(sessions: Sessions, user_id: int = 1) -> list[Any]:
 def test_a_user_is_changed(client: FlaskClient, sessions: Sessions) -> None:
     """A rating and overrides are answered, shown from then on, and stored with who set them and why."""
     before = client.post("/users", json={"user_id": 1, "name": "Ada", "total": "10.00"}).get_json()
-    changed = patch(client, risk="high", overrides={"1100": {"threshold": "50.00"}}, note="Watched.", author="Eve")
+    changed = patch(client, risk="high", overrides={"1100": {"threshold": "50.00"}}, note="Watched.")
     assert changed == before | {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}}
     assert client.get("/users/1").get_json() == changed
-    assert settings(sessions) == [(1, "high", '{"1100": {"threshold": "50.00"}}', "Eve", "Watched.")]
+    assert settings(sessions) == [(1, "high", '{"1100": {"threshold": "50.00"}}', "anonymous", "Watched.")]
 
 
 def test_what_is_left_out_of_a_change_stays(client: FlaskClient, sessions: Sessions) -> None:

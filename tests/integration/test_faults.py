@@ -133,7 +133,7 @@ def a_new_user(app: Flask, base: int) -> list[Any]:
 
 
 def a_user_changed(app: Flask, base: int) -> list[Any]:
-    body = {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "author": "Ada"}
+    body = {"risk": "high", "overrides": {"1100": {"threshold": "50.00"}}, "author": "anonymous"}
     return [(app.test_client().patch(f"/users/{base + 1}", json=body), [])]
 
 
