@@ -23,7 +23,20 @@ from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations, presence
 from database.engines import make_engines
-from routes import alert_work, alerts, asgi, backtests, events, flask_streams, health, openapi, rules, start, users
+from routes import (
+    alert_work,
+    alerts,
+    asgi,
+    backtests,
+    events,
+    flask_streams,
+    health,
+    openapi,
+    proof,
+    rules,
+    start,
+    users,
+)
 from routes import metrics as metrics_page
 from routes.http import bodies, hooks
 from routes.http.access import Access
@@ -57,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["id"] = IdConverter
     app.url_map.converters["alert"] = AlertIdConverter
     hooks.register(app)
-    for resource in (events, alerts, alert_work, users, rules, backtests, start, health, openapi, metrics_page):
+    for resource in (events, alerts, alert_work, proof, users, rules, backtests, start, health, openapi, metrics_page):
         app.register_blueprint(resource.blueprint)
     for command in (replay, backtest, verify, keys):
         app.cli.add_command(command)

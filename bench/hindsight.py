@@ -23,7 +23,7 @@ from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork, VerifyWork, over_all_users
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.stored_history import actions_of, by_user
-from rules.hindsight.verify import VerifyReport
+from rules.hindsight.verify_report import VerifyReport
 from rules.judging.evidence import evidence_of
 from rules.registry import REGISTRY
 from rules.timeline import Timeline

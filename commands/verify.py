@@ -8,7 +8,7 @@ from flask.cli import with_appcontext
 from commands.endings import Command, check_database
 from commands.terminal import json_option, over_all, processes_option
 from rules.hindsight.all_users import VerifyWork
-from rules.hindsight.verify import Difference, VerifyReport
+from rules.hindsight.verify_report import Difference, VerifyReport
 
 
 @click.command(cls=Command)
@@ -35,7 +35,9 @@ def _data(report: VerifyReport) -> dict[str, object]:
         "actions": report.actions,
         "alerts": report.alerts,
         "differences": report.found,
-        "listed": [one._asdict() for one in report.differences],
+        "listed": [
+            {"user_id": one.user_id, "seq": one.seq, "code": one.code, "what": one.what} for one in report.differences
+        ],
     }
 
 

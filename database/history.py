@@ -33,12 +33,13 @@ from database.session import make_history_engine
 
 
 @contextmanager
-def snapshot(url: str, shared: str | None = None) -> Iterator[Connection]:
+def snapshot(url: str, shared: str | None = None, *, seconds: float | None = None) -> Iterator[Connection]:
     """A connection in a READ ONLY transaction that sees one state of the database however long it lasts.
 
-    `shared` is the name, from `name_of`, of another connection's state to see here too.
+    `shared` is the name, from `name_of`, of another connection's state to see here too. `seconds` bounds how long it
+    waits for the database at once.
     """
-    engine = make_history_engine(url)
+    engine = make_history_engine(url, seconds)
     with engine.connect().execution_options(postgresql_readonly=True) as connection:
         if shared is not None:
             connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{shared}'")
@@ -86,6 +87,22 @@ def stretches(connection: Connection, actions: int) -> Iterator[Users]:
         yield Users(first=first, last=last, actions=count)
 
 
+_ACTIONS_OF_ALERT = (
+    select(User.last_seq)
+    .join(Alert, Alert.user_id == User.user_id)
+    .where(
+        Alert.user_id == bindparam("user", type_=BigInteger),
+        Alert.seq == bindparam("seq", type_=BigInteger),
+        Alert.code == bindparam("code", type_=Integer),
+    )
+)
+
+
+def actions_of_alert(connection: Connection, user_id: int, seq: int, code: int) -> int | None:
+    """How many actions the user with this alert has; None if there is no such alert."""
+    return connection.execute(_ACTIONS_OF_ALERT, {"user": user_id, "seq": seq, "code": code}).scalar()
+
+
 # What is read of each action, in this order: `rules.hindsight` finds the fields of a line by position.
 _STORED_HISTORY = (UserAction.user_id, UserAction.seq, UserAction.type, UserAction.amount, UserAction.time)
 _TO_BACKTEST = (*_STORED_HISTORY, UserAction.settings_version)
@@ -122,11 +139,14 @@ def actions_to_backtest(connection: Connection, users: Users, until: int) -> str
     return _copied(connection, users, select(*_TO_BACKTEST).where(UserAction.time <= until))
 
 
-def actions_to_verify(connection: Connection, users: Users, *, as_they_came: bool = False) -> Iterator[str]:
+def actions_to_verify(
+    connection: Connection, users: Users, *, as_they_came: bool = False, at_once: int | None = None
+) -> Iterator[str]:
     """All actions of `users`, by user in order of (time, seq), or of seq alone: a line each, tab-separated.
 
     A line has what `actions_to_backtest` gives, and then rules_number, ordinal, running_total, alert_codes (as in
-    `{30,123}`) and a text that tells the transaction from others. The lines are read as they are taken.
+    `{30,123}`) and a text that tells the transaction from others. The lines are read as they are taken,
+    `at_once` lines (None: many) at a time.
     """
     order = [UserAction.seq] if as_they_came else [UserAction.time, UserAction.seq]
     lines = (
@@ -136,7 +156,7 @@ def actions_to_verify(connection: Connection, users: Users, *, as_they_came: boo
         .order_by(UserAction.user_id, *order)
     )
     values = {"first": users.first, "last": users.last}
-    return iter(connection.execute(lines, values, execution_options={"yield_per": _AT_ONCE}).scalars())
+    return iter(connection.execute(lines, values, execution_options={"yield_per": at_once or _AT_ONCE}).scalars())
 
 
 def _copied(connection: Connection, users: Users, actions: Select[*tuple[Any, ...]]) -> str:
@@ -188,10 +208,10 @@ _ALERTS = (
 )
 
 
-def alerts(connection: Connection, users: Users) -> Iterator[StoredAlert]:
-    """All alerts of `users`, by user and seq; they are read as they are taken."""
+def alerts(connection: Connection, users: Users, *, at_once: int | None = None) -> Iterator[StoredAlert]:
+    """All alerts of `users`, by user and seq; they are read as they are taken, `at_once` (None: many) at a time."""
     values = {"first": users.first, "last": users.last}
-    rows = connection.execute(_ALERTS, values, execution_options={"yield_per": _AT_ONCE})
+    rows = connection.execute(_ALERTS, values, execution_options={"yield_per": at_once or _AT_ONCE})
     for user_id, seq, code, time, late, superseded, shadow, evidence in rows:
         yield StoredAlert(
             user_id=user_id,

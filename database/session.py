@@ -89,26 +89,33 @@ def make_read_engine(url: str, *, timeout: float, connections: int) -> Engine:
     return make_engine(url, timeout=timeout, connections=connections, planning=_IN_ORDER)
 
 
-def make_history_engine(url: str) -> Engine:
+def make_history_engine(url: str, seconds: float | None = None) -> Engine:
     """An engine on the PostgreSQL at `url` for reading all of history.
 
-    A transaction sees one state of the database, and may take any time.
+    A transaction sees one state of the database, and may take any time, or each of its waits `seconds`.
     """
-    return create_engine(
+    milliseconds = int((seconds or 0) * 1000)
+    engine = create_engine(
         url,
         poolclass=NullPool,
         isolation_level="REPEATABLE READ",
-        connect_args=connecting.arguments(
-            url,
-            "history",
-            # The process that shares its state with others waits for them.
-            statement_timeout=0,
-            idle_in_transaction_session_timeout=0,
-            # It may take no more than one core.
-            max_parallel_workers_per_gather=0,
-            jit="off",
-        ),
+        connect_args={
+            **({"connect_timeout": max(2, int(seconds)), "tcp_user_timeout": milliseconds} if seconds else {}),
+            **connecting.arguments(
+                url,
+                "history",
+                # The process that shares its state with others waits for them.
+                statement_timeout=milliseconds,
+                idle_in_transaction_session_timeout=milliseconds,
+                # It may take no more than one core.
+                max_parallel_workers_per_gather=0,
+                jit="off",
+            ),
+        },
     )
+    if seconds:
+        watchdog.watch(engine, 2 * seconds)
+    return engine
 
 
 def make_backtest_engine(url: str) -> Engine:

@@ -15,6 +15,7 @@ from database.locks import AT_ONCE, Waits, busy_users  # noqa: TID251
 from database.models import RuleVersion  # noqa: TID251
 from database.readiness import Readiness  # noqa: TID251
 from database.session import CommitUncertain, is_lock_timeout, is_settled, make_sessions, run  # noqa: TID251
+from rules.hindsight.verify_user import UserVerifier
 from rules.judging.batches import Batches
 from rules.judging.engine import RuleEngine
 from rules.judging.group_commit import GroupCommit
@@ -67,6 +68,7 @@ class Service:
         self._engine = RuleEngine(policy, observer)
         self._rules = self._engine.rules
         self._batches = Batches(self._engine.process, engines)
+        self.verifier = UserVerifier(self.url)
         self._dry_runs = threading.BoundedSemaphore(DRY_RUNS)
         self._changes = Together(self._set_rules, most=MOST_CHANGES, patience=PATIENCE)
         self._queue = GroupCommit(

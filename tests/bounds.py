@@ -35,7 +35,7 @@ from routes.schemas.alert_work import Assignee, WorkNote
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.rules import Note
 from rules import json_text, model, payload, rule_settings, service, values, versions
-from rules.hindsight import all_users, backtest, question, run, verify
+from rules.hindsight import all_users, backtest, question, run, verify, verify_report, verify_user
 from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
@@ -424,8 +424,18 @@ BOUNDS: dict[str, Bound] = {
     "alerts that a backtest shows": Bound(
         f"{backtest.SAMPLES} added and {backtest.SAMPLES} removed", "unit/test_bounds.py::test_samples_of_a_backtest"
     ),
+    "actions of a user whose alert is verified": Bound(
+        count(verify_user.MOST_ACTIONS), "contract/test_proof.py::test_too_many_actions"
+    ),
+    "work to verify one user": Bound(seconds(verify_user.WORK), "contract/test_proof.py::test_it_takes_too_long"),
+    "users verified at once, per process": Bound(
+        count(verify_user.AT_ONCE), "contract/test_proof.py::test_too_many_at_once"
+    ),
+    "actions that are judged again in one go for one alert": Bound(
+        count(verify_user.STRETCH), "contract/test_proof.py::test_it_rests_in_between"
+    ),
     "differences that `verify` lists": Bound(
-        count(verify.LISTED), "unit/test_bounds.py::test_differences_beyond_those_listed"
+        count(verify_report.LISTED), "unit/test_bounds.py::test_differences_beyond_those_listed"
     ),
     # Commands and the start
     "events of a transaction of `replay`": Bound("1,000", "integration/test_replay.py::test_bad_options_are_errors"),
@@ -532,6 +542,7 @@ KEEPERS: dict[str, str] = {
     "rules/hindsight/run.py Thread": "two for each backtest",
     "rules/hindsight/start.py Popen": "backtests and verifications at once",
     "rules/hindsight/start.py Thread": "backtests and verifications at once",
+    "rules/hindsight/verify_user.py BoundedSemaphore": "users verified at once, per process",
     "rules/judging/batches.py BoundedSemaphore": "two of the bounds of batches",
     "rules/judging/lanes.py ThreadPoolExecutor": "users judged alone at once, per process",
     "rules/judging/lanes.py deque": "events waiting for a batch, per process",

@@ -20,7 +20,8 @@ from sqlalchemy import Connection
 from database import history
 from database.records import StoredAlert, Users
 from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
-from rules.hindsight.verify import Verifier, VerifyReport
+from rules.hindsight.verify import Verifier
+from rules.hindsight.verify_report import VerifyReport
 from rules.rule_settings import read_versions
 from rules.versions import RuleVersions, settings_by_user
 
@@ -92,16 +93,17 @@ class BacktestWork:
 
 
 @dataclass(frozen=True)
-class _Stored:
-    """What `connection` sees."""
+class StoredSource:
+    """What `connection` sees, read so many rows `at_once` (None: many)."""
 
     connection: Connection
+    at_once: int | None = None
 
     def actions(self, users: Users, *, as_they_came: bool = False) -> Iterator[str]:
-        return history.actions_to_verify(self.connection, users, as_they_came=as_they_came)
+        return history.actions_to_verify(self.connection, users, as_they_came=as_they_came, at_once=self.at_once)
 
     def alerts(self, users: Users) -> Iterator[StoredAlert]:
-        return history.alerts(self.connection, users)
+        return history.alerts(self.connection, users, at_once=self.at_once)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class VerifyWork:
         """What is stored for `users` and does not follow, or follows and is not stored."""
         return self._verifier.verify(
             users,
-            _Stored(connection),
+            StoredSource(connection),
             settings_by_user(history.settings(connection, users)),
             history.totals(connection, users),
         )

@@ -6,76 +6,33 @@ answered, what was raised late, and what held for a while.
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from database.records import StoredAlert, StoredTotals, Users
 from rules.base import reading
 from rules.hindsight.stored_history import Settings, action_of, by_user, settings_at
+from rules.hindsight.verify_report import (
+    ExpectedAlert,
+    VerifyReport,
+    compare_codes,
+    differences,
+    note_totals,
+    numbers_shown,
+)
 from rules.judging.batch import BatchUser
 from rules.judging.evidence import evidence_of
 from rules.judging.late import reach_of
 from rules.judging.repair import repair
 from rules.model import ACTION_TYPES, Action
-from rules.registry import REGISTRY
-from rules.timeline import Timeline
+from rules.timeline import History, Timeline
 from rules.versions import FIRST_SETTINGS, RuleSet, RuleVersions
 
-LISTED = 1000  # differences that are listed; all are counted
-
 Key = tuple[int, int]  # seq, code
-
-
-class Difference(NamedTuple):
-    """Something stored that does not follow, or something missing: whose, on which action, and a sentence."""
-
-    user_id: int
-    seq: int | None
-    code: int | None
-    what: str
-
-    @property
-    def place(self) -> tuple[int, int, int, str]:
-        """Its place in a list."""
-        return self.user_id, self.seq or 0, self.code or 0, self.what
-
-
-@dataclass
-class VerifyReport:
-    """What was looked at, and what was found."""
-
-    users: int = 0
-    actions: int = 0
-    alerts: int = 0
-    found: int = 0
-    differences: list[Difference] = field(default_factory=list)
-
-    def add(self, other: "VerifyReport") -> None:
-        """Add the report on other users."""
-        self.users += other.users
-        self.actions += other.actions
-        self.alerts += other.alerts
-        self.found += other.found
-        if other.differences:
-            together = [*self.differences, *other.differences]
-            self.differences = sorted(together, key=lambda one: one.place)[:LISTED]
-
-    def join(self, other: "VerifyReport") -> None:
-        """Add more on a user who has been counted."""
-        self.alerts += other.alerts
-        self.found += other.found
-        self.differences += other.differences[: LISTED - len(self.differences)]
-
-    def note(self, user_id: int, seq: int | None, code: int | None, what: str) -> None:
-        """Count a difference, and list it unless there are too many."""
-        self.found += 1
-        if len(self.differences) < LISTED:
-            self.differences.append(Difference(user_id, seq, code, what))
 
 
 class VerifiedAction(NamedTuple):
@@ -85,14 +42,6 @@ class VerifiedAction(NamedTuple):
     rule_set: RuleSet
     codes: str
     transaction: str
-
-
-class ExpectedAlert(NamedTuple):
-    """An alert as it follows from the actions."""
-
-    late: bool
-    shadow: bool
-    evidence: dict[str, Any]
 
 
 class Source(Protocol):
@@ -105,11 +54,29 @@ class Source(Protocol):
         """As `database.history.alerts`."""
 
 
-class Verifier:
-    """Verifies users by what the rules of one database were ever set to."""
+class PacedTimeline(Timeline):
+    """A timeline that calls `pause` each time that an action is about to be judged on it."""
 
-    def __init__(self, versions: RuleVersions) -> None:
-        self._versions = versions
+    __slots__ = ("_pause",)
+
+    def __init__(self, pause: Callable[[], None]) -> None:
+        super().__init__()
+        self._pause = pause
+
+    def at(self, action: Action) -> History:
+        self._pause()
+        return super().at(action)
+
+
+class Verifier:
+    """Verifies users by what the rules of one database were ever set to.
+
+    `pause` is called for every action that is judged and every alert that is compared; it may wait, and what it raises
+    ends the verification.
+    """
+
+    def __init__(self, versions: RuleVersions, pause: Callable[[], None] | None = None) -> None:
+        self._versions, self._pause = versions, pause
 
     def verify(self, users: Users, source: Source, settings: Settings, totals: Iterable[StoredTotals]) -> VerifyReport:
         """Verify `users`; `settings` and `totals` are all that they ever had, and what their rows say.
@@ -121,7 +88,7 @@ class Verifier:
         noted = {one.user_id: (one.last_seq, one.net) for one in totals}
         for user_id, lines in by_user(source.actions(users)):
             report.users += 1
-            user = _User(user_id, self._versions, settings)
+            user = _User(user_id, self._versions, settings, self._pause)
             in_order = user.read_in_time(report, lines, noted.pop(user_id), alerts)
             if in_order is not None:
                 report.join(in_order)
@@ -130,11 +97,10 @@ class Verifier:
                 user.read_as_they_came(report, source.actions(own, as_they_came=True), source.alerts(own))
         for user_id, (last_seq, net) in noted.items():  # those without any action
             if (last_seq, net) != (0, Decimal(0)):
-                report.note(user_id, None, None, _NOT_THE_SUM)
+                note_totals(report, user_id, (last_seq, net), (0, Decimal(0)))
         return report
 
 
-_NOT_THE_SUM = "the user's count or balance is not that of the actions"
 # So many actions are read before what no rule looks back at any more is dropped.
 _TO_FORGET = 10_000
 
@@ -159,8 +125,10 @@ class _AlertsInOrder:
 class _User:
     """One user while it is verified."""
 
-    def __init__(self, user_id: int, versions: RuleVersions, settings: Settings) -> None:
-        self._id, self._versions, self._settings = user_id, versions, settings
+    def __init__(
+        self, user_id: int, versions: RuleVersions, settings: Settings, pause: Callable[[], None] | None
+    ) -> None:
+        self._id, self._versions, self._settings, self._pause = user_id, versions, settings, pause
         self._rule_sets: set[RuleSet] = set()
         self._standing: set[Key] = set()
 
@@ -174,7 +142,7 @@ class _User:
         found: VerifyReport | None = VerifyReport()
         count, seq = 0, 0
         counts, sums = {"deposit": 0, "withdraw": 0}, {"deposit": Decimal(0), "withdraw": Decimal(0)}
-        timeline = Timeline()
+        timeline = self._timeline()
         for line in lines:
             one = self._action(report, line)
             now, kind = one.action, one.action.type
@@ -182,7 +150,11 @@ class _User:
             counts[kind] += 1
             sums[kind] += now.amount
             if line[7] != str(counts[kind]) or Decimal(line[8]) != sums[kind]:
-                report.note(self._id, now.seq, None, "its running count or sum is not that of the actions before it")
+                what = "its running count or sum is not that of the actions before it"
+                stored_numbers = numbers_shown(int(line[7]), Decimal(line[8]))
+                report.note(
+                    self._id, now.seq, None, what, "running", stored_numbers, numbers_shown(counts[kind], sums[kind])
+                )
             expected = _raised(timeline, one)
             self._standing.update((now.seq, code) for code in expected)
             if now.seq < seq:
@@ -191,16 +163,18 @@ class _User:
                 stored = alerts.of(self._id, now.seq)
                 found.alerts += len(stored)
                 for code in expected.keys() | stored.keys():
-                    for what in _differences(stored.get(code), expected.get(code), code in expected, now.time):
-                        found.note(self._id, now.seq, code, what)
-                _compare_codes(found, self._id, one, [code for code, alert in expected.items() if not alert.shadow])
+                    for difference in differences(stored.get(code), expected.get(code), code in expected, now.time):
+                        found.note(self._id, now.seq, code, *difference)
+                compare_codes(
+                    found, self._id, now.seq, one.codes, [code for code, alert in expected.items() if not alert.shadow]
+                )
             seq = now.seq
             if count % _TO_FORGET == 0:
                 seconds, keep = self._looks_back
                 timeline.forget(now.time - seconds, keep)
         report.actions += count
-        if totals != (count, sums["deposit"] - sums["withdraw"]):
-            report.note(self._id, None, None, _NOT_THE_SUM)
+        if totals != (follows := (count, sums["deposit"] - sums["withdraw"])):
+            note_totals(report, self._id, totals, follows)
         return found
 
     def read_as_they_came(self, report: VerifyReport, lines: Iterable[str], alerts: Iterable[StoredAlert]) -> None:
@@ -208,27 +182,36 @@ class _User:
 
         What late ones change is judged again at the end of each transaction.
         """
-        user = BatchUser(user_id=0, rule_set=next(iter(self._rule_sets)))
+        user = BatchUser(user_id=0, rule_set=next(iter(self._rule_sets)), timeline=self._timeline())
         reach = reach_of(rule for rule_set in self._rule_sets for rule in rule_set.all)
         arrived = (self._action(None, line.split("\t")) for line in lines)
         for _, batch in groupby(arrived, attrgetter("transaction")):
             together = list(batch)
             user.late, user.first_new = [], together[0].action.seq
             for one in together:
-                _compare_codes(report, self._id, one, user.arrive(one.action, one.rule_set))
+                compare_codes(report, self._id, one.action.seq, one.codes, user.arrive(one.action, one.rule_set))
             if user.late:
                 repair(user, reach)
-        stored = {(alert.seq, alert.code): alert for alert in alerts}
-        report.alerts += len(stored)
-        for seq, code in user.alerts.keys() | self._standing | stored.keys():
-            state, alert = user.alerts.get((seq, code)), stored.get((seq, code))
-            expected = None
-            if state is not None:
-                expected = ExpectedAlert(
-                    late=state.late, shadow=state.shadow, evidence=json.loads(state.evidence or "")
-                )
-            for what in _differences(alert, expected, (seq, code) in self._standing, user.times[seq]):
-                report.note(self._id, seq, code, what)
+        # Each is forgotten as soon as it has been compared: together they could take hundreds of megabytes.
+        for alert in alerts:
+            report.alerts += 1
+            self._compare(report, user, (alert.seq, alert.code), alert)
+        for key in user.alerts.keys() | self._standing:
+            self._compare(report, user, key, None)
+
+    def _compare(self, report: VerifyReport, user: BatchUser, key: Key, alert: StoredAlert | None) -> None:
+        if self._pause is not None:
+            self._pause()
+        state, stands = user.alerts.pop(key, None), key in self._standing
+        self._standing.discard(key)
+        expected = None
+        if state is not None:
+            expected = ExpectedAlert(late=state.late, shadow=state.shadow, evidence=json.loads(state.evidence or ""))
+        for difference in differences(alert, expected, stands, user.times[key[0]]):
+            report.note(self._id, *key, *difference)
+
+    def _timeline(self) -> Timeline:
+        return Timeline() if self._pause is None else PacedTimeline(self._pause)
 
     def _action(self, report: VerifyReport | None, line: list[str]) -> VerifiedAction:
         now, number, version = action_of(line), int(line[6]), int(line[5])
@@ -259,32 +242,3 @@ def _raised(timeline: Timeline, one: VerifiedAction) -> dict[int, ExpectedAlert]
         if finding is not None:
             found[rule.code] = ExpectedAlert(late=False, shadow=rule.shadow, evidence=evidence_of(rule, finding))
     return found
-
-
-def _compare_codes(report: VerifyReport, user_id: int, one: VerifiedAction, raised: Iterable[int]) -> None:
-    codes = f"{{{','.join(map(str, raised))}}}"
-    if one.codes != codes:
-        report.note(user_id, one.action.seq, None, f"it was answered with {one.codes}, and raises {codes}")
-
-
-def _differences(alert: StoredAlert | None, expected: ExpectedAlert | None, stands: bool, time: int) -> Iterable[str]:
-    if alert is None:
-        yield "it is missing" if stands else "it held for a while, and is missing"
-        return
-    if alert.code not in REGISTRY:
-        yield "the rule is not known any more: it cannot be verified"
-        return
-    if alert.superseded == stands:
-        yield "it holds, and is marked superseded" if stands else "it does not follow from the actions"
-    if alert.time != time:
-        yield "its time is not that of its action"
-    if expected is None:
-        if alert.superseded:  # else that has been reported already
-            yield "it never followed from the actions"
-        return
-    if alert.late != expected.late:
-        yield "its own action raised it, and it is marked late" if alert.late else "its own action did not raise it"
-    if alert.shadow != expected.shadow:
-        yield "it is stored as a shadow alert, and is none" if alert.shadow else "it is a shadow alert"
-    if alert.evidence != expected.evidence:
-        yield "its evidence is not what it was raised on"

@@ -127,6 +127,7 @@ STATUSES = {
     ("PATCH", "/alerts/{alert_id}"): {"200", "400", "404", "412", "413", "415"},
     ("POST", "/alerts/{alert_id}/notes"): {"200", "400", "404", "412", "413", "415"},
     ("GET", "/alerts/{alert_id}/history"): {"200", "400", "404"},
+    ("POST", "/alerts/{alert_id}/verify"): {"200", "404", "422"},
     ("GET", "/"): {"200"},
     ("GET", "/healthz"): {"200"},
     ("GET", "/readyz"): {"200"},
@@ -156,6 +157,7 @@ MORE_KINDS = {
     ("POST", "/api/events"): {"queue-full", "overloaded"},
     ("POST", "/events"): {"large-bodies-full", "overloaded"},
     ("PUT", "/rules/{code}"): {"overloaded"},
+    ("POST", "/alerts/{alert_id}/verify"): {"overloaded"},
 }
 
 

@@ -14,7 +14,7 @@ from rules import versions
 from rules.base import RuleSetting
 from rules.hindsight import backtest
 from rules.hindsight.backtest import AlertSample, Backtester, BacktestPlan, BacktestResult
-from rules.hindsight.verify import LISTED, VerifyReport
+from rules.hindsight.verify_report import LISTED, VerifyReport
 from rules.registry import REGISTRY
 from rules.versions import RiskAndOverrides, RuleVersions
 from tests.bounds import BOUNDS, KEEPERS
