@@ -37,10 +37,11 @@ from routes import (
     start,
     users,
 )
+from routes import keys as keys_view
 from routes import metrics as metrics_page
 from routes.http import bodies, hooks
 from routes.http.access import Access
-from routes.http.converters import AlertIdConverter, IdConverter
+from routes.http.converters import AlertIdConverter, IdConverter, KeyIdConverter
 from routes.http.origins import TrustedHosts
 from rules.policy import Policy
 from rules.registry import REGISTRY
@@ -69,8 +70,22 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False  # an odd path is a 404, not a redirect
     app.url_map.converters["id"] = IdConverter
     app.url_map.converters["alert"] = AlertIdConverter
+    app.url_map.converters["key"] = KeyIdConverter
     hooks.register(app)
-    for resource in (events, alerts, alert_work, proof, users, rules, backtests, start, health, openapi, metrics_page):
+    for resource in (
+        events,
+        alerts,
+        alert_work,
+        proof,
+        users,
+        rules,
+        backtests,
+        keys_view,
+        start,
+        health,
+        openapi,
+        metrics_page,
+    ):
         app.register_blueprint(resource.blueprint)
     for command in (replay, backtest, verify, keys):
         app.cli.add_command(command)

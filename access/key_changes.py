@@ -7,7 +7,8 @@ have seen the change, or knows nothing any more (see keyring.py). So these take 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,6 +61,17 @@ class ChangesFull(Exception):
     """As many changes of keys are under way in this process as may; nothing was stored."""
 
 
+@contextmanager
+def turn() -> Iterator[None]:
+    """One of the changes that may be under way at once. Raises ChangesFull."""
+    if not _waiting.acquire(blocking=False):
+        raise ChangesFull
+    try:
+        yield
+    finally:
+        _waiting.release()
+
+
 class MadeKey(NamedTuple):
     """A new key: what is stored of it, and all of it, which nobody can read again."""
 
@@ -98,17 +110,13 @@ class KeyChanges:
         )
 
     def _change(self, work: Callable[[Session], T], seconds: Callable[[T], float]) -> T:
-        if not _waiting.acquire(blocking=False):
-            raise ChangesFull
-        try:
+        with turn():
             done: T = self._run(work)
             until = time.monotonic() + seconds(done)
             self._keyring.forget()
             self._when_stored(done)
             time.sleep(max(0.0, until - time.monotonic()))
             return done
-        finally:
-            _waiting.release()
 
 
 def _takes_away(row: KeyRow) -> float:

@@ -26,6 +26,7 @@ from database.session import make_asking_engine
 INTERVAL = 1.0  # seconds from the beginning of one look to the next
 STALE = 5.0  # seconds after which a look says nothing any more
 TIMEOUT = 2.0  # seconds for a connection, and for each statement
+CLOSING = 2.0  # seconds: the server soon kills what does not end
 
 log = structlog.get_logger()
 
@@ -102,7 +103,9 @@ class Keyring:
         self._uses: dict[str, int] = {}
         self._counting = threading.Lock()
         self._when_flushed: Callable[[list[Flushed]], None] | None = None
-        self._said: str | None = None
+        self._problems: dict[str, str | None] = {}
+        self._thread: threading.Thread | None = None
+        self._is_closed = threading.Event()
 
     def find(self, presented: str) -> LivingKey | None:
         """The living key that is `presented`, or None. Raises KeysUnknown."""
@@ -143,8 +146,15 @@ class Keyring:
         self._engine = make_asking_engine(self._url, "keys", timeout=TIMEOUT, keep=True)
         self._is_watched = True
         looked = threading.Event()
-        threading.Thread(target=self._watch, args=(looked,), name="keyring", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, args=(looked,), name="keyring", daemon=True)
+        self._thread.start()
         looked.wait(STALE)
+
+    def close(self) -> None:
+        """End that thread. It stores the uses that are left, if that takes no more than CLOSING seconds."""
+        self._is_closed.set()
+        if self._thread is not None:
+            self._thread.join(CLOSING)
 
     def look(self) -> None:
         """Ask the database now. Raises SQLAlchemyError."""
@@ -198,39 +208,40 @@ class Keyring:
         """The last look, and the time by the same clock."""
         look, now = self._look, seconds()
         if not self._is_watched and now - look.began > INTERVAL:
-            try:
-                self.look()
-            except SQLAlchemyError as error:
-                self._say(cause(error))
+            self._ask()
             look, now = self._look, seconds()
         if now - look.began > STALE:
             raise KeysUnknown
         return look, now
 
     def _watch(self, looked: threading.Event) -> None:
-        while True:
+        while not self._is_closed.is_set():
             began = seconds()
-            for step in (self.look, self.flush):
-                try:
-                    step()
-                    problem = None
-                except SQLAlchemyError as error:
-                    problem = cause(error)
-                except Exception as error:  # whatever it is, the next look may succeed
-                    problem = type(error).__name__
-                self._say(problem)
-                looked.set()
-                if problem:
-                    break
-            time.sleep(max(0.0, began + INTERVAL - seconds()))
+            self._ask()
+            looked.set()
+            self._is_closed.wait(max(0.0, began + INTERVAL - seconds()))
+        self._try(self.flush, "key_uses_not_stored")
+        self._engine.dispose()
 
-    def _say(self, problem: str | None) -> None:
-        if problem != self._said:
-            self._said = problem
+    def _ask(self) -> None:
+        self._try(self.look, "keys_not_read")
+        self._try(self.flush, "key_uses_not_stored")
+
+    def _try(self, step: Callable[[], None], failed: str) -> None:
+        """Do it; whatever prevents it is logged when it begins and when it has ended: the next one may succeed."""
+        problem = None
+        try:
+            step()
+        except SQLAlchemyError as error:
+            problem = cause(error)
+        except Exception as error:
+            problem = type(error).__name__
+        if problem != self._problems.get(failed):
+            self._problems[failed] = problem
             if problem:
-                log.warning("keys_unknown", cause=problem)
+                log.warning(failed, cause=problem)
             else:
-                log.info("keys_known")
+                log.info(f"{failed}_no_more")
 
 
 def _living(key: keys.HashedKey) -> LivingKey:

@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from access.caller import Caller
+from access.keyring import Keyring
 from routes.flask_reads import FlaskReads
 from routes.flask_streams import FlaskStreams, streamed_paths
 from routes.http.access import CALLER, Access
@@ -143,6 +144,7 @@ class FlaskInThreads:
         # loop they would wait forever, and the process for them.
         while self._under_way:
             await asyncio.sleep(0.01)
+        await asyncio.to_thread(Keyring.of(self._app.extensions).close)
         await send({"type": "lifespan.shutdown.complete"})
 
 

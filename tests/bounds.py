@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 import app
 import logs
 import metrics
-from access import bad_keys, keys_file, limits, rates
+from access import bad_keys, key_changes, key_terms, keyring, keys_file, limits, rates
 from commands import connections, replay, replay_file, replay_order, replay_tally, serve, slow_readers, workers
 from config_loader import Settings
 from database import (
@@ -33,6 +33,7 @@ from routes.http import bodies, csv_answer, heads, intake, origins, problems
 from routes.schemas import fields
 from routes.schemas.alert_work import Assignee, WorkNote
 from routes.schemas.events import MAX_EVENTS
+from routes.schemas.keys import MOST_SCOPES
 from routes.schemas.rules import Note
 from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify, verify_report, verify_user
@@ -194,6 +195,29 @@ BOUNDS: dict[str, Bound] = {
         f"{seconds(intake.LINGER_SECONDS)} of silence, {seconds(setting('BODY_TIMEOUT'))} "
         f"and {size(intake.LINGER_BYTES)}",
         "unit/test_intake.py::test_throwing_away_has_an_end",
+    ),
+    "living keys": Bound(count(key_changes.MOST_LIVING), "integration/test_keyring.py::test_no_more_keys_than_may"),
+    "name of a key": Bound(
+        f"{key_terms.LONGEST_NAME} characters", "contract/test_keys.py::test_what_is_wrong_with_a_new_key_is_named"
+    ),
+    "scopes in the list of a new key": Bound(
+        count(MOST_SCOPES), "contract/test_keys.py::test_what_is_wrong_with_a_new_key_is_named"
+    ),
+    "how far ahead a key may end": Bound(
+        f"{count(key_terms.LONGEST_DAYS)} days", "integration/test_keys_command.py::test_what_is_wrong_is_said"
+    ),
+    "overlap of a rotated key": Bound(
+        f"{key_terms.LONGEST_OVERLAP.days} days", "contract/test_keys.py::test_an_overlap_is_a_number_of_hours"
+    ),
+    "changes of keys under way at once, per process": Bound(
+        count(key_changes.MOST_WAITING), "contract/test_keys.py::test_no_more_changes_at_once_than_may"
+    ),
+    "age of what a process knows of keys": Bound(
+        seconds(keyring.STALE), "integration/test_keyring.py::test_a_look_that_is_too_old_says_nothing"
+    ),
+    "a question for changes of keys": Bound(
+        f"{seconds(keyring.TIMEOUT)} to connect, and {seconds(keyring.TIMEOUT)}",
+        "integration/test_keyring_watch.py::test_a_database_that_hangs_closes_it_until_it_goes_on",
     ),
     "rate of a key": Bound(
         f"1 to {count(rates.MOST_REQUESTS)} requests in an hour at most" if rates.LONGEST_WINDOW == 3600 else "",

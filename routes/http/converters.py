@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 from werkzeug.routing import BaseConverter, ValidationError
 
-from routes.schemas.fields import AlertId, Id
+from access.key_format import KEY_ID
+from routes.schemas.fields import AlertId, Id, KeyId
 from routes.schemas.json_schema import QuerySchema
 from rules.values import ALERT_ID, ID, MAX_CODE, MAX_ID
 
@@ -51,3 +52,14 @@ class AlertIdConverter(BaseConverter):
         if user_id > MAX_ID or seq > MAX_ID or code > MAX_CODE:
             raise ValidationError
         return user_id, seq, code
+
+
+class KeyIdConverter(BaseConverter):
+    """The id of a key in a path; anything else is a 404."""
+
+    regex = KEY_ID
+    described: ClassVar[dict[str, Any]] = {
+        "description": "The id of a key: its 7 characters between the underscores.",
+        "schema": TypeAdapter(KeyId).json_schema(schema_generator=QuerySchema),
+        "example": "k3yI2d4",
+    }

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from access.key_format import KEY_ID
 from rules.payload import validator
 from rules.values import (
     ALERT_ID,
@@ -54,6 +55,7 @@ Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 Seconds = Annotated[int, Field(ge=0, le=LAST_TIME)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]  # PostgreSQL stores no NUL
 Code = Annotated[int, Field(ge=1, le=MAX_CODE)]
+KeyId = Annotated[str, Field(pattern=f"^{KEY_ID}$")]
 AlertId = Annotated[str, Field(pattern=f"^{ALERT_ID}$")]
 
 

@@ -20,7 +20,7 @@ def test_the_page_has_every_call() -> None:
     assert set(sections) == served
     for (method, path), text in sections.items():
         command = text.partition("```bash\n")[2]
-        assert re.search(re.sub(r"\{\w+\}", "[0-9-]+", path) + r"(['?\s]|$)", command), (method, path)
+        assert re.search(re.sub(r"\{\w+\}", "[0-9A-Za-z-]+", path) + r"(['?\s]|$)", command), (method, path)
         assert (f"-X {method} " in command) == (method not in {"GET", "POST"}), (method, path)
 
 
