@@ -174,7 +174,7 @@ def _to(caller: Caller, problem: Problem) -> Problem:
 
 
 def _holds(key: LivingKey, quota: Quota | None) -> Caller:
-    return key.caller if quota is None else key.caller._replace(quota=quota)
+    return key.caller if quota is None else Caller(key.name, key.scopes, key.key_id, quota)
 
 
 def caller() -> Caller:

@@ -22,7 +22,7 @@ import json, sys, time
 waits = []
 time.sleep = waits.append
 from alerts_client import AlertsClient, Refused
-client, found = AlertsClient(sys.argv[1], attempts=6), {"waits": waits}
+client, found = AlertsClient(sys.argv[1], key="tak_1", attempts=6), {"waits": waits}
 found["codes"] = client.post_event({"event_id": "one"})
 found["results"] = client.post_events([{"event_id": "a"}, {"event_id": "b"}, {"event_id": "c"}])
 for wrong in (lambda: client.post_event({}), lambda: client.post_events([{}])):
@@ -50,7 +50,7 @@ globalThis.setTimeout = (done, milliseconds, ...more) => {
   return later(done, 0);
 };
 const { AlertsClient, Refused } = await import("./alerts-client.mjs");
-const client = new AlertsClient(process.argv[2], { attempts: 6 });
+const client = new AlertsClient(process.argv[2], { key: "tak_1", attempts: 6 });
 const found = { waits };
 found.codes = await client.postEvent({ event_id: "one" });
 found.results = await client.postEvents([{ event_id: "a" }, { event_id: "b" }, { event_id: "c" }]);
@@ -76,6 +76,7 @@ class Faulty(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         ids = [json.loads(line)["event_id"] for line in body.splitlines()]
         self.server.received.append(ids)
+        self.server.authorized.add(self.headers["Authorization"])
         if self.path == "/events":
             busy = {"problem": {"status": 503}} if len(ids) > 1 else {"alert_codes": [2]}
             self.answer(200, {"results": [busy if one == "b" else {"alert_codes": [1]} for one in ids]})
@@ -114,13 +115,14 @@ class Faulty(BaseHTTPRequestHandler):
 
 
 class FaultyServer(ThreadingHTTPServer):
-    """Keeps the ids of the events of each request."""
+    """Keeps the ids of the events of each request, and how they were authorized."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Faulty)
         self.received: list[list[str]] = []
+        self.authorized: set[str | None] = set()
 
 
 @pytest.fixture
@@ -163,6 +165,7 @@ def test_a_client_tries_again_what_can_succeed(
         "refused": 409,
         "away": 503,
     }
+    assert server.authorized == {"Bearer tak_1"}
     assert server.received == [["one"]] * 5 + [["a", "b", "c"], ["b"]] + [["refused"]] + [["away"]] * 6
     assert len(waits) == 4 + 1 + 5
     assert waits[3] == 7
