@@ -216,6 +216,7 @@ def use_history(connection: Connection) -> None:
     assert history.name_of(connection)
     both = Users(first=1, last=2, actions=3)
     assert history.count_actions(connection) == 3
+    assert history.actions_of_alert(connection, 1, 1, 30) == 2
     assert list(history.stretches(connection, 100)) == [both]
     lines = history.actions_to_backtest(connection, both, 10)
     assert lines == "1\t1\tdeposit\t1.00\t10\t0\n2\t1\twithdraw\t1.00\t10\t0\n"

@@ -141,7 +141,7 @@ def test_the_last_admin_can_be_revoked_by_the_command(run: Any, create: Any) -> 
         (["create", "a", "--scope", "read", "--expires", "0s"], "must be more than nothing"),
         (["create", "a", "--scope", "read", "--expires", "36526d"], "must be at most 36,525d"),
         (["create", "a", "--scope", "read", "--expires", "\u0663d"], "must be a number and a unit"),
-        (["create", "a", "--scope", "read", "--rate", "often"], "is not a rate"),
+        (["create", "a", "--scope", "read", "--rate", "often"], "must be written like 100/second"),
         (["rotate", "a", "--overlap", "31d"], "must be at most 30d"),
         (["rotate", "nobody"], "No living key has the id or name 'nobody'."),
         (["revoke", "nobody"], "No living key has the id or name 'nobody'."),
