@@ -24,6 +24,7 @@ from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations, presence
 from database.engines import make_engines
 from routes import (
+    alert_lists,
     alert_work,
     alerts,
     asgi,
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for resource in (
         events,
         alerts,
+        alert_lists,
         alert_work,
         proof,
         users,

@@ -25,6 +25,11 @@ def rule_versions(session: Session | Connection, after: int = 0) -> list[RuleVer
     return [RuleVersionRow._make(row) for row in session.execute(_RULE_VERSIONS, {"after": after})]
 
 
+def rule_codes(session: Session) -> list[int]:
+    """The codes of all rules that were ever set, in ascending order."""
+    return list(session.scalars(select(RuleVersion.code).distinct().order_by(RuleVersion.code)))
+
+
 def add_rule_versions(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Store changes of rules; each row has the attributes of RuleVersion by name."""
     session.execute(insert(RuleVersion), list(rows))

@@ -16,6 +16,7 @@ from routes.http.kept import Kept
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, OVERLOADED, Problem
+from routes.http.unknown import unknown_rule
 from routes.schemas.rule_answers import FiguresAnswer, RuleAnswer, RulesAnswer, RuleVersionAnswer, RuleVersionsAnswer
 from routes.schemas.rules import CHANGES, RuleRequest, VersionsQuery
 from rules.payload import FieldProblem
@@ -38,11 +39,6 @@ _FIGURES = "figures-of-rules"
 Figures = Mapping[int, FiguresAnswer]
 
 blueprint.record_once(lambda state: state.app.extensions.setdefault(_FIGURES, Kept(FIGURES_SECONDS)))
-
-
-def unknown_rule(code: int) -> Problem:
-    """The answer when there is no such rule."""
-    return Problem(404, f"There is no rule {code}.", kind="unknown-rule")
 
 
 @blueprint.get("/rules")

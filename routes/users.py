@@ -21,6 +21,7 @@ from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, Problem
+from routes.http.unknown import unknown_user
 from routes.schemas.rules import GroupsRequest
 from routes.schemas.users import (
     ActionAnswer,
@@ -55,11 +56,6 @@ USER = {"user_id": {"description": "The id of a user."}}
 
 # How many ids to try for a new user: callers may have taken some of them by choosing ids themselves.
 ID_ATTEMPTS = 20
-
-
-def unknown_user(user_id: int) -> Problem:
-    """The answer when there is no such user."""
-    return Problem(404, f"There is no user {user_id}.", kind="unknown-user")
 
 
 def user_exists(user_id: int) -> Problem:

@@ -16,7 +16,8 @@ from access import bad_keys, key_changes, key_terms, keyring, keys_file, limits,
 from commands import connections, replay, replay_file, replay_order, replay_tally, serve, slow_readers, workers
 from config_loader import Settings
 from database import (
-    alerts,
+    alert_counts,
+    alert_lists,
     backtests,
     embedded,
     embedded_supervisor,
@@ -158,7 +159,14 @@ BOUNDS: dict[str, Bound] = {
         "integration/test_crowds.py::test_what_is_read_does_not_grow_with_a_crowd",
     ),
     "alerts that a page of `GET /alerts` looks at": Bound(
-        count(alerts.LOOKED_AT), "integration/test_queries.py::test_every_filter_finds_all"
+        count(alert_lists.LOOKED_AT), "integration/test_queries.py::test_every_filter_finds_all"
+    ),
+    "statements on alerts that are kept, by what they filter by": Bound(
+        f"{alert_lists.KEPT} for lists, {alert_counts.KEPT} for each way to count",
+        "integration/test_alert_lists.py::test_lists_neighbours_and_counts",
+    ),
+    "alerts of a kind that `GET /alerts/counts` counts": Bound(
+        count(alert_counts.COUNTED), "integration/test_alert_lists.py::test_counts_end"
     ),
     "age of a rule's figures": Bound(
         seconds(rules.FIGURES_SECONDS), "contract/test_rules.py::test_figures_are_kept_for_a_while"
@@ -559,6 +567,8 @@ KEEPERS: dict[str, str] = {
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
     "routes/flask_reads.py ThreadPoolExecutor": "reads at once, per process",
+    "database/alert_counts.py lru_cache": "statements on alerts that are kept, by what they filter by",
+    "database/alert_lists.py lru_cache": "statements on alerts that are kept, by what they filter by",
     "routes/flask_streams.py ThreadPoolExecutor": "exports at once, per process",
     "routes/flask_threads.py WSGIMiddleware": "requests in Flask at once, per process",
     "rules/hindsight/all_users.py ProcessPoolExecutor": "one process less than there are cores, at least one",

@@ -62,6 +62,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_mutes_user_id_users")),
         sa.PrimaryKeyConstraint("user_id", "code", name=op.f("pk_mutes")),
     )
+    op.create_index(op.f("ix_mutes_until"), "mutes", ["until"])
     op.create_table(
         "views",
         sa.Column("view_id", sa.BigInteger, sa.Identity(always=True), nullable=False),

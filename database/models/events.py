@@ -167,14 +167,30 @@ class Alert(Base):
         CheckConstraint("status IN ('open', 'acknowledged', 'closed')", name="status_known"),
         CheckConstraint("outcome IN ('true_positive', 'false_positive', 'inconclusive')", name="outcome_known"),
         CheckConstraint("(status = 'closed') = (outcome IS NOT NULL)", name="closed_with_outcome"),
-        # Lists go by the time of the event, newest first; shadow alerts are kept apart, since a rule in shadow can
-        # raise far more of them than all others together. Each index is for one filter: what else is asked for is
-        # looked for in the best of them, and never among more than a few thousand (database/alerts.py).
+        # Lists go by the time of the event; shadow alerts are kept apart, since a rule in shadow can raise far more of
+        # them than all others together. Each index is for one filter: what else is asked for is looked for in the best
+        # of them, and never among more than a few thousand (database/alert_filters.py).
         Index(None, *_ALERT_PLACE, postgresql_where=text("NOT shadow")),
         Index("ix_alerts_shadow", *_ALERT_PLACE, postgresql_where=text("shadow")),
         Index(None, "user_id", "shadow", "time", "seq", "code"),
-        Index(None, "code", "shadow", "time", "user_id", "seq"),
-        # These hold few alerts, and cost a new one nothing: it is open, and seldom late.
+        Index("ix_alerts_by_code", "status", "code", "time", "user_id", "seq", postgresql_where=text("NOT shadow")),
+        Index("ix_alerts_shadow_by_code", "code", "time", "user_id", "seq", postgresql_where=text("shadow")),
+        Index("ix_alerts_touched", "touched_at", postgresql_where=text("NOT shadow")),
+        # The queue: what nobody has yet.
+        Index("ix_alerts_unassigned", *_ALERT_PLACE, postgresql_where=text(_IN_QUEUE)),
+        # The following hold few alerts, and cost a new one nothing: it is open, seldom late, and nobody has it. Those
+        # that are open are in the queue or in one of the first two.
+        Index(
+            "ix_alerts_taken",
+            *_ALERT_PLACE,
+            postgresql_where=text("status = 'open' AND assignee IS NOT NULL AND NOT shadow"),
+        ),
+        Index(
+            "ix_alerts_open_superseded",
+            *_ALERT_PLACE,
+            postgresql_where=text("status = 'open' AND assignee IS NULL AND superseded AND NOT shadow"),
+        ),
+        Index("ix_alerts_urgent", *_ALERT_PLACE, postgresql_where=text(f"{_IN_QUEUE} AND high_risk")),
         Index(
             "ix_alerts_worked",
             "status",
@@ -183,34 +199,18 @@ class Alert(Base):
         ),
         Index("ix_alerts_late", *_ALERT_PLACE, postgresql_where=text("late AND NOT shadow")),
         Index("ix_alerts_superseded", *_ALERT_PLACE, postgresql_where=text("superseded AND NOT shadow")),
-        # What is to be done; what nobody has yet, which is the queue; and of that what comes first.
-        Index("ix_alerts_open", *_ALERT_PLACE, postgresql_where=text("status = 'open' AND NOT shadow")),
-        Index("ix_alerts_unassigned", *_ALERT_PLACE, postgresql_where=text(_IN_QUEUE)),
-        Index("ix_alerts_urgent", *_ALERT_PLACE, postgresql_where=text(f"{_IN_QUEUE} AND high_risk")),
         Index(
             "ix_alerts_assigned",
             "assignee",
+            "status",
             *_ALERT_PLACE,
             postgresql_where=text("assignee IS NOT NULL AND NOT shadow"),
         ),
         Index("ix_alerts_claimed", "claim_lapses_at", postgresql_where=text("claim_lapses_at IS NOT NULL")),
         Index(
-            "ix_alerts_touched",
-            "touched_at",
-            "user_id",
-            "seq",
-            "code",
-            postgresql_where=text("NOT shadow"),
+            "ix_alerts_outcome", "outcome", *_ALERT_PLACE, postgresql_where=text("outcome IS NOT NULL AND NOT shadow")
         ),
-        Index(
-            "ix_alerts_counted",
-            "status",
-            "code",
-            "time",
-            "user_id",
-            "seq",
-            postgresql_where=text("NOT shadow"),
-        ),
+        Index("ix_alerts_snoozed", *_ALERT_PLACE, postgresql_where=text("snoozed_until IS NOT NULL AND NOT shadow")),
     )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -108,7 +108,10 @@ class Mute(Base):
     """A user's alerts of one code stay out of the queue for a while."""
 
     __tablename__ = "mutes"
-    __table_args__ = (ForeignKeyConstraint(["user_id"], ["users.user_id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["user_id"], ["users.user_id"]),
+        Index(None, "until"),
+    )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     code: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)

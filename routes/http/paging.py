@@ -7,7 +7,7 @@ from flask import request
 from pydantic import BaseModel
 
 from routes.http.problems import Problem
-from routes.schemas.fields import Page, PageQuery
+from routes.schemas.fields import Page, Period
 from rules.payload import MORE_THAN_ONCE, BadPayload, FieldProblem, pointer, validate
 from rules.spelling import unknown
 from rules.values import MAX_ID
@@ -41,7 +41,7 @@ def place(query: Page) -> tuple[int, ...] | None:
     if not query.cursor:
         return None
     found = tuple(min(int(part), MAX_ID) for part in query.cursor.split("-"))
-    if isinstance(query, PageQuery) and not query.start <= found[0] <= query.end:
+    if isinstance(query, Period) and not query.start <= found[0] <= query.end:
         raise Problem(400, BAD_QUERY.detail, errors=[FieldProblem("/cursor", "is of a list with another from or to")])
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from database.alerts import AlertRow
@@ -15,35 +15,12 @@ from routes.schemas.fields import (
     Code,
     Id,
     MoneyText,
-    PageQuery,
     Seconds,
-    cursor_of,
-    digits,
-    flag,
-    query_filter,
 )
-from routes.schemas.words import ActionType, AlertOutcome, AlertStatus, Origin, Risk
+from routes.schemas.words import ActionType, AlertOutcome, AlertStatus, Origin
 from rules.registry import REGISTRY
 from rules.wording import shown_evidence
 from work.alerts import AlertAndHistory
-
-
-class AlertsQuery(PageQuery):
-    """Which alerts to list: those that match all filters given."""
-
-    cursor: Annotated[str, cursor_of(4)] = ""
-    user_id: Annotated[Id | None, BeforeValidator(digits), query_filter("Alerts of this user.", 7)] = None
-    code: Annotated[Code | None, BeforeValidator(digits), query_filter("Alerts of this rule.", 1100)] = None
-    status: Annotated[AlertStatus | None, query_filter("Alerts with this status.", "open")] = None
-    risk: Annotated[Risk | None, query_filter("Alerts of users who now have this rating.", "normal")] = None
-    late: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether a late event raised them.", False)] = None
-    superseded: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether they no longer hold.", False)] = (
-        None
-    )
-    shadow: Annotated[
-        bool, BeforeValidator(flag), Field(description="List only alerts of rules in shadow, instead of the others.")
-    ] = False
-
 
 EXAMPLE: JsonDict = {
     "id": "7-3-123",
@@ -116,7 +93,7 @@ class AlertAnswer(BaseModel):
 
         `time_is_epoch`: times are seconds since 1970, and shown as dates where they are part of a text.
         """
-        has_lapsed = row.claim_lapses_at is not None and row.claim_lapses_at <= datetime.now(UTC)
+        has_lapsed = claim_has_lapsed(row)
         return cls(
             id=alert_id(row.user_id, row.seq, row.code),
             user_id=row.user_id,
@@ -140,6 +117,11 @@ class AlertAnswer(BaseModel):
             evidence=shown_evidence(row.evidence, time_is_epoch),
             **more,
         )
+
+
+def claim_has_lapsed(row: AlertRow) -> bool:
+    """Whether its assignee had it from the queue, and has not worked it in time: nobody has it then."""
+    return row.claim_lapses_at is not None and row.claim_lapses_at <= datetime.now(UTC)
 
 
 def alert_id(user_id: int, seq: int, code: int) -> str:

@@ -111,8 +111,8 @@ def not_before(end: int, info: ValidationInfo) -> int:
     return end
 
 
-class PageQuery(Page):
-    """Which page of a list in order of time, with bounds on `time` (in seconds, both included)."""
+class Period(Query):
+    """Bounds on `time` (in seconds, both included)."""
 
     start: Annotated[
         Seconds, BeforeValidator(digits), optional("The earliest time of an action, in seconds.", example=0)
@@ -123,6 +123,10 @@ class PageQuery(Page):
         AfterValidator(not_before),
         optional("The latest time of an action, in seconds.", example=2_000_000_000),
     ] = Field(LAST_TIME, alias="to")
+
+
+class PageQuery(Period, Page):
+    """Which page of a list in order of time."""
 
 
 def flag(value: object) -> object:

@@ -38,6 +38,10 @@ AlertOutcome = TypeAliasType(
         Field(description="What an alert turned out to be: it has an outcome while it is closed."),
     ],
 )
+WhichOnes = TypeAliasType(
+    "WhichOnes", Annotated[Literal["true", "false", "any"], Field(description="Only those, none of them, or both.")]
+)
+Order = TypeAliasType("Order", Annotated[Literal["newest", "oldest"], Field(description="What comes first.")])
 BacktestStatus = TypeAliasType(
     "BacktestStatus",
     Annotated[

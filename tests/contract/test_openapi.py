@@ -133,6 +133,9 @@ STATUSES = {
     ("GET", "/keys/{key_id}"): {"200", "404"},
     ("DELETE", "/keys/{key_id}"): {"200", "404", "409"},
     ("POST", "/keys/{key_id}/rotate"): {"201", "400", "404", "409", "413", "415"},
+    ("GET", "/alerts.csv"): {"200", "400", "505"},
+    ("GET", "/alerts/counts"): {"200", "400"},
+    ("GET", "/alerts/{alert_id}/around"): {"200", "400", "404"},
     ("GET", "/"): {"200"},
     ("GET", "/healthz"): {"200"},
     ("GET", "/readyz"): {"200"},
@@ -166,6 +169,7 @@ MORE_KINDS = {
     ("POST", "/keys"): {"key-changes-full"},
     ("DELETE", "/keys/{key_id}"): {"key-changes-full"},
     ("POST", "/keys/{key_id}/rotate"): {"key-changes-full"},
+    ("GET", "/alerts.csv"): {"exports-full"},
 }
 
 
@@ -216,6 +220,7 @@ OTHER_MEDIA = {
     "POST /events body": {"application/json", "application/x-ndjson"},
     "GET /docs 200": {"text/html; charset=utf-8"},
     "GET /metrics 200": {"text/plain"},
+    "GET /alerts.csv 200": {"text/csv; charset=utf-8"},
 }
 
 

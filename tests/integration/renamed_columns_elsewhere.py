@@ -28,14 +28,26 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from database import actions, alerts, backtests, history, keys, log_entries, replayed, rule_versions, users
-from database.alerts import AlertCounts, AlertFilter
+from database import (
+    actions,
+    alert_lists,
+    alerts,
+    backtests,
+    history,
+    keys,
+    log_entries,
+    replayed,
+    rule_versions,
+    users,
+)
+from database.alert_filters import AlertFilter
+from database.alerts import AlertCounts
 from database.backtests import InTheWay
 from database.models import Alert, LogEntry, User, UserAction
 from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
 from database.session import begin, commit, make_engine, make_sessions
 
-MODULES = (actions, alerts, backtests, history, keys, log_entries, replayed, rule_versions, users)
+MODULES = (actions, alert_lists, alerts, backtests, history, keys, log_entries, replayed, rule_versions, users)
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
 
@@ -95,14 +107,14 @@ def store(session: Session) -> None:
 
 def use_lists(session: Session) -> None:
     assert [one.seq for one in actions.page_of_actions(session, 1, limit=9, start=5, end=25, before=(20, 3))] == [2, 1]
-    every = AlertFilter(1, 30, "open", "high", False, False, 5, 25)
-    found = alerts.page_of_alerts(session, every, 9, (20, 1, 3, 0)).rows
+    every = AlertFilter(user_id=1, code=30, status="open", risk="high", late=False, superseded=False, start=5, end=25)
+    found = alert_lists.page_of_alerts(session, every, 9, (20, 1, 3, 0)).rows
     assert [(row.seq, row.type, row.amount) for row in found] == [(2, "withdraw", 2), (1, "deposit", 1)]
-    assert len(alerts.page_of_alerts(session, AlertFilter(), 9, None).rows) == 2
-    assert len(alerts.page_of_alerts(session, AlertFilter(shadow=True), 9, (10, 3, 1, 30)).rows) == 1
+    assert len(alert_lists.page_of_alerts(session, AlertFilter(), 9, None).rows) == 2
+    assert len(alert_lists.page_of_alerts(session, AlertFilter(shadow=True), 9, (10, 3, 1, 30)).rows) == 1
     for one_index in (AlertFilter(status="closed"), AlertFilter(late=True), AlertFilter(superseded=True)):
-        assert len(alerts.page_of_alerts(session, one_index, 9, None).rows) == 0
-    assert len(alerts.page_of_alerts(session, AlertFilter(code=30, risk="high"), 9, None).rows) == 2
+        assert len(alert_lists.page_of_alerts(session, one_index, 9, None).rows) == 0
+    assert len(alert_lists.page_of_alerts(session, AlertFilter(code=30, risk="high"), 9, None).rows) == 2
     one = alerts.get_alert(session, 1, 1, 30)
     assert one is not None
     assert (one.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)

@@ -11,8 +11,8 @@ from sqlalchemy import select, text
 from sqlalchemy.event import listen
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import actions, alerts, users
-from database.alerts import AlertFilter, AlertPlace
+from database import actions, alert_lists, users
+from database.alert_filters import AlertFilter, AlertPlace
 from database.models import Alert, User
 from database.session import make_read_engine, make_sessions
 from rules.judging.engine import RuleEngine
@@ -194,7 +194,7 @@ def test_a_page_of_alerts_begins_at_its_place(
     with transaction(reads) as session:
         asked: list[Any] = []
         listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-        alerts.page_of_alerts(session, wanted, 51, before)
+        alert_lists.page_of_alerts(session, wanted, 51, before)
         cursor = session.connection().connection.cursor()
         cursor.execute("EXPLAIN (COSTS OFF) " + asked[0][0], asked[0][1])
         plan = [line.strip() for (line,) in cursor.fetchall()]
@@ -233,7 +233,7 @@ COMBINATIONS = [dict(zip(CHOICES, values, strict=True)) for values in product(*C
 @pytest.mark.parametrize("looked_at", [4, 1000])
 def test_every_filter_finds_all(looked_at: int, reads: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few alerts a page looks at, all pages together have those that match, each once and in order."""
-    monkeypatch.setattr(alerts, "LOOKED_AT", looked_at)
+    monkeypatch.setattr(alert_lists, "LOOKED_AT", looked_at)
     with transaction(reads) as session:
         for statement in SPREAD.split(";"):
             session.execute(text(statement))
@@ -255,7 +255,7 @@ def whole_list(session: Session, wanted: AlertFilter) -> list[AlertPlace]:
     found: list[AlertPlace] = []
     before = None
     while True:
-        page = alerts.page_of_alerts(session, wanted, 4, before)
+        page = alert_lists.page_of_alerts(session, wanted, 4, before)
         places = [(row.time, row.user_id, row.seq, row.code) for row in page.rows]
         found += places[:3]
         if len(places) < 4 and page.broke_off_at is None:
@@ -280,13 +280,13 @@ def whole_list(session: Session, wanted: AlertFilter) -> list[AlertPlace]:
 )
 def test_a_page_looks_at_few(wanted: dict[str, Any], reads: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read for a page does not grow with the alerts that do not match."""
-    monkeypatch.setattr(alerts, "LOOKED_AT", 10)
+    monkeypatch.setattr(alert_lists, "LOOKED_AT", 10)
     with transaction(reads) as session:
         for statement in SPREAD.split(";"):
             session.execute(text(statement))
         asked: list[Any] = []
         listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-        alerts.page_of_alerts(session, AlertFilter(**wanted), 51, None)
+        alert_lists.page_of_alerts(session, AlertFilter(**wanted), 51, None)
         cursor = session.connection().connection.cursor()
         cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) " + asked[0][0], asked[0][1])
         ((plan,),) = cursor.fetchall()
