@@ -24,6 +24,7 @@ from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations, presence
 from database.engines import make_engines
 from routes import (
+    alert_bulk,
     alert_lists,
     alert_work,
     alerts,
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         alerts,
         alert_lists,
         alert_work,
+        alert_bulk,
         proof,
         users,
         rules,

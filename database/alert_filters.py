@@ -38,7 +38,7 @@ class AlertFilter(NamedTuple):
 
     `risk` is their user's present rating. Shadow alerts come only with `shadow`, and then alone. `start` and `end`
     bound the time of the action in seconds, both included; `touched_from` is a moment, included. Whose claim has lapsed
-    has an alert no more, so NOBODY has it.
+    has an alert no more, so NOBODY has it. With `urgent`, only those in the queue whose user is rated high.
     """
 
     user_id: int | None = None
@@ -55,6 +55,7 @@ class AlertFilter(NamedTuple):
     start: int | None = None
     end: int | None = None
     shadow: bool = False
+    urgent: bool = False
 
 
 # Of a filter, what may have very many values: statements have parameters for these, and so are made once for all.
@@ -135,6 +136,9 @@ def indexes_for(wanted: AlertFilter) -> tuple[AlertIndex, ...]:
     if wanted.user_id is not None:
         user = ((Alert.user_id, wanted.user_id), (Alert.shadow, wanted.shadow))
         return (AlertIndex(user, (), frozenset({"user_id"})),)
+    if wanted.urgent:
+        queue = (Alert.status == "open", Alert.assignee.is_(None), ~Alert.superseded, ~Alert.shadow)
+        return (AlertIndex((), (*queue, Alert.high_risk), frozenset({"status", "urgent"})),)
     if wanted.shadow:
         by_code = () if wanted.code is None else ((Alert.code, wanted.code),)
         return (AlertIndex(by_code, (Alert.shadow,), frozenset({"code"})),)
@@ -237,6 +241,7 @@ def _muted(seen: Seen, value: bool | None) -> Condition:
 # What an alert that was seen must be for each field of a filter, unless an index settles that.
 _FILTERS: dict[str, Callable[[Seen, Any], Condition]] = {
     **{name: _is(name) for name in ("code", "status", "outcome", "late", "superseded")},
+    "urgent": lambda seen, value: seen.high_risk if value else None,
     "assignee": _assignee,
     "snoozed": _snoozed,
     "touched_from": lambda seen, moment: None if moment is None else seen.touched_at >= moment,

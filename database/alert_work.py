@@ -60,9 +60,9 @@ class NewAlertChange(NamedTuple):
     note: str | None
 
 
-_KEY = (Alert.user_id, Alert.seq, Alert.code)
-_WORK = select(
-    *_KEY,
+KEY = (Alert.user_id, Alert.seq, Alert.code)
+WORK = select(
+    *KEY,
     Alert.status,
     Alert.outcome,
     Alert.assignee,
@@ -90,7 +90,7 @@ def _table_of(record: type[Any]) -> Any:
 
 
 def _same(rows: Any) -> ColumnElement[bool]:
-    return and_(*(one == rows.c[one.key] for one in _KEY))
+    return and_(*(one == rows.c[one.key] for one in KEY))
 
 
 def _written(records: Sequence[tuple[Any, ...]]) -> str:
@@ -100,13 +100,13 @@ def _written(records: Sequence[tuple[Any, ...]]) -> str:
 
 _asked, _worked, _lines = _table_of(AlertKey), _table_of(WorkedAlert), _table_of(NewAlertChange)
 
-_READ = _WORK.join(_asked, _same(_asked))
+_READ = WORK.join(_asked, _same(_asked))
 _STORED = ("status", "outcome", "assignee", "snoozed_until", "claim_lapses_at", "work_version")
 _STORE = (
     update(Alert)
     .where(_same(_worked), Alert.work_version == _worked.c.seen_version)
     .values({Alert.__mapper__.c[name]: _worked.c[name] for name in _STORED} | {Alert.touched_at: _AT})
-    .returning(*_KEY)
+    .returning(*KEY)
     .execution_options(synchronize_session=False)
 )
 _ADD_LINES = insert(AlertChange).from_select(
@@ -128,7 +128,7 @@ def now(session: Session) -> datetime:
 
 def lock_work(session: Session, key: AlertKey) -> WorkRow | None:
     """What people have made of an alert, or None; nobody else changes the alert until the transaction ends."""
-    one = _WORK.where(*(column == value for column, value in zip(_KEY, key, strict=True)))
+    one = WORK.where(*(column == value for column, value in zip(KEY, key, strict=True)))
     return session.execute(one.with_for_update(key_share=True)).one_or_none()
 
 

@@ -23,7 +23,7 @@ from routes.http.converters import template_of
 from routes.http.etags import tagged_bytes
 from routes.http.everywhere import problems_of
 from routes.http.kept import Kept
-from routes.http.operation import Operation, Text, describe, needs
+from routes.http.operation import Nothing, Operation, Text, describe, needs
 from routes.http.problems import RETRY_AFTER, Problem
 from routes.http.safe_headers import PAGE_POLICY
 from routes.schemas.json_schema import REF, BodySchema, query_schema
@@ -92,7 +92,7 @@ def _schemas(app: Flask) -> dict[str, Any]:
     models: set[type[BaseModel]] = {ProblemAnswer}
     named: dict[str, Any] = {}
     for _, operation in _described(app):
-        models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text)}
+        models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text | Nothing)}
         models |= {operation.refusal, *([operation.body] if operation.body else [])}
         named |= query_schema(operation.query).get("$defs", {}) if operation.query else {}
     _, schemas = models_json_schema(
@@ -165,8 +165,10 @@ def _lines(items: list[Any]) -> dict[str, Any]:
 
 
 def _answer(
-    schemas: dict[str, Any], status: int, answer: type[BaseModel] | Text, operation: Operation
+    schemas: dict[str, Any], status: int, answer: type[BaseModel] | Text | Nothing, operation: Operation
 ) -> dict[str, Any]:
+    if isinstance(answer, Nothing):
+        return {"description": answer.description, "headers": _REQUEST_ID}
     headers: dict[str, Any] = (
         _REQUEST_ID
         | (_LOCATION if status in (201, 202) and operation.body else {})

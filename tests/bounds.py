@@ -42,6 +42,7 @@ from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
+from work import bulk, queue, tries
 from work.alerts import HISTORY_SHOWN
 
 
@@ -137,6 +138,21 @@ BOUNDS: dict[str, Bound] = {
     "note": Bound(longest(Note), "contract/test_rules.py::test_a_refused_field"),
     "note about an alert": Bound(longest(WorkNote), "contract/test_alert_work.py::test_a_change_that_does_not_fit"),
     "assignee": Bound(longest(Assignee), "contract/test_alert_work.py::test_a_change_that_does_not_fit"),
+    "alerts of `POST /alerts/bulk`": Bound(
+        count(bulk.MOST), "contract/test_alert_bulk.py::test_a_bad_request_changes_nothing"
+    ),
+    "wait of `POST /alerts/bulk` for one alert": Bound(
+        seconds(bulk.LOCK_WAIT), "integration/test_work_races.py::test_an_alert_that_is_held"
+    ),
+    "tries of `POST /alerts/bulk` and `POST /alerts/next`": Bound(
+        seconds(tries.PATIENCE), "integration/test_work_races.py::test_an_alert_that_is_held"
+    ),
+    "alerts that `POST /alerts/next` tries before it looks again": Bound(
+        count(queue.CANDIDATES), "contract/test_alert_bulk.py::test_more_lapsed_claims_than_are_settled_at_once"
+    ),
+    "a claim that is not worked": Bound(
+        f"{queue.CLAIM.seconds // 60} min", "contract/test_alert_bulk.py::test_a_claim_lapses"
+    ),
     "lines of history that come with an alert": Bound(
         count(HISTORY_SHOWN), "contract/test_alert_work.py::test_a_long_history"
     ),

@@ -1,9 +1,7 @@
 """Working many alerts at once: all changes in one transaction, and for each alert what came of it."""
 
-import random
-import time
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -12,20 +10,17 @@ from database import alert_work
 from database.alert_work import WorkRow
 from database.records import AlertKey
 from database.session import Transaction, is_lock_timeout
-from rules.overload import Overloaded
+from rules.values import MAX_CODE, MAX_ID
 from work.alert_at_work import AlertAtWork
 from work.alerts import store
 from work.change import Wanted, faults
-
-T = TypeVar("T")
+from work.tries import Tries
 
 MOST = 500  # alerts that are worked in one transaction: a tenth of a second
 
 # Those who judge wait for the alerts that a transaction here has changed, so it waits for no other alert for long: it
 # begins anew. It is less than PostgreSQL takes to look for deadlocks, in which judging might be the one to lose.
 LOCK_WAIT = 0.05  # seconds
-PATIENCE = 5.0  # seconds in which it begins anew
-PAUSE = 0.02  # seconds before it does, at most
 
 
 class BulkResult(NamedTuple):
@@ -55,23 +50,20 @@ def change_alerts(
     One result for each, in that order. `run` runs a function with a session. Raises Overloaded if others are at the
     same alerts all the time; nothing was stored then.
     """
-    return patiently(lambda: run(lambda session: _change(session, asked, wanted, who=who, note=note)))
-
-
-def patiently(work: Callable[[], T]) -> T:
-    """What `work` returns; it begins anew if others are at the same alerts. Raises Overloaded after PATIENCE s."""
-    end = time.monotonic() + PATIENCE
+    tries = Tries()
     while True:
         try:
-            return work()
+            return run(lambda session: _change(session, asked, wanted, who=who, note=note))
         except Overtaken:
             pass
         except DBAPIError as error:
             if not is_lock_timeout(error):
                 raise
-        if time.monotonic() >= end:
-            raise Overloaded("others are at the same alerts")
-        time.sleep(random.uniform(0, PAUSE))  # noqa: S311 (so that two who meet do not meet again)
+        tries.pause()
+
+
+def _can_be(key: AlertKey) -> bool:
+    return key.user_id <= MAX_ID and key.seq <= MAX_ID and key.code <= MAX_CODE
 
 
 def _change(
@@ -85,7 +77,7 @@ def _change(
     with Transaction(session) as transaction:
         alert_work.limit_lock_waits(session, LOCK_WAIT)
         at = alert_work.now(session)
-        rows = alert_work.read_work(session, sorted(asked))
+        rows = alert_work.read_work(session, sorted(key for key in asked if _can_be(key)))
         worked: list[AlertAtWork] = []
         results: list[BulkResult] = []
         for key, suits in asked.items():

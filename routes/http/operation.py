@@ -25,6 +25,13 @@ class Text:
     example: str | dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """An answer without a body, and what it means."""
+
+    description: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """What a view takes and answers.
@@ -36,7 +43,7 @@ class Operation:
 
     needs: Needs
     dry_run_needs: Needs | None = None
-    answers: Mapping[int, type[BaseModel] | Text]
+    answers: Mapping[int, type[BaseModel] | Text | Nothing]
     problems: tuple[Problem, ...] = ()
     path: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body: type[BaseModel] | None = None

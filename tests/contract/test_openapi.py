@@ -133,6 +133,8 @@ STATUSES = {
     ("GET", "/keys/{key_id}"): {"200", "404"},
     ("DELETE", "/keys/{key_id}"): {"200", "404", "409"},
     ("POST", "/keys/{key_id}/rotate"): {"201", "400", "404", "409", "413", "415"},
+    ("POST", "/alerts/bulk"): {"200", "400", "409", "413", "415"},
+    ("POST", "/alerts/next"): {"200", "204", "400", "413", "415"},
     ("GET", "/alerts.csv"): {"200", "400", "505"},
     ("GET", "/alerts/counts"): {"200", "400"},
     ("GET", "/alerts/{alert_id}/around"): {"200", "400", "404"},
@@ -169,6 +171,8 @@ MORE_KINDS = {
     ("POST", "/keys"): {"key-changes-full"},
     ("DELETE", "/keys/{key_id}"): {"key-changes-full"},
     ("POST", "/keys/{key_id}/rotate"): {"key-changes-full"},
+    ("POST", "/alerts/bulk"): {"overloaded"},
+    ("POST", "/alerts/next"): {"overloaded"},
     ("GET", "/alerts.csv"): {"exports-full"},
 }
 
@@ -465,6 +469,8 @@ BAD_BODIES = {
     ("POST", "/alerts/{alert_id}/notes"): ("/alerts/7-3-123/notes", {"note": ""}),
     ("POST", "/keys"): ("/keys", {"name": "payments", "scopes": ["write"]}),
     ("POST", "/keys/{key_id}/rotate"): ("/keys/k3yI2d4/rotate", {"overlap_hours": -1}),
+    ("POST", "/alerts/bulk"): ("/alerts/bulk", {"ids": ["7-3-123"], "set": {}}),
+    ("POST", "/alerts/next"): ("/alerts/next", {"query": {"status": "done"}}),
 }
 
 

@@ -1,0 +1,140 @@
+"""Many alerts at once, and the next one to work."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import cast
+
+from flask import Blueprint, Response
+
+from database.alert_filters import AlertFilter, AlertPlace
+from database.alert_lists import page_of_alerts, place_of
+from database.alert_work import WorkRow
+from database.alerts import AlertRow
+from database.records import AlertKey
+from routes.http.access import caller
+from routes.http.answers import json_answer
+from routes.http.bodies import TOO_LARGE
+from routes.http.etags import has_version
+from routes.http.hooks import service
+from routes.http.json_body import read_model
+from routes.http.operation import Nothing, Operation, describe
+from routes.http.problems import DATABASE_AWAY, NOT_JSON, OVERLOADED, Problem
+from routes.schemas.alert_bulk import BulkAnswer, BulkItemAnswer, BulkRequest, NextRequest, key_of
+from routes.schemas.alerts import AlertDetailAnswer
+from rules.payload import FieldProblem
+from rules.values import MAX_ID
+from work import bulk, queue
+from work.change import NEW, Wanted, faults
+
+blueprint = Blueprint("alert_bulk", __name__)
+
+BAD_BULK = Problem(
+    400, "The request has missing or bad fields.", errors=[FieldProblem("/set", "must name something to change")]
+)
+BAD_NEXT = Problem(
+    400, BAD_BULK.detail, errors=[FieldProblem("/query/status", "Input should be 'open', 'acknowledged' or 'closed'")]
+)
+
+Asked = Mapping[AlertKey, Callable[[WorkRow], bool]]
+
+
+def other_number(expected: int, matched: int) -> Problem:
+    """The answer when not as many alerts match as were expected."""
+    detail = f"{matched} alerts match, not {expected}. Nothing was stored."
+    return Problem(409, detail, kind="other-number", more={"matched": matched})
+
+
+@blueprint.post("/alerts/bulk")
+@describe(
+    Operation(
+        needs="work",
+        body=BulkRequest,
+        answers={200: BulkAnswer},
+        problems=(BAD_BULK, other_number(12, 13), TOO_LARGE, NOT_JSON, DATABASE_AWAY, OVERLOADED),
+    )
+)
+def change_alerts() -> Response:
+    """Change what people make of many alerts, up to 500.
+
+    Those in `ids`, or those that match `query` now and have not been touched since `touched_before`: with `next` as
+    `cursor`, the next 500 of them, also where this call found fewer. All that fits is stored in one transaction; what
+    became of each alert is in `results`: 404 there is none, 409 the change does not fit it as it is, 412 it has changed
+    since its tag in `etags` was read, or since this call found it. The others are as wanted now (200).
+    """
+    wanted = read_model(BulkRequest)
+    fields = wanted.set.wanted()
+    _must_fit(fields)
+    asked, following = _named(wanted) if wanted.ids is not None else _found(wanted)
+    results = bulk.change_alerts(service().run, asked, fields, who=caller().name, note=wanted.note)
+    return json_answer(
+        BulkAnswer(
+            matched=sum(one.status != 404 for one in results),
+            changed=sum(one.is_changed for one in results),
+            results=[BulkItemAnswer.of(one) for one in results],
+            next=following,
+        )
+    )
+
+
+@blueprint.post("/alerts/next")
+@describe(
+    Operation(
+        needs="work",
+        body=NextRequest,
+        answers={200: AlertDetailAnswer, 204: Nothing("There is none.")},
+        problems=(BAD_NEXT, TOO_LARGE, NOT_JSON, DATABASE_AWAY, OVERLOADED),
+    )
+)
+def claim_next_alert() -> Response:
+    """Claim the most urgent alert that nobody has.
+
+    It is open, not superseded, not in shadow, and neither snoozed nor muted; those of users who are rated high come
+    first, then the oldest. It is assigned to the caller, and no other caller gets it. Unless somebody works it within
+    30 minutes, it is nobody's again. The answer is a 204 if there is none.
+    """
+    query = read_model(NextRequest).query
+    found = queue.next_alert(service(), AlertFilter() if query is None else query.filter(), caller().name)
+    if found is None:
+        return Response(status=204)
+    return json_answer(AlertDetailAnswer.with_history(found, time_is_epoch=service().policy.time_is_epoch))
+
+
+def _must_fit(wanted: Wanted) -> None:
+    """Raise Problem 400 if the change fits no alert at all."""
+    # Whether an outcome fits an alert whose status stays as it is depends on the alert.
+    whatever = wanted if "status" in wanted else {name: wanted[name] for name in wanted.keys() - {"outcome"}}
+    if found := faults(NEW, whatever, datetime.now(UTC)):
+        raise Problem(400, BAD_BULK.detail, errors=[FieldProblem(f"/set/{name}", why) for name, why in found.items()])
+
+
+def _named(wanted: BulkRequest) -> tuple[Asked, None]:
+    etags = wanted.etags or {}
+
+    def suits(tags: str | None) -> Callable[[WorkRow], bool]:
+        return lambda row: tags is None or has_version(tags, row.work_version)
+
+    return {key_of(one): suits(etags.get(one)) for one in wanted.ids or ()}, None
+
+
+def _found(wanted: BulkRequest) -> tuple[Asked, str | None]:
+    """The alerts that match its query, and the cursor of the next ones. Raises Problem 409 if it expects others."""
+    query, touched_before = wanted.query, wanted.touched_before
+    assert query is not None
+    assert touched_before is not None
+    # A place that no bigint can name is behind all others.
+    place = tuple(min(int(part), MAX_ID) for part in (wanted.cursor or "").split("-") if part)
+    after = cast(AlertPlace, place) if place else None
+    page = partial(page_of_alerts, wanted=query.filter(), limit=bulk.MOST + 1, after=after)
+    found = service().read(page)
+    rows = found.rows[: bulk.MOST]
+    end = place_of(rows[-1]) if len(found.rows) > len(rows) else found.broke_off_at
+    rows = [row for row in rows if row.touched_at < touched_before]
+    if wanted.expect is not None and len(rows) != wanted.expect:
+        raise other_number(wanted.expect, len(rows))
+
+    def suits(seen: AlertRow) -> Callable[[WorkRow], bool]:
+        return lambda row: (row.work_version, row.touched_at) == (seen.work_version, seen.touched_at)
+
+    asked = {AlertKey(user_id=row.user_id, seq=row.seq, code=row.code): suits(row) for row in rows}
+    return asked, "-".join(map(str, end)) if end else None
