@@ -17,7 +17,7 @@ from time import monotonic, sleep
 
 from bench.processes import descendants, title
 from bench.servers import forget_settings
-from bench.soak import database, loads, others
+from bench.soak import database, loads, others, people
 from bench.soak.http import Tally
 from bench.soak.kills import KILLS, Victims, kills
 from bench.soak.loads import Soak
@@ -50,6 +50,9 @@ LOADS: dict[str, tuple[Load, int]] = {
     "ratings": (others.ratings, 1),
     "backtests": (others.backtests, 1),
     "stalled": (others.stalled, 1),
+    "work": (people.work, 2),
+    "keys": (people.keys, 1),
+    "strangers": (people.strangers, 1),
 }
 
 
@@ -118,7 +121,8 @@ def soak_in(data: Path, asked: argparse.Namespace, seconds: float, over: threadi
         service.start()
         victims = Victims(service.group, data)
         watch = Watch(victims.main, victims.postmaster)
-        soak = Soak(service.port, asked.seed, 0.0, asked.deep, asked.stalled, record, Tally(record), watch, over)
+        tally, key = Tally(record), people.first_key(service.url)
+        soak = Soak(service.port, asked.seed, 0.0, asked.deep, asked.stalled, record, tally, watch, key, over)
         left = _folders(victims, data)
         before = watch.read()
         soak.end = monotonic() + seconds
@@ -200,11 +204,15 @@ def _look(report: SoakReport, soak: Soak, data: Path) -> None:
                 stored = database.count_of(connection, user_id, user_id)
                 if not least <= stored <= most:
                     report.wrong.append(f"{stored} events without an id are stored, of {least} to {most}")
+            kept = database.notes_of(connection, people.NOTE)
+            if lost := [note for note in soak.noted if kept.get(note) != 1]:
+                report.wrong.append(f"{len(lost):,} notes were acknowledged and are not stored once, as {lost[0]!r}")
             if older := database.judged_by_older_rules(connection, soak.ruled):
                 report.wrong.append(f"{older} events were judged by older rules than had been answered before")
     report.say("", *verified.stdout.splitlines()[-6:], "")
     report.say(f"answered and stored: {acknowledged:,} events, {soak.record.wrong:,} things wrong")
     judged = f"{found.users:,} users, {found.actions:,} actions, {found.alerts:,} alerts"
+    report.say(f"notes on alerts: {len(soak.noted):,} acknowledged, {sum(kept.values()):,} stored")
     report.say(f"judged: {judged}, {found.wrong:,} things wrong")
     report.wrong += found.listed
     if found.wrong:

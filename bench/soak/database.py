@@ -83,3 +83,12 @@ def count_of(connection: Any, first: int, last: int) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM user_actions WHERE user_id BETWEEN %s AND %s", (first, last))
         return int(cursor.fetchone()[0])
+
+
+def notes_of(connection: Any, beginning: str) -> dict[str, int]:
+    """How often each note on an alert that begins so is stored."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT note, count(*) FROM alert_history WHERE starts_with(note, %s) GROUP BY note", (beginning,)
+        )
+        return dict(cursor)

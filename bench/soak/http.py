@@ -53,17 +53,18 @@ class Tally:
 
 
 class Caller:
-    """One HTTP connection, opened anew when it was lost."""
+    """One HTTP connection, opened anew when it was lost. Each request has the `key`, unless that is empty."""
 
-    def __init__(self, port: int, who: str, tally: Tally) -> None:
+    def __init__(self, port: int, who: str, tally: Tally, key: str) -> None:
         self._who, self._tally = who, tally
+        self._always = {"Authorization": f"Bearer {key}"} if key else {}
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         """Send a request and read its answer."""
         begun, retry_after, replayed = perf_counter(), None, False
         try:
-            self._connection.request(method, path, body, headers or {})
+            self._connection.request(method, path, body, self._always | (headers or {}))
             answer = self._connection.getresponse()
             status, content = answer.status, answer.read()
             retry_after = answer.getheader("Retry-After")

@@ -33,10 +33,14 @@ class Soak:
     record: Record
     tally: Tally
     watch: Watch
+    key: str  # may do everything
     over: threading.Event = field(default_factory=threading.Event)
     nameless: dict[int, tuple[int, int]] = field(default_factory=dict)  # by user: acknowledged, and posted
     # A change of a rule that was answered (code and version), and an event that was posted after that.
     ruled: "deque[tuple[int, int, str]]" = field(default_factory=lambda: deque(maxlen=10_000))
+
+    # Notes on alerts that were acknowledged: each is another text.
+    noted: "deque[str]" = field(default_factory=lambda: deque(maxlen=100_000))
 
     def goes_on(self, pause: float = 0.0) -> bool:
         """Whether it is not over yet, after a pause."""
@@ -46,9 +50,9 @@ class Soak:
         """A stream of this soak."""
         return Stream(self.seed, name, first_user, make)
 
-    def caller(self, who: str) -> Caller:
-        """A connection of its own."""
-        return Caller(self.port, who, self.tally)
+    def caller(self, who: str, key: str | None = None) -> Caller:
+        """A connection of its own; with the key that may do everything, unless another (or "", none) is given."""
+        return Caller(self.port, who, self.tally, self.key if key is None else key)
 
     def until_answered(self, ask: Callable[[], Reply], pause: float = PAUSE) -> Reply | None:
         """The answer to a request that may be repeated: it is, after a 503 or a lost connection. None: it is over."""

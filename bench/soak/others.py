@@ -110,7 +110,10 @@ def backtests(soak: Soak, name: str) -> None:
 def stalled(soak: Soak, name: str) -> None:
     """Connections that say nothing, or send half of a body; they are kept for a while, and then dropped or cut."""
     random = Random(f"{soak.seed} {name}")
-    head = "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    head = (
+        f"POST {{}} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {soak.key}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    )
     while soak.goes_on(0.2):
         held: list[socket.socket] = []
         for _ in range(soak.stalled):
