@@ -6,7 +6,7 @@ from routes.http.answers import json_answer
 from routes.http.hooks import service
 from routes.http.operation import Operation, describe
 from routes.http.problems import DATABASE_AWAY, OVERLOADED, Problem
-from routes.schemas.alerts import alert_id as written
+from routes.http.unknown import unknown_alert
 from routes.schemas.proof import VerifyAnswer
 from rules.hindsight.verify_user import MOST_ACTIONS, WORK, TookTooLong, TooManyActions
 
@@ -19,17 +19,12 @@ TOO_LONG = Problem(
 )
 
 
-def no_such_alert(alert: tuple[int, int, int]) -> Problem:
-    """The answer when there is no such alert."""
-    return Problem(404, f"There is no alert {written(*alert)}.", kind="unknown-alert")
-
-
 @blueprint.post("/alerts/<alert:alert_id>/verify")
 @describe(
     Operation(
         needs="read",
         answers={200: VerifyAnswer},
-        problems=(no_such_alert((7, 3, 123)), TOO_MANY, TOO_LONG, DATABASE_AWAY, OVERLOADED),
+        problems=(unknown_alert(7, 3, 123), TOO_MANY, TOO_LONG, DATABASE_AWAY, OVERLOADED),
     )
 )
 def verify_alert(alert_id: tuple[int, int, int]) -> Response:
@@ -47,5 +42,5 @@ def verify_alert(alert_id: tuple[int, int, int]) -> Response:
     except TookTooLong:
         raise TOO_LONG.anew() from None
     if report is None:
-        raise no_such_alert(alert_id)
+        raise unknown_alert(*alert_id)
     return json_answer(VerifyAnswer.of(report))

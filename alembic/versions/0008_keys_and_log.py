@@ -57,6 +57,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_log_entries_at_entry_id"), "log_entries", ["at", "entry_id"])
     op.create_index(op.f("ix_log_entries_who_at_entry_id"), "log_entries", ["who", "at", "entry_id"])
     op.create_index(op.f("ix_log_entries_kind_at_entry_id"), "log_entries", ["kind", "at", "entry_id"])
+    op.create_index(op.f("ix_log_entries_who_kind_at_entry_id"), "log_entries", ["who", "kind", "at", "entry_id"])
 
 
 def downgrade() -> None:

@@ -65,6 +65,7 @@ class LogEntry(Base):
         Index(None, "at", "entry_id"),
         Index(None, "who", "at", "entry_id"),
         Index(None, "kind", "at", "entry_id"),
+        Index(None, "who", "kind", "at", "entry_id"),
     )
 
     entry_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

@@ -138,6 +138,8 @@ STATUSES = {
     ("GET", "/alerts.csv"): {"200", "400", "505"},
     ("GET", "/alerts/counts"): {"200", "400"},
     ("GET", "/alerts/{alert_id}/around"): {"200", "400", "404"},
+    ("GET", "/log"): {"200", "400"},
+    ("GET", "/log.csv"): {"200", "400", "505"},
     ("GET", "/"): {"200"},
     ("GET", "/healthz"): {"200"},
     ("GET", "/readyz"): {"200"},
@@ -168,6 +170,7 @@ MORE_KINDS = {
     ("POST", "/events"): {"large-bodies-full", "overloaded"},
     ("PUT", "/rules/{code}"): {"overloaded"},
     ("POST", "/alerts/{alert_id}/verify"): {"overloaded"},
+    ("GET", "/log.csv"): {"exports-full"},
     ("POST", "/keys"): {"key-changes-full"},
     ("DELETE", "/keys/{key_id}"): {"key-changes-full"},
     ("POST", "/keys/{key_id}/rotate"): {"key-changes-full"},
@@ -223,6 +226,7 @@ def examples(media: Any) -> Any:
 OTHER_MEDIA = {
     "POST /events body": {"application/json", "application/x-ndjson"},
     "GET /docs 200": {"text/html; charset=utf-8"},
+    "GET /log.csv 200": {"text/csv; charset=utf-8"},
     "GET /metrics 200": {"text/plain"},
     "GET /alerts.csv 200": {"text/csv; charset=utf-8"},
 }
