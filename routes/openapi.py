@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from routes.http import openapi_parameters
+from routes.http import openapi_parameters, openapi_security
 from routes.http.answers import json_bytes
 from routes.http.converters import template_of
 from routes.http.etags import tagged_bytes
@@ -80,10 +80,10 @@ def build(app: Flask, url: str) -> dict[str, Any]:
             {"url": url, "description": "Where this document was read from."},
             {"url": "/", "description": "The same host, behind a proxy that changes the address."},
         ],
-        "security": [],  # none: said, so that nobody has to guess
+        "security": [],  # each call has its own
         "tags": list(_tags(app)),
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": openapi_security.SCHEMES},
     }
 
 
@@ -122,6 +122,7 @@ def _operation(app: Flask, schemas: dict[str, Any], rule: Rule, method: str, ope
         "operationId": rule.endpoint.partition(".")[2],
         "tags": [_tag(rule)],
         "summary": summary.strip().rstrip("."),
+        "security": openapi_security.needed(operation),
         "parameters": [
             *openapi_parameters.in_path(app, rule, operation),
             *openapi_parameters.in_query(operation),
@@ -190,7 +191,7 @@ def _answer(
 
 
 def _problem(status: int, problems: list[Problem], operation: Operation) -> dict[str, Any]:
-    headers: dict[str, Any] = dict(_REQUEST_ID)
+    headers: dict[str, Any] = _REQUEST_ID | openapi_security.headers(status)
     if status == 503:
         seconds = {"type": "integer", "minimum": 0, "examples": [RETRY_AFTER]}
         headers["Retry-After"] = {"required": True, "schema": seconds, "description": "Seconds."}

@@ -22,7 +22,11 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 
 def add_key(
-    sessions: Sessions, name: str = "Ada", scopes: Sequence[str] = SCOPES, expires_at: datetime | None = None
+    sessions: Sessions,
+    name: str = "Ada",
+    scopes: Sequence[str] = SCOPES,
+    expires_at: datetime | None = None,
+    rate: str | None = None,
 ) -> str:
     """Store a new key and return it. An application that has just looked does not know it before `look`."""
     made = make_key()
@@ -34,7 +38,7 @@ def add_key(
             secret_hash=hash_key(made.key),
             name=name,
             scopes=list(scopes),
-            rate=None,
+            rate=rate,
             expires_at=expires_at,
             created_by="test",
         )

@@ -5,11 +5,12 @@ from typing import Any
 
 from flask import g
 
+from access import bad_keys
 from access.bad_keys import BadKeys
 from access.caller import EVERYBODY, Caller, Needs
 from access.keyring import Keyring, KeysUnknown, LivingKey
 from access.limits import KeyLimits
-from access.rates import Quota
+from access.rates import Quota, Rate
 from routes.http.operation import needs_of
 from routes.http.origins import TrustedHosts, must_be_of_own_page
 from routes.http.problems import Problem
@@ -66,6 +67,10 @@ def over_rate(quota: Quota) -> Problem:
         kind="rate",
         headers={"Retry-After": str(quota.seconds)} | quota.headers(),
     )
+
+
+OVER_RATE = over_rate(Quota(may=False, rate=Rate(100, 1), left=0, seconds=1))
+BAD_KEYS_FULL = too_many_bad_keys(bad_keys.WINDOW)
 
 
 class Access:

@@ -2,6 +2,15 @@
 
 from collections.abc import Iterator
 
+from routes.http.access import (
+    BAD_KEY,
+    BAD_KEYS_FULL,
+    KEYS_UNKNOWN,
+    NEEDS_KEY,
+    NO_KEY,
+    OVER_RATE,
+    scope_needed,
+)
 from routes.http.heads import LARGE_HEADERS, LONG_URL, MANY_HEADERS
 from routes.http.intake import LARGE_BODY
 from routes.http.operation import Operation
@@ -29,6 +38,10 @@ def problems_of(method: str, operation: Operation) -> Iterator[Problem]:
     if operation.query is None:
         yield NO_QUERY
     yield UNTRUSTED_HOST
+    if operation.needs != "nothing":
+        yield from (NO_KEY, BAD_KEY, NEEDS_KEY, OVER_RATE, BAD_KEYS_FULL, KEYS_UNKNOWN)
+    if operation.needs not in ("any", "nothing"):
+        yield scope_needed(operation.needs)
     if method not in SAFE_METHODS:
         yield OTHER_ORIGIN
     yield METHOD_NOT_ALLOWED

@@ -9,33 +9,19 @@ import pytest
 import requests
 
 from access import bad_keys
-from access.key_format import hash_key, make_key
-from database import keys
+from access.key_format import make_key
 from database.session import make_sessions
 from tests.conftest import ClientMaker
 from tests.contract.helpers import NOTHING, Sessions, an_event, counts, problem
-from tests.keys import bearer
-from tests.postgres import engine_on, transaction
+from tests.keys import add_key, bearer
+from tests.postgres import engine_on
 from tests.service import Service
 from tests.waiting import wait_until
 
 
 def key_with_rate(sessions: Sessions, rate: str | None) -> str:
-    """A new key with every scope that needs no other."""
-    made = make_key()
-    with transaction(sessions) as session:
-        keys.lock_keys(session)
-        keys.add_key(
-            session,
-            made.key_id,
-            secret_hash=hash_key(made.key),
-            name=f"key {made.key_id}",
-            scopes=["ingest", "read"],
-            rate=rate,
-            expires_at=None,
-            created_by="test",
-        )
-    return made.key
+    """A new key for events and reads."""
+    return add_key(sessions, scopes=["ingest", "read"], rate=rate)
 
 
 def quota(headers: object) -> tuple[str, int, int]:

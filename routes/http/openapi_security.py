@@ -1,0 +1,39 @@
+"""What the OpenAPI document says of keys: how they are sent, and which scope a call needs."""
+
+from typing import Any
+
+from routes.http.operation import Operation
+
+_NAME = "key"
+
+SCHEMES: dict[str, Any] = {
+    _NAME: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "tak_...",
+        "description": "A key with the scope of the call. Until the first one is made, a service on a loopback address "
+        "answers without.",
+    }
+}
+
+
+def needed(operation: Operation) -> list[dict[str, list[str]]]:
+    """The keys with which `operation` can be called, each with its scopes; none if it needs no key."""
+    if operation.needs == "nothing":
+        return []
+    scopes = [operation.needs] + ([operation.dry_run_needs] if operation.dry_run_needs else [])
+    return [{_NAME: [] if scope == "any" else [scope]} for scope in scopes]
+
+
+def headers(status: int) -> dict[str, Any]:
+    """The headers of the answers with this status that are about keys."""
+    text = {"type": "string"}
+    if status == 401:
+        return {"WWW-Authenticate": {"required": True, "schema": text, "description": "How to send a key."}}
+    if status == 429:
+        return {
+            "Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}, "description": "Seconds."},
+            "RateLimit-Policy": {"schema": text, "description": "The rate of the key, if it has one."},
+            "RateLimit": {"schema": text, "description": "What is left of it, on every answer to such a key."},
+        }
+    return {}
