@@ -5,6 +5,7 @@ import commands.starting  # noqa: F401 (first of all: loading the rest takes a m
 # isort: split
 
 import atexit
+import secrets
 from contextlib import ExitStack
 
 from flask import Flask
@@ -34,10 +35,10 @@ from routes import (
     flask_streams,
     health,
     log,
-    mutes,
     openapi,
     proof,
     rules,
+    sessions,
     start,
     users,
 )
@@ -47,6 +48,8 @@ from routes.http import bodies, hooks
 from routes.http.access import Access
 from routes.http.converters import AlertIdConverter, IdConverter, KeyIdConverter
 from routes.http.origins import TrustedHosts
+from routes.http.proxies import TrustedProxy
+from routes.http.sessions import SignedSessions
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
@@ -85,10 +88,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         proof,
         log,
         users,
-        mutes,
         rules,
         backtests,
         keys_view,
+        sessions,
         start,
         health,
         openapi,
@@ -104,11 +107,31 @@ def create_app(settings: Settings | None = None) -> Flask:
     keyring, hosts = Keyring(settings.database), TrustedHosts(settings.own_names)
     limits = KeyLimits(None if settings.key_rate is None else read_rate(settings.key_rate))
     keyring.when_flushed(limits.learn)
-    access = Access(keyring, hosts, limits, is_loopback=settings.is_loopback, allow_anonymous=settings.allow_anonymous)
+    access = Access(
+        keyring,
+        hosts,
+        limits,
+        is_loopback=settings.is_loopback,
+        allow_anonymous=settings.allow_anonymous,
+        sessions=_sessions(app, settings),
+        proxy=_proxy(settings),
+    )
     for one in (keyring, hosts, access):
         one.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
+
+
+def _sessions(app: Flask, settings: Settings) -> SignedSessions:
+    # Without a server, which makes one for all of its workers, this process is the only one.
+    secret = settings.secret_key.get_secret_value() if settings.secret_key else secrets.token_hex(32)
+    return SignedSessions(app, secret, [one.get_secret_value() for one in settings.secret_key_fallbacks])
+
+
+def _proxy(settings: Settings) -> TrustedProxy | None:
+    if settings.trusted_proxy_header is None:
+        return None
+    return TrustedProxy(settings.trusted_proxy_header, settings.trusted_proxies, settings.trusted_proxy_scopes)
 
 
 def _own_settings() -> Settings:

@@ -19,15 +19,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
 import env_file
+import setting_forms as forms
+from access.caller import Scope
 from access.rates import read_rate
 from rules.policy import LATE_LIMIT
 from rules.registry import DEFAULT_CODES, REGISTRY
-from setting_forms import DRIVER, Folder, expanded, is_address, is_host, is_loopback, with_driver, words
 
 # How alike a name must be to count as a mistyped setting: other programs' variables stand in the environment too.
 _ALIKE_IN_FILE, _ALIKE_IN_ENVIRONMENT = 0.8, 0.9
 
-SECRET_LENGTH = 32  # characters, of what signs sessions
 _MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_hex(32))"'
 
 _warned: set[str] = set()  # names: each is warned of once; workers that are forked know those of the server
@@ -55,21 +55,25 @@ class Settings(BaseSettings):
     db_user: str | None = None
     db_password: SecretStr | None = None
     test_database_url: SecretStr | None = None
-    data_dir: Folder = Path(".local")
+    data_dir: forms.Folder = Path(".local")
 
     backend_host: str = "127.0.0.1"
     backend_port: int = Field(5000, ge=1, le=65535)
     # The names under which callers address the service, besides those of loopback; see `own_names`.
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     # Keys that are taken in at the start if they were never known, one a line.
-    keys_file: Folder | None = None
+    keys_file: forms.Folder | None = None
     # How many requests a key may make that has no rate of its own.
     key_rate: str | None = None
     # Whether everybody may call, on any address, until the first key is made.
     allow_anonymous: bool = False
     # What signs the sessions of people, and what signed those that still hold.
-    secret_key: SecretStr | None = None
-    secret_key_fallbacks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    secret_key: forms.LongSecret | None = None
+    secret_key_fallbacks: Annotated[tuple[forms.LongSecret, ...], NoDecode, forms.SEVERAL] = ()
+    # In which header a proxy names the people it lets in, from which addresses it is believed, and what they may do.
+    trusted_proxy_header: forms.HeaderName | None = None
+    trusted_proxies: Annotated[tuple[forms.Network, ...], NoDecode, forms.SEVERAL] = forms.LOOPBACK
+    trusted_proxy_scopes: Annotated[tuple[Scope, ...], NoDecode, forms.SEVERAL] = ("read", "work")
     # Two processes keep both cores of a small machine busy: Python runs one thread of a process at a time.
     workers: int = Field(2, ge=1, le=64)
     # How many requests other than POST /event one worker handles at once; with GROUP_COMMIT=off, POST /event included.
@@ -105,12 +109,12 @@ class Settings(BaseSettings):
     @field_validator("db_host")
     @classmethod
     def _folder_or_name(cls, value: str | None) -> str | None:
-        return str(expanded(Path(value))) if value and value.startswith("~") else value
+        return str(forms.expanded(Path(value))) if value and value.startswith("~") else value
 
     @field_validator("database_url", "test_database_url")
     @classmethod
     def _postgresql_only(cls, value: SecretStr | None) -> SecretStr | None:
-        return None if value is None else SecretStr(with_driver(value.get_secret_value()))
+        return None if value is None else SecretStr(forms.with_driver(value.get_secret_value()))
 
     @field_validator("key_rate")
     @classmethod
@@ -137,24 +141,11 @@ class Settings(BaseSettings):
     def _names_of_hosts(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        names = words(value)
+        names = forms.words(value)
         for name in names:
-            if not is_host(name):
+            if not forms.is_host(name):
                 raise ValueError(f"{name!r} is not the name or address of a host (without scheme, port or *)")
         return tuple(names)
-
-    @field_validator("secret_key_fallbacks", mode="before")
-    @classmethod
-    def _several(cls, value: Any) -> Any:
-        return tuple(words(value)) if isinstance(value, str) else value
-
-    @field_validator("secret_key", "secret_key_fallbacks")
-    @classmethod
-    def _long_secrets(cls, value: Any) -> Any:
-        for secret in value if isinstance(value, tuple) else (value,):
-            if secret is not None and len(secret.get_secret_value()) < SECRET_LENGTH:
-                raise ValueError(f"must have at least {SECRET_LENGTH} characters")
-        return value
 
     @model_validator(mode="after")
     def _host_with_its_parts(self) -> Self:
@@ -176,7 +167,7 @@ class Settings(BaseSettings):
     @property
     def is_loopback(self) -> bool:
         """Whether the service can be reached from its own machine alone."""
-        return is_loopback(self.backend_host)
+        return forms.is_loopback(self.backend_host)
 
     @property
     def own_names(self) -> tuple[str, ...]:
@@ -184,7 +175,7 @@ class Settings(BaseSettings):
 
         Listening on all addresses names none of them.
         """
-        named = not (is_address(self.backend_host) and ip_address(self.backend_host).is_unspecified)
+        named = not (forms.is_address(self.backend_host) and ip_address(self.backend_host).is_unspecified)
         return (*self.trusted_hosts, self.backend_host) if named else self.trusted_hosts
 
     @property
@@ -197,9 +188,9 @@ class Settings(BaseSettings):
         password = self.db_password.get_secret_value() if self.db_password else None
         if self.db_host.startswith("/"):  # the folder of a Unix socket
             place = {"host": self.db_host, "port": str(self.db_port)}
-            url = URL.create(DRIVER, self.db_user, password, database=self.db_name, query=place)
+            url = URL.create(forms.DRIVER, self.db_user, password, database=self.db_name, query=place)
         else:
-            url = URL.create(DRIVER, self.db_user, password, self.db_host, self.db_port, self.db_name)
+            url = URL.create(forms.DRIVER, self.db_user, password, self.db_host, self.db_port, self.db_name)
         return url.render_as_string(hide_password=False)
 
     def with_database(self, url: str) -> "Settings":
@@ -216,7 +207,7 @@ class Settings(BaseSettings):
         if not self.is_loopback:
             reached = f"is needed where others can reach the service (BACKEND_HOST is {self.backend_host})"
             raise SettingsError([f"SECRET_KEY: {reached}; to make one: {_MAKE_ONE}"])
-        return self.model_copy(update={"secret_key": SecretStr(secrets.token_hex(SECRET_LENGTH))})
+        return self.model_copy(update={"secret_key": SecretStr(secrets.token_hex(forms.SECRET_LENGTH))})
 
 
 def load_settings(path: Path | None = Path(".env"), **overrides: Any) -> Settings:
@@ -291,6 +282,6 @@ def _environment_at_start() -> set[str] | None:
 
 
 def _problem(detail: Any) -> str:
-    name = "_".join(str(part) for part in detail["loc"]).upper()
+    name = str(detail["loc"][0]).upper() if detail["loc"] else ""  # whichever of several values it is
     message = str(detail["msg"]).removeprefix("Value error, ")
     return f"{name}: {message}" if name else message

@@ -1,12 +1,12 @@
 """How single settings are written: folders, hosts and their addresses, and the database's URL."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -53,6 +53,46 @@ def is_loopback(host: str) -> bool:
 def words(text: str) -> list[str]:
     """What stands between the commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+# Several values, with commas between them.
+SEVERAL = BeforeValidator(lambda value: tuple(words(value)) if isinstance(value, str) else value)
+
+
+def _network(value: Any) -> Any:
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a network such as 10.1.0.0/16, or an address") from None
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
+SECRET_LENGTH = 32  # characters, of what signs sessions
+
+
+def _long_secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < SECRET_LENGTH:
+        raise ValueError(f"must have at least {SECRET_LENGTH} characters")
+    return value
+
+
+LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
+
+# They cannot name a person: every caller, or every browser, sends them.
+_IN_USE = ("authorization", "cookie", "host", "origin", "content-type", "content-length", "x-request-id")
+
+
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
+        raise ValueError("is not the name of a header: letters, digits and -")
+    if value.lower() in _IN_USE or value.lower().startswith("sec-"):
+        raise ValueError(f"{value} is a header that callers send for other reasons")
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 
 
 def with_driver(text: str) -> str:

@@ -22,7 +22,7 @@ from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
 from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake
-from routes.http.operation import Operation
+from routes.http.operation import max_body_of
 from routes.http.problems import REQUESTS_FULL, Problem
 from routes.http.server_messages import CLOSE, Message, Receive, Scope, Send, send_answer
 
@@ -96,8 +96,7 @@ class FlaskInThreads:
     async def _body(self, request: "_Request") -> bytes:
         if not request.has_body:
             return b""
-        operation: Operation | None = getattr(request.view, "operation", None)
-        limit = operation.max_body if operation and operation.body else None
+        limit = max_body_of(request.view)
         # Flask gets no byte of what the view does not read, or refuses by its head.
         if limit is None or (request.length or 0) > limit + 1:
             await request.throw_away()

@@ -38,7 +38,10 @@ _KEPT = "openapi-document"
 _ASSETS = Path(__file__).parent / "static"
 _ADDRESS = "urn:address"  # stands in it for the address at which it is served
 _DESCRIPTION = """\
-Post each deposit and withdrawal of a user; the answer names the alerts it raises. No key or password is needed.
+Post each deposit and withdrawal of a user; the answer names the alerts it raises.
+
+Once a key was made, each call needs one that has its scope: `Authorization: Bearer tak_...`. Until then a service that
+listens on loopback answers whoever is on that machine. Keys are made by `flask --app app keys create`, or POST /keys.
 
 Money is text with two decimals, and times are whole seconds. Every error is a problem document (RFC 9457), whose
 `errors` name each bad field of the request at once.
@@ -142,7 +145,8 @@ def _operation(app: Flask, schemas: dict[str, Any], rule: Rule, method: str, ope
             "description": "Unchanged since If-None-Match.",
             "headers": _REQUEST_ID | _ETAG,
         }
-    described["description"] = " ".join(description.split()) or f"{described['summary']}."
+    sentences = " ".join(description.split()) or f"{described['summary']}."
+    described["description"] = f"{sentences} {openapi_security.sentence(operation)}"
     if rule.rule in operation.deprecated:
         described["deprecated"] = True
     if operation.body:

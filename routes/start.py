@@ -5,11 +5,11 @@ from flask import Blueprint, Response, abort, redirect, request, url_for
 from routes.http import hints
 from routes.http.answers import json_answer
 from routes.http.operation import Operation, describe, needs
+from routes.http.pages import prefers_page
 from routes.schemas.start import StartAnswer
 
 blueprint = Blueprint("start", __name__)
 
-HTML, JSON = "text/html", "application/json"
 _A_DAY = "public, max-age=86400"
 
 
@@ -20,8 +20,8 @@ def get_start() -> Response:
 
     Callers that prefer HTML, as browsers do, are sent on to the page of this document, `/docs`.
     """
-    wants_a_page = request.accept_mimetypes.best_match((JSON, HTML)) == HTML
-    answer = _to_the_docs() if wants_a_page else json_answer(StartAnswer.at(request.root_url.rstrip("/")))
+    wants_page = prefers_page(request.headers.get("Accept", ""))
+    answer = _to_the_docs() if wants_page else json_answer(StartAnswer.at(request.root_url.rstrip("/")))
     answer.headers["Vary"] = "Accept"
     return answer
 

@@ -13,7 +13,10 @@ from access.limits import KeyLimits
 from access.rates import Quota, Rate
 from routes.http.operation import needs_of
 from routes.http.origins import TrustedHosts, must_be_of_own_page
+from routes.http.pages import SignInFirst, prefers_page
 from routes.http.problems import Problem
+from routes.http.proxies import BadPerson, TrustedProxy
+from routes.http.sessions import SignedSessions
 from rules.payload import BadPayload, FieldProblem
 
 # Where the bridge puts the caller for Flask: no header makes a name like this in a WSGI environ.
@@ -34,6 +37,12 @@ BAD_KEY = Problem(
     "There is no such key, or it was revoked or has expired.",
     kind="bad-key",
     headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
+)
+BAD_PERSON = Problem(
+    401,
+    "The proxy has named somebody whose name cannot be that of a caller.",
+    kind="bad-person",
+    headers={"WWW-Authenticate": _CHALLENGE},
 )
 NEEDS_KEY = Problem(
     403,
@@ -78,12 +87,21 @@ class Access:
 
     `is_loopback` is whether the service listens on a loopback address: as long as no key was ever made, it is then open
     to callers that use a name of loopback. `allow_anonymous` opens it to all callers until then. `limits` counts the
-    requests of keys.
+    requests of keys. People come with `sessions`, or through a `proxy`.
     """
 
     def __init__(
-        self, keyring: Keyring, hosts: TrustedHosts, limits: KeyLimits, *, is_loopback: bool, allow_anonymous: bool
+        self,
+        keyring: Keyring,
+        hosts: TrustedHosts,
+        limits: KeyLimits,
+        *,
+        is_loopback: bool,
+        allow_anonymous: bool,
+        sessions: SignedSessions | None = None,
+        proxy: TrustedProxy | None = None,
     ) -> None:
+        self._sessions, self._proxy = sessions, proxy
         self._keyring, self._hosts, self._limits = keyring, hosts, limits
         self._bad_keys = BadKeys()
         self._is_loopback, self._allow_anonymous = is_loopback, allow_anonymous
@@ -103,10 +121,12 @@ class Access:
             must_be_of_own_page(environ, or_of_none=True)
             return NOBODY
         try:
-            found = self._caller(environ)
+            person = self._person(environ)
+            found = person or self._program(environ)
         except KeysUnknown:
             raise KEYS_UNKNOWN.anew() from None
-        must_be_of_own_page(environ, or_of_none=True)
+        # What a browser sends by itself says nothing of who made it do so.
+        must_be_of_own_page(environ, or_of_none=person is None)
         if needs is None or not found.may(needs):
             raise _to(found, scope_needed(needs))
         return found
@@ -128,24 +148,44 @@ class Access:
         self._keyring.count_use(key.key_id)
         return _holds(key, quota)
 
-    def _caller(self, environ: Mapping[str, Any]) -> Caller:
+    def _person(self, environ: Mapping[str, Any]) -> Caller | None:
+        """Who is signed in, or was let in by the proxy. A request with `Authorization` is never looked at for that."""
+        if "HTTP_AUTHORIZATION" in environ:
+            return None
+        if self._sessions is not None and (key := self._sessions.key_of(environ, self._keyring)) is not None:
+            return self._counted(key)
+        try:
+            return self._proxy.person(environ) if self._proxy is not None else None
+        except BadPerson:
+            raise BAD_PERSON.anew() from None
+
+    def _program(self, environ: Mapping[str, Any]) -> Caller:
         authorization = environ.get("HTTP_AUTHORIZATION")
         if authorization is not None:
-            return self._holder(authorization, environ.get("REMOTE_ADDR", ""))
+            scheme, _, presented = authorization.partition(" ")
+            is_bearer = scheme.lower() == "bearer"
+            return self._counted(self.living(presented.strip(" ") if is_bearer else "", environ))
         if self._is_open(str(environ.get("HTTP_HOST", "")).encode("latin-1")):
             return EVERYBODY
-        raise (NO_KEY if self._keyring.has_keys or not self._is_loopback else NEEDS_KEY).anew()
+        if self._is_loopback and self._proxy is None and not self._keyring.has_keys:
+            raise NEEDS_KEY.anew()
+        if environ["REQUEST_METHOD"] == "GET" and prefers_page(environ.get("HTTP_ACCEPT", "")):
+            raise SignInFirst(environ)
+        raise NO_KEY.anew()
 
-    def _holder(self, authorization: str, address: str) -> Caller:
-        """Who holds the key in an `Authorization` header, and counts one more request with it.
+    def living(self, presented: str, environ: Mapping[str, Any]) -> LivingKey:
+        """The living key that somebody presents in the WSGI request `environ`.
 
-        Raises Problem 401 if it has no living key, and 429 if too many bad ones came from the address or the key has
-        made as many requests as it may.
+        Raises Problem 401 if there is none, and 429 if too many bad ones came from the address.
         """
-        key = self._key(authorization)
+        key = self._keyring.find(presented)
         if key is None:
-            seconds = self._bad_keys.count(address)
+            seconds = self._bad_keys.count(environ.get("REMOTE_ADDR", ""))
             raise too_many_bad_keys(seconds) if seconds else BAD_KEY.anew()
+        return key
+
+    def _counted(self, key: LivingKey) -> Caller:
+        """Who holds the key; counts one more request with it. Raises Problem 429 if it has made all that it may."""
         self._keyring.count_use(key.key_id)
         quota = self._limits.take(key.key_id, key.rate)
         if quota is not None and not quota.may:
@@ -157,7 +197,7 @@ class Access:
         return self._keyring.find(presented.strip(" ")) if scheme.lower() == "bearer" else None
 
     def _is_open(self, host: bytes) -> bool:
-        if self._keyring.has_keys:
+        if self._keyring.has_keys or self._proxy is not None:
             return False
         return self._allow_anonymous or (self._is_loopback and self._hosts.names_loopback(host))
 

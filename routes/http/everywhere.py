@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from routes.http.access import (
     BAD_KEY,
     BAD_KEYS_FULL,
+    BAD_PERSON,
     KEYS_UNKNOWN,
     NEEDS_KEY,
     NO_KEY,
@@ -39,7 +40,7 @@ def problems_of(method: str, operation: Operation) -> Iterator[Problem]:
         yield NO_QUERY
     yield UNTRUSTED_HOST
     if operation.needs != "nothing":
-        yield from (NO_KEY, BAD_KEY, NEEDS_KEY, OVER_RATE, BAD_KEYS_FULL, KEYS_UNKNOWN)
+        yield from (NO_KEY, BAD_KEY, BAD_PERSON, NEEDS_KEY, OVER_RATE, BAD_KEYS_FULL, KEYS_UNKNOWN)
     if operation.needs not in ("any", "nothing"):
         yield scope_needed(operation.needs)
     if method not in SAFE_METHODS:

@@ -70,14 +70,25 @@ def describe(operation: Operation) -> Callable[[ViewT], ViewT]:
     return decorate
 
 
-def needs(scope: Needs) -> Callable[[ViewT], ViewT]:
-    """Say which scope the decorated view needs, which has no operation: the document does not describe it."""
+def needs(scope: Needs, *, max_body: int | None = None) -> Callable[[ViewT], ViewT]:
+    """Say which scope the decorated view needs, which has no operation: the document does not describe it.
+
+    If it reads a body, that has `max_body` bytes at most.
+    """
 
     def decorate(view: ViewT) -> ViewT:
-        view.needs = scope  # type: ignore[attr-defined]
+        view.needs, view.max_body = scope, max_body  # type: ignore[attr-defined]
         return view
 
     return decorate
+
+
+def max_body_of(view: object) -> int | None:
+    """How many bytes of a body `view` reads at most; None if it reads none."""
+    operation: Operation | None = getattr(view, "operation", None)
+    if operation is None:
+        return getattr(view, "max_body", None)
+    return operation.max_body if operation.body else None
 
 
 def needs_of(view: object, query: str) -> Needs | None:

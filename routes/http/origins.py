@@ -37,12 +37,12 @@ class TrustedHosts:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = {"localhost", *(host_name(f"[{name}]" if _is_bare(name) else name) for name in names)}
         self.trusts = lru_cache(maxsize=REMEMBERED)(self._trusts)
-        self.names_loopback = lru_cache(maxsize=REMEMBERED)(_names_loopback)
+        self.names_loopback = lru_cache(maxsize=REMEMBERED)(names_loopback)
 
     def _trusts(self, host: bytes) -> bool:
         """Whether a `Host` header names the service."""
         name = host_name(host.decode("latin-1"))
-        return name is not None and (name in self._names or _names_loopback(host))
+        return name is not None and (name in self._names or names_loopback(host))
 
     def must_trust(self, environ: Mapping[str, Any]) -> None:
         """Raise Problem 403 if the WSGI request `environ` is for another host."""
@@ -109,7 +109,7 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _names_loopback(host: bytes) -> bool:
+def names_loopback(host: bytes) -> bool:
     """Whether a `Host` header is a name or an address of loopback."""
     name = host_name(host.decode("latin-1"))
     address = _address(name or "")

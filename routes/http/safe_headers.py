@@ -20,6 +20,13 @@ PAGE_POLICY = (
     "form-action 'self'; frame-ancestors 'none'"
 )
 
+# Pages of our own need nothing but what this host serves. Not 'none' for the rest: Firefox judges the parts of an SVG
+# sprite by it.
+STRICT_PAGE_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; object-src 'none'; frame-src 'none'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
 
 def add_to(response: Response) -> None:
     """Add them, except for those that `response` has already.

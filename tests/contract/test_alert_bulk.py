@@ -195,15 +195,6 @@ def test_what_is_not_in_the_queue(alerts: FlaskClient, sessions: Sessions) -> No
     assert [claim(alerts) for _ in range(2)] == [*named(8), None]
 
 
-def test_the_queue_holds_nothing_else(alerts: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever others have, or have closed, is not looked at."""
-    bulk(alerts, ids=named(1, 2), set={"assignee": "Ada"})
-    bulk(alerts, ids=named(3), set=CLOSED)
-    monkeypatch.setattr("database.alert_lists.LOOKED_AT", 1)
-    monkeypatch.setattr("work.tries.PATIENCE", 0)  # a search that broke off would not go on
-    assert claim(alerts) == "4-1-1100"
-
-
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

@@ -44,6 +44,8 @@ NOT_LISTED = {
     "/docs/",
     "/docs/index.html",
     "/favicon.ico",
+    "/sign-in",
+    "/sign-in/style.css",
 }
 ASSETS = Path(__file__).parents[2] / "routes" / "static"
 
@@ -114,9 +116,6 @@ STATUSES = {
     ("PATCH", "/users/{user_id}"): {"200", "400", "404", "409", "412", "413", "415"},
     ("GET", "/users/{user_id}/rules"): {"200", "404"},
     ("GET", "/users/{user_id}/actions"): {"200", "400", "404"},
-    ("GET", "/users/{user_id}/mutes"): {"200", "404"},
-    ("PUT", "/users/{user_id}/mutes/{code}"): {"200", "201", "400", "404", "413", "415"},
-    ("DELETE", "/users/{user_id}/mutes/{code}"): {"200", "404"},
     ("GET", "/rules"): {"200"},
     ("GET", "/rules/{code}"): {"200", "304", "404"},
     ("PUT", "/rules/{code}"): {"200", "400", "404", "409", "412", "413", "415"},
@@ -143,6 +142,9 @@ STATUSES = {
     ("GET", "/alerts/{alert_id}/around"): {"200", "400", "404"},
     ("GET", "/log"): {"200", "400"},
     ("GET", "/log.csv"): {"200", "400", "505"},
+    ("POST", "/session"): {"200", "400", "401", "413", "415", "429"},
+    ("GET", "/session"): {"200"},
+    ("DELETE", "/session"): {"204"},
     ("GET", "/"): {"200"},
     ("GET", "/healthz"): {"200"},
     ("GET", "/readyz"): {"200"},
@@ -154,9 +156,9 @@ STATUSES = {
 EVERYWHERE = {"400", "403", "405", "414", "431", "500", "503"}
 # What any request can get where a key is needed: a bad one, or one that has asked too often.
 WITH_A_KEY = {"401", "429"}
-NEED_NONE = {("GET", "/healthz"), ("GET", "/readyz")}
+NEED_NONE = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/session"), ("DELETE", "/session")}
 # What any key may do.
-ANY_KEY = {("GET", "/"), ("GET", "/openapi.json"), ("GET", "/docs")}
+ANY_KEY = {("GET", "/session"), ("GET", "/"), ("GET", "/openapi.json"), ("GET", "/docs")}
 
 
 def test_every_status_is_listed(operations: dict[tuple[str, str], Any]) -> None:
@@ -174,7 +176,7 @@ KINDS: dict[str, dict[str | None, set[str]]] = {
     "503": {"GET": {"requests-full", "reads-full"}, None: {"requests-full", "database-read-only"}},
 }
 KINDS_WITH_A_KEY = {
-    "401": {"no-key", "bad-key"},
+    "401": {"no-key", "bad-key", "bad-person"},
     "403": {"needs-key"},
     "429": {"rate", "bad-keys"},
     "503": {"keys-unknown"},
@@ -192,6 +194,7 @@ MORE_KINDS = {
     ("POST", "/alerts/bulk"): {"overloaded"},
     ("POST", "/alerts/next"): {"overloaded"},
     ("GET", "/alerts.csv"): {"exports-full"},
+    ("POST", "/session"): {"keys-unknown"},
 }
 
 
@@ -354,7 +357,7 @@ def test_a_new_resource_describes_itself(document: dict[str, Any]) -> None:
     ]
     assert examples(operation["requestBody"]["content"]["application/json"]) == [{"name": "Ada"}]
     assert examples(operation["responses"]["200"]["content"]["application/json"]) == [{"id": 3, "name": "Ada"}]
-    assert operation["security"] == [{"key": ["read"]}]
+    assert operation["security"] == [{"key": ["read"]}, {"session": []}]
     assert list(operation["responses"]) == [
         *("200", "409", "503", "400", "403", "401", "429", "405", "408", "414", "431", "500")
     ]
@@ -465,9 +468,9 @@ def test_it_says_how_to_call(document: dict[str, Any], operations: dict[tuple[st
     assert deprecated == {("POST", "/api/events"), ("POST", "/user")}
     security = {key: operation["security"] for key, operation in operations.items()}
     assert {key for key, needed in security.items() if not needed} == NEED_NONE
-    assert {key for key, needed in security.items() if needed == [{"key": []}]} == ANY_KEY
-    assert security["POST", "/event"] == [{"key": ["ingest"]}, {"key": ["read"]}]
-    assert security["GET", "/alerts"] == [{"key": ["read"]}]
+    assert {key for key, needed in security.items() if needed == [{"key": []}, {"session": []}]} == ANY_KEY
+    assert security["POST", "/event"] == [{"key": ["ingest"]}, {"key": ["read"]}, {"session": []}]
+    assert security["GET", "/alerts"] == [{"key": ["read"]}, {"session": []}]
     assert {"title", "version", "description", "contact", "license"} == set(document["info"])
 
 
@@ -489,6 +492,7 @@ def test_the_examples_of_events_work(
 
 # By operation: a path, and a body for which the answer is the example of a 400.
 BAD_BODIES = {
+    ("POST", "/session"): ("/session", {}),
     ("POST", "/event"): ("/event", {"type": "deposit", "user_id": 1, "time": 10}),
     ("POST", "/api/events"): ("/api/events", {"type": "deposit", "user_id": 1, "time": 10}),
     ("POST", "/users"): ("/users", {"total": "-1"}),

@@ -1,5 +1,6 @@
 """Settings: where they come from, what is refused, and what is never shown."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,9 @@ def test_defaults() -> None:
         "allow_anonymous": False,
         "secret_key": None,
         "secret_key_fallbacks": (),
+        "trusted_proxy_header": None,
+        "trusted_proxies": (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        "trusted_proxy_scopes": ("read", "work"),
     }
 
 
