@@ -25,7 +25,7 @@ from database.session import Transaction
 T = TypeVar("T")
 Run = Callable[[Callable[[Session], Any]], Any]
 
-MOST_LIVING = 10_000  # keys: each process has them all in memory, half a kilobyte each
+MOST_LIVING = 10_000  # keys: each process has them all in memory, less than a kilobyte each
 MOST_WAITING = 4  # changes of a process: each holds a thread that other requests want
 # Seconds from a commit until no process accepts what was revoked, and until each that can ask has seen what was made.
 REVOKED, MADE = STALE + 0.25, INTERVAL + 0.5

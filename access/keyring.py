@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from access.caller import Caller
@@ -97,6 +98,7 @@ class Keyring:
         self._url = url
         self._engine = make_asking_engine(url, "keys", timeout=TIMEOUT)
         self._look = _NOTHING
+        self._known: int | None = None  # the newest change whose keys were read, if all of them were
         self._has_keys = False
         self._is_watched = False
         self._looking = threading.Lock()
@@ -159,17 +161,17 @@ class Keyring:
     def look(self) -> None:
         """Ask the database now. Raises SQLAlchemyError."""
         with self._looking:
+            before, self._known = self._known, None  # if this fails, perhaps because another server takes over
             began = seconds()
             with self._engine.connect() as connection:
                 newest, now = keys.newest_change(connection)
                 # As if it had been read at once: keys rather expire a moment too early.
-                seen = _Look(began, now.timestamp() - began, newest, self._look.by_hash, self._look.by_id)
-                if newest != self._look.newest or self._look is _NOTHING:
+                seen = self._look._replace(began=began, ahead=now.timestamp() - began, newest=newest)
+                if before is None or newest != before:
                     # What changes from here on is read as well, and once more at the next look.
-                    living = {key.secret_hash: _living(key) for key in keys.living_keys(connection)}
-                    seen = seen._replace(by_hash=living, by_id={key.key_id: key for key in living.values()})
+                    seen = _read(connection, seen, before)
             self._has_keys = self._has_keys or newest is not None
-            self._look = seen
+            self._look, self._known = seen, newest
 
     def flush(self) -> None:
         """Store the uses that were counted. Raises SQLAlchemyError; then they stay counted."""
@@ -191,7 +193,7 @@ class Keyring:
     def forget(self) -> None:
         """Have the next question look, unless a thread does once a second: until then it can go on."""
         if not self._is_watched:
-            self._look = _NOTHING
+            self._look, self._known = _NOTHING, None
 
     def store_in(self, extensions: MutableMapping[str, Any]) -> None:
         """Put it where `of` finds it among the extensions of an application."""
@@ -242,6 +244,19 @@ class Keyring:
                 log.warning(failed, cause=problem)
             else:
                 log.info(f"{failed}_no_more")
+
+
+def _read(connection: Connection, look: _Look, before: int | None) -> _Look:
+    """The same with the keys of now: all of them, unless they were known up to the change `before`."""
+    if before is None or look.newest is None or look.newest < before:
+        living = {key.secret_hash: _living(key) for key in keys.living_keys(connection)}
+    else:
+        living = {hashed: key for hashed, key in look.by_hash.items() if look.lives(key, look.began)}
+        for key in keys.changed_keys(connection, before):
+            living[key.secret_hash] = _living(key)
+            if not key.is_living:
+                del living[key.secret_hash]
+    return look._replace(by_hash=living, by_id={key.key_id: key for key in living.values()})
 
 
 def _living(key: keys.HashedKey) -> LivingKey:

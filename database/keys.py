@@ -11,6 +11,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    cast,
     column,
     func,
     insert,
@@ -81,7 +82,9 @@ def living_keys_named(session: Session, name: str) -> list[KeyRow]:
 # Changes, each in a transaction that has locked the table: so a number that is seen has none below it still to come
 
 _LOCK = f"LOCK TABLE {Key.__tablename__} IN SHARE ROW EXCLUSIVE MODE"
-_next_change = select(func.coalesce(func.max(Key.changed), 0) + 1).scalar_subquery()
+# By the clock: a server that takes over without the last changes of the one before does not give their numbers again.
+_microseconds = cast(func.extract("epoch", _now) * 1_000_000, BigInteger)
+_next_change = select(func.greatest(func.coalesce(func.max(Key.changed), 0) + 1, _microseconds)).scalar_subquery()
 _next_number = select(func.coalesce(func.max(Key.number), 0) + 1).scalar_subquery()
 
 
@@ -150,7 +153,7 @@ class Newest(NamedTuple):
 
 
 class HashedKey(NamedTuple):
-    """A living key as it is looked up."""
+    """A key as it is looked up."""
 
     secret_hash: bytes
     key_id: str
@@ -159,10 +162,13 @@ class HashedKey(NamedTuple):
     changed: int
     rate: str | None
     expires_at: datetime | None
+    is_living: bool
 
 
 _NEWEST = select(select(func.max(Key.changed)).scalar_subquery(), _now)
-_LIVING = select(*(getattr(Key, name) for name in HashedKey._fields)).where(_lives)
+_HASHED = select(*(getattr(Key, name) for name in HashedKey._fields[:-1]), _lives.label("is_living"))
+_LIVING = _HASHED.where(_lives)
+_CHANGED = _HASHED.where(Key.changed > bindparam("after", type_=BigInteger))
 
 
 def newest_change(connection: Connection) -> Newest:
@@ -173,6 +179,11 @@ def newest_change(connection: Connection) -> Newest:
 def living_keys(connection: Connection) -> list[HashedKey]:
     """All keys that are neither revoked nor expired."""
     return [HashedKey._make(row) for row in connection.execute(_LIVING)]
+
+
+def changed_keys(connection: Connection, after: int) -> list[HashedKey]:
+    """The keys whose newest change has a number above `after`, living or not."""
+    return [HashedKey._make(row) for row in connection.execute(_CHANGED, {"after": after})]
 
 
 _IDS, _COUNTS = bindparam("ids", type_=ARRAY(Text)), bindparam("counts", type_=ARRAY(BigInteger))

@@ -38,7 +38,7 @@ class Key(Base):
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
     # How many requests it may make, such as "100/second"; null: as many as the setting says.
     rate: Mapped[str | None] = mapped_column(Text)
-    # The number of its newest change among those of all keys.
+    # The number of its newest change: a change of any key has a larger one than those before it.
     changed: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
     created_by: Mapped[str] = mapped_column(Text)

@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from access import key_changes
 from access.key_format import hash_key, read_key_id
-from routes.keys import LAST_ADMIN, TOO_MANY_KEYS
+from database.session import CommitUncertain, Transaction
+from routes.keys import KEY_UNCERTAIN, LAST_ADMIN, TOO_MANY_KEYS
 from tests.contract.helpers import Sessions, pointers, problem
 from tests.keys import bearer
 from tests.postgres import transaction
@@ -224,3 +225,14 @@ def test_no_more_changes_at_once_than_may(
     assert problem(full, 503)["type"] == "urn:problem:key-changes-full"
     assert full.headers["Retry-After"] == "1"
     assert len(client.get("/keys", headers=chief).get_json()["keys"]) == 1
+
+
+def test_a_commit_of_which_nobody_knows(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection broke: the key was made or not, and its secret is lost; the list shows which."""
+
+    def commit(self: Any) -> None:
+        raise CommitUncertain
+
+    monkeypatch.setattr(Transaction, "commit", commit)
+    answer = client.post("/keys", json={"name": "a program", "scopes": ["read"]})
+    assert problem(answer, 503)["detail"] == KEY_UNCERTAIN.detail

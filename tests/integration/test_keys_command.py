@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from access.key_format import KEY_ID, LENGTH, read_key_id
 from access.keyring import Keyring
+from database.session import CommitUncertain, Transaction
 from tests.conftest import ClientMaker
 from tests.postgres import Sessions, transaction
 from tests.service import ROOT
@@ -181,6 +182,18 @@ def test_without_the_tables_it_says_so(run: Any, sessions: Sessions) -> None:
         result = run(*args)
         assert result.exit_code == 2
         assert "the table keys is missing" in result.stderr
+
+
+def test_a_commit_of_which_nobody_knows(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection broke: the list shows what was stored."""
+
+    def commit(self: Any) -> None:
+        raise CommitUncertain
+
+    monkeypatch.setattr(Transaction, "commit", commit)
+    result = run("create", "a program", "--scope", "read")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "`keys list` shows what was stored" in result.stderr
 
 
 def test_interrupted_while_it_waits_the_key_is_there(database_url: str) -> None:
