@@ -22,6 +22,7 @@ from routes.http.server_messages import Receive, Scope, Send
 
 # Streams of one process at once. Each has a thread and a database connection, so that reads go on meanwhile.
 AT_ONCE = 2
+_OLD = ("1", "1.0")  # as the server writes HTTP/1.0, and as ASGI has it
 # Seconds in which a caller must take a piece. On Linux those that hardly read are found sooner (slow_readers.py).
 STALLED = 60.0
 
@@ -49,7 +50,7 @@ class FlaskStreams:
         """Answer a request. Raises Problem: 503 if enough answers are being sent already, 505 for HTTP/1.0, which
         cannot tell an answer that breaks off from a whole one.
         """
-        if scope["http_version"] == "1.0":
+        if scope["http_version"] in _OLD:
             raise OLD_HTTP.anew()
         if not self._room:
             raise STREAMS_FULL.anew()

@@ -153,13 +153,14 @@ def test_a_stalled_caller_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> No
     assert app.closed == 1
 
 
-def test_http_1_0_is_refused() -> None:
+@pytest.mark.parametrize("version", ["1", "1.0"])
+def test_http_1_0_is_refused(version: str) -> None:
     """There the end of the connection is the end of the answer, so a part looks like the whole."""
 
     async def run() -> None:
         caller = Caller()
         with pytest.raises(Problem) as refused:
-            await FlaskStreams(Pieces(), PATHS)(scope("/a") | {"http_version": "1.0"}, caller.receive, caller.send)
+            await FlaskStreams(Pieces(), PATHS)(scope("/a") | {"http_version": version}, caller.receive, caller.send)
         assert refused.value.status == 505
 
     asyncio.run(run())
