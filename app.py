@@ -41,6 +41,7 @@ from routes import (
     sessions,
     start,
     users,
+    views,
 )
 from routes import keys as keys_view
 from routes import metrics as metrics_page
@@ -87,6 +88,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         alert_bulk,
         proof,
         log,
+        views,
         users,
         rules,
         backtests,

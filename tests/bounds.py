@@ -36,6 +36,7 @@ from routes.schemas.alert_work import Assignee, WorkNote
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.keys import MOST_SCOPES
 from routes.schemas.rules import Note
+from routes.schemas.views import ViewName
 from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify, verify_report, verify_user
 from rules.judging import ahead, batches, group_commit, stays
@@ -43,6 +44,7 @@ from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
 from work import bulk, queue, tries
+from work import views as saved_views
 from work.alerts import HISTORY_SHOWN
 
 
@@ -156,6 +158,8 @@ BOUNDS: dict[str, Bound] = {
     "lines of history that come with an alert": Bound(
         count(HISTORY_SHOWN), "contract/test_alert_work.py::test_a_long_history"
     ),
+    "name of a view": Bound(longest(ViewName), "contract/test_views.py::test_a_refused_field"),
+    "views of one person": Bound(count(saved_views.MOST), "contract/test_views.py::test_too_many_views"),
     "`limit` of a list": Bound(
         count(_PAGE),
         "contract/test_alerts.py::test_a_bad_filter",

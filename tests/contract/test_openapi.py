@@ -141,6 +141,10 @@ STATUSES = {
     ("GET", "/alerts/counts"): {"200", "400"},
     ("GET", "/alerts/{alert_id}/around"): {"200", "400", "404"},
     ("GET", "/log"): {"200", "400"},
+    ("GET", "/views"): {"200", "400"},
+    ("POST", "/views"): {"201", "400", "409", "413", "415"},
+    ("GET", "/views/{view_id}"): {"200", "404"},
+    ("DELETE", "/views/{view_id}"): {"200", "404"},
     ("GET", "/log.csv"): {"200", "400", "505"},
     ("POST", "/session"): {"200", "400", "401", "413", "415", "429"},
     ("GET", "/session"): {"200"},
@@ -207,6 +211,8 @@ def test_every_kind_is_listed(operations: dict[tuple[str, str], Any]) -> None:
         if (method, path) not in NEED_NONE:
             expected |= {status: expected.get(status, set()) | kinds for status, kinds in KINDS_WITH_A_KEY.items()}
             expected["403"] = expected["403"] | ({"scope"} if (method, path) not in ANY_KEY else set())
+        if (method, path) == ("DELETE", "/views/{view_id}"):
+            expected["403"] = expected["403"] | {"not-yours"}
         for status, kinds in expected.items():
             shown = examples(operation["responses"][status]["content"]["application/problem+json"])
             found = {value["type"].removeprefix("urn:problem:") for value in shown} - {"about:blank"}
@@ -493,6 +499,7 @@ def test_the_examples_of_events_work(
 # By operation: a path, and a body for which the answer is the example of a 400.
 BAD_BODIES = {
     ("POST", "/session"): ("/session", {}),
+    ("POST", "/views"): ("/views", {"name": "New ones", "query": {"status": "new"}}),
     ("POST", "/event"): ("/event", {"type": "deposit", "user_id": 1, "time": 10}),
     ("POST", "/api/events"): ("/api/events", {"type": "deposit", "user_id": 1, "time": 10}),
     ("POST", "/users"): ("/users", {"total": "-1"}),

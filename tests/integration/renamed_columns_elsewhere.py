@@ -9,7 +9,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
@@ -33,21 +33,35 @@ from database import (
     alert_lists,
     alerts,
     backtests,
+    change_log,
+    dry_run,
     history,
     keys,
     log_entries,
     replayed,
     rule_versions,
     users,
+    views,
 )
 from database.alert_filters import AlertFilter
 from database.alerts import AlertCounts
 from database.backtests import InTheWay
-from database.models import Alert, LogEntry, User, UserAction
-from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
+from database.models import Alert, AlertChange, LogEntry, User, UserAction
+from database.records import (
+    Deltas,
+    EventKey,
+    StandingAlert,
+    StoredAlert,
+    StoredSettings,
+    StoredTotals,
+    Users,
+)
 from database.session import begin, commit, make_engine, make_sessions
 
-MODULES = (actions, alert_lists, alerts, backtests, history, keys, log_entries, replayed, rule_versions, users)
+MODULES = (
+    *(actions, alert_lists, alerts, backtests, change_log, dry_run, history, keys, log_entries, replayed),
+    *(rule_versions, users, views),
+)
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
 
@@ -227,6 +241,42 @@ def use_log_entries(session: Session) -> None:
     assert (entry.who, entry.subject, entry.before, entry.after) == ("me", "1st", None, {"name": "a program"})
 
 
+def use_change_log(session: Session) -> None:
+    session.add(AlertChange(user_id=1, seq=2, code=30, n=1, at=datetime.now(UTC), who="Ada", what="note"))
+    session.commit()
+    wanted = change_log.LogFilter(who="Ada", start=datetime(2026, 1, 1, tzinfo=UTC))
+    (line,) = [one for one in change_log.page_of_log(session, wanted, 9, None) if one.kind == "alert"]
+    assert line.in_log == (change_log.to_microseconds(line.at), 1, 1, 2, 30, 1)
+    others = change_log.page_of_log(session, change_log.LogFilter(kind="rule"), 9, (2**60, 0, 9))
+    assert {one.kind for one in others} <= {"rule"}
+
+
+def use_views(session: Session) -> None:
+    session.commit()
+    begin(session)
+    views.hold_views(session)
+    made = views.add_view(session, owner="Ada", name="Mine", query={"code": 30}, shared=False)
+    assert views.find_view(session, "Ada", "Mine") is made
+    assert views.count_views(session, "Ada") == 1
+    assert views.get_view(session, made.view_id, "Grace") is None
+    assert list(views.page_of_views(session, "Ada", 9, made.view_id + 1)) == [made]
+    assert views.delete_view(session, made.view_id)
+    commit(session)
+
+
+def use_dry_run(connection: Connection) -> None:
+    deltas = [Deltas(user_id=user_id, actions=1, net=Decimal(2)) for user_id in (1, 3)]
+    asked: Any = {"last": [], "following": [], "keys": [EventKey(user_id=1, event_id="event 2")]}
+    locked, found, _ = dry_run.begin_and_read(connection, deltas=deltas, create=True, **asked)
+    assert [(one.user_id, one.is_new, one.last_seq, one.balance) for one in locked] == [
+        (1, False, 3, Decimal(6)),
+        (3, True, 1, Decimal(2)),
+    ]
+    assert [one.seq for one in found] == [2]
+    assert dry_run.evidence(connection, 1, 2) == {30: EVIDENCE}
+    connection.exec_driver_sql("ROLLBACK")
+
+
 def use_history(connection: Connection) -> None:
     assert history.take_turn(connection)
     assert history.name_of(connection)
@@ -271,6 +321,9 @@ def main(url: str) -> None:
         use_backtests(session)
         use_keys(session)
         use_log_entries(session)
+        use_change_log(session)
+        use_views(session)
+        use_dry_run(session.connection())
     with history.snapshot(url) as connection:
         use_history(connection)
     assert not (public - USED), sorted(public - USED)
