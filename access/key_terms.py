@@ -9,7 +9,8 @@ from access.caller import ANONYMOUS, COMMAND_LINE, SCOPES, Scope
 
 LONGEST_NAME = 64  # characters
 SERVICE = "service"  # what the service itself does
-RESERVED = (ANONYMOUS, COMMAND_LINE, SERVICE)
+NOBODY = "none"  # whose alerts are those that nobody has
+RESERVED = (ANONYMOUS, COMMAND_LINE, SERVICE, NOBODY)
 LONGEST_DAYS = 36_525  # that a key may live, a hundred years: what no calendar could hold is refused
 LONGEST_OVERLAP = timedelta(days=30)
 
