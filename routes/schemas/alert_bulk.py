@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -11,7 +11,7 @@ from routes.schemas.alert_lists import AlertFilters
 from routes.schemas.alert_work import WorkNote, WorkRequest
 from routes.schemas.alerts import alert_id
 from routes.schemas.answer_fields import may_be_absent
-from routes.schemas.fields import AlertId, MomentText, not_null
+from routes.schemas.fields import AlertId, MomentText, exactly_one, not_null
 from routes.schemas.rules import ChangeRequest
 from rules.payload import Payload
 from work.bulk import MOST, BulkResult
@@ -24,6 +24,43 @@ _BULK: JsonDict = {
 }
 
 
+# In the query of a URL everything is text; here text is for what is neither a number nor true or false.
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("user_id", "code", "from", "to"), int),
+    **dict.fromkeys(("late", "superseded", "shadow"), bool),
+}
+_SAID = {int: "a whole number", bool: "true or false", str: "text"}
+_NAMES = {field.alias or name for name, field in AlertFilters.model_fields.items()}
+
+
+def _typed(filters: object) -> object:
+    for name, value in filters.items() if isinstance(filters, dict) else ():
+        expected = _TYPES.get(name, str)
+        if name in _NAMES and type(value) is not expected:
+            raise PydanticCustomError("filter", "{name} must be {said}", {"name": name, "said": _SAID[expected]})
+    return filters
+
+
+Filters = Annotated[AlertFilters, BeforeValidator(_typed)]
+
+
+_Ids = Annotated[list[AlertId], Field(min_length=1, max_length=MOST, json_schema_extra={"uniqueItems": True})]
+
+
+def _each_once(ids: list[str] | None) -> list[str] | None:
+    if ids is not None and len({*ids}) < len(ids):
+        raise PydanticCustomError("ids", "must name each alert once")
+    return ids
+
+
+def _of_ids(etags: dict[str, str] | None, info: ValidationInfo) -> dict[str, str] | None:
+    # If the ids are bad, that is said of them.
+    ids = info.data.get("ids")
+    if etags is not None and ids is not None and not {*etags} <= {*ids}:
+        raise PydanticCustomError("etags", "must be of ids only")
+    return etags
+
+
 class SetRequest(WorkRequest, ChangeRequest):
     """What to make of each of the alerts. What is left out stays as it is."""
 
@@ -34,13 +71,25 @@ class BulkRequest(Payload):
     A query is that of the list; it comes with `touched_before`, so that nothing is changed that nobody can have seen.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_BULK]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [_BULK],
+            "dependentSchemas": exactly_one("set", ["ids"], ["query", "touched_before"]),
+            "dependentRequired": {
+                "query": ["touched_before"],
+                "touched_before": ["query"],
+                "expect": ["query"],
+                "cursor": ["query"],
+                "etags": ["ids"],
+            },
+        }
+    )
 
-    ids: Annotated[list[AlertId], Field(min_length=1, max_length=MOST)] | None = not_null("Each once.")
-    etags: dict[AlertId, Annotated[str, Field(max_length=100)]] | None = not_null(
+    ids: Annotated[_Ids | None, AfterValidator(_each_once)] = not_null("Each once.")
+    etags: Annotated[dict[str, Annotated[str, Field(max_length=100)]] | None, AfterValidator(_of_ids)] = not_null(
         "For some of the `ids`, what If-Match would be: others are changed whatever they are."
     )
-    query: AlertFilters | None = not_null("Filters of the list, by name.")
+    query: Filters | None = not_null("Filters of the list, by name.")
     touched_before: MomentText | None = not_null(
         "With `query`: leave out what was raised, superseded, reinstated or worked at or after this moment."
     )
@@ -51,21 +100,19 @@ class BulkRequest(Payload):
         "With `query`: the `next` of the answer before, to go on."
     )
     set: SetRequest
-    note: WorkNote | None = not_null("Why; it is kept in the history of each alert.")
+    note: Annotated[WorkNote | None, Field(description="Why; it is kept in the history of each alert.")] = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         sent = self.model_fields_set
+        if any(getattr(self, name) is None for name in sent - {"note"}):
+            raise PydanticCustomError("bulk", "must have null for note alone")
         if ("ids" in sent) == ("query" in sent):
             raise PydanticCustomError("bulk", "must have either ids or query")
         if "ids" in sent and sent & (_QUERY - {"query"}):
             raise PydanticCustomError("bulk", "must have touched_before, expect and cursor only with query")
         if "query" in sent and ("touched_before" not in sent or "etags" in sent):
             raise PydanticCustomError("bulk", "must have touched_before with query, and no etags")
-        if self.ids is not None and len({*self.ids}) < len(self.ids):
-            raise PydanticCustomError("bulk", "must name each of ids once")
-        if self.etags is not None and not {*self.etags} <= {*(self.ids or ())}:
-            raise PydanticCustomError("bulk", "must have etags of ids only")
         return self
 
 
@@ -114,7 +161,7 @@ class NextRequest(Payload):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": {"user_id": 7}}]})
 
-    query: AlertFilters | None = not_null("Filters of the list, by name.")
+    query: Annotated[Filters | None, Field(description="Filters of the list, by name.")] = None
 
 
 def key_of(alert_id: str) -> AlertKey:

@@ -96,7 +96,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "both": ({"ids": named(1), "query": {}, "touched_before": LATER, "set": CLOSED}, [""]),
     "no ids": ({"ids": [], "set": CLOSED}, ["/ids"]),
     "too many": ({"ids": [f"1-{seq}-30" for seq in range(1, 502)], "set": CLOSED}, ["/ids"]),
-    "one twice": ({"ids": named(1, 1), "set": CLOSED}, [""]),
+    "one twice": ({"ids": named(1, 1), "set": CLOSED}, ["/ids"]),
     "what is no id": ({"ids": ["1-1"], "set": CLOSED}, ["/ids/0"]),
     "nothing to set": ({"ids": named(1), "set": {}}, ["/set"]),
     "closing without an outcome": ({"ids": named(1), "set": {"status": "closed"}}, ["/set/outcome"]),
@@ -105,11 +105,17 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["/set/snoozed_until"],
     ),
     "a note where it does not belong": ({"ids": named(1), "set": {"note": "n"}}, ["/set/note"]),
-    "tags of others": ({"ids": named(1), "set": CLOSED, "etags": {"2-1-1100": '"1"'}}, [""]),
+    "tags of others": ({"ids": named(1), "set": CLOSED, "etags": {"2-1-1100": '"1"'}}, ["/etags"]),
     "a bound of a query": ({"ids": named(1), "set": CLOSED, "touched_before": LATER}, [""]),
     "a query without a bound": ({"query": {}, "set": CLOSED}, [""]),
     "tags with a query": ({"query": {}, "touched_before": LATER, "set": CLOSED, "etags": {}}, [""]),
     "an unknown filter": ({"query": {"stat": "open"}, "touched_before": LATER, "set": CLOSED}, ["/query/stat"]),
+    "a number as text": ({"query": {"user_id": "1"}, "touched_before": LATER, "set": CLOSED}, ["/query"]),
+    "true as text": ({"query": {"late": "true"}, "touched_before": LATER, "set": CLOSED}, ["/query"]),
+    "a word as true": ({"query": {"muted": True}, "touched_before": LATER, "set": CLOSED}, ["/query"]),
+    "null for a filter": ({"query": {"status": None}, "touched_before": LATER, "set": CLOSED}, ["/query"]),
+    "no ids at all": ({"ids": None, "set": CLOSED}, [""]),
+    "a number as true": ({"query": {"shadow": 0}, "touched_before": LATER, "set": CLOSED}, ["/query"]),
     "too many expected": ({"query": {}, "touched_before": LATER, "set": CLOSED, "expect": 501}, ["/expect"]),
 }
 
@@ -193,6 +199,15 @@ def test_what_is_not_in_the_queue(alerts: FlaskClient, sessions: Sessions) -> No
         session.execute(text("INSERT INTO mutes VALUES (8, 1100, now() - interval '1 hour', null, 'Ada')"))
         session.execute(text("UPDATE alerts SET snoozed_until = now() - interval '1 hour' WHERE user_id = 8"))
     assert [claim(alerts) for _ in range(2)] == [*named(8), None]
+
+
+def test_the_queue_holds_nothing_else(alerts: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever others have, or have closed, is not looked at."""
+    bulk(alerts, ids=named(1, 2), set={"assignee": "Ada"})
+    bulk(alerts, ids=named(3), set=CLOSED)
+    monkeypatch.setattr("database.alert_lists.LOOKED_AT", 2)
+    monkeypatch.setattr("work.tries.PATIENCE", 0)  # a search that broke off would not go on
+    assert claim(alerts) == "4-1-1100"
 
 
 @pytest.mark.parametrize(

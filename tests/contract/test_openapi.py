@@ -899,7 +899,10 @@ def _cannot_be_said(case: Any, body: Any, name: Any) -> Any:
         return not _is_for_the_rule_of_its_path(case, body) or isinstance(_at(body, name), str | float)
     if name in ("t", "time") and ("t" in body) is ("time" in body):
         return True  # the schema does say it, but the generator does not look there
-    if name == "snoozed_until" or (name in ("name", "expires_at", "rate") and "scopes" in body):
+    # A moment in the future, an outcome for what is closed, a printable name, tags of what is named, and floats.
+    if name.removeprefix("set/") in ("snoozed_until", "outcome", "assignee", "etags", "query") or "query/" in name:
+        return True
+    if name in ("name", "expires_at", "rate") and "scopes" in body:
         return True
     if name == "author":
         return True  # it is the name of the key
