@@ -148,5 +148,7 @@ def _page(wanted: str, problem: Problem | None = None) -> Response:
     shown = render_template("sign_in.html", next=own_path(wanted), problem=problem)
     page = make_response(shown, problem.status if problem else 200, problem.headers if problem else {})
     page.headers["Content-Security-Policy"] = STRICT_PAGE_POLICY
+    # With "no-referrer" browsers send a form to its own origin with `Origin: null`.
+    page.headers["Referrer-Policy"] = "same-origin"
     page.headers["Cache-Control"] = "private, no-store"
     return page

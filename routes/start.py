@@ -45,7 +45,7 @@ def example(posted: str) -> Response:
 
 
 @blueprint.get("/favicon.ico")
-@needs("any")
+@needs("nothing")  # browsers ask for it beside the page to sign in, too
 def icon() -> Response:
     """No icon, which browsers ask for beside every page; they need not ask again today."""
     return Response(status=204, headers={"Cache-Control": _A_DAY})

@@ -25,7 +25,7 @@ from tests.service import Service
 from tests.waiting import PATIENCE, wait_until
 
 # Paths where some method needs no key.
-FREE = {*HEALTH_PATHS, "/session", "/sign-in", "/sign-in/style.css"}
+FREE = {*HEALTH_PATHS, "/favicon.ico", "/session", "/sign-in", "/sign-in/style.css"}
 CHALLENGE = 'Bearer realm="transaction-alerts"'
 
 # What each call needs, apart from what needs a scope of its own by what it says.
@@ -51,7 +51,7 @@ def calls(app: Flask) -> Iterator[tuple[str, str, object]]:
 
 
 def test_every_call_says_what_it_needs(client: FlaskClient) -> None:
-    """There is no view without a scope, and only health and signing in need no key."""
+    """There is no view without a scope, and only health and signing in need no key, nor the icon that browsers want."""
     needs = {(method, path): needs_of(view, "") for method, path, view in calls(client.application)}
     assert [call for call, scope in needs.items() if scope is None] == []
     free = {path for (_, path), scope in needs.items() if scope == "nothing"}

@@ -305,6 +305,7 @@ def test_how_the_page_may_behave(make_client: ClientMaker, key: str) -> None:
     """It loads only what this host serves, runs nothing else, is kept by nobody, and is shown in no frame."""
     client = make_client()
     page = client.get("/sign-in")
+    assert page.headers["Referrer-Policy"] == "same-origin"  # else browsers hide even from us where the form is from
     policy = page.headers["Content-Security-Policy"]
     for part in ("default-src 'self'", "script-src 'self'", "form-action 'self'", "frame-ancestors 'none'"):
         assert part in policy
