@@ -31,12 +31,14 @@ from database import (
 )
 from routes import events, flask_reads, flask_streams, flask_threads, rules, users
 from routes.http import bodies, csv_answer, heads, intake, origins, problems
+from routes.http.sessions import LIFETIME
 from routes.schemas import fields
 from routes.schemas.alert_work import Assignee, WorkNote
 from routes.schemas.events import MAX_EVENTS
 from routes.schemas.keys import MOST_SCOPES
 from routes.schemas.rules import Note
 from routes.schemas.views import ViewName
+from routes.sessions import MAX_FORM
 from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify, verify_report, verify_user
 from rules.judging import ahead, batches, group_commit, stays
@@ -136,6 +138,8 @@ BOUNDS: dict[str, Bound] = {
     "URL": Bound(size(heads.MAX_URL), _HEAD),
     "headers of a request": Bound(count(heads.MAX_HEADERS), _HEAD),
     "bytes of all headers": Bound(size(heads.MAX_HEAD), _HEAD),
+    "life of a session": Bound(f"{LIFETIME // 3600} h", "contract/test_sessions.py::test_a_session_ends_by_itself"),
+    "form of `/sign-in`": Bound(f"{MAX_FORM // 1024} KiB", "contract/test_sessions.py::test_odd_forms"),
     "name, author": Bound(longest(fields.Name), "contract/test_users.py::test_a_refused_field"),
     "note": Bound(longest(Note), "contract/test_rules.py::test_a_refused_field"),
     "note about an alert": Bound(longest(WorkNote), "contract/test_alert_work.py::test_a_change_that_does_not_fit"),
