@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import access, flatness, growth, hindsight, rates
+from bench import access, flatness, growth, hindsight, lists, rates
 from bench.load import wrk_is_missing
 from bench.measurement import Unreadable
 from bench.report import PARTS, Report
@@ -99,6 +99,7 @@ def _run(options: argparse.Namespace) -> Report:
         parts: dict[str, Callable[[], object]] = {
             "rates": lambda: rates.measure(server, options.rounds, options.seconds, options.event_ids, _say),
             "access": lambda: access.measure(server, options.rounds, options.seconds, _say),
+            "lists": lambda: lists.measure(server, options.rounds, options.posts // 10, _many(options)),
             "growth": lambda: growth.measure(server, options.rounds, options.posts, _size(options)),
             "memory": lambda: flatness.measure(server, options.events),
             "hindsight": lambda: hindsight.measure(server, options.history, options.rounds, _say),
@@ -110,6 +111,10 @@ def _run(options: argparse.Namespace) -> Report:
             except FAILURES as error:  # the results of the other parts are still worth reading
                 report.problems.append(f"{name} ended early: {error}")
     return report
+
+
+def _many(options: argparse.Namespace) -> int:
+    return lists.QUICK_LARGE if options.quick else lists.LARGE
 
 
 def _size(options: argparse.Namespace) -> growth.Size:

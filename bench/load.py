@@ -109,9 +109,14 @@ class Poster:
 
     def post(self, path: str, body: bytes) -> tuple[float, int, bytes]:
         """Post JSON. Returns the seconds that it took, the status (0: no answer) and the answer's body."""
+        return self.ask("POST", path, body)
+
+    def ask(self, method: str, path: str, body: bytes) -> tuple[float, int, bytes]:
+        """The same with another method; a body is JSON."""
+        headers = {"Content-Type": "application/json"} if body else {}
         begin = time.perf_counter()
         try:
-            self._connection.request("POST", path, body, {"Content-Type": "application/json"})
+            self._connection.request(method, path, body or None, headers)
             answer = self._connection.getresponse()
             status, content = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:

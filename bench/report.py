@@ -9,11 +9,12 @@ from bench.access import Costs
 from bench.flatness import Flatness
 from bench.growth import Growth
 from bench.hindsight import Hindsight
+from bench.lists import Lists
 from bench.processes import MB, Process
 from bench.rates import Rates
 from bench.ratios import Row, Spread
 
-PARTS = ("rates", "access", "growth", "memory", "hindsight")
+PARTS = ("rates", "access", "growth", "lists", "memory", "hindsight")
 
 
 @dataclass
@@ -25,20 +26,21 @@ class Report:
     rates: Rates | None = None
     access: Costs | None = None
     growth: Growth | None = None
+    lists: Lists | None = None
     memory: Flatness | None = None
     hindsight: Hindsight | None = None
     problems: list[str] = field(default_factory=list)
 
     def all_problems(self) -> list[str]:
         """Everything that makes the run invalid."""
-        parts = (self.rates, self.access, self.growth, self.memory, self.hindsight)
+        parts = (self.rates, self.access, self.growth, self.lists, self.memory, self.hindsight)
         return self.problems + [problem for part in parts if part for problem in part.problems]
 
     def rows(self) -> list[Row]:
         """The rows of all parts."""
         return [
             row
-            for part in (self.rates, self.access, self.growth, self.memory, self.hindsight)
+            for part in (self.rates, self.access, self.growth, self.lists, self.memory, self.hindsight)
             if part
             for row in part.rows
         ]
@@ -68,6 +70,8 @@ class Report:
             blocks.append(_access(self.access))
         if self.growth:
             blocks.append(_growth(self.growth))
+        if self.lists:
+            blocks.append(_lists(self.lists))
         if self.memory:
             blocks.append(_flatness(self.memory))
         if self.hindsight:
@@ -166,6 +170,15 @@ def _growth(growth: Growth) -> str:
         more = median(one - other for one, other in zip(values, new, strict=True)) * 1e3
         lines.append([title, f"{spread.median:.3f}", _range(spread, ".3f"), f"{more:+.0f}"])
     return table(["one event for", "p50 ms", "min - max", "us against a new user"], lines)
+
+
+def _lists(lists: Lists) -> str:
+    lines = []
+    for title, values in lists.many.items():
+        few, many = Spread.of(lists.few[title]), Spread.of(values)
+        lines.append([title, f"{few.median:.2f}", f"{many.median:.2f}", _range(many, ".2f")])
+    few_alerts, many_alerts = lists.alerts
+    return table(["one call, p50 ms", f"{few_alerts:,} alerts", f"{many_alerts:,} alerts", "min - max"], lines)
 
 
 def _flatness(memory: Flatness) -> str:
