@@ -61,13 +61,14 @@ def count_wanted(
     shaped, values = shape(wanted)
     touched = were_touched(session, shaped, values)
     statuses = STATUSES if by_status and wanted.status is None else (wanted.status,)
-    of_codes = codes if by_code and wanted.code is None else (wanted.code,)
+    has_codes = by_code and wanted.code is None
+    of_codes = codes if has_codes else (wanted.code,)
     found: Sequence[Any]
-    if len(of_codes) > 1 and not touched and not has_sharp_index(shaped):
+    if has_codes and not touched and not has_sharp_index(shaped):
         kinds = [(status, code) for status in _statuses(wanted) for code in codes]
         asked = dict(zip(("statuses", "codes"), map(list, zip(*kinds, strict=True)), strict=True))
         found = session.execute(_count_kinds(shaped, COUNTED), values | asked).all()
-    elif len(of_codes) > 1 or touched:
+    elif has_codes or touched:
         rows = session.execute(_count_at_once(shaped, touched, alert_lists.LOOKED_AT), values).all()
         # What was not seen may be of any kind.
         found = [(status, code, number, False) for status, code, number, _ in rows]

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 
 from database import (
     actions,
+    alert_counts,
     alert_lists,
     alerts,
     backtests,
@@ -38,6 +39,7 @@ from database import (
     history,
     keys,
     log_entries,
+    mutes,
     replayed,
     rule_versions,
     users,
@@ -59,7 +61,20 @@ from database.records import (
 from database.session import begin, commit, make_engine, make_sessions
 
 MODULES = (
-    *(actions, alert_lists, alerts, backtests, change_log, dry_run, history, keys, log_entries, replayed),
+    *(
+        actions,
+        alert_counts,
+        alert_lists,
+        alerts,
+        backtests,
+        mutes,
+        change_log,
+        dry_run,
+        history,
+        keys,
+        log_entries,
+        replayed,
+    ),
     *(rule_versions, users, views),
 )
 USED: set[str] = set()
@@ -129,6 +144,18 @@ def use_lists(session: Session) -> None:
     for one_index in (AlertFilter(status="closed"), AlertFilter(late=True), AlertFilter(superseded=True)):
         assert len(alert_lists.page_of_alerts(session, one_index, 9, None).rows) == 0
     assert len(alert_lists.page_of_alerts(session, AlertFilter(code=30, risk="high"), 9, None).rows) == 2
+    place = alert_lists.place_of(found[0])
+    soon = datetime.now(UTC) + timedelta(days=1)
+    around = alert_lists.neighbours(session, AlertFilter(touched_from=soon), place)
+    assert [side.place for side in around] == [None, None]
+    for query in (AlertFilter(), AlertFilter(assignee="none", status="open"), AlertFilter(muted=None, user_id=1)):
+        for by_code in (True, False):
+            counted = alert_counts.count_wanted(session, query, by_status=True, by_code=by_code, codes=(30,))
+            assert [(one.status, one.number) for one in counted] == [("open", 2)], (query, by_code, counted)
+    mutes.set_mute(session, 1, 30, until=soon, note=None, who="ada")
+    assert mutes.find_mute(session, 1, 30) == mutes.mutes_of(session, 1)[0]
+    assert len(alert_lists.page_of_alerts(session, AlertFilter(), 9, None).rows) == 0
+    mutes.end_mute(session, 1, 30)
     one = alerts.get_alert(session, 1, 1, 30)
     assert one is not None
     assert (one.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
@@ -151,6 +178,7 @@ def use_rule_versions(session: Session) -> None:
     wanted = {"status": "active", "parameters": '{"count": 5}', "by_risk": '{"high": {"count": 2}}'}
     rule_versions.change_rule(session, 30, **wanted, author="me", note="why")
     commit(session)
+    assert rule_versions.rule_codes(session) == [30, 300]
     stored = rule_versions.rule_versions(session)
     assert [(one.number, one.code, one.version) for one in stored] == [(1, 30, 1), (2, 300, 1), (3, 30, 2)]
     assert stored == rule_versions.rule_versions(session.connection())

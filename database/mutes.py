@@ -1,0 +1,35 @@
+"""Statements on mutes: which users' alerts of which rules stay out of lists for a while."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from database.models import Mute
+
+_IN_FORCE = Mute.until > func.clock_timestamp()
+
+
+def mutes_of(session: Session, user_id: int) -> Sequence[Mute]:
+    """A user's mutes in force, by code."""
+    return session.scalars(select(Mute).where(Mute.user_id == user_id, _IN_FORCE).order_by(Mute.code)).all()
+
+
+def find_mute(session: Session, user_id: int, code: int) -> Mute | None:
+    """The mute in force of a user and code, or None."""
+    one = select(Mute).where(Mute.user_id == user_id, Mute.code == code, _IN_FORCE)
+    return session.scalars(one.execution_options(populate_existing=True)).one_or_none()
+
+
+def set_mute(session: Session, user_id: int, code: int, *, until: datetime, note: str | None, who: str) -> None:
+    """Mute a user and code until this moment, whatever was set before."""
+    new = insert(Mute).values(user_id=user_id, code=code, until=until, note=note, who=who)
+    now = {"until": until, "note": note, "who": who, "created_at": func.clock_timestamp()}
+    session.execute(new.on_conflict_do_update(index_elements=[Mute.user_id, Mute.code], set_=now))
+
+
+def end_mute(session: Session, user_id: int, code: int) -> None:
+    """End a mute, if there is one."""
+    session.execute(delete(Mute).where(Mute.user_id == user_id, Mute.code == code))
