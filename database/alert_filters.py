@@ -5,7 +5,7 @@ What an index does not settle is looked at alert by alert. Each index is read fr
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -38,7 +38,8 @@ class AlertFilter(NamedTuple):
 
     `risk` is their user's present rating. Shadow alerts come only with `shadow`, and then alone. `start` and `end`
     bound the time of the action in seconds, both included; `touched_from` is a moment, included. Whose claim has lapsed
-    has an alert no more, so NOBODY has it. With `urgent`, only those in the queue whose user is rated high.
+    has an alert no more, so NOBODY has it. `queue` is for open alerts that nobody has and whose claims are settled, all
+    of them or the urgent ones, whose users are rated high: without `status` and `assignee`, and not superseded.
     """
 
     user_id: int | None = None
@@ -55,7 +56,7 @@ class AlertFilter(NamedTuple):
     start: int | None = None
     end: int | None = None
     shadow: bool = False
-    urgent: bool = False
+    queue: Literal["all", "urgent"] | None = None
 
 
 # Of a filter, what may have very many values: statements have parameters for these, and so are made once for all.
@@ -136,9 +137,12 @@ def indexes_for(wanted: AlertFilter) -> tuple[AlertIndex, ...]:
     if wanted.user_id is not None:
         user = ((Alert.user_id, wanted.user_id), (Alert.shadow, wanted.shadow))
         return (AlertIndex(user, (), frozenset({"user_id"})),)
-    if wanted.urgent:
-        queue = (Alert.status == "open", Alert.assignee.is_(None), ~Alert.superseded, ~Alert.shadow)
-        return (AlertIndex((), (*queue, Alert.high_risk), frozenset({"status", "urgent"})),)
+    if wanted.queue == "urgent" or (wanted.queue and wanted.code is None):
+        in_queue = (Alert.status == "open", Alert.assignee.is_(None), ~Alert.superseded, ~Alert.shadow)
+        urgent = (Alert.high_risk,) if wanted.queue == "urgent" else ()
+        return (AlertIndex((), (*in_queue, *urgent), frozenset({"queue"})),)
+    if wanted.queue:
+        return (by_status_and_code("open", wanted.code),)
     if wanted.shadow:
         by_code = () if wanted.code is None else ((Alert.code, wanted.code),)
         return (AlertIndex(by_code, (Alert.shadow,), frozenset({"code"})),)
@@ -215,6 +219,13 @@ def _assignee(seen: Seen, name: str | None) -> Condition:
     return None if name is None else and_(seen.assignee == name, ~lapsed)
 
 
+def _queue(seen: Seen, which: str | None) -> Condition:
+    if which is None:
+        return None
+    open_and_free = and_(seen.status == "open", seen.assignee.is_(None))
+    return open_and_free if which == "all" else and_(open_and_free, seen.high_risk)
+
+
 def _snoozed(seen: Seen, value: bool | None) -> Condition:
     snoozed = func.coalesce(seen.snoozed_until > func.now(), false())
     return None if value is None else snoozed if value else ~snoozed
@@ -241,7 +252,7 @@ def _muted(seen: Seen, value: bool | None) -> Condition:
 # What an alert that was seen must be for each field of a filter, unless an index settles that.
 _FILTERS: dict[str, Callable[[Seen, Any], Condition]] = {
     **{name: _is(name) for name in ("code", "status", "outcome", "late", "superseded")},
-    "urgent": lambda seen, value: seen.high_risk if value else None,
+    "queue": _queue,
     "assignee": _assignee,
     "snoozed": _snoozed,
     "touched_from": lambda seen, moment: None if moment is None else seen.touched_at >= moment,

@@ -44,7 +44,8 @@ def next_alert(service: Service, wanted: AlertFilter, who: str) -> AlertAndHisto
 
 def in_queue(wanted: AlertFilter) -> AlertFilter | None:
     """The same filter for the queue alone; None if nothing in the queue can match it."""
-    queue: dict[str, Any] = {
+    # What such an alert has in these fields.
+    fixed: dict[str, Any] = {
         "status": "open",
         "assignee": NOBODY,
         "superseded": False,
@@ -53,15 +54,15 @@ def in_queue(wanted: AlertFilter) -> AlertFilter | None:
         "shadow": False,
         "outcome": None,
     }
-    if any(getattr(wanted, name) not in (None, value) for name, value in queue.items()):
+    if any(getattr(wanted, name) not in (None, value) for name, value in fixed.items()):
         return None
-    return wanted._replace(**queue)
+    return wanted._replace(**fixed | {"status": None, "assignee": None}, queue="all")
 
 
 def _candidates(service: Service, queue: AlertFilter, tries: Tries) -> Iterator[AlertKey]:
     seen: set[AlertKey] = set()
-    for urgent in (True, False):
-        for key in _oldest(service, queue._replace(urgent=urgent), tries):
+    for of_queue in (queue._replace(queue="urgent"), queue):
+        for key in _oldest(service, of_queue, tries):
             if key not in seen:
                 seen.add(key)
                 yield key

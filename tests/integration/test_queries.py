@@ -275,6 +275,8 @@ def whole_list(session: Session, wanted: AlertFilter) -> list[AlertPlace]:
         {"shadow": True, "status": "acknowledged"},
         {"code": 30, "status": "acknowledged"},
         {"code": 30, "late": True},
+        {"queue": "all", "risk": "low"},
+        {"queue": "urgent", "code": 7},
     ],
     ids=str,
 )
