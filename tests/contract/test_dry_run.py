@@ -13,6 +13,7 @@ from rules import service
 from tests.conftest import ClientMaker
 from tests.contract.helpers import NOTHING, Sessions, an_event, counts, pointers, problem
 from tests.integration.test_dry_run import everything
+from tests.keys import add_key, bearer, look
 from tests.postgres import transaction
 from tests.service import Service
 
@@ -171,3 +172,24 @@ def test_too_many_at_once(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) 
     for _ in range(service.DRY_RUNS):
         own._dry_runs.release()
     assert dry(client).status_code == 200
+
+
+def test_it_takes_the_scope_read(client: FlaskClient, sessions: Sessions) -> None:
+    """To judge and store takes `ingest`, to judge alone takes `read`; neither scope is enough for the other."""
+    keys = {scope: bearer(add_key(sessions, scope, [scope])) for scope in ("read", "ingest")}
+    look(client.application)
+    found = {
+        (scope, query): client.post(f"/event{query}", json=LOUD, headers=headers).status_code
+        for scope, headers in keys.items()
+        for query in ("?dry_run=true", "?dry_run=false", "", "?dry_run=false&dry_run=true")
+    }
+    assert found == {
+        ("read", "?dry_run=true"): 200,
+        ("read", "?dry_run=false"): 403,
+        ("read", ""): 403,
+        ("read", "?dry_run=false&dry_run=true"): 403,
+        ("ingest", "?dry_run=true"): 403,
+        ("ingest", "?dry_run=false"): 200,
+        ("ingest", ""): 200,
+        ("ingest", "?dry_run=false&dry_run=true"): 400,
+    }
