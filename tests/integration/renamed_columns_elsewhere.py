@@ -60,23 +60,8 @@ from database.records import (
 )
 from database.session import begin, commit, make_engine, make_sessions
 
-MODULES = (
-    *(
-        actions,
-        alert_counts,
-        alert_lists,
-        alerts,
-        backtests,
-        mutes,
-        change_log,
-        dry_run,
-        history,
-        keys,
-        log_entries,
-        replayed,
-    ),
-    *(rule_versions, users, views),
-)
+LISTS = (actions, alert_counts, alert_lists, alerts, change_log, mutes, views)
+MODULES = (*LISTS, backtests, dry_run, history, keys, log_entries, replayed, rule_versions, users)
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
 
