@@ -84,6 +84,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
                 host=settings.backend_host,
                 is_loopback=settings.is_loopback,
                 allow_anonymous=settings.allow_anonymous,
+                has_proxy=settings.trusted_proxy_header is not None,
             )
             rules = start_rules.enter(service, may_change_others=settings.rules_apply)
             global _in_force

@@ -19,8 +19,10 @@ class NobodyMayCall(Exception):
     """Others can reach the service, and there is no key; the message says how to make one."""
 
 
-def check(service: Service, *, host: str, is_loopback: bool, allow_anonymous: bool) -> str:
+def check(service: Service, *, host: str, is_loopback: bool, allow_anonymous: bool, has_proxy: bool) -> str:
     """Who may call the service that will listen on `host`, in words for people.
+
+    Behind a proxy that names people (`has_proxy`) nobody else is let in without a key.
 
     Raises NobodyMayCall, and MigrationError if the keys cannot be read.
     """
@@ -30,7 +32,7 @@ def check(service: Service, *, host: str, is_loopback: bool, allow_anonymous: bo
         raise migrations.MigrationError(f"The keys cannot be read: {getattr(error, 'orig', None) or error}") from None
     finally:
         service.dispose()  # a worker must not share its connections
-    if has_keys:
+    if has_keys or (has_proxy and (is_loopback or allow_anonymous)):
         return CLOSED
     if allow_anonymous:
         return OPEN_TO_ALL

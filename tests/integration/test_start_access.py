@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pytest
 import requests
+from flask.testing import FlaskClient
 
 from commands import start_access
 from config_loader import SettingsError, load_settings
+from rules.service import Service as RunningService
 from tests.contract.helpers import Sessions
 from tests.keys import add_key, bearer
 from tests.service import ROOT, Service, free_port
@@ -90,3 +92,14 @@ def test_short_secrets(name: str) -> None:
     assert "too-short" not in str(raised.value)
     long = load_settings(None, secret_key_fallbacks=f"{SECRET}, {SECRET}2").secret_key_fallbacks
     assert [one.get_secret_value() for one in long] == [SECRET, f"{SECRET}2"]
+
+
+def test_behind_a_proxy_it_is_not_open(client: FlaskClient) -> None:
+    """Where a proxy names people it does not say that it is open, since it lets nobody else in."""
+    service = RunningService.of(client.application.extensions)
+    for open_to_all in (False, True):
+        for has_proxy, said in ((True, start_access.CLOSED), (False, None)):
+            text = start_access.check(
+                service, host="127.0.0.1", is_loopback=True, allow_anonymous=open_to_all, has_proxy=has_proxy
+            )
+            assert (text == start_access.CLOSED) == (said is not None)
