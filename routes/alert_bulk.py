@@ -57,10 +57,10 @@ def other_number(expected: int, matched: int) -> Problem:
 def change_alerts() -> Response:
     """Change what people make of many alerts, up to 500.
 
-    Those in `ids`, or those that match `query` now and have not been touched since `touched_before`: with `next` as
-    `cursor`, the next 500 of them, also where this call found fewer. All that fits is stored in one transaction; what
-    became of each alert is in `results`: 404 there is none, 409 the change does not fit it as it is, 412 it has changed
-    since its tag in `etags` was read, or since this call found it. The others are as wanted now (200).
+    Those in `ids`, or those that match `query` now and, with `touched_before`, have not been touched since. With `next`
+    as `cursor` come the next 500 of them, also where this call found fewer. All that fits is stored in one transaction;
+    what became of each alert is in `results`: 404 there is none, 409 the change does not fit it as it is, 412 it has
+    changed since its tag in `etags` was read, or since this call found it. The others are as wanted now (200).
     """
     wanted = read_model(BulkRequest)
     fields = wanted.set.wanted()
@@ -121,7 +121,6 @@ def _found(wanted: BulkRequest) -> tuple[Asked, str | None]:
     """The alerts that match its query, and the cursor of the next ones. Raises Problem 409 if it expects others."""
     query, touched_before = wanted.query, wanted.touched_before
     assert query is not None
-    assert touched_before is not None
     # A place that no bigint can name is behind all others.
     place = tuple(min(int(part), MAX_ID) for part in (wanted.cursor or "").split("-") if part)
     after = cast(AlertPlace, place) if place else None
@@ -129,7 +128,8 @@ def _found(wanted: BulkRequest) -> tuple[Asked, str | None]:
     found = service().read(page)
     rows = found.rows[: bulk.MOST]
     end = place_of(rows[-1]) if len(found.rows) > len(rows) else found.broke_off_at
-    rows = [row for row in rows if row.touched_at < touched_before]
+    if touched_before is not None:
+        rows = [row for row in rows if row.touched_at < touched_before]
     if wanted.expect is not None and len(rows) != wanted.expect:
         raise other_number(wanted.expect, len(rows))
 

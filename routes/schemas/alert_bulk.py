@@ -68,15 +68,14 @@ class SetRequest(WorkRequest, ChangeRequest):
 class BulkRequest(Payload):
     """Which alerts to work, by `ids` or by `query`, and what to make of each.
 
-    A query is that of the list; it comes with `touched_before`, so that nothing is changed that nobody can have seen.
+    A query is that of the list; with `touched_before` nothing is changed that its sender cannot have seen.
     """
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [_BULK],
-            "dependentSchemas": exactly_one("set", ["ids"], ["query", "touched_before"]),
+            "dependentSchemas": exactly_one("set", ["ids"], ["query"]),
             "dependentRequired": {
-                "query": ["touched_before"],
                 "touched_before": ["query"],
                 "expect": ["query"],
                 "cursor": ["query"],
@@ -111,8 +110,8 @@ class BulkRequest(Payload):
             raise PydanticCustomError("bulk", "must have either ids or query")
         if "ids" in sent and sent & (_QUERY - {"query"}):
             raise PydanticCustomError("bulk", "must have touched_before, expect and cursor only with query")
-        if "query" in sent and ("touched_before" not in sent or "etags" in sent):
-            raise PydanticCustomError("bulk", "must have touched_before with query, and no etags")
+        if "query" in sent and "etags" in sent:
+            raise PydanticCustomError("bulk", "must have etags only with ids")
         return self
 
 
