@@ -1,18 +1,35 @@
-"""The diagram of the tables in docs/architecture.md is of the tables that there are."""
+"""docs/architecture.md names the files and the tables that there are."""
 
 import re
+from pathlib import Path
 
+import pytest
 from sqlalchemy import Column, ForeignKeyConstraint
 
 from database.models import Base
 from tests.service import ROOT
 
 TABLES = Base.metadata.tables.values()
+PAGE = (ROOT / "docs/architecture.md").read_text()
+FOLDERS = (
+    *(".", "access", "commands", "database", "routes", "routes/http", "work"),
+    *("rules", "rules/judging", "rules/hindsight"),
+)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_map_names_every_file(folder: str) -> None:
+    """A reader finds each file of the service in the map of the house."""
+    found = re.search(r"\n```\n(app\.py .*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    files = {path.stem for path in Path(ROOT, folder).glob("*.py")} - {"__init__"}
+    assert files
+    assert files - set(re.findall(r"\w+", found[1])) == set()
 
 
 def diagram() -> str:
     """The text of the diagram."""
-    found = re.search(r"```mermaid\nerDiagram\n(.*?)```", (ROOT / "docs/architecture.md").read_text(), re.DOTALL)
+    found = re.search(r"```mermaid\nerDiagram\n(.*?)```", PAGE, re.DOTALL)
     assert found is not None
     return found[1]
 

@@ -13,14 +13,21 @@ from tests.service import ROOT
 # What each module must not load, not even indirectly: the beginnings of module names.
 WEB = ("flask", "werkzeug", "click", "granian", "app", "routes", "commands", "metrics", "prometheus_client")
 SETTINGS = ("pydantic_settings", "config_loader")
+THIRD = ("access", "rules", "work")  # the third floor
 LIBRARIES = ("sqlalchemy", "psycopg2", "flask", "werkzeug", "pydantic", "pydantic_core", "structlog")
 
 FLOORS = {
-    "database.session": ("rules", *WEB, *SETTINGS),
-    "database.judging": ("rules", *WEB, *SETTINGS),
-    "database.history": ("rules", *WEB, *SETTINGS),
-    "rules.service": (*WEB, *SETTINGS),
-    "rules.hindsight.run": (*WEB, *SETTINGS),
+    "database.session": (*THIRD, *WEB, *SETTINGS),
+    "database.judging": (*THIRD, *WEB, *SETTINGS),
+    "database.history": (*THIRD, *WEB, *SETTINGS),
+    "database.keys": (*THIRD, *WEB, *SETTINGS),
+    "database.alert_work": (*THIRD, *WEB, *SETTINGS),
+    "access.key_changes": ("rules", "work", *WEB, *SETTINGS),
+    "access.limits": ("rules", "work", *WEB, *SETTINGS),
+    "work.bulk": ("access", *WEB, *SETTINGS),
+    "work.queue": ("access", *WEB, *SETTINGS),
+    "rules.service": ("access", "work", *WEB, *SETTINGS),
+    "rules.hindsight.run": ("access", "work", *WEB, *SETTINGS),
     "rules.payload": ("sqlalchemy", "psycopg2", *WEB, *SETTINGS),
     "routes.asgi": ("app", "commands", *SETTINGS),
     "routes.openapi": ("app", "commands", *SETTINGS),
@@ -45,6 +52,8 @@ PURE = (
     "rules.hindsight.stored_history",
     "rules.hindsight.verify",
     "database.records",
+    "access.key_format",
+    "work.change",
 )
 
 LOADED = """
