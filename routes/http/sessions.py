@@ -5,11 +5,11 @@ Nothing is stored: a session ends when its key does, or is changed, and after LI
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask, Request, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from itsdangerous import BadSignature
+from itsdangerous import BadData
 from werkzeug.http import parse_cookie
 
 from access.keyring import Keyring, LivingKey
@@ -26,6 +26,23 @@ def _is_on_loopback(environ: Mapping[str, Any]) -> bool:
     return names_loopback(str(environ.get("HTTP_HOST", "")).encode("latin-1"))
 
 
+class HeldSession(NamedTuple):
+    """What a session holds: the id of a key, the number of that key's newest change, and when the session ends."""
+
+    key: str
+    changed: int
+    until: float  # seconds since 1970
+
+    @classmethod
+    def read(cls, found: object) -> "HeldSession | None":
+        """What `found` holds; None for something else that was signed with the same secret, as by another release."""
+        match found:
+            case {"key": str(key), "changed": int(changed), "until": (int() | float()) as until}:
+                now = time.time()
+                return cls(key, changed, until) if now < until < now + 2 * LIFETIME else None  # twice: clocks differ
+        return None
+
+
 class HostCookies(SecureCookieSessionInterface):
     """Flask's sessions in a cookie for this host alone, which no other site's page makes a browser send along."""
 
@@ -33,7 +50,7 @@ class HostCookies(SecureCookieSessionInterface):
         """The session of the request; an empty one if its cookies cannot be read, which must not be a defect."""
         try:
             return super().open_session(app, request)
-        except UnicodeDecodeError:
+        except (BadData, TypeError, ValueError):
             return self.session_class()
 
     def get_cookie_name(self, app: Flask) -> str:  # noqa: ARG002
@@ -69,10 +86,13 @@ class SignedSessions:
         try:
             signed = parse_cookie(cookie).get(_ON_LOOPBACK if _is_on_loopback(environ) else _ELSEWHERE, "")
             found = self._serializer.loads(signed, max_age=LIFETIME)
-        except (BadSignature, UnicodeDecodeError):
+        except (BadData, TypeError, ValueError):
             return None
-        key = keyring.with_id(found["key"])
-        return key if key is not None and key.changed == found["changed"] and time.time() < found["until"] else None
+        held = HeldSession.read(found)
+        if held is None:
+            return None
+        key = keyring.with_id(held.key)
+        return key if key is not None and key.changed == held.changed else None
 
 
 def begin_session(key: LivingKey) -> None:
@@ -82,7 +102,7 @@ def begin_session(key: LivingKey) -> None:
         until = min(until, key.expires_at.timestamp())
     session.clear()
     session.permanent = True
-    session.update(key=key.key_id, changed=key.changed, until=until)
+    session.update(HeldSession(key.key_id, key.changed, until)._asdict())
 
 
 def end_session() -> None:
@@ -92,4 +112,5 @@ def end_session() -> None:
 
 def session_ends() -> float | None:
     """When the session of the current request ends, in seconds since 1970; None if it has none."""
-    return session.get("until")
+    held = HeldSession.read(dict(session))
+    return None if held is None else held.until

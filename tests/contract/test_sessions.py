@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskClient
+from itsdangerous import TimestampSigner
 
 from tests.conftest import ClientMaker
 from tests.contract.helpers import NOTHING, Sessions, an_event, counts, problem
@@ -177,6 +179,23 @@ def test_forged_cookies(make_client: ClientMaker, key: str) -> None:
     assert fresh.get("/rules", headers={"Cookie": f"__Host-{NAME}={value}"}).status_code == 401
     assert fresh.get("/rules", headers=ELSEWHERE | {"Cookie": f"{NAME}={value}"}).status_code == 401
     assert fresh.get("/rules", headers=ELSEWHERE | {"Cookie": f"__Host-{NAME}={value}"}).status_code == 200
+
+
+def test_cookies_that_hold_something_else(make_client: ClientMaker, key: str) -> None:
+    """Signed with the same secret by another program, or another release: no session, and never a defect."""
+    client = plain(make_client(secret_key=SECRETS[0]))
+    serializer = SecureCookieSessionInterface().get_signing_serializer(client.application)
+    assert serializer is not None
+    good = {"key": key[4:11], "changed": 1, "until": time.time() + 3600}
+    shapes = ({}, [], [1], "x", 7, None, {"key": 7}, {"user": "Ada"}, *({**good, name: None} for name in good))
+    odd = ({**good, "key": ["x"]}, {**good, "changed": "1"}, *({**good, "until": at} for at in ("x", 1e999, 10**400)))
+    signed = [serializer.dumps(one) for one in (*shapes, *odd)]
+    signed.append(TimestampSigner(SECRETS[0], salt="cookie-session", key_derivation="hmac").sign("no JSON").decode())
+    for cookie in signed:
+        headers = {"Cookie": f"{NAME}={cookie}"}
+        assert client.get("/rules", headers=headers).status_code == 401, cookie
+        assert client.get("/session", headers=headers).status_code == 401, cookie
+        assert client.post("/session", json={"key": key}, headers=headers | OWN_PAGE).status_code == 200, cookie
 
 
 PAGES: dict[str, tuple[dict[str, str], int]] = {
