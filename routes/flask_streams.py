@@ -22,6 +22,7 @@ from routes.http.server_messages import Receive, Scope, Send
 
 # Streams of one process at once. Each has a thread and a database connection, so that reads go on meanwhile.
 AT_ONCE = 2
+OK = 200
 _OLD = ("1", "1.0")  # as the server writes HTTP/1.0, and as ASGI has it
 # Seconds in which a caller must take a piece. On Linux those that hardly read are found sooner (slow_readers.py).
 STALLED = 60.0
@@ -57,30 +58,40 @@ class FlaskStreams:
         self._room -= 1
         gone = asyncio.create_task(_until_gone(receive))
         stream = _Stream(self._wsgi, scope)
+        last = None
         try:
-            await self._send(stream, gone, send)
+            last = await self._send(stream, gone, send)
         finally:
             gone.cancel()
-            # Shielded: whatever ends this, the place is free only when the thread has let go of it.
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, stream.close))
-            self._room += 1
+            closed = asyncio.get_running_loop().run_in_executor(self._threads, stream.close)
+            # Whatever ends this, and however often: the place is free when the thread has let go of it, and not before.
+            closed.add_done_callback(lambda _: self._free_place())
+            await asyncio.shield(closed)
+        if last is not None:
+            # After that, so that who has seen the end of one answer can ask for the next.
+            await send({"type": "http.response.body", "body": last})
+        # Else the server finds that the answer has no end, and closes the connection.
 
-    async def _send(self, stream: "_Stream", gone: "asyncio.Task[None]", send: Send) -> None:
+    def _free_place(self) -> None:
+        self._room += 1
+
+    async def _send(self, stream: "_Stream", gone: "asyncio.Task[None]", send: Send) -> bytes | None:
+        """Send an answer but for its end, and return that; None if it broke off."""
         loop = asyncio.get_running_loop()
         piece = await loop.run_in_executor(self._threads, stream.next)
         await send({"type": "http.response.start", "status": stream.status, "headers": stream.headers})
+        if stream.status != OK:  # it is short, and says how long it is: its only piece is its end
+            return piece
         while piece is not None and not gone.done():
             sent = loop.time()
             try:
                 async with asyncio.timeout(STALLED):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
             except TimeoutError:
-                return
+                return None
             await asyncio.sleep(max(0.0, sent + stream.took - loop.time()))
             piece = await loop.run_in_executor(self._threads, stream.next)
-        if stream.is_whole:
-            await send({"type": "http.response.body", "body": b""})
-        # Else the server finds that the answer has no end, and closes the connection.
+        return b"" if stream.is_whole else None
 
 
 class _Stream:

@@ -138,6 +138,69 @@ def test_pieces_are_made_as_they_are_taken_and_few_at_once() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
+def test_who_has_seen_the_end_can_ask_for_more(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    """The place is free when the last byte is sent: also of a refusal, which says how long it is."""
+    monkeypatch.setattr(flask_streams, "AT_ONCE", 1)
+
+    def answers(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response(status, [])
+        return [b"all"]
+
+    async def run() -> None:
+        streams, first, second = FlaskStreams(answers, PATHS), Caller(), Caller()
+
+        async def send(message: Any) -> None:
+            await first.send(message)
+            if first.has_all or (status != "200 OK" and first.body):
+                await streams(scope("/a"), second.receive, second.send)
+
+        await streams(scope("/a"), first.receive, send)
+        assert (first.body, second.body) == (b"all", b"all")
+        assert first.has_all
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("cancels", [1, 2])
+def test_a_place_comes_free_however_a_request_ends(monkeypatch: pytest.MonkeyPatch, cancels: int) -> None:
+    """Also one that is cancelled once more while its answer is being closed."""
+    monkeypatch.setattr(flask_streams, "AT_ONCE", 1)
+    go, closing = threading.Event(), threading.Event()
+
+    class Held(Pieces):
+        def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", [])
+            return HeldChunks(self, "/a")
+
+    class HeldChunks(Pieces._Chunks):
+        def close(self) -> None:
+            closing.set()
+            assert go.wait(PATIENCE)
+
+    async def run() -> None:
+        streams, slow, other = FlaskStreams(Held(), PATHS), Caller(takes=1), Caller()
+        task = asyncio.create_task(streams(scope("/a"), slow.receive, slow.send))
+        await reached(lambda: len(slow.messages) == 1)
+        task.cancel()
+        await reached(closing.is_set)
+        if cancels == 2:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        with pytest.raises(Problem):
+            await streams(scope("/a"), other.receive, other.send)
+        go.set()
+        await reached(lambda: streams._room == 1)
+        await streams(scope("/a"), other.receive, other.send)
+        assert other.has_all
+        if cancels == 1:
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+
+
 def test_a_stalled_caller_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes too long for a piece is given up, and its answer has no end."""
     monkeypatch.setattr(flask_streams, "STALLED", 0.0)
