@@ -24,6 +24,16 @@ def wrong_path() -> str:
     return "There is no such path. " + (f"Did you mean {right}?" if right else LISTED_AT)
 
 
+def is_there(error: MethodNotAllowed) -> bool:
+    """Whether the path is one by another method.
+
+    Werkzeug compares methods before it reads what is in a path, such as an id that is too large.
+    """
+    adapter = current_app.create_url_adapter(request)
+    assert adapter is not None
+    return any(adapter.test(method=method) for method in error.valid_methods or ())
+
+
 def wrong_method(error: MethodNotAllowed) -> tuple[str, dict[str, Any]]:
     """The detail of a 405, and more members of its document.
 

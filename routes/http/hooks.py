@@ -30,6 +30,8 @@ def service() -> Service:
 
 def _answer_to(error: Exception) -> Response:
     more = None
+    if isinstance(error, MethodNotAllowed) and not hints.is_there(error):
+        error = NotFound()
     if isinstance(error, NotFound):  # no view raises it
         error.description = hints.wrong_path()
     elif isinstance(error, MethodNotAllowed):

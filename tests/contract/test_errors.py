@@ -217,6 +217,16 @@ def test_a_wrong_method(client: FlaskClient, sessions: Sessions, path: Any, allo
     assert counts(sessions) == NOTHING
 
 
+TOO_LARGE = ["/users/9223372036854775808", "/alerts/9223372036854775808-1-1100", "/alerts/1-1-2147483648"]
+
+
+@pytest.mark.parametrize("path", TOO_LARGE)
+def test_an_id_that_cannot_be_has_no_methods(client: FlaskClient, path: str) -> None:
+    """Whatever the method, the path is one that there is not."""
+    for method in ("GET", "PATCH", "DELETE", "OPTIONS"):
+        problem(client.open(path, method=method, json={"note": "x"}), 404)
+
+
 # The request id
 
 
