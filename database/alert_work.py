@@ -102,10 +102,12 @@ _asked, _worked, _lines = _table_of(AlertKey), _table_of(WorkedAlert), _table_of
 
 _READ = WORK.join(_asked, _same(_asked))
 _STORED = ("status", "outcome", "assignee", "snoozed_until", "claim_lapses_at", "work_version")
+# A late event may have touched an alert since the moment was read.
+_TOUCHED = {Alert.touched_at: func.greatest(Alert.touched_at, _AT)}
 _STORE = (
     update(Alert)
     .where(_same(_worked), Alert.work_version == _worked.c.seen_version)
-    .values({Alert.__mapper__.c[name]: _worked.c[name] for name in _STORED} | {Alert.touched_at: _AT})
+    .values({Alert.__mapper__.c[name]: _worked.c[name] for name in _STORED} | _TOUCHED)
     .returning(*KEY)
     .execution_options(synchronize_session=False)
 )

@@ -76,8 +76,9 @@ def _change(
 ) -> list[BulkResult]:
     with Transaction(session) as transaction:
         alert_work.limit_lock_waits(session, LOCK_WAIT)
-        at = alert_work.now(session)
         rows = alert_work.read_work(session, sorted(key for key in asked if _can_be(key)))
+        # After that, so that no line of a history is older than the one before it.
+        at = alert_work.now(session)
         worked: list[AlertAtWork] = []
         results: list[BulkResult] = []
         for key, suits in asked.items():

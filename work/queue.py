@@ -1,7 +1,7 @@
 """The queue: the most urgent open alert that nobody has is claimed by who asks for the next one."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -89,7 +89,7 @@ def _settle(session: Session) -> int:
     with Transaction(session) as transaction:
         rows = [row for key in keys if (row := alert_queue.lock_lapsed(session, key)) is not None]
         at = alert_work.now(session)
-        assert store(session, [AlertAtWork(row, at) for row in rows], at), "changed under the lock"
+        _store_locked(session, [AlertAtWork(row, at) for row in rows], at)
         transaction.commit()
     return len(keys)
 
@@ -103,8 +103,13 @@ def _claim(session: Session, keys: Sequence[AlertKey], who: str) -> AlertAndHist
             at = alert_work.now(session)
             alert = AlertAtWork(row, at)
             alert.change({"assignee": who}, who=who, note=None, lapses_at=at + CLAIM)
-            assert store(session, [alert], at), "changed under the lock"
+            _store_locked(session, [alert], at)
             found = read_alert(session, key)
             transaction.commit()
             return found
     return None
+
+
+def _store_locked(session: Session, worked: Sequence[AlertAtWork], at: datetime) -> None:
+    is_stored = store(session, worked, at)
+    assert is_stored, "changed under the lock"

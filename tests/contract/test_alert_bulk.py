@@ -6,6 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from database import alert_work
 from tests.contract.helpers import Sessions, codes, pointers, problem
 from tests.postgres import transaction
 
@@ -39,6 +40,26 @@ def state(client: FlaskClient, user_id: int = 1) -> Any:
 
 
 # By ids
+
+
+def test_nothing_goes_back_in_time(alerts: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is older than the one before it, and an alert's last touch stays if a late event was later."""
+    read_work, untold = alert_work.read_work, [True]
+
+    def read_after_another(*args: Any) -> Any:
+        if untold.pop():
+            untold.append(False)
+            alerts.patch("/alerts/1-1-1100", json={"note": "Quicker."})
+            with transaction(sessions) as session:
+                session.execute(text("UPDATE alerts SET touched_at = touched_at + interval '1 hour' WHERE user_id = 2"))
+        return read_work(*args)
+
+    monkeypatch.setattr(alert_work, "read_work", read_after_another)
+    before = state(alerts, 2)["touched_at"]
+    assert bulk(alerts, ids=named(1, 2), set={"assignee": "Ada"})["changed"] == 2
+    quicker, ours = state(alerts)["history"]
+    assert quicker["at"] < ours["at"]
+    assert state(alerts, 2)["touched_at"] > max(before, state(alerts, 2)["history"][0]["at"])
 
 
 def test_ids(alerts: FlaskClient) -> None:
