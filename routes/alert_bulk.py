@@ -27,7 +27,7 @@ from rules.values import MAX_ID
 from work import bulk, queue
 from work.change import NEW, Wanted, faults
 
-blueprint = Blueprint("alert_bulk", __name__)
+blueprint = Blueprint("alerts bulk", __name__)
 
 BAD_BULK = Problem(
     400, "The request has missing or bad fields.", errors=[FieldProblem("/set", "must name something to change")]

@@ -36,7 +36,7 @@ from routes.schemas.alerts import AlertAnswer, AlertsAnswer, alert_id
 from rules.payload import FieldProblem
 from rules.registry import REGISTRY
 
-blueprint = Blueprint("alert lists", __name__)
+blueprint = Blueprint("alerts lists", __name__)
 
 
 @blueprint.get("/alerts")

@@ -25,7 +25,7 @@ from rules.payload import FieldProblem
 from work import alerts as work
 from work.change import Wanted
 
-blueprint = Blueprint("alert_work", __name__)
+blueprint = Blueprint("alerts work", __name__)
 
 DOES_NOT_FIT = "The change does not fit the alert as it is; nothing was stored."
 BAD_WORK = Problem(

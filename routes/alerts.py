@@ -1,4 +1,7 @@
-"""One alert."""
+"""Alerts: find them, work them, and prove them.
+
+This reads one; lists, work and proof have files of their own.
+"""
 
 from flask import Blueprint, Response
 

@@ -107,11 +107,12 @@ def _schemas(app: Flask) -> dict[str, Any]:
 
 
 def _tag(rule: Rule) -> str:
-    return str(rule.endpoint).partition(".")[0]
+    # The calls of a resource may be in several blueprints: "alerts work" is part of "alerts".
+    return str(rule.endpoint).partition(".")[0].partition(" ")[0]
 
 
 def _tags(app: Flask) -> Iterator[dict[str, str]]:
-    """One for each blueprint in the order of `app`, described by the first line of its module."""
+    """One for each resource in the order of `app`, described by the first line of its module."""
     described = {_tag(rule) for rule, _ in _described(app)}
     for name, one in app.blueprints.items():
         if name in described:

@@ -10,7 +10,7 @@ from routes.http.unknown import unknown_alert
 from routes.schemas.proof import VerifyAnswer
 from rules.hindsight.verify_user import MOST_ACTIONS, WORK, TookTooLong, TooManyActions
 
-blueprint = Blueprint("proof", __name__)
+blueprint = Blueprint("alerts proof", __name__)
 
 _INSTEAD = "The command `verify` has no such bound."
 TOO_MANY = Problem(422, f"The alert's user has more than {MOST_ACTIONS:,} actions. {_INSTEAD}", kind="too-many-actions")

@@ -23,12 +23,6 @@ from routes.schemas.fields import (
 from routes.schemas.words import AlertOutcome, AlertStatus, Order, Risk, WhichOnes
 from rules.values import WHOLE_NUMBER
 
-
-def _word(value: object) -> object:
-    """For true and false, the words: a saved query has them as JSON."""
-    return str(value).lower() if isinstance(value, bool) else value
-
-
 _WHICH_ONES = {"true": True, "false": False, "any": None}
 
 
@@ -53,12 +47,10 @@ class AlertFilters(Period):
     )
     snoozed: Annotated[
         WhichOnes,
-        BeforeValidator(_word),
         Field(description="Alerts that are snoozed now: `false` leaves them out, `true` lists only them, `any` both."),
     ] = "false"
     muted: Annotated[
         WhichOnes,
-        BeforeValidator(_word),
         Field(description="Alerts whose user is muted for their rule now, in the same way."),
     ] = "false"
     touched_from: Annotated[

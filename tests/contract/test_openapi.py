@@ -508,6 +508,7 @@ BAD_BODIES = {
     ("POST", "/users"): ("/users", {"total": "-1"}),
     ("POST", "/user"): ("/user", {"total": "-1"}),
     ("PATCH", "/users/{user_id}"): ("/users/7", {"risk": "huge"}),
+    ("PUT", "/users/{user_id}/mutes/{code}"): ("/users/7/mutes/1100", {"until": "2020-01-01T00:00:00Z"}),
     ("PUT", "/rules/{code}"): ("/rules/1100", {"parameters": {"threshold": "-1"}}),
     ("POST", "/backtests"): ("/backtests", {"from": 10, "to": 9}),
     ("PATCH", "/alerts/{alert_id}"): ("/alerts/7-3-123", {"status": "done"}),
@@ -821,15 +822,19 @@ schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 
 
 def test_the_service_keeps_to_its_document(
-    make_client: ClientMaker, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+    make_client: ClientMaker, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]
 ) -> None:
     """All that is derived from the document, good and bad, alone and in sequences, is answered as it says."""
     monkeypatch.setattr("rules.hindsight.start.COMMAND", ("true",))  # dozens of them would run at once
     # Its own profile of Hypothesis would not do: however long it takes to make an example, that is no fault.
     config = SchemathesisConfig(seed=1, suppress_health_check=[HealthCheck.too_slow])
     headers = bearer(add_key(sessions, "everything"))
-    app = make_client().application
-    schema = schemathesis.openapi.from_wsgi("/openapi.json", app, config=config, headers=headers)
+    # With this bound it would post so many events, and then look through all their alerts again and again.
+    events_request = without(document["components"]["schemas"]["EventsRequest"], "maxItems")
+    schemas = document["components"]["schemas"] | {"EventsRequest": events_request}
+    short = document | {"components": document["components"] | {"schemas": schemas}}
+    schema = schemathesis.openapi.from_dict(short, config=config)
+    schema.app, schema.location = make_client().application, "/openapi.json"
     schema.config.update(headers=headers)
     # It calls without a key, in a way that fails within a process; tests of access do so for every call.
     schema.config.checks.update(excluded_check_names=["ignored_auth"])
@@ -862,17 +867,17 @@ def is_against_the_contract(context: Any, failure: Any, case: Any, response: Any
 
     The header Idempotency-Key and the field event_id must agree. To JSON Schema 10.0 is an integer; the contract
     refuses floats. And 0.35000000000000003, which the generator takes for a multiple of 0.01, has too many
-    decimals. And of many events the bad ones are reported among the good ones, those in lines of text too; too many
-    are a 413. The parameters of a rule are those of the rule in the path, and bounds hold for money in text too.
-    What a backtest sweeps is a parameter of a rule that is tried, with a limited number of values, a period does
-    not end before it begins, and a cursor is of its list. Parameters may not contradict each other. Any value of
-    If-Match is wrong unless it was read a moment ago. A key ends in the future, and its name is printable. And a
-    backtest that is deleted is cancelled, a key revoked, and both can still be read.
+    decimals. And of many events the bad ones are reported among the good ones, those in lines of text too. The
+    parameters of a rule are those of the rule in the path, and bounds hold for money in text too. What a backtest
+    sweeps is a parameter of a rule that is tried, with a limited number of values, a period does not end before it
+    begins, and a cursor is of its list. Parameters may not contradict each other. Any value of If-Match is wrong unless
+    it was read a moment ago. A key and a mute end in the future, and a key's name is printable. And a backtest that is
+    deleted is cancelled, a key revoked, and both can still be read.
     """
     if isinstance(failure, UseAfterFree):
         return not {"backtest_id", "key_id"} & set(case.path_parameters)
     if isinstance(failure, AcceptedNegativeData):
-        return response.status_code != 413 and not (response.content and response.json().get("rejected"))
+        return not (response.content and response.json().get("rejected"))
     if isinstance(failure, RejectedPositiveData) and response.status_code == 412:
         return "If-Match" not in case.headers
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
@@ -905,7 +910,7 @@ def _cannot_be_said(case: Any, body: Any, name: Any) -> Any:
     # A moment in the future, an outcome for what is closed, a printable name, tags of what is named, and floats.
     if name.removeprefix("set/") in ("snoozed_until", "outcome", "assignee", "etags", "query") or "query/" in name:
         return True
-    if name in ("name", "expires_at", "rate") and "scopes" in body:
+    if name == "until" or (name in ("name", "expires_at", "rate") and "scopes" in body):
         return True
     if name == "author":
         return True  # it is the name of the key
@@ -914,7 +919,7 @@ def _cannot_be_said(case: Any, body: Any, name: Any) -> Any:
         return value != case.headers["Idempotency-Key"]
     if name in ("amount", "total"):
         return _has_too_many_decimals(value)
-    return name in ("user_id", "time", "t", "from", "overlap_hours") and isinstance(value, float)
+    return name in ("user_id", "time", "t", "from", "overlap_hours", "expect") and isinstance(value, float)
 
 
 def _is_for_the_rule_of_its_path(case: Any, body: Any) -> Any:

@@ -98,6 +98,7 @@ def test_who_may_delete(people: dict[str, FlaskClient]) -> None:
         ({"query": {"code": "x"}}, "/query/code"),
         ({"query": {"code": 30.5}}, "/query/code"),
         ({"query": {"late": 1}}, "/query/late"),
+        ({"query": {"muted": True}}, "/query/muted"),
         ({"query": {"user_id": None}}, "/query/user_id"),
         ({"query": {"from": 20, "to": 10}}, "/query/to"),
         ({"query": {"touched_from": "yesterday"}}, "/query/touched_from"),
@@ -118,7 +119,7 @@ def test_a_refused_field(client: FlaskClient, fields: dict[str, Any], named: str
     [
         {},
         {"user_id": 1, "code": 1100, "status": "open", "risk": "normal", "sort": "oldest"},
-        {"late": False, "superseded": False, "shadow": False, "snoozed": "any", "muted": False},
+        {"late": False, "superseded": False, "shadow": False, "snoozed": "any", "muted": "false"},
         {"from": 0, "to": 20, "touched_from": "2026-01-31T13:00:00+01:00", "assignee": "none"},
         {"outcome": "true_positive"},
     ],
