@@ -4,7 +4,7 @@ from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from database.connecting import connect, place_of
-from database.models import USER_IDS, Base, User
+from database.models import USER_IDS, Base, Mute, SavedView, User
 
 OLDEST_VERSION = 150000  # of PostgreSQL, as it writes it
 
@@ -34,11 +34,14 @@ def check_server(connection: Connection) -> None:
         raise Unfit("it is read-only: default_transaction_read_only is on for the database, the role or the server")
 
 
+_REMOVED_FROM = {table.__tablename__ for table in (User, Mute, SavedView)}
+
+
 def _tables() -> str:
     """Each table with the rights that the service needs there, and its columns, as rows of SQL."""
     rows = []
     for table in Base.metadata.sorted_tables:
-        rights = ["SELECT", "INSERT", "UPDATE", *(["DELETE"] if table.name == User.__tablename__ else [])]
+        rights = ["SELECT", "INSERT", "UPDATE", *(["DELETE"] if table.name in _REMOVED_FROM else [])]
         columns = ", ".join(f"'{column.name}'" for column in table.columns)
         rows.append(f"('{table.name}', ARRAY{rights}, ARRAY[{columns}])")
     return ",\n".join([*rows, "('alembic_version', ARRAY['SELECT'], ARRAY['version_num'])"])

@@ -18,7 +18,7 @@ from tests.postgres import Databases, engine_on
 # As docs/deployment.md has it.
 ENOUGH = (
     "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public",
-    "GRANT DELETE ON users",
+    "GRANT DELETE ON users, mutes, views",
     "GRANT UPDATE ON ALL SEQUENCES IN SCHEMA public",
 )
 WITHOUT_LOCALE = "TEMPLATE template0 LOCALE 'C' LOCALE_PROVIDER libc"
@@ -86,7 +86,8 @@ def test_the_rights_of_a_role(database_url: str, empty_database_url: str) -> Non
     """A role that may not do something is told what to be granted; with that it serves, without owning anything."""
     with role(database_url, "GRANT SELECT ON ALL TABLES IN SCHEMA public") as weak:
         assert "GRANT INSERT, UPDATE ON rule_versions TO weak_" in said_at_start(weak)
-        assert "GRANT INSERT, UPDATE, DELETE ON users TO weak_" in said_at_start(weak)
+        for table in ("users", "mutes", "views"):
+            assert f"GRANT INSERT, UPDATE, DELETE ON {table} TO weak_" in said_at_start(weak)
     with role(database_url, *ENOUGH[:2]) as weak:
         assert "GRANT UPDATE ON SEQUENCE" in said_at_start(weak)
     with role(database_url, *ENOUGH) as enough:
