@@ -61,7 +61,9 @@ def test_changes_are_in_the_log(client: FlaskClient, sessions: Sessions) -> None
     assert [(bool(one.before), bool(one.after)) for one in entries] == [(False, True), (True, True), (True, False)]
 
 
-@pytest.mark.parametrize("until", [days(-1), days(181), "2030-01-01", 5, None])
+@pytest.mark.parametrize(
+    "until", [days(-1), days(181), "2030-01-01", 5, None], ids=["past", "far", "date", "number", "null"]
+)
 def test_bad_moments(until: Any, client: FlaskClient, sessions: Sessions) -> None:
     """In the past, too far ahead, or no moment: nothing is stored."""
     client.post("/users", json={"user_id": 1})
