@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from access.caller import Caller
 from access.key_format import LENGTH, hash_key
 from database import keys
-from database.errors import cause
+from database.errors import cause, is_unfit
 from database.session import make_asking_engine
 
 INTERVAL = 1.0  # seconds from the beginning of one look to the next
@@ -32,6 +32,7 @@ CLOSING = 2.0  # seconds: the server soon kills what does not end
 log = structlog.get_logger()
 
 _KEY = "transaction-alerts keyring"
+_LOOKING, _FLUSHING = "keys_not_read", "key_uses_not_stored"  # what failed, in the log
 # A machine that sleeps stops its monotonic clock; this one goes on, where there is one (Linux).
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -42,7 +43,14 @@ def seconds() -> float:
 
 
 class KeysUnknown(Exception):
-    """It is not known which keys there are: the last look at them is too long ago."""
+    """It is not known which keys there are: the last look at them is too long ago.
+
+    `is_unfit` is whether that stays so until somebody mends the database.
+    """
+
+    def __init__(self, *, is_unfit: bool = False) -> None:
+        super().__init__()
+        self.is_unfit = is_unfit
 
 
 class LivingKey(NamedTuple):
@@ -70,6 +78,13 @@ class Flushed(NamedTuple):
     key_id: str
     ours: int
     requests: int
+
+
+class _Trouble(NamedTuple):
+    """What prevents a step of the keyring, and whether it stays so until somebody mends the database."""
+
+    cause: str
+    is_unfit: bool
 
 
 class _Look(NamedTuple):
@@ -105,7 +120,7 @@ class Keyring:
         self._uses: dict[str, int] = {}
         self._counting = threading.Lock()
         self._when_flushed: Callable[[list[Flushed]], None] | None = None
-        self._problems: dict[str, str | None] = {}
+        self._troubles: dict[str, _Trouble | None] = {}  # what prevented the last of each step
         self._thread: threading.Thread | None = None
         self._is_closed = threading.Event()
 
@@ -213,7 +228,8 @@ class Keyring:
             self._ask()
             look, now = self._look, seconds()
         if now - look.began > STALE:
-            raise KeysUnknown
+            trouble = self._troubles.get(_LOOKING)
+            raise KeysUnknown(is_unfit=trouble is not None and trouble.is_unfit)
         return look, now
 
     def _watch(self, looked: threading.Event) -> None:
@@ -222,26 +238,26 @@ class Keyring:
             self._ask()
             looked.set()
             self._is_closed.wait(max(0.0, began + INTERVAL - seconds()))
-        self._try(self.flush, "key_uses_not_stored")
+        self._try(self.flush, _FLUSHING)
         self._engine.dispose()
 
     def _ask(self) -> None:
-        self._try(self.look, "keys_not_read")
-        self._try(self.flush, "key_uses_not_stored")
+        self._try(self.look, _LOOKING)
+        self._try(self.flush, _FLUSHING)
 
     def _try(self, step: Callable[[], None], failed: str) -> None:
         """Do it; whatever prevents it is logged when it begins and when it has ended: the next one may succeed."""
-        problem = None
+        trouble = None
         try:
             step()
         except SQLAlchemyError as error:
-            problem = cause(error)
+            trouble = _Trouble(cause(error), is_unfit(error))
         except Exception as error:
-            problem = type(error).__name__
-        if problem != self._problems.get(failed):
-            self._problems[failed] = problem
-            if problem:
-                log.warning(failed, cause=problem)
+            trouble = _Trouble(type(error).__name__, is_unfit=False)
+        if trouble != self._troubles.get(failed):
+            self._troubles[failed] = trouble
+            if trouble:
+                log.warning(failed, cause=trouble.cause)
             else:
                 log.info(f"{failed}_no_more")
 

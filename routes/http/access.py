@@ -14,7 +14,7 @@ from access.rates import Quota, Rate
 from routes.http.operation import needs_of
 from routes.http.origins import TrustedHosts, must_be_of_own_page
 from routes.http.pages import SignInFirst, prefers_page
-from routes.http.problems import Problem
+from routes.http.problems import DATABASE_UNFIT, Problem
 from routes.http.proxies import BadPerson, TrustedProxy
 from routes.http.sessions import SignedSessions
 from rules.payload import BadPayload, FieldProblem
@@ -123,8 +123,8 @@ class Access:
         try:
             person = self._person(environ)
             found = person or self._program(environ)
-        except KeysUnknown:
-            raise KEYS_UNKNOWN.anew() from None
+        except KeysUnknown as unknown:
+            raise _keys_unknown(unknown) from None
         # What a browser sends by itself says nothing of who made it do so.
         must_be_of_own_page(environ, or_of_none=person is None)
         if needs is None or not found.may(needs):
@@ -164,7 +164,7 @@ class Access:
         if authorization is not None:
             scheme, _, presented = authorization.partition(" ")
             is_bearer = scheme.lower() == "bearer"
-            return self._counted(self.living(presented.strip(" ") if is_bearer else "", environ))
+            return self._counted(self._living(presented.strip(" ") if is_bearer else "", environ))
         if self._is_open(str(environ.get("HTTP_HOST", "")).encode("latin-1")):
             return EVERYBODY
         if self._is_loopback and self._proxy is None and not self._keyring.has_keys:
@@ -173,15 +173,25 @@ class Access:
             raise SignInFirst(environ)
         raise NO_KEY.anew()
 
-    def living(self, presented: str, environ: Mapping[str, Any]) -> LivingKey:
-        """The living key that somebody presents in the WSGI request `environ`.
-
-        Raises Problem 401 if there is none, and 429 if too many bad ones came from the address.
-        """
+    def _living(self, presented: str, environ: Mapping[str, Any]) -> LivingKey:
+        """The living key that somebody presents. Raises Problem 401 if it is none, and 429 after too many bad ones."""
         key = self._keyring.find(presented)
         if key is None:
             seconds = self._bad_keys.count(environ.get("REMOTE_ADDR", ""))
             raise too_many_bad_keys(seconds) if seconds else BAD_KEY.anew()
+        return key
+
+    def signed_in(self, presented: str, environ: Mapping[str, Any]) -> LivingKey:
+        """The living key with which somebody signs in, which counts as a request with it.
+
+        Raises Problem: 401 if there is none, 429 beyond its rate or after too many bad ones, and 503 while it is
+        unknown which keys hold.
+        """
+        try:
+            key = self._living(presented, environ)
+        except KeysUnknown as unknown:
+            raise _keys_unknown(unknown) from None
+        self._counted(key)
         return key
 
     def _counted(self, key: LivingKey) -> Caller:
@@ -211,6 +221,10 @@ class Access:
         found = extensions[_KEY]
         assert isinstance(found, cls)
         return found
+
+
+def _keys_unknown(unknown: KeysUnknown) -> Problem:
+    return (DATABASE_UNFIT if unknown.is_unfit else KEYS_UNKNOWN).anew()
 
 
 def _to(caller: Caller, problem: Problem) -> Problem:

@@ -9,6 +9,8 @@ import structlog
 from flask.testing import FlaskClient
 from sqlalchemy import make_url, text
 
+from access import keyring
+from access.key_format import make_key
 from database import fitness, migrations, readiness
 from routes.http import exchange, problems
 from tests.conftest import ClientMaker
@@ -172,7 +174,7 @@ def test_what_goes_missing_is_not_to_be_tried_again(
 ) -> None:
     """A table that is gone is a 500 with a type of its own, without Retry-After; the log has the cause, in one line."""
     # A logger stays where it wrote first. Not to a file of this test, whose number a connection may have afterwards.
-    for module in (problems, exchange):
+    for module in (problems, exchange, keyring):
         monkeypatch.setattr(module, "log", structlog.get_logger())
     with redirect_stdout(StringIO()) as output:
         client = make_client()
@@ -194,6 +196,23 @@ def test_a_role_that_loses_its_rights(make_client: ClientMaker, database_url: st
         assert client.post("/event", json=an_event()).status_code == 200
         do(database_url, f"REVOKE INSERT ON user_actions FROM {make_url(url).username}")
         assert problem(client.post("/event", json=an_event()), 500)["type"] == "urn:problem:database-unfit"
+
+
+def test_a_role_that_may_not_read_keys(
+    make_client: ClientMaker, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When nobody knows any more which keys hold, that is not to be tried again either."""
+    with role(database_url, *ENOUGH) as url:
+        client = make_client(database_url=url)
+        assert client.get("/rules").status_code == 200
+        monkeypatch.setattr(keyring, "STALE", -1)
+        assert problem(client.get("/rules"), 503)["type"] == "urn:problem:keys-unknown"
+        do(database_url, f"REVOKE SELECT ON keys FROM {make_url(url).username}")
+        monkeypatch.setattr(keyring, "INTERVAL", 0)
+        for answer in (client.get("/rules"), client.post("/session", json={"key": make_key().key})):
+            assert problem(answer, 500)["type"] == "urn:problem:database-unfit"
+        do(database_url, f"GRANT SELECT ON keys TO {make_url(url).username}")
+        assert problem(client.get("/rules"), 503)["type"] == "urn:problem:keys-unknown"
 
 
 def test_a_database_that_turns_read_only(make_client: ClientMaker, database_url: str) -> None:
