@@ -3,9 +3,11 @@
 A good key is accepted from any address however many bad ones came from there: behind a proxy all callers share one.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
+from math import ceil
 
 MOST = 100  # a minute from one address; whoever mistypes a key is far below
 WINDOW = 60  # seconds
@@ -19,19 +21,21 @@ class BadKeys:
         self._clock = clock
         self._end = 0.0
         self._counts: dict[str | int, int] = {}  # the address that was quiet for longest first
+        self._counting = threading.Lock()
 
     def count(self, address: str) -> int:
         """Count one. Returns the seconds for which there are to be no more; 0 as long as there may."""
-        now = self._clock()
-        if now >= self._end:
-            self._end = now + WINDOW
-            self._counts.clear()
         place = _place(address)
-        count = self._counts.pop(place, 0) + 1
-        if len(self._counts) >= REMEMBERED:
-            del self._counts[next(iter(self._counts))]
-        self._counts[place] = count
-        return max(1, round(self._end - now)) if count > MOST else 0
+        with self._counting:
+            now = self._clock()
+            if now >= self._end:
+                self._end = now + WINDOW
+                self._counts.clear()
+            count = self._counts.pop(place, 0) + 1
+            if len(self._counts) >= REMEMBERED:
+                del self._counts[next(iter(self._counts))]
+            self._counts[place] = count
+            return ceil(self._end - now) if count > MOST else 0
 
 
 def _place(address: str) -> str | int:

@@ -106,7 +106,9 @@ class KeyChanges:
         Raises UnknownKey, KeyEnded, TooManyKeys and ChangesFull.
         """
         return self._change(
-            lambda session: _rotate(session, key_id, overlap, who), lambda _: MADE if overlap else REVOKED
+            lambda session: _rotate(session, key_id, overlap, who),
+            # Without an answer before the old key's end, nobody need know of that end in time.
+            lambda _: MADE if overlap.total_seconds() >= REVOKED else REVOKED,
         )
 
     def _change(self, work: Callable[[Session], T], seconds: Callable[[T], float]) -> T:

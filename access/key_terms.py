@@ -1,6 +1,7 @@
 """What a key may be: its name, scopes, rate and end. Who asks for one reads them here, over HTTP or by a command."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from access.caller import ANONYMOUS, COMMAND_LINE, SCOPES, Scope
 LONGEST_NAME = 64  # characters
 SERVICE = "service"  # what the service itself does
 NOBODY = "none"  # whose alerts are those that nobody has
-RESERVED = (ANONYMOUS, COMMAND_LINE, SERVICE, NOBODY)
+RESERVED = (ANONYMOUS, COMMAND_LINE, SERVICE, NOBODY, "nobody")
 LONGEST_DAYS = 36_525  # that a key may live, a hundred years: what no calendar could hold is refused
 LONGEST_OVERLAP = timedelta(days=30)
 
@@ -31,8 +32,9 @@ def read_name(name: str) -> str:
     """`name`, if a key can have it. Raises ValueError, whose text is the end of a sentence."""
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
         raise ValueError(f"must be 1 to {LONGEST_NAME} printable characters, with no space at either end")
-    if name.casefold() in RESERVED:
-        raise ValueError(f"must not be {name.casefold()!r}, which is the name of others")
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    if plain in RESERVED:
+        raise ValueError(f"must not be {plain!r}, which is the name of others")
     return name
 
 

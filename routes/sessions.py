@@ -17,10 +17,10 @@ from flask import (
 from sqlalchemy.orm import Session
 
 from access.caller import SCOPES
-from access.keyring import Keyring, KeysUnknown, LivingKey
+from access.keyring import Keyring, LivingKey
 from database.log_entries import add_log_entry
 from database.session import Transaction
-from routes.http.access import BAD_KEY, BAD_KEYS_FULL, KEYS_UNKNOWN, Access, caller
+from routes.http.access import BAD_KEY, BAD_KEYS_FULL, KEYS_UNKNOWN, OVER_RATE, Access, caller
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE, read_body
 from routes.http.hooks import service
@@ -46,7 +46,7 @@ _STYLES = Path(__file__).parent / "static"
         needs="nothing",
         body=SessionRequest,
         answers={200: SessionAnswer},
-        problems=(BAD_SESSION, BAD_KEY, BAD_KEYS_FULL, TOO_LARGE, NOT_JSON, KEYS_UNKNOWN, DATABASE_AWAY),
+        problems=(BAD_SESSION, BAD_KEY, BAD_KEYS_FULL, OVER_RATE, TOO_LARGE, NOT_JSON, KEYS_UNKNOWN, DATABASE_AWAY),
     )
 )
 def create_session() -> Response:
@@ -116,10 +116,7 @@ def sign_in_style() -> Response:
 
 def _signed_in(presented: str) -> LivingKey:
     """The key that somebody has signed in with. Raises Problem 401, 429 and 503 as every request with a key does."""
-    try:
-        key = Access.of(current_app.extensions).living(presented, request.environ)
-    except KeysUnknown:
-        raise KEYS_UNKNOWN.anew() from None
+    key = Access.of(current_app.extensions).signed_in(presented, request.environ)
 
     def note(session: Session) -> None:
         with Transaction(session) as transaction:
@@ -146,7 +143,9 @@ def _end() -> datetime | None:
 
 def _page(wanted: str, problem: Problem | None = None) -> Response:
     shown = render_template("sign_in.html", next=own_path(wanted), problem=problem)
-    page = make_response(shown, problem.status if problem else 200, problem.headers if problem else {})
+    page = make_response(shown, problem.status if problem else 200)
+    if problem:
+        page.headers.update(problem.answer_headers())
     page.headers["Content-Security-Policy"] = STRICT_PAGE_POLICY
     # With "no-referrer" browsers send a form to its own origin with `Origin: null`.
     page.headers["Referrer-Policy"] = "same-origin"

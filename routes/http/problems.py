@@ -57,11 +57,13 @@ class Problem(Exception):
         """The same problem, to be raised."""
         return Problem(self.status, self.detail, self.kind, self.errors, self.more, self.headers)
 
+    def answer_headers(self) -> dict[str, str]:
+        """The headers of the answer, in whatever form it is given: a 503 says when to try again."""
+        return {**self.headers, **({"Retry-After": str(RETRY_AFTER)} if self.status == 503 else {})}
+
     def answer(self, request_id: str) -> Answer:
         """The whole answer to the request with this id."""
-        headers = {"Content-Type": "application/problem+json", **self.headers}
-        if self.status == 503:
-            headers["Retry-After"] = str(RETRY_AFTER)
+        headers = {"Content-Type": "application/problem+json", **self.answer_headers()}
         if self.status == 408 or self.kind == BODIES_FULL.kind:
             # The rest of the request may still come, and would be taken for the next one.
             headers["Connection"] = "close"

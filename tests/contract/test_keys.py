@@ -1,6 +1,7 @@
 """`/keys`: making, listing, revoking and rotating keys over HTTP."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from sqlalchemy import text
 
 from access import key_changes
 from access.key_format import hash_key, read_key_id
+from access.keyring import Keyring
 from database.session import CommitUncertain, Transaction
 from routes.keys import KEY_UNCERTAIN, LAST_ADMIN, TOO_MANY_KEYS
+from rules.service import Service
 from tests.contract.helpers import Sessions, pointers, problem
 from tests.keys import bearer
 from tests.postgres import transaction
@@ -119,6 +122,21 @@ def test_a_rotated_key_goes_on_for_the_overlap(client: FlaskClient, chief: dict[
     assert ended["type"] == "urn:problem:key-ended"
 
 
+@pytest.mark.parametrize(("seconds", "wait"), [(0, 40), (39, 40), (40, 20), (3600, 20)])
+def test_how_long_a_rotation_waits(
+    client: FlaskClient, make: Any, monkeypatch: pytest.MonkeyPatch, seconds: int, wait: int
+) -> None:
+    """Until the new key works everywhere; and if the old one may end meanwhile, until it is known not to."""
+    waits: list[float] = []
+    key_id, extensions = make("a program")["id"], client.application.extensions
+    monkeypatch.setattr(key_changes, "REVOKED", 40)
+    monkeypatch.setattr(key_changes, "MADE", 20)
+    monkeypatch.setattr(key_changes, "time", SimpleNamespace(monotonic=lambda: 0, sleep=waits.append))
+    changes = key_changes.KeyChanges(Service.of(extensions).run, Keyring.of(extensions))
+    changes.rotate(key_id, overlap=timedelta(seconds=seconds), who="test")
+    assert waits == [wait]
+
+
 def test_an_expired_key_is_refused(client: FlaskClient, chief: dict[str, str], make: Any, sessions: Sessions) -> None:
     """It is listed as what it is."""
     made = make("a program")
@@ -169,6 +187,8 @@ FUTURE = "2099-01-01T00:00:00Z"
         ({"name": "a\u202e", "scopes": None}, ["/name", "/scopes"]),
         ({"name": "\ud800", "scopes": ["read"]}, ["/name"]),
         ({"name": "ANONYMOUS", "scopes": ["read"] * 21}, ["/name", "/scopes"]),
+        ({"name": "\uff33ervice", "scopes": ["read"]}, ["/name"]),  # a wide S: looks alike
+        ({"name": "Nobody", "scopes": ["read"]}, ["/name"]),
         ({"name": "a", "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"}, ["/expires_at"]),
         ({"name": "a", "scopes": ["read"], "expires_at": "9999-12-31T23:59:59-14:00"}, ["/expires_at"]),
         ({"name": "a", "scopes": ["read"], "expires_at": "2099-01-01T00:00:00"}, ["/expires_at"]),

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from sqlalchemy import text
 
 from access import bad_keys
 from access.key_format import make_key
@@ -56,6 +57,22 @@ def test_the_rate_of_keys_without_one(make_client: ClientMaker, sessions: Sessio
     client = make_client(key_rate="1/hour")
     answered = [client.get("/alerts", headers=headers).status_code for headers in (plain, plain, own, own, own)]
     assert answered == [200, 429, 200, 200, 429]
+
+
+def test_signing_in_over_the_rate(make_client: ClientMaker, sessions: Sessions) -> None:
+    """It is a request with the key, in either form: beyond the rate nobody is signed in, and nothing is logged."""
+    key = key_with_rate(sessions, "2/hour")
+    client = make_client()
+    assert [client.post("/session", json={"key": key}).status_code for _ in range(2)] == [200, 200]
+    refused = client.post("/session", json={"key": key})
+    page = client.post("/sign-in", data={"key": key})
+    assert problem(refused, 429)["type"] == "urn:problem:rate"
+    assert page.status_code == 429
+    for answer in (refused, page):
+        assert 1 <= int(answer.headers["Retry-After"]) <= 3600
+        assert "Set-Cookie" not in answer.headers
+    with sessions() as session:
+        assert session.scalar(text("SELECT count(*) FROM log_entries")) == 2
 
 
 def test_too_many_bad_keys(make_client: ClientMaker, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 
+from access import keyring
 from tests.conftest import ClientMaker
 from tests.contract.helpers import NOTHING, Sessions, an_event, counts, problem
 from tests.keys import add_key, bearer, look, revoke_key
@@ -196,6 +197,16 @@ def test_cookies_that_hold_something_else(make_client: ClientMaker, key: str) ->
         assert client.get("/rules", headers=headers).status_code == 401, cookie
         assert client.get("/session", headers=headers).status_code == 401, cookie
         assert client.post("/session", json={"key": key}, headers=headers | OWN_PAGE).status_code == 200, cookie
+
+
+def test_the_page_while_the_database_is_away(
+    make_client: ClientMaker, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can sign in, and the page says when to try again."""
+    client = make_client()
+    monkeypatch.setattr(keyring, "STALE", -1)
+    page = client.post("/sign-in", data={"key": key}, headers=OWN_PAGE)
+    assert (page.status_code, page.headers["Retry-After"], page.mimetype) == (503, "1", "text/html")
 
 
 PAGES: dict[str, tuple[dict[str, str], int]] = {
