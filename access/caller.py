@@ -33,3 +33,4 @@ class Caller(NamedTuple):
 
 
 EVERYBODY = Caller(ANONYMOUS, frozenset(SCOPES))
+NOBODY = Caller("nobody", frozenset())  # who makes a call that needs nothing

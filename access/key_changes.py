@@ -40,21 +40,39 @@ class KeyRefused(Exception):
 class NameTaken(KeyRefused):
     """Another key of this name lives."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(f'A living key has the name "{name}": revoke or rotate it, or take another name.')
+
 
 class TooManyKeys(KeyRefused):
     """As many keys live as may."""
+
+    def __init__(self) -> None:
+        super().__init__(f"There are {MOST_LIVING:,} living keys, as many as there can be: revoke some.")
 
 
 class KeyEnded(KeyRefused):
     """The key was revoked, or has expired."""
 
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"The key {key_id} was revoked or has expired: make a new one.")
+
 
 class LastAdmin(KeyRefused):
     """No other living key could manage keys."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "No other living key has the scope admin, so nobody could manage keys over HTTP: make another first, or "
+            "revoke it by the command."
+        )
+
 
 class UnknownKey(KeyRefused):
     """There is no such key."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no key {key_id}.")
 
 
 class ChangesFull(Exception):
@@ -129,7 +147,7 @@ def _make(session: Session, terms: KeyTerms, who: str) -> MadeKey:
     with Transaction(session) as transaction:
         keys.lock_keys(session)
         if keys.living_keys_named(session, terms.name):
-            raise NameTaken(f"A living key has the name {terms.name!r}: revoke or rotate it, or take another name.")
+            raise NameTaken(terms.name)
         made = _add(session, terms, who)
         add_log_entry(session, who=who, kind="key", subject=made.row.key_id, what="made", after=_shown(made.row))
         transaction.commit()
@@ -138,7 +156,7 @@ def _make(session: Session, terms: KeyTerms, who: str) -> MadeKey:
 
 def _add(session: Session, terms: KeyTerms, who: str) -> MadeKey:
     if keys.count_living(session) >= MOST_LIVING:
-        raise TooManyKeys(f"There are {MOST_LIVING:,} living keys, as many as there can be: revoke some.")
+        raise TooManyKeys
     new = make_key()
     while keys.get_key(session, new.key_id) is not None:
         new = make_key()
@@ -163,7 +181,7 @@ def _revoke(session: Session, key_id: str, who: str, spare_last_admin: bool) -> 
             return before
         is_admin = before.is_living and "admin" in before.scopes
         if spare_last_admin and is_admin and not keys.has_other_living(session, key_id, "admin"):
-            raise LastAdmin("It is the last key with the scope admin: make another first, or revoke it by the command.")
+            raise LastAdmin
         keys.revoke_key(session, key_id)
         add_log_entry(session, who=who, kind="key", subject=key_id, what="revoked", before=_shown(before))
         after = _existing(session, key_id)
@@ -176,7 +194,7 @@ def _rotate(session: Session, key_id: str, overlap: timedelta, who: str) -> Made
         keys.lock_keys(session)
         old = _existing(session, key_id)
         if not old.is_living:
-            raise KeyEnded(f"The key {key_id} is not living any more: make a new one.")
+            raise KeyEnded(key_id)
         terms = KeyTerms(old.name, tuple(old.scopes), old.rate, old.expires_at)  # type: ignore[arg-type]
         if overlap:
             keys.expire_key(session, key_id, overlap)
@@ -192,7 +210,7 @@ def _rotate(session: Session, key_id: str, overlap: timedelta, who: str) -> Made
 def _existing(session: Session, key_id: str) -> KeyRow:
     row = keys.get_key(session, key_id)
     if row is None:
-        raise UnknownKey(f"There is no key {key_id}.")
+        raise UnknownKey(key_id)
     return row
 
 

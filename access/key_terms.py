@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from access.caller import ANONYMOUS, COMMAND_LINE, SCOPES, Scope
+from access.caller import ANONYMOUS, COMMAND_LINE, NOBODY, SCOPES, Scope
 
 LONGEST_NAME = 64  # characters
 SERVICE = "service"  # what the service itself does
-NOBODY = "none"  # whose alerts are those that nobody has
-RESERVED = (ANONYMOUS, COMMAND_LINE, SERVICE, NOBODY, "nobody")
+UNASSIGNED = "none"  # whose alerts are those that nobody has
+RESERVED = (ANONYMOUS, COMMAND_LINE, SERVICE, UNASSIGNED, NOBODY.name)
 LONGEST_DAYS = 36_525  # that a key may live, a hundred years: what no calendar could hold is refused
 LONGEST_OVERLAP = timedelta(days=30)
 

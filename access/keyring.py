@@ -67,10 +67,6 @@ class LivingKey(NamedTuple):
     expires_at: datetime | None
     caller: Caller
 
-    def as_caller(self) -> Caller:
-        """Who makes a request with this key."""
-        return self.caller
-
 
 class Flushed(NamedTuple):
     """Uses of a key that were just stored: this process's since its last flush, and all there ever were, of all."""

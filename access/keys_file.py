@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from access.key_changes import MOST_LIVING
 from access.key_format import hash_key, read_key_id
 from access.key_terms import SERVICE, KeyTerms, read_name, read_scopes
-from access.rates import read_rate
+from access.rates import read_as_written
 from database import keys
 from database.log_entries import add_log_entry
 from database.session import Transaction
@@ -86,14 +86,9 @@ def _read(words: Sequence[str]) -> KeyInFile:
         KeyTerms(
             _said("the name", read_name, name),
             _said("the scopes", read_scopes, scopes.split(",")),
-            _said("the rate", _rate, " ".join(rate)) if rate else None,
+            _said("the rate", read_as_written, " ".join(rate)) if rate else None,
         ),
     )
-
-
-def _rate(text: str) -> str:
-    read_rate(text)
-    return text
 
 
 def _said(what: str, read: Callable[[V], T], value: V) -> T:

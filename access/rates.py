@@ -49,3 +49,9 @@ def read_rate(text: str) -> Rate:
     if rate.seconds > LONGEST_WINDOW:
         raise ValueError("must be for an hour at most")
     return rate
+
+
+def read_as_written(text: str) -> str:
+    """`text`, if it is a rate. Raises ValueError as `read_rate` does."""
+    read_rate(text)
+    return text

@@ -15,7 +15,7 @@ from access.caller import COMMAND_LINE, SCOPES
 from access.key_changes import KeyChanges, KeyRefused, MadeKey
 from access.key_terms import LONGEST_DAYS, LONGEST_OVERLAP, KeyTerms, read_duration, read_name, read_scopes
 from access.keyring import Keyring
-from access.rates import read_rate
+from access.rates import read_as_written
 from commands.endings import Command, Stopped, check_database, service
 from commands.terminal import json_option
 from database import keys as stored
@@ -42,11 +42,6 @@ class _Read(click.ParamType[Any]):
             return self._read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-def _rate(text: str) -> str:
-    read_rate(text)
-    return text
 
 
 def _until(longest: timedelta) -> Callable[[str], timedelta]:
@@ -82,7 +77,9 @@ def keys() -> None:
     help=f"What it is for: {', '.join(SCOPES)}. May be given several times, or with commas.",
 )
 @click.option("--expires", type=_Read("time", _lifetime), metavar="TIME", help="When it ends: after 12h, 90d.")
-@click.option("--rate", type=_Read("rate", _rate), metavar="RATE", help="How many requests it may make: 100/second.")
+@click.option(
+    "--rate", type=_Read("rate", read_as_written), metavar="RATE", help="How many requests it may make: 100/second."
+)
 @with_appcontext
 def create(name: str, scopes: Sequence[str], expires: timedelta | None, rate: str | None) -> None:
     """Make a key called NAME, and write it to standard output: nobody can read it again.

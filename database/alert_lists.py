@@ -131,6 +131,7 @@ class AlertSource(NamedTuple):
 def sources_for(
     wanted: AlertFilter, touched: bool, after: Sequence[Any] | None, looked_at: int, oldest_first: bool
 ) -> list[AlertSource]:
+    """Where to look for the `wanted` alerts behind the place `after`: at `looked_at` of them at most, all together."""
     if touched:
         index = AlertIndex((), (), frozenset({"touched_from"}))
         return [AlertSource(index, _seen_of_touched(index, wanted, after, oldest_first), looked_at)]
@@ -142,6 +143,7 @@ def sources_for(
 def seen_in(
     index: AlertIndex, wanted: AlertFilter, after: Sequence[Any] | None, looked_at: int, oldest_first: bool
 ) -> FromClause:
+    """The first alerts of an index behind the place `after`, each with its position and whether it `matches`."""
     place = index.place
     rest = None if after is None else [dict(zip(PLACE, after, strict=True))[column] for column in place]
     within = within_bounds(place, wanted.start, wanted.end, rest, index.begins_with, oldest_first=oldest_first)

@@ -41,7 +41,7 @@ Asked = Mapping[AlertKey, Callable[[WorkRow], bool]]
 
 def other_number(expected: int, matched: int) -> Problem:
     """The answer when not as many alerts match as were expected."""
-    detail = f"{matched} alerts match, not {expected}. Nothing was stored."
+    detail = f"Alerts that match: {matched}, not {expected}. Nothing was stored."
     return Problem(409, detail, kind="other-number", more={"matched": matched})
 
 

@@ -57,10 +57,9 @@ def list_alerts() -> Response:
     after = cast(AlertPlace | None, place(query.model_copy(update={"cursor": query.cursor.removeprefix(OLDEST)})))
     found = service().read(
         lambda session: page_of_alerts(
-            # One row more than the page holds shows whether there is a next page.
             session,
             query.filter(),
-            query.limit + 1,
+            query.to_read,
             after,
             oldest_first=query.oldest_first,
         )

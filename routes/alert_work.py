@@ -97,8 +97,7 @@ def list_history(alert_id: tuple[int, int, int]) -> Response:
     def read(session: Session) -> Sequence[AlertChange]:
         if not alert_work.read_work(session, [key]):
             raise unknown_alert(*key)
-        # One row more than the page holds shows whether there is a next page.
-        return alert_work.page_of_history(session, key, query.limit + 1, before[0] if before else None)
+        return alert_work.page_of_history(session, key, query.to_read, before[0] if before else None)
 
     page, following = cut(service().read(read), query, lambda line: (line.n,))
     return json_answer(HistoryAnswer(history=[HistoryLineAnswer.of(line) for line in page], next=following))

@@ -85,8 +85,7 @@ def list_backtests() -> Response:
     """
     query = read_query(BacktestsQuery)
     before = place(query)
-    # One row more than the page holds shows whether there is a next page.
-    found = service().read(lambda session: backtests.page(session, query.limit + 1, before[0] if before else None))
+    found = service().read(lambda session: backtests.page(session, query.to_read, before[0] if before else None))
     page, following = cut(found, query, lambda row: (row.backtest_id,))
     return json_answer(BacktestsAnswer(backtests=[BacktestAnswer.of(row) for row in page], next=following))
 

@@ -1,16 +1,16 @@
 """Keys: make one, list them, revoke one, or have a new one take its place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
 from flask import Blueprint, Response, current_app
 
 from access.key_changes import (
-    MOST_LIVING,
     ChangesFull,
     KeyChanges,
     KeyEnded,
+    KeyRefused,
     LastAdmin,
     MadeKey,
     NameTaken,
@@ -44,34 +44,22 @@ CHANGES_FULL = Problem(
     503, "Too many changes of keys are under way already; nothing was stored. Try again.", kind="key-changes-full"
 )
 KEY_UNCERTAIN = Problem(503, "The connection to the database broke; GET /keys shows what was stored.")
-LAST_ADMIN = Problem(
-    409,
-    "No other living key has the scope admin, so nobody could manage keys over HTTP: make another first, or revoke it "
-    "by the command.",
-    kind="last-admin",
-)
+_REFUSALS: Mapping[type[KeyRefused], tuple[int, str]] = {
+    UnknownKey: (404, "unknown-key"),
+    NameTaken: (409, "name-taken"),
+    TooManyKeys: (409, "too-many-keys"),
+    KeyEnded: (409, "key-ended"),
+    LastAdmin: (409, "last-admin"),
+}
 
 
-def unknown_key(key_id: str) -> Problem:
-    """The answer when there is no such key."""
-    return Problem(404, f"There is no key {key_id}.", kind="unknown-key")
+def refusal(refused: KeyRefused) -> Problem:
+    """The answer to a change of keys that was refused."""
+    status, kind = _REFUSALS[type(refused)]
+    return Problem(status, str(refused), kind=kind)
 
 
-def name_taken(name: str) -> Problem:
-    """The answer to a new key with the name of another."""
-    return Problem(
-        409, f"A living key has the name {name}: revoke or rotate it, or take another name.", kind="name-taken"
-    )
-
-
-def key_ended(key_id: str) -> Problem:
-    """The answer to rotating a key that was revoked or has expired."""
-    return Problem(409, f"The key {key_id} was revoked or has expired: make a new one.", kind="key-ended")
-
-
-TOO_MANY_KEYS = Problem(
-    409, f"There are {MOST_LIVING:,} living keys, as many as there can be: revoke some.", kind="too-many-keys"
-)
+UNKNOWN_KEY, TOO_MANY_KEYS = refusal(UnknownKey("k3yI2d4")), refusal(TooManyKeys())
 _SHARED = (TOO_LARGE, NOT_JSON, DATABASE_AWAY, CHANGES_FULL)
 
 
@@ -81,18 +69,18 @@ _SHARED = (TOO_LARGE, NOT_JSON, DATABASE_AWAY, CHANGES_FULL)
         needs="admin",
         body=KeyRequest,
         answers={201: MadeKeyAnswer},
-        problems=(BAD_KEY_REQUEST, name_taken("payments"), TOO_MANY_KEYS, *_SHARED),
+        problems=(BAD_KEY_REQUEST, refusal(NameTaken("payments")), TOO_MANY_KEYS, *_SHARED),
     )
 )
 def create_key() -> Response:
     """Make a key.
 
     `key` is what its holder sends, as `Authorization: Bearer`; nobody can read it again. A key may have scopes that its
-    maker lacks: whoever has `admin` has all of them. The answer takes one or two seconds, after which the key works in
+    maker lacks, so `admin` is as good as all of them. The answer takes one or two seconds, after which the key works in
     every process. With the first key of all it takes five: from then on nobody is answered without one.
     """
     wanted = read_model(KeyRequest)
-    return _made(_change(lambda changes: changes.make(wanted.terms(), who=caller().name), wanted.name))
+    return _made(_change(lambda changes: changes.make(wanted.terms(), who=caller().name)))
 
 
 @blueprint.get("/keys")
@@ -104,19 +92,18 @@ def list_keys() -> Response:
     """
     query = read_query(KeysQuery)
     before = place(query)
-    # One row more than the page holds shows whether there is a next page.
-    found = service().read(lambda session: keys.page_of_keys(session, query.limit + 1, before[0] if before else None))
+    found = service().read(lambda session: keys.page_of_keys(session, query.to_read, before[0] if before else None))
     page, following = cut(found, query, lambda row: (row.number,))
     return json_answer(KeysAnswer(keys=[KeyAnswer.of(row) for row in page], next=following))
 
 
 @blueprint.get("/keys/<key:key_id>")
-@describe(Operation(needs="admin", answers={200: KeyAnswer}, problems=(unknown_key("k3yI2d4"), DATABASE_AWAY)))
+@describe(Operation(needs="admin", answers={200: KeyAnswer}, problems=(UNKNOWN_KEY, DATABASE_AWAY)))
 def get_key(key_id: str) -> Response:
     """Read a key, living or not."""
     row = service().read(lambda session: keys.get_key(session, key_id))
     if row is None:
-        raise unknown_key(key_id)
+        raise refusal(UnknownKey(key_id))
     return json_answer(KeyAnswer.of(row))
 
 
@@ -125,7 +112,7 @@ def get_key(key_id: str) -> Response:
     Operation(
         needs="admin",
         answers={200: KeyAnswer},
-        problems=(unknown_key("k3yI2d4"), LAST_ADMIN, DATABASE_AWAY, CHANGES_FULL),
+        problems=(UNKNOWN_KEY, refusal(LastAdmin()), DATABASE_AWAY, CHANGES_FULL),
     )
 )
 def revoke_key(key_id: str) -> Response:
@@ -135,7 +122,7 @@ def revoke_key(key_id: str) -> Response:
     that begins later. A key that was revoked before stays as it is. Your own can be revoked too, but not the last
     living one with the scope `admin`.
     """
-    row = _change(lambda changes: changes.revoke(key_id, who=caller().name, spare_last_admin=True), key_id)
+    row = _change(lambda changes: changes.revoke(key_id, who=caller().name, spare_last_admin=True))
     return json_answer(KeyAnswer.of(row))
 
 
@@ -145,7 +132,7 @@ def revoke_key(key_id: str) -> Response:
         needs="admin",
         body=RotationRequest,
         answers={201: MadeKeyAnswer},
-        problems=(BAD_ROTATION, unknown_key("k3yI2d4"), key_ended("k3yI2d4"), TOO_MANY_KEYS, *_SHARED),
+        problems=(BAD_ROTATION, UNKNOWN_KEY, refusal(KeyEnded("k3yI2d4")), TOO_MANY_KEYS, *_SHARED),
     )
 )
 def rotate_key(key_id: str) -> Response:
@@ -155,23 +142,14 @@ def rotate_key(key_id: str) -> Response:
     before; with an overlap of 0 it is revoked, and the answer takes as long as that.
     """
     overlap = timedelta(hours=read_model(RotationRequest).overlap_hours)
-    return _made(_change(lambda changes: changes.rotate(key_id, overlap=overlap, who=caller().name), key_id))
+    return _made(_change(lambda changes: changes.rotate(key_id, overlap=overlap, who=caller().name)))
 
 
-def _change(change: Callable[[KeyChanges], T], subject: str) -> T:
-    """What `change` returns; `subject` is the name or the id of the key."""
+def _change(change: Callable[[KeyChanges], T]) -> T:
     try:
         return change(KeyChanges(service().run, Keyring.of(current_app.extensions)))
-    except UnknownKey:
-        raise unknown_key(subject) from None
-    except NameTaken:
-        raise name_taken(subject) from None
-    except KeyEnded:
-        raise key_ended(subject) from None
-    except LastAdmin:
-        raise LAST_ADMIN.anew() from None
-    except TooManyKeys:
-        raise TOO_MANY_KEYS.anew() from None
+    except KeyRefused as refused:
+        raise refusal(refused) from None
     except ChangesFull:
         raise CHANGES_FULL.anew() from None
     except CommitUncertain:

@@ -32,8 +32,7 @@ def list_log() -> Response:
     query = read_query(LogQuery)
     before = place(query)
     _must_be_within(query, before)
-    # One row more than the page holds shows whether there is a next page.
-    found = service().read(lambda session: page_of_log(session, query.filter(), query.limit + 1, before))
+    found = service().read(lambda session: page_of_log(session, query.filter(), query.to_read, before))
     page, following = cut(found, query, lambda line: line.in_log)
     return json_answer(LogAnswer(log=[LogLineAnswer.of(line) for line in page], next=following))
 

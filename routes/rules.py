@@ -85,9 +85,8 @@ def list_rule_versions(code: int) -> Response:
     _must_exist(code)
     query = read_query(VersionsQuery)
     before = place(query)
-    # One row more than the page holds shows whether there is a next page.
     found = service().read(
-        lambda session: service().page_of_rule_versions(session, code, query.limit + 1, before[0] if before else None)
+        lambda session: service().page_of_rule_versions(session, code, query.to_read, before[0] if before else None)
     )
     page, following = cut(found, query, lambda row: (row.version,))
     return json_answer(RuleVersionsAnswer(versions=[RuleVersionAnswer.of(row) for row in page], next=following))

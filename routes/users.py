@@ -163,10 +163,9 @@ def list_user_actions(user_id: int) -> Response:
 
     def read(session: Session) -> list[UserAction]:
         _existing(session, user_id)
-        # One row more than the page holds shows whether there is a next page.
         return list(
             actions.page_of_actions(
-                session, user_id, limit=query.limit + 1, start=query.start, end=query.end, before=before
+                session, user_id, limit=query.to_read, start=query.start, end=query.end, before=before
             )
         )
 

@@ -48,9 +48,8 @@ def list_views() -> Response:
     """
     query, who = read_query(ViewsQuery), caller().name
     before = place(query)
-    # One row more than the page holds shows whether there is a next page.
     found = service().read(
-        lambda session: views.page_of_views(session, who, query.limit + 1, before[0] if before else None)
+        lambda session: views.page_of_views(session, who, query.to_read, before[0] if before else None)
     )
     page, following = cut(found, query, lambda view: (view.view_id,))
     return json_answer(ViewsAnswer(views=[ViewAnswer.of(view) for view in page], next=following))

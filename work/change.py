@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from rules.values import written_moment
 
 Status = Literal["open", "acknowledged", "closed"]
 Outcome = Literal["true_positive", "false_positive", "inconclusive"]
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 SERVICE = "service"  # who does what nobody asked for
 LAPSED = "claim lapsed"  # the note of what it does when a claim has ended

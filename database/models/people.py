@@ -34,7 +34,7 @@ class Key(Base):
     number: Mapped[int] = mapped_column(BigInteger)  # 1, 2, 3 ... in the order in which they were made
     name: Mapped[str] = mapped_column(Text)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
-    # Of the whole key. A slow hash is for secrets that people choose: this one has 256 random bits.
+    # Of the whole key.
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary)
     # How many requests it may make, such as "100/second"; null: as many as the setting says.
     rate: Mapped[str | None] = mapped_column(Text)

@@ -7,7 +7,7 @@ from flask import g
 
 from access import bad_keys
 from access.bad_keys import BadKeys
-from access.caller import EVERYBODY, Caller, Needs
+from access.caller import EVERYBODY, NOBODY, Caller, Needs
 from access.keyring import Keyring, KeysUnknown, LivingKey
 from access.limits import KeyLimits
 from access.rates import Quota, Rate
@@ -21,7 +21,6 @@ from rules.payload import BadPayload, FieldProblem
 
 # Where the bridge puts the caller for Flask: no header makes a name like this in a WSGI environ.
 CALLER = "transaction-alerts.caller"
-NOBODY = Caller("nobody", frozenset())  # who makes a call that needs nothing
 
 _KEY = "access"
 _CHALLENGE = 'Bearer realm="transaction-alerts"'
@@ -47,7 +46,7 @@ BAD_PERSON = Problem(
 NEEDS_KEY = Problem(
     403,
     "Until a key is made, only callers on this machine that use a name of loopback are answered. To make one: "
-    "flask --app app keys create NAME --scope read",
+    "flask --app app keys create NAME --scope admin",
     kind="needs-key",
 )
 KEYS_UNKNOWN = Problem(

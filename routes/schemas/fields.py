@@ -103,6 +103,11 @@ class Page(Query):
     limit: Annotated[int, Field(ge=1, le=500, description="How many to list at most."), BeforeValidator(digits)] = 50
     cursor: str = ""
 
+    @property
+    def to_read(self) -> int:
+        """How many rows to read: one more than the page holds shows whether there is a next page."""
+        return self.limit + 1
+
 
 def not_before(end: int, info: ValidationInfo) -> int:
     """For `end`, declared after `start`: lets through only what is not before it."""

@@ -9,13 +9,12 @@ from typing_extensions import TypeAliasType
 from access import caller
 from access.key_format import LENGTH, PREFIX
 from access.key_terms import LONGEST_NAME, LONGEST_OVERLAP, KeyTerms, read_end, read_name, read_scopes
-from access.rates import read_rate
+from access.rates import LONGEST_TEXT, read_as_written
 from database.keys import KeyRow
 from routes.schemas.answer_fields import Moment
 from routes.schemas.fields import KeyId, MomentText, Page, cursor_of, optional
 from rules.payload import Payload, validator
 
-LONGEST_RATE = 40  # characters
 MOST_SCOPES = 20  # in a list: more are repetitions
 OVERLAP_HOURS = int(LONGEST_OVERLAP.total_seconds() // 3600)
 
@@ -32,11 +31,6 @@ Scope = TypeAliasType(
 KeyStatus = TypeAliasType(
     "KeyStatus", Annotated[Literal["living", "expired", "revoked"], Field(description="Whether a key still works.")]
 )
-
-
-def _rate(text: str) -> str:
-    read_rate(text)
-    return text
 
 
 class KeyRequest(Payload):
@@ -72,7 +66,7 @@ class KeyRequest(Payload):
         optional("When it ends: in the future, and within a hundred years. Null or left out: it has no end."),
     ] = None
     rate: Annotated[
-        Annotated[str, Field(min_length=1, max_length=LONGEST_RATE), AfterValidator(validator(_rate))] | None,
+        Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(validator(read_as_written))] | None,
         optional("How many requests it may make, such as 100/second. Null or left out: as the setting says."),
     ] = None
 

@@ -91,7 +91,7 @@ def test_a_key_is_found_until_it_is_revoked(ring: Keyring, changes: KeyChanges) 
     assert found == ring.with_id(made.row.key_id)
     key_id, scopes = made.row.key_id, frozenset({"ingest", "work"})
     assert found[:6] == (key_id, "a program", scopes, made.row.changed, "9/second", None)
-    assert found.as_caller() == Caller("a program", scopes, key_id)
+    assert found.caller == Caller("a program", scopes, key_id)
     changes.revoke(made.row.key_id, who="me", spare_last_admin=True)
     assert (ring.find(made.key), ring.with_id(made.row.key_id)) == (None, None)
 

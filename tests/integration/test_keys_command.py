@@ -138,6 +138,7 @@ def test_the_last_admin_can_be_revoked_by_the_command(run: Any, create: Any) -> 
         (["create", "a\nb", "--scope", "read"], "must be 1 to 64 printable characters"),
         (["create", "Anonymous", "--scope", "read"], "must not be 'anonymous'"),
         (["create", "command line", "--scope", "read"], "must not be 'command line'"),
+        (["create", "Nobody", "--scope", "read"], "must not be 'nobody'"),
         (["create", "a", "--scope", "read", "--expires", "90"], "must be a number and a unit: 30s, 15m, 24h, 90d"),
         (["create", "a", "--scope", "read", "--expires", "0s"], "must be more than nothing"),
         (["create", "a", "--scope", "read", "--expires", "36526d"], "must be at most 36,525d"),
@@ -161,7 +162,7 @@ def test_a_name_that_is_taken_is_refused(run: Any, create: Any) -> None:
     key = create("a program", "--scope", "read")
     result = run("create", "a program", "--scope", "admin")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "A living key has the name 'a program'" in result.stderr
+    assert 'A living key has the name "a program"' in result.stderr
     assert [one["key_id"] for one in listed(run)] == [key[4:11]]
 
 
@@ -171,7 +172,7 @@ def test_a_key_that_has_ended_cannot_be_rotated(run: Any, create: Any) -> None:
     run("revoke", key_id)
     result = run("rotate", key_id)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"The key {key_id} is not living any more" in result.stderr
+    assert f"The key {key_id} was revoked or has expired" in result.stderr
 
 
 def test_without_the_tables_it_says_so(run: Any, sessions: Sessions) -> None:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from work.change import NEW, OUTCOMES, HistoryLine, Status, WorkState, changed, faults, lines, written
+from work.change import NEW, HistoryLine, Outcome, Status, WorkState, changed, faults, lines, written
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MOMENTS = st.none() | st.integers(-2, 5).map(lambda hours: NOW + timedelta(hours=hours))
@@ -14,7 +14,7 @@ CHANGES = st.fixed_dictionaries(
     {},
     optional={
         "status": st.sampled_from(get_args(Status)),
-        "outcome": st.sampled_from(OUTCOMES),
+        "outcome": st.sampled_from(get_args(Outcome)),
         "assignee": st.none() | st.sampled_from(["Ada", "Grace"]),
         "snoozed_until": MOMENTS,
     },
