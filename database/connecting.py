@@ -21,6 +21,7 @@ _ALWAYS = {
     "transform_null_equals": "off",
     "default_transaction_isolation": r"read\ committed",
     "DateStyle": "ISO",
+    "TimeZone": "UTC",  # in others the last day of the year 9999 is in 10000, which Python cannot read
 }
 # What each kind of connection sets for itself, and which setting of the service says how.
 _OURS = {

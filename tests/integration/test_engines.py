@@ -89,6 +89,7 @@ UNUSUAL = {
     "array_nulls": ("off", "on"),
     "default_transaction_isolation": ("serializable", "read committed"),
     "DateStyle": ("SQL, DMY", "ISO, MDY"),
+    "TimeZone": ("Asia/Tokyo", "UTC"),
     "transform_null_equals": ("on", "off"),
 }
 
