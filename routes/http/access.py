@@ -164,7 +164,9 @@ class Access:
             scheme, _, presented = authorization.partition(" ")
             is_bearer = scheme.lower() == "bearer"
             return self._counted(self._living(presented.strip(" ") if is_bearer else "", environ))
-        if self._is_open(str(environ.get("HTTP_HOST", "")).encode("latin-1")):
+        # Another server than our own (`flask run --host`) may listen elsewhere than the settings say.
+        is_near = self._allow_anonymous or self._is_of_this_machine(environ)
+        if is_near and self._is_open(str(environ.get("HTTP_HOST", "")).encode("latin-1")):
             return EVERYBODY
         if self._is_loopback and self._proxy is None and not self._keyring.has_keys:
             raise NEEDS_KEY.anew()
@@ -209,6 +211,10 @@ class Access:
         if self._keyring.has_keys or self._proxy is not None:
             return False
         return self._allow_anonymous or (self._is_loopback and self._hosts.names_loopback(host))
+
+    def _is_of_this_machine(self, environ: Mapping[str, Any]) -> bool:
+        peer = str(environ.get("REMOTE_ADDR", ""))
+        return self._hosts.names_loopback((f"[{peer}]" if ":" in peer else peer).encode("latin-1", "replace"))
 
     def store_in(self, extensions: MutableMapping[str, Any]) -> None:
         """Put it where `of` finds it among the extensions of an application."""

@@ -123,6 +123,36 @@ def test_health_looks_at_no_key(make_client: ClientMaker, sessions: Sessions) ->
         assert client.get(path, headers=bearer("junk")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("peer", "is_open"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("192.0.2.7", False),
+        ("2001:db8::1", False),
+        ("", False),
+    ],
+)
+def test_callers_from_elsewhere_without_keys(
+    make_client: ClientMaker, sessions: Sessions, peer: str, is_open: bool
+) -> None:
+    """`flask run --host` listens where the settings do not say: whatever name others use, they are not answered."""
+    from_there = {"environ_overrides": {"REMOTE_ADDR": peer}}
+    client = make_client()
+    if is_open:
+        assert client.get("/rules", **from_there).status_code == 200
+    else:
+        assert problem(client.get("/rules", **from_there), 403)["type"] == "urn:problem:needs-key"
+        assert problem(client.post("/event", json=an_event(), **from_there), 403)["type"] == "urn:problem:needs-key"
+        assert counts(sessions) == NOTHING
+    everybody = make_client(allow_anonymous=True)
+    assert everybody.get("/rules", **from_there).status_code == 200
+    key = bearer(add_key(sessions))
+    look(client.application)
+    assert client.get("/rules", headers=key, **from_there).status_code == 200
+
+
 def test_hosts_without_keys(make_client: ClientMaker, sessions: Sessions) -> None:
     """Until a key is made, names of loopback alone are answered, and others are told how to make one."""
     client = make_client(trusted_hosts="alerts.example")
