@@ -10,6 +10,7 @@ from app import CONNECTIONS
 from config_loader import load_settings
 from database.engines import FEW
 from routes.flask_streams import AT_ONCE
+from rules.hindsight import verify_user
 from tests.documents import blocks, difference, pages
 from tests.service import ROOT
 
@@ -65,15 +66,19 @@ def test_a_mark_that_marks_nothing_is_a_fault(page: str) -> None:
 
 
 def test_the_connections_that_deployment_counts() -> None:
-    """The sum for the defaults follows from the settings and the engines; readiness and presence have one each."""
+    """The sum for the defaults follows from the settings and the engines.
+
+    Readiness, the keyring and presence have one each.
+    """
     settings = load_settings(None)
-    worker = min(settings.threads, CONNECTIONS) + FEW + settings.read_threads + AT_ONCE + 2
-    parts = (min(settings.threads, CONNECTIONS), FEW, settings.read_threads, AT_ONCE, 2)
+    few = (AT_ONCE, verify_user.AT_ONCE, 3)
+    parts = (min(settings.threads, CONNECTIONS), FEW, settings.read_threads, *few)
+    worker = sum(parts)
     shown = f"{settings.workers} × ({' + '.join(map(str, parts))})"
     page = " ".join((ROOT / "docs/deployment.md").read_text().split())
-    assert f"WORKERS × (min(THREADS, {CONNECTIONS}) + {FEW} + READ_THREADS + {AT_ONCE} + 2)" in page
+    assert f"WORKERS × (min(THREADS, {CONNECTIONS}) + {FEW} + READ_THREADS + {' + '.join(map(str, few))})" in page
     assert f"that is {shown} = {settings.workers * worker}:" in page
-    assert f"3 × {worker} + 8 + 2 = {3 * worker + 8 + 2}." in page
+    assert f"2 × {worker} + 16 + 2 = {2 * worker + 16 + 2}." in page
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
