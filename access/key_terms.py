@@ -32,7 +32,7 @@ def read_name(name: str) -> str:
     """`name`, if a key can have it. Raises ValueError, whose text is the end of a sentence."""
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
         raise ValueError(f"must be 1 to {LONGEST_NAME} printable characters, with no space at either end")
-    plain = unicodedata.normalize("NFKC", name).casefold()
+    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())  # as it looks to people
     if plain in RESERVED:
         raise ValueError(f"must not be {plain!r}, which is the name of others")
     return name

@@ -188,6 +188,7 @@ FUTURE = "2099-01-01T00:00:00Z"
         ({"name": "ANONYMOUS", "scopes": ["read"] * 21}, ["/name", "/scopes"]),
         ({"name": "\uff33ervice", "scopes": ["read"]}, ["/name"]),  # a wide S: looks alike
         ({"name": "Nobody", "scopes": ["read"]}, ["/name"]),
+        ({"name": "command  line", "scopes": ["read"]}, ["/name"]),
         ({"name": "a", "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"}, ["/expires_at"]),
         ({"name": "a", "scopes": ["read"], "expires_at": "9999-12-31T23:59:59-14:00"}, ["/expires_at"]),
         ({"name": "a", "scopes": ["read"], "expires_at": "2099-01-01T00:00:00"}, ["/expires_at"]),
