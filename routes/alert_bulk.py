@@ -15,7 +15,7 @@ from database.records import AlertKey
 from routes.http.access import caller
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
-from routes.http.etags import has_version
+from routes.http.etags import has_version, versioned
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Nothing, Operation, describe
@@ -84,6 +84,7 @@ def change_alerts() -> Response:
         body=NextRequest,
         answers={200: AlertDetailAnswer, 204: Nothing("There is none.")},
         problems=(BAD_NEXT, TOO_LARGE, NOT_JSON, DATABASE_AWAY, OVERLOADED),
+        versioned=True,
     )
 )
 def claim_next_alert() -> Response:
@@ -97,7 +98,8 @@ def claim_next_alert() -> Response:
     found = queue.next_alert(service(), AlertFilter() if query is None else query.filter(), caller().name)
     if found is None:
         return Response(status=204)
-    return json_answer(AlertDetailAnswer.with_history(found, time_is_epoch=service().policy.time_is_epoch))
+    answer = AlertDetailAnswer.with_history(found, time_is_epoch=service().policy.time_is_epoch)
+    return versioned(answer, found.alert.work_version)
 
 
 def _must_fit(wanted: Wanted) -> None:

@@ -11,7 +11,7 @@ from database.records import AlertKey
 from routes.http.access import caller
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
-from routes.http.etags import changed, fits, tagged
+from routes.http.etags import changed, fits, versioned
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
@@ -116,7 +116,7 @@ def _work(key: AlertKey, wanted: Wanted, note: str | None) -> Response:
     except work.BadChange as bad:
         errors = [FieldProblem(f"/{field}", sentence) for field, sentence in bad.faults.items()]
         raise Problem(400, DOES_NOT_FIT, errors=errors) from None
-    return tagged(_answer(found), found.alert.work_version)
+    return versioned(_answer(found), found.alert.work_version)
 
 
 def _answer(found: work.AlertAndHistory) -> AlertDetailAnswer:

@@ -6,7 +6,7 @@ This reads one; lists, work and proof have files of their own.
 from flask import Blueprint, Response
 
 from database.records import AlertKey
-from routes.http.etags import tagged
+from routes.http.etags import versioned
 from routes.http.hooks import service
 from routes.http.operation import Operation, describe
 from routes.http.problems import DATABASE_AWAY
@@ -23,7 +23,7 @@ blueprint = Blueprint("alerts", __name__)
         needs="read",
         answers={200: AlertDetailAnswer},
         problems=(unknown_alert(7, 3, 123), DATABASE_AWAY),
-        tagged=True,
+        versioned=True,
     )
 )
 def get_alert(alert_id: tuple[int, int, int]) -> Response:
@@ -37,4 +37,4 @@ def get_alert(alert_id: tuple[int, int, int]) -> Response:
     except UnknownAlert:
         raise unknown_alert(*key) from None
     answer = AlertDetailAnswer.with_history(found, time_is_epoch=service().policy.time_is_epoch)
-    return tagged(answer, found.alert.work_version)
+    return versioned(answer, found.alert.work_version)

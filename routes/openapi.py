@@ -178,7 +178,7 @@ def _answer(
     headers: dict[str, Any] = (
         _REQUEST_ID
         | (_LOCATION if status in (201, 202) and operation.body else {})
-        | (_ETAG if operation.tagged else {})
+        | (_ETAG if operation.tagged or operation.versioned else {})
     )
     if operation.idempotent:
         replayed = {"type": "string", "pattern": "^true$"}

@@ -2,6 +2,7 @@
 
 A tag is made of the version of what can be changed and a checksum of the whole answer. `If-None-Match` needs both,
 since balances and figures change without a new version; for the same reason, `If-Match` compares only the version.
+The tag of an alert is its version alone, as the contract has it: there is no `If-None-Match` for it.
 """
 
 import re
@@ -10,7 +11,7 @@ import zlib
 from flask import Response, request
 from pydantic import BaseModel
 
-from routes.http.answers import Answer, model_bytes
+from routes.http.answers import Answer, json_answer, model_bytes
 from routes.http.problems import Problem
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
@@ -36,6 +37,11 @@ def tagged_bytes(body: bytes, version: int | str) -> Response:
     if request.method in ("GET", "HEAD") and request.if_none_match.contains_weak(tag):
         return Response(status=304, headers=headers)
     return Answer(200, {"Content-Type": "application/json"} | headers, body).response()
+
+
+def versioned(answer: BaseModel, version: int) -> Response:
+    """`answer` as JSON with an ETag for `If-Match` alone: late events change the answer, and not the tag."""
+    return json_answer(answer, headers={"ETag": f'"{version}"'})
 
 
 def fits(version: int) -> bool:

@@ -51,6 +51,7 @@ class Operation:
     query: type[BaseModel] | None = None
     idempotent: bool = False
     tagged: bool = False  # with an ETag, and If-None-Match or If-Match
+    versioned: bool = False  # with an ETag for the If-Match of other calls
     deprecated: tuple[str, ...] = ()  # of its paths, those that only old callers should use
     streams: bool = False  # the answer is sent piece by piece, few of them at once (routes/flask_streams.py)
     lines: bool = False  # the body is an array, or its items one per line

@@ -191,7 +191,10 @@ def claim(client: FlaskClient, **query: Any) -> str | None:
     """The id of the next alert, if there is one."""
     answer = client.post("/alerts/next", json={"query": query} if query else {})
     assert answer.status_code in (200, 204), answer.text
-    return answer.get_json()["id"] if answer.status_code == 200 else None
+    if answer.status_code == 204:
+        return None
+    assert answer.headers["ETag"] == answer.get_json()["etag"]
+    return str(answer.get_json()["id"])
 
 
 def test_the_most_urgent_comes_first(alerts: FlaskClient) -> None:
