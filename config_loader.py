@@ -197,16 +197,20 @@ class Settings(BaseSettings):
         """The same settings, bound to the PostgreSQL at `url` (a SQLAlchemy URL)."""
         return self.model_copy(update={"database_url": SecretStr(url)})
 
-    def with_secret(self) -> "Settings":
-        """The same settings; without a secret, with one of this start's own if only its machine can call.
+    def with_secret(self, making_a_key: str = "") -> "Settings":
+        """The same settings; without a secret, with one of this start's own if only its machine or everybody can call.
 
-        Raises SettingsError if others can reach the service: their sessions would end with each start.
+        Raises SettingsError, which also names the command `making_a_key`, if others can reach the service with keys:
+        their sessions would end with each start.
         """
         if self.secret_key is not None:
             return self
-        if not self.is_loopback:
+        if not self.is_loopback and not self.allow_anonymous:
             reached = f"is needed where others can reach the service (BACKEND_HOST is {self.backend_host})"
-            raise SettingsError([f"SECRET_KEY: {reached}; to make one: {_MAKE_ONE}"])
+            problems = [f"SECRET_KEY: {reached}; to make one: {_MAKE_ONE}"]
+            if making_a_key:
+                problems.append(f"Callers need keys there too; to make the first: {making_a_key}")
+            raise SettingsError(problems)
         return self.model_copy(update={"secret_key": SecretStr(secrets.token_hex(forms.SECRET_LENGTH))})
 
 

@@ -62,7 +62,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             signal.signal(ending, _leave)
     try:
         with ExitStack() as stack:
-            settings = load_settings().with_secret()
+            settings = load_settings().with_secret(start_access.making_a_key())
             logs.configure(readable=settings.global_test_flag)
             address = _free_address(settings)
             url, look_after = settings.database, _nothing

@@ -40,14 +40,14 @@ def check(service: Service, *, host: str, is_loopback: bool, allow_anonymous: bo
         return OPEN
     raise NobodyMayCall(
         f"Others can reach the service at {host}, and no key has been made. Make one, then start it "
-        f"again:\n  {_flask()} --app app keys create first --scope {','.join(SCOPES)}\n"
+        f"again:\n  {making_a_key()}\n"
         "ALLOW_ANONYMOUS=true lets everybody in until there is a key; BACKEND_HOST=127.0.0.1 keeps others out."
     )
 
 
-def _flask() -> str:
-    """The program to type, from the folder of this start."""
+def making_a_key() -> str:
+    """The command that makes a first key, to be typed in the folder of this start."""
     program = Path(sys.executable).with_name("flask")
     if program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
-    return shlex.quote(str(program))
+    return f"{shlex.quote(str(program))} --app app keys create first --scope {','.join(SCOPES)}"
