@@ -71,7 +71,7 @@ globalThis.WAYS = {
 // Other methods than POST cannot be sent in all ways.
 const ways = (call) => Object.keys(WAYS).filter((name) => call.method === "POST" || /fetch|old/.test(name));
 
-globalThis.attack = async (call) => {
+const attackWith = async (call) => {
   for (const name of ways(call)) {
     try {
       await WAYS[name](call);
@@ -81,35 +81,51 @@ globalThis.attack = async (call) => {
   }
 };
 
-// Everything that a page can learn of the answer at `url`; nothing if all is well.
-globalThis.read = async (url) => {
+globalThis.attack = (calls) => Promise.all(calls.map(attackWith));
+
+const fetched = async (url) => {
   const found = [];
   for (const options of [{}, { credentials: "include" }, { mode: "no-cors" }, { mode: "no-cors", credentials: "include" }]) {
     try {
       const answer = await fetch(url, options);
-      found.push([JSON.stringify(options), answer.type, answer.status, await answer.text()]);
+      found.push([url, answer.type, answer.status, await answer.text()]);
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
     }
   }
-  let framed = null;
+  return found;
+};
+
+const framed = async (url) => {
+  let shown = null;
   await inFrame((frame) => {
-    framed = frame;
+    shown = frame;
     frame.src = url;
   });
   try {
-    found.push(["frame", framed.contentWindow.document.documentElement.outerHTML]);
+    return [[url, "frame", 0, shown.contentWindow.document.documentElement.outerHTML]];
   } catch (error) {
     if (error.name !== "SecurityError") throw error;
+    return [];
   }
-  const before = Object.keys(window).length;
-  await new Promise((done) => {
+};
+
+const asScript = (url) =>
+  new Promise((done) => {
     const script = document.createElement("script");
-    script.onload = () => done(found.push(["script", url]));
-    script.onerror = done;
+    script.onload = () => done([[url, "script", 0, ""]]);
+    script.onerror = () => done([]);
     script.src = url;
     document.body.append(script);
   });
-  if (Object.keys(window).length !== before) found.push(["names", url]);
-  return found;
+
+// Everything that a page can learn of the answers at the URLs, each as [url, how, status, text]; nothing if all is well.
+// What browsers save as a file, instead of showing it, is not put into a frame: nothing ever tells that it was loaded.
+globalThis.read = async ({ shown, saved }) => {
+  const urls = [...shown, ...saved];
+  const found = [...(await Promise.all(urls.map(fetched))), ...(await Promise.all(shown.map(framed)))];
+  const before = Object.keys(window).length;
+  found.push(...(await Promise.all(urls.map(asScript))));
+  if (Object.keys(window).length !== before) found.push([["", "names", 0, ""]]);
+  return found.flat();
 };

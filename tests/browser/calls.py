@@ -47,9 +47,15 @@ def changing_calls(document: dict[str, Any], url: str) -> list[Call]:
     ]
 
 
-def read_urls(document: dict[str, Any], url: str) -> list[str]:
-    """Where everything can be read that the document describes."""
-    return [url + _filled(path) for path, item in document["paths"].items() if "get" in item]
+def read_urls(document: dict[str, Any], url: str) -> dict[str, list[str]]:
+    """Where everything can be read that the document describes: what browsers show, and what they save as a file."""
+    found: dict[str, list[str]] = {"shown": [], "saved": []}
+    for path, item in document["paths"].items():
+        if "get" in item:
+            kinds = item["get"]["responses"].get("200", {}).get("content", {})
+            is_saved = any(kind.startswith("text/csv") for kind in kinds)
+            found["saved" if is_saved else "shown"].append(url + _filled(path))
+    return found
 
 
 def _filled(path: str) -> str:
@@ -85,8 +91,7 @@ def answered(service: Service) -> Counter[tuple[str, int]]:
 
 def attack(page: Page, calls: list[Call]) -> None:
     """Have a page of somebody else try each call in every way."""
-    for call in calls:
-        page.evaluate("attack", call._asdict())
+    page.evaluate("attack", [call._asdict() for call in calls])
 
 
 def arrived(counts: Counter[tuple[str, int]]) -> Counter[str]:

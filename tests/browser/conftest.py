@@ -3,12 +3,15 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.browser.elsewhere import Elsewhere, elsewhere
+from tests.waiting import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # A name of somebody else that leads here, as after DNS rebinding.
@@ -26,18 +29,26 @@ def browser() -> Iterator[Browser]:
     """The Chromium of this machine."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     assert found, "Chromium is missing: make test-browser says what to install"
+    expect.set_options(timeout=PATIENCE * 1_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=OPTIONS)
         yield browser
         browser.close()
 
 
+@contextmanager
+def profile(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
+    """A new profile: no cookies, nothing cached."""
+    with browser.new_context(**options) as context:
+        context.set_default_timeout(PATIENCE * 1_000)
+        yield context
+
+
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A new profile: no cookies, nothing cached."""
-    context = browser.new_context()
-    yield context
-    context.close()
+    """A new profile."""
+    with profile(browser) as context:
+        yield context
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.browser.calls import (
     read_urls,
     stored,
 )
-from tests.browser.conftest import REBOUND
+from tests.browser.conftest import REBOUND, profile
 from tests.browser.elsewhere import Elsewhere
 from tests.keys import add_key, bearer, revoke_key
 from tests.postgres import engine_on
@@ -49,11 +49,12 @@ def service(shared_database_url: str, key: str) -> Iterator[Service]:
         yield service
 
 
-def sign_in(page: Page, service: Service, key: str, path: str = "/docs") -> None:
+def sign_in(page: Page, service: Service, key: str, path: str = "/session") -> None:
     """Go to a page, be asked for a key, and send it."""
     page.goto(service.url + path)
     page.get_by_label("Key").fill(key)
-    page.get_by_role("button", name="Sign in").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in").click()
 
 
 def who(page: Page) -> int:
@@ -64,25 +65,24 @@ def who(page: Page) -> int:
 @pytest.fixture
 def context(browser: Browser, service: Service) -> Iterator[BrowserContext]:
     """A new profile, whose paths are those of the service."""
-    context = browser.new_context(base_url=service.url)
-    yield context
-    context.close()
+    with profile(browser, base_url=service.url) as context:
+        yield context
 
 
 def test_signing_in_needs_no_script(browser: Browser, service: Service, key: str) -> None:
     """Who asks for a page without a key is asked to sign in, told if the key is wrong, and led to that page."""
-    with browser.new_context(java_script_enabled=False) as context:
+    with profile(browser, java_script_enabled=False) as context:
         page = context.new_page()
         sign_in(page, service, "tak_wrong", "/docs?a=b")
         expect(page.get_by_role("alert")).to_have_text("There is no such key, or it was revoked or has expired.")
         page.get_by_label("Key").fill(key)
         page.get_by_label("Key").press("Enter")
-        assert page.url == f"{service.url}/docs?a=b"
+        expect(page).to_have_url(f"{service.url}/docs?a=b")
 
 
 def test_the_page_for_it_complains_of_nothing(page: Page, service: Service, key: str, complaints: list[str]) -> None:
     """Nor does the page of the document, which shows every call to whoever is signed in and can try each."""
-    sign_in(page, service, key)
+    sign_in(page, service, key, "/docs")
     document = document_of(service, **bearer(key))
     expect(page.locator(".opblock")).to_have_count(sum(len(item) for item in document["paths"].values()))
     block = page.locator("#operations-events-post_event").first
@@ -130,8 +130,7 @@ def test_pages_of_others(
             assert stored(shared_database_url) == before
         else:
             attack(page, calls)
-    urls = read_urls(document, service.url)
-    assert [page.evaluate("read", url) for url in urls] == [[] for _ in urls]
+    assert page.evaluate("read", read_urls(document, service.url)) == []
     assert who(page) == 200
 
 
@@ -151,5 +150,6 @@ def test_revoking_the_key_ends_the_session(page: Page, service: Service, shared_
 def test_signing_out(page: Page, service: Service, key: str) -> None:
     """The page of the service may do that."""
     sign_in(page, service, key)
+    page.goto("/sign-in")
     assert page.evaluate("fetch('/session', {method: 'DELETE'}).then((answer) => answer.status)") == 204
     assert who(page) == 401
