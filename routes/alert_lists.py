@@ -75,8 +75,8 @@ def list_alerts() -> Response:
 def count_alerts() -> Response:
     """Count alerts, by status or rule if asked for.
 
-    The filters are those of the list. A number ends at 1,000, and where looking for alerts that match would take too
-    long; then `more` is true, and there are at least so many. Kinds without any alert are left out.
+    The filters are those of the list. Counting stops at 1,000, and where looking further would take too long; then
+    `more` is true, and there are at least so many. Kinds without any alert are left out.
     """
     query = read_query(CountsQuery)
 

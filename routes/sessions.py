@@ -1,4 +1,4 @@
-"""Sessions: sign in with a key, find out who one is, sign out; and the page for it."""
+"""Sessions: sign in with a key, see who is signed in, sign out; and the page for it."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,9 +62,9 @@ def create_session() -> Response:
 @blueprint.get("/session")
 @describe(Operation(needs="any", answers={200: SessionAnswer}))
 def get_session() -> Response:
-    """Find out who one is.
+    """Read who makes the request.
 
-    That is the holder of the key that the request was sent with, or that the session began with.
+    That is the holder of the key that it was sent with, or that the session began with.
     """
     return json_answer(_answer(caller().name, caller().scopes))
 

@@ -106,7 +106,7 @@ class AlertChange(Base):
 
 
 class Mute(Base):
-    """A user's alerts of one code stay out of the queue for a while."""
+    """A user's alerts of one code stay out of lists, counts and the queue for a while."""
 
     __tablename__ = "mutes"
     __table_args__ = (

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from database.alert_filters import NOBODY
 from routes.schemas.alerts import AlertDetailAnswer
 from routes.schemas.fields import MomentText, optional
 from routes.schemas.rules import ChangeRequest
@@ -13,11 +14,9 @@ from routes.schemas.words import AlertOutcome, AlertStatus
 from rules.payload import Payload
 from work.change import Wanted
 
-_NOBODY = "none"  # as the filter of a list has it
-
 
 def _is_somebody(name: str) -> str:
-    if name == _NOBODY or not name.isprintable() or name != name.strip():
+    if name == NOBODY or not name.isprintable() or name != name.strip():
         raise PydanticCustomError("assignee", "must be printable, without space around it, and not none")
     return name
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from access.caller import Scope
+from routes.schemas.keys import Scope
 from rules.payload import Payload
 
 Presented = Annotated[str, Field(min_length=1, max_length=200, description="A living key.")]

@@ -6,7 +6,9 @@ from typing import Any, get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from work.change import NEW, HistoryLine, Outcome, Status, WorkState, changed, faults, lines, written
+from access.key_terms import RESERVED
+from database.alert_filters import NOBODY
+from work.change import NEW, SERVICE, HistoryLine, Outcome, Status, WorkState, changed, faults, lines, written
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MOMENTS = st.none() | st.integers(-2, 5).map(lambda hours: NOW + timedelta(hours=hours))
@@ -81,3 +83,8 @@ def test_what_does_not_fit() -> None:
     assert faults(closed, {"snoozed_until": NOW + timedelta(1)}, NOW).keys() == {"snoozed_until"}
     assert faults(NEW, {"snoozed_until": NOW}, NOW).keys() == {"snoozed_until"}
     assert faults(closed, {"status": "closed", "snoozed_until": None}, NOW) == {}
+
+
+def test_no_key_has_a_name_that_says_something_else() -> None:
+    """Neither the one who does what nobody asked for, nor the assignee of alerts that nobody has."""
+    assert {SERVICE, NOBODY} <= set(RESERVED)
