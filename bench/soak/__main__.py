@@ -17,7 +17,7 @@ from time import monotonic, sleep
 
 from bench.processes import descendants, title
 from bench.servers import forget_settings
-from bench.soak import database, loads, others, people
+from bench.soak import database, loads, others, people, queue
 from bench.soak.http import Tally
 from bench.soak.kills import KILLS, Victims, kills
 from bench.soak.loads import Soak
@@ -51,6 +51,8 @@ LOADS: dict[str, tuple[Load, int]] = {
     "backtests": (others.backtests, 1),
     "stalled": (others.stalled, 1),
     "work": (people.work, 2),
+    "queue": (queue.queue, 2),
+    "keeping": (queue.keeping, 1),
     "keys": (people.keys, 1),
     "strangers": (people.strangers, 1),
 }

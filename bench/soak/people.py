@@ -69,30 +69,44 @@ def _prove(soak: Soak, caller: Caller, alert_id: str) -> None:
 
 
 def keys(soak: Soak, name: str) -> None:
-    """Makes a key, uses it, and revokes it: then no request is served with it."""
+    """Makes a key, and every other time one that takes its place; uses and revokes each: then nothing is served."""
     chief, number = soak.caller("makers of keys"), 0
     while soak.goes_on(1.0):
         number += 1
-        terms = encoded({"name": f"{name} {number}", "scopes": ["ingest", "read"], "rate": "1000/second"})
-        reply = chief.ask("POST", "/keys", terms, JSON)
-        if reply.status != 201:
-            if reply.status not in (NO_ANSWER, 503):
-                soak.record.note(f"a new key was answered {reply.status}: {reply.body[:200]!r}")
-            continue
-        made, revoked = as_json(reply), False
-        while not revoked and soak.goes_on(0.2):
-            holder = soak.caller("holders of keys", made["key"])
-            reply = holder.ask("POST", "/event?dry_run=true", encoded(EVENT), JSON)
-            # Right after a kill a process may not have seen it yet.
-            if reply.status not in (NO_ANSWER, 200, 401, 503):
-                soak.record.note(f"the holder of a key was answered {reply.status}: {reply.body[:200]!r}")
-            revoked = chief.ask("DELETE", f"/keys/{made['id']}").status == 200
-            for _ in range(AFTER if revoked else 0):
-                reply = holder.ask("GET", "/alerts?limit=1")
-                holder.close()  # another connection may lead to another worker
-                if reply.status not in (NO_ANSWER, 503, *REFUSED):
-                    soak.record.note(f"a key that had been revoked was answered {reply.status}")
+        terms = {"name": f"{name} {number}", "scopes": ["ingest", "read"], "rate": "1000/second"}
+        made = _made(soak, chief, "/keys", terms)
+        for key in made + [new for one in made if number % 2 for new in _made(soak, chief, *_rotation(one["id"]))]:
+            _use_and_revoke(soak, chief, key)
     chief.close()
+
+
+def _rotation(key_id: str) -> tuple[str, dict[str, Any]]:
+    return f"/keys/{key_id}/rotate", {"overlap_hours": 1}
+
+
+def _made(soak: Soak, chief: Caller, path: str, terms: dict[str, Any]) -> list[dict[str, Any]]:
+    reply = chief.ask("POST", path, encoded(terms), JSON)
+    if reply.status == 201:
+        return [as_json(reply)]
+    if reply.status not in (NO_ANSWER, 503):
+        soak.record.note(f"POST {path} was answered {reply.status}: {reply.body[:200]!r}")
+    return []
+
+
+def _use_and_revoke(soak: Soak, chief: Caller, key: dict[str, Any]) -> None:
+    revoked = False
+    while not revoked and soak.goes_on(0.2):
+        holder = soak.caller("holders of keys", key["key"])
+        reply = holder.ask("POST", "/event?dry_run=true", encoded(EVENT), JSON)
+        # Right after a kill a process may not have seen it yet, and what was not answered may be revoked.
+        if reply.status not in (NO_ANSWER, 200, 503, *REFUSED):
+            soak.record.note(f"the holder of a key was answered {reply.status}: {reply.body[:200]!r}")
+        revoked = chief.ask("DELETE", f"/keys/{key['id']}").status == 200
+        for _ in range(AFTER if revoked else 0):
+            reply = holder.ask("GET", "/alerts?limit=1")
+            holder.close()  # another connection may lead to another worker
+            if reply.status not in (NO_ANSWER, 503, *REFUSED):
+                soak.record.note(f"a key that had been revoked was answered {reply.status}")
 
 
 def strangers(soak: Soak, name: str) -> None:
