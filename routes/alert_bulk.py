@@ -17,7 +17,7 @@ from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
 from routes.http.etags import has_version, versioned
 from routes.http.hooks import service
-from routes.http.json_body import read_model
+from routes.http.json_body import has_body, read_model
 from routes.http.operation import Nothing, Operation, describe
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, OVERLOADED, Problem
 from routes.schemas.alert_bulk import BulkAnswer, BulkItemAnswer, BulkRequest, NextRequest, key_of
@@ -92,9 +92,9 @@ def claim_next_alert() -> Response:
 
     It is open, not superseded, not in shadow, and neither snoozed nor muted; those of users who are rated high come
     first, then the oldest. It is assigned to the caller, and no other caller gets it. Unless somebody works it within
-    30 minutes, it is nobody's again. The answer is a 204 if there is none.
+    30 minutes, it is nobody's again. The answer is a 204 if there is none. No body means all alerts.
     """
-    query = read_model(NextRequest).query
+    query = read_model(NextRequest).query if has_body() else None
     found = queue.next_alert(service(), AlertFilter() if query is None else query.filter(), caller().name)
     if found is None:
         return Response(status=204)

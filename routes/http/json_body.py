@@ -35,6 +35,11 @@ def read_model(model: type[ModelT]) -> ModelT:
     return read_strictly(model, json_body())
 
 
+def has_body() -> bool:
+    """Whether the current request says that it has a body."""
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
+
+
 def read_items(most: int, limit: int) -> Iterator[Any]:
     """The items of the JSON array or JSON lines in the body of the current request, which may be gzip.
 

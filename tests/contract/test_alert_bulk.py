@@ -314,5 +314,6 @@ def test_bad_requests(alerts: FlaskClient) -> None:
     """An unknown filter or member is named; nothing is claimed."""
     assert pointers(alerts.post("/alerts/next", json={"query": {"stat": "open"}})) == ["/query/stat"]
     assert pointers(alerts.post("/alerts/next", json={"filters": {}})) == ["/filters"]
-    problem(alerts.post("/alerts/next"), 415)
+    problem(alerts.post("/alerts/next", data="{}"), 415)
+    assert alerts.post("/alerts/next").get_json()["id"] == "1-1-1100"  # no body: of all alerts
     assert state(alerts)["etag"] == '"0"'
