@@ -6,6 +6,8 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from granian.net import SocketHolder  # type: ignore[attr-defined]
@@ -78,7 +80,9 @@ class Workers(MPServer):
         assert _ready is not None
         _ready[idx] = 0
         os.environ["WORKER_SLOT"] = str(idx)  # for the worker, which is forked next
-        return super()._spawn_worker(idx, *args, **options)
+        worker: Any = super()._spawn_worker(idx, *args, **options)
+        worker.is_alive = lambda: is_alive(worker.inner)
+        return worker
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         while not self.interrupt_signal:
@@ -118,6 +122,15 @@ class Workers(MPServer):
             self._given_up = f"A worker died {failures} times in a row, each time before it had served for {QUICK} s."
         pause = min(PAUSE * 2 ** min(failures - 2, 10), LONGEST_PAUSE) if failures > 1 else 0.0
         self._due[idx] = time.monotonic() + pause
+
+
+def is_alive(process: BaseProcess) -> bool:
+    """Whether it still runs.
+
+    Granian waits for each worker in two threads, and the system tells only one of them that it has ended. On a busy
+    machine the other one would take it for one that refuses to stop. The pipe that ends with it tells both.
+    """
+    return not wait([process.sentinel], 0) and process.is_alive()
 
 
 def say_ready() -> None:

@@ -1,6 +1,7 @@
 """Workers that die, hang or cannot start, and a machine without room for what they write."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from commands.workers import is_alive
 from database import embedded, migrations
 from tests.integration.test_embedded import pids_of, postmaster_of
 from tests.integration.test_embedded_kills import fill, is_supervised_by_another, small_disk
@@ -238,3 +240,15 @@ def test_use_gives_no_handle_that_outlives_it(ready_folder: Path) -> None:
         pass
     server.look_after()
     wait_until(lambda: (ready_folder / "postgres.supervisor").read_text() == "")
+
+
+def test_a_worker_whose_end_another_thread_has_seen() -> None:
+    """It has ended, also for the thread that the system does not tell: it is not killed as one that refuses to."""
+    child = multiprocessing.get_context("fork").Process(target=signal.pause)
+    child.start()
+    assert is_alive(child)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    os.waitpid(child.pid, 0)
+    assert child.is_alive()  # as far as this thread was told
+    assert not is_alive(child)
