@@ -62,6 +62,7 @@ def through_flask(app: Flask, path: str, body: bytes, kind: str) -> int:
         "REQUEST_METHOD": "POST",
         "PATH_INFO": path,
         "QUERY_STRING": query,
+        "REMOTE_ADDR": "127.0.0.1",
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "5000",
         "HTTP_HOST": "localhost:5000",

@@ -26,7 +26,8 @@ from tests.postgres import Sessions, transaction
 from tests.waiting import PATIENCE, wait_until
 
 USERS = 10  # of one case; the next case has others, so that no case sees another
-DIFFERENT = ("created_at", "heartbeat_at", "transaction_id")  # in columns with these names, two runs may differ
+# In columns with these names, two runs may differ.
+DIFFERENT = ("created_at", "heartbeat_at", "touched_at", "transaction_id")
 
 Body = dict[str, Any]
 State = dict[str, list[dict[str, Any]]]
