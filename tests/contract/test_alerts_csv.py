@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import requests
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import select, text
 
 from database.models import LogEntry
 from routes import alert_lists as view
 from routes.http import csv_answer
 from routes.schemas.alert_csv import EXAMPLE
 from tests.contract.helpers import Sessions, codes, problem
+from tests.postgres import engine_on
 from tests.service import Service
 from tests.waiting import PATIENCE, wait_until
 
@@ -106,22 +107,17 @@ FROM generate_series(1, 30000) AS s
 @pytest.fixture(scope="module")
 def service(shared_database_url: str, shared_service: Service) -> Service:
     """The real service with 30 MB of alerts: more than the system keeps for a caller that does not read."""
-    engine = create_engine(shared_database_url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with engine_on(shared_database_url) as engine, engine.connect() as connection:
         for statement in MANY.split(";"):
             connection.execute(text(statement))
-    engine.dispose()
     return shared_service
 
 
 def ended(url: str) -> list[Any]:
     """What the ends of exports in the log say."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
+    with engine_on(url) as engine, engine.connect() as connection:
         ends = select(LogEntry.what, LogEntry.after).where(LogEntry.kind == "export", LogEntry.what != "began")
-        found = [(what, after["rows"]) for what, after in connection.execute(ends.order_by(LogEntry.entry_id))]
-    engine.dispose()
-    return found
+        return [(what, after["rows"]) for what, after in connection.execute(ends.order_by(LogEntry.entry_id))]
 
 
 def test_all_of_many(service: Service) -> None:
@@ -170,8 +166,7 @@ def test_a_part_does_not_look_like_the_whole(service: Service, shared_database_u
     with ExitStack() as stack:
         caller = asks(service, stack)
         assert caller.recv(12) == b"HTTP/1.1 200"
-        engine = create_engine(shared_database_url, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+        with engine_on(shared_database_url) as engine, engine.connect() as connection:
             connection.execute(text("ALTER TABLE alerts RENAME TO alerts_away"))
             try:
                 caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -181,7 +176,6 @@ def test_a_part_does_not_look_like_the_whole(service: Service, shared_database_u
                     answer.read()
             finally:
                 connection.execute(text("ALTER TABLE alerts_away RENAME TO alerts"))
-        engine.dispose()
 
 
 class _Rest:
