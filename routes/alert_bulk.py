@@ -82,6 +82,7 @@ def change_alerts() -> Response:
     Operation(
         needs="work",
         body=NextRequest,
+        may_lack_body=True,
         answers={200: AlertDetailAnswer, 204: Nothing("There is none.")},
         problems=(BAD_NEXT, TOO_LARGE, NOT_JSON, DATABASE_AWAY, OVERLOADED),
         versioned=True,

@@ -154,7 +154,7 @@ def _operation(app: Flask, schemas: dict[str, Any], rule: Rule, method: str, ope
         content = {"application/json": _media(schemas, operation.body)}
         if operation.lines:
             content["application/x-ndjson"] = _lines(content["application/json"]["example"])
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": not operation.may_lack_body, "content": content}
     return described
 
 

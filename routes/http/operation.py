@@ -47,6 +47,7 @@ class Operation:
     problems: tuple[Problem, ...] = ()
     path: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body: type[BaseModel] | None = None
+    may_lack_body: bool = False
     max_body: int = MAX_BODY  # bytes; the server reads no more
     query: type[BaseModel] | None = None
     idempotent: bool = False
