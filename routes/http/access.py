@@ -136,7 +136,7 @@ class Access:
         try:
             if authorization is None:
                 return EVERYBODY if b"cookie" not in headers and self._is_open(headers[b"host"]) else None
-            key = self._key(authorization.decode("latin-1"))
+            key = self._keyring.find(_presented(authorization.decode("latin-1")))
         except KeysUnknown:
             return None
         if key is None or "ingest" not in key.scopes:
@@ -161,9 +161,7 @@ class Access:
     def _program(self, environ: Mapping[str, Any]) -> Caller:
         authorization = environ.get("HTTP_AUTHORIZATION")
         if authorization is not None:
-            scheme, _, presented = authorization.partition(" ")
-            is_bearer = scheme.lower() == "bearer"
-            return self._counted(self._living(presented.strip(" ") if is_bearer else "", environ))
+            return self._counted(self._living(_presented(authorization), environ))
         # Another server than our own (`flask run --host`) may listen elsewhere than the settings say.
         is_near = self._allow_anonymous or self._is_of_this_machine(environ)
         if is_near and self._is_open(str(environ.get("HTTP_HOST", "")).encode("latin-1")):
@@ -203,10 +201,6 @@ class Access:
             raise _to(key.caller, over_rate(quota))
         return _holds(key, quota)
 
-    def _key(self, authorization: str) -> LivingKey | None:
-        scheme, _, presented = authorization.partition(" ")
-        return self._keyring.find(presented.strip(" ")) if scheme.lower() == "bearer" else None
-
     def _is_open(self, host: bytes) -> bool:
         if self._keyring.has_keys or self._proxy is not None:
             return False
@@ -226,6 +220,12 @@ class Access:
         found = extensions[_KEY]
         assert isinstance(found, cls)
         return found
+
+
+def _presented(authorization: str) -> str:
+    """What an `Authorization` header presents as a key; nothing if it is of another scheme."""
+    scheme, _, presented = authorization.partition(" ")
+    return presented.strip(" ") if scheme.lower() == "bearer" else ""
 
 
 def _keys_unknown(unknown: KeysUnknown) -> Problem:
