@@ -1,7 +1,6 @@
 """Lists of alerts: page by page, what is next to one, how many there are, and all of them as CSV."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import cast
 
@@ -14,8 +13,8 @@ from database.alert_filters import AlertPlace
 from database.alert_lists import Neighbour, page_of_alerts, place_of
 from database.alerts import AlertRow
 from routes.http.answers import json_answer
-from routes.http.csv_answer import CSV, PAGE, csv_answer
-from routes.http.exports import noted_export
+from routes.http.csv_answer import CSV, PAGE
+from routes.http.exports import export
 from routes.http.hooks import service
 from routes.http.operation import Operation, Text, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
@@ -158,9 +157,7 @@ def export_alerts() -> Response:
                 return
             after = found.broke_off_at or place_of(found.rows[-1])
 
-    ended = noted_export("alerts", query.model_dump(mode="json", by_alias=True, exclude_unset=True))
-    name = f"alerts-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.csv"
-    return csv_answer(name, columns(time_is_epoch=ours.policy.time_is_epoch), pages(), ended)
+    return export("alerts", query, columns(time_is_epoch=ours.policy.time_is_epoch), pages())
 
 
 def _id(found: AlertPlace | None) -> str | None:

@@ -1,15 +1,14 @@
 """The log: every change by anybody, of alerts, rules, settings, keys, mutes, views, backtests, exports and sign-ins."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 from flask import Blueprint, Response
 
 from database.change_log import LogLine, LogPlace, page_of_log, to_microseconds
 from routes.http.answers import json_answer
-from routes.http.csv_answer import CSV, PAGE, csv_answer
-from routes.http.exports import noted_export
+from routes.http.csv_answer import CSV, PAGE
+from routes.http.exports import export
 from routes.http.hooks import service
 from routes.http.operation import Operation, Text, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
@@ -66,8 +65,7 @@ def export_log() -> Response:
                 return
             before = page[-1].in_log
 
-    ended = noted_export("log", query.model_dump(mode="json", by_alias=True, exclude_unset=True))
-    return csv_answer(f"log-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.csv", COLUMNS, pages(), ended)
+    return export("log", query, COLUMNS, pages())
 
 
 def _must_be_within(query: LogQuery, before: LogPlace | None) -> None:
