@@ -46,6 +46,7 @@ from routes import (
 )
 from routes import keys as keys_view
 from routes import metrics as metrics_page
+from routes.desk.pages import PAGES
 from routes.http import bodies, hooks
 from routes.http.access import Access
 from routes.http.converters import AlertIdConverter, IdConverter, KeyIdConverter
@@ -100,6 +101,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         health,
         openapi,
         metrics_page,
+        *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
     for command in (replay, backtest, verify, keys):

@@ -23,6 +23,7 @@ from routes.http.exchange import REQUEST_ID, begin, end
 from routes.http.heads import check_head
 from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake
 from routes.http.operation import max_body_of
+from routes.http.pages import shown
 from routes.http.problems import REQUESTS_FULL, Problem
 from routes.http.server_messages import CLOSE, Message, Receive, Scope, Send, send_answer
 
@@ -159,6 +160,12 @@ class _Request:
         self.has_body = bool(self.length) or b"transfer-encoding" in named
         self.is_packed = b"content-encoding" in named
         self.request_id = named.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
+        # Of what WSGI calls its environ, what says whether it wants a page.
+        self.environ = {"PATH_INFO": scope.get("path", "")} | {
+            f"HTTP_{name.decode().upper().replace('-', '_')}": named[name].decode("latin-1")
+            for name in (b"accept", b"hx-request", b"hx-history-restore-request")
+            if name in named
+        }
         self.route: str | None = None
         self.view: object | None = None
         self.caller: Caller | None = None
@@ -200,7 +207,7 @@ class _Request:
 async def _refuse(request: _Request, problem: Problem, send: Send) -> None:
     exchange = begin(request.request_id)
     exchange.who = request.caller.name if request.caller else problem.who
-    answer = problem.answer(exchange.request_id)
+    answer = shown(problem.answer(exchange.request_id), request.environ)
     if request.caller and request.caller.quota:
         answer = answer._replace(headers={**answer.headers, **request.caller.quota.headers()})
     try:

@@ -26,9 +26,8 @@ from routes.http.bodies import TOO_LARGE, read_body
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Nothing, Operation, describe, needs
-from routes.http.pages import SIGN_IN, own_path
+from routes.http.pages import PAGE_HEADERS, SIGN_IN, own_path
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, Problem
-from routes.http.safe_headers import STRICT_PAGE_POLICY
 from routes.http.sessions import begin_session, end_session, session_ends
 from routes.schemas.sessions import SessionAnswer, SessionRequest
 from rules.payload import FieldProblem
@@ -146,8 +145,5 @@ def _page(wanted: str, problem: Problem | None = None) -> Response:
     page = make_response(shown, problem.status if problem else 200)
     if problem:
         page.headers.update(problem.answer_headers())
-    page.headers["Content-Security-Policy"] = STRICT_PAGE_POLICY
-    # With "no-referrer" browsers send a form to its own origin with `Origin: null`.
-    page.headers["Referrer-Policy"] = "same-origin"
-    page.headers["Cache-Control"] = "private, no-store"
+    page.headers.update(PAGE_HEADERS)
     return page

@@ -580,6 +580,7 @@ KEEPERS: dict[str, str] = {
     "logs.py SimpleQueue": "lines of the log that wait, per process and stream",
     "logs.py Thread": "one for each of the two streams",
     "routes/http/origins.py lru_cache": "hosts that are remembered as trusted or not",
+    "routes/http/assets.py lru_cache": "one value for each file of the desk",
     "access/key_changes.py BoundedSemaphore": "changes of keys under way at once, per process",
     "access/keyring.py Thread": "one for each worker, which looks for changes of keys",
     "commands/serve.py Thread": "one for each worker, which watches its parent",

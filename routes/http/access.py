@@ -13,7 +13,7 @@ from access.limits import KeyLimits
 from access.rates import Quota, Rate
 from routes.http.operation import needs_of
 from routes.http.origins import TrustedHosts, must_be_of_own_page
-from routes.http.pages import SignInFirst, prefers_page
+from routes.http.pages import SignInFirst, is_for_part, prefers_page
 from routes.http.problems import DATABASE_UNFIT, Problem
 from routes.http.proxies import BadPerson, TrustedProxy
 from routes.http.sessions import SignedSessions
@@ -168,7 +168,8 @@ class Access:
             return EVERYBODY
         if self._is_loopback and self._proxy is None and not self._keyring.has_keys:
             raise NEEDS_KEY.anew()
-        if environ["REQUEST_METHOD"] == "GET" and prefers_page(environ.get("HTTP_ACCEPT", "")):
+        is_page = environ["REQUEST_METHOD"] == "GET" and not is_for_part(environ)
+        if is_page and prefers_page(environ.get("HTTP_ACCEPT", "")):
             raise SignInFirst(environ)
         raise NO_KEY.anew()
 

@@ -4,7 +4,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from access.caller import Caller
-from routes.http import hints, safe_headers
+from routes.http import hints, pages, safe_headers
 from routes.http.access import CALLER, Access
 from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, Exchange, begin, end
@@ -38,7 +38,7 @@ def _answer_to(error: Exception) -> Response:
         error.description, more = hints.wrong_method(error)
     exchange = _exchange()
     exchange.who = exchange.who or getattr(error, "who", None)
-    return answer_to(error, exchange.request_id, more).response()
+    return pages.shown(answer_to(error, exchange.request_id, more), request.environ).response()
 
 
 def _begin() -> None:

@@ -17,6 +17,8 @@ CLOSE = (b"connection", b"close")  # the header of an answer after which the ser
 async def send_answer(send: Send, answer: Answer, named: tuple[str, str]) -> None:
     """Send a whole answer, with the header `named` and those for browsers besides its own."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*answer.headers.items(), named)]
-    headers += (*safe_headers.AS_BYTES, (b"content-length", b"%d" % len(answer.body)))
+    own = {name for name, _ in headers}
+    headers += (one for one in safe_headers.AS_BYTES if one[0] not in own)
+    headers.append((b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -12,7 +12,7 @@ from tests.service import ROOT
 TABLES = Base.metadata.tables.values()
 PAGE = (ROOT / "docs/architecture.md").read_text()
 FOLDERS = (
-    *(".", "access", "commands", "database", "routes", "routes/http", "work"),
+    *(".", "access", "commands", "database", "routes", "routes/desk", "routes/http", "work"),
     *("rules", "rules/judging", "rules/hindsight"),
 )
 

@@ -1,0 +1,65 @@
+"""What pages show of an alert in a list."""
+
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from database.alerts import AlertRow
+from routes.desk import words
+from routes.schemas.alerts import alert_id, claim_has_lapsed, title_of
+
+
+class AlertLine(NamedTuple):
+    """An alert as a line of a list; `etag` is for forms, which are refused if somebody has worked it since."""
+
+    id: str
+    user_id: int
+    seq: int
+    code: int
+    title: str
+    figures: str
+    is_urgent: bool
+    time: int
+    created_at: datetime
+    touched_at: datetime
+    assignee: str | None
+    status: str
+    outcome: str | None
+    snoozed_until: datetime | None
+    late: bool
+    superseded: bool
+    shadow: bool
+    etag: str
+
+    @classmethod
+    def of(cls, row: AlertRow) -> Self:
+        """The line of a stored alert."""
+        return cls(
+            id=alert_id(row.user_id, row.seq, row.code),
+            user_id=row.user_id,
+            seq=row.seq,
+            code=row.code,
+            title=title_of(row.code, row.evidence),
+            figures=figures(row.evidence),
+            is_urgent=row.high_risk,
+            time=row.time,
+            created_at=row.created_at,
+            touched_at=row.touched_at,
+            assignee=None if claim_has_lapsed(row) else row.assignee,
+            status=row.status,
+            outcome=row.outcome,
+            snoozed_until=row.snoozed_until,
+            late=row.late,
+            superseded=row.superseded,
+            shadow=row.shadow,
+            etag=str(row.work_version),
+        )
+
+
+def figures(evidence: dict[str, Any]) -> str:
+    """What was measured, of what was allowed: "220.00 of 200.00"."""
+    measured, parameters = evidence.get("measured"), evidence.get("parameters", {})
+    of = parameters.get("threshold", parameters.get("count"))
+    shown = [
+        words.money(one) if isinstance(one, str) else words.number(one) for one in (measured, of) if one is not None
+    ]
+    return " of ".join(shown)

@@ -1,0 +1,7 @@
+"""All pages of the desk, in the order of its rail."""
+
+from types import ModuleType
+
+from routes.desk import alert, assets, inbox
+
+PAGES: tuple[ModuleType, ...] = (inbox, alert, assets)

@@ -1,0 +1,67 @@
+"""What all pages of the desk share: the frame around them, parts of them, and where a form leads."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, make_response, redirect, render_template, request
+
+from access.caller import ANONYMOUS
+from routes.desk import words
+from routes.http.access import caller
+from routes.http.assets import asset_url
+from routes.http.hooks import service
+from routes.http.pages import DESK, PAGE_HEADERS, is_for_part
+
+MAIN = "main#main"  # the part that holds a whole page but for its frame
+
+
+def page(template: str, status: int = 200, **values: Any) -> Response:
+    """A page made from `template`, which extends `layout`: whole, or only its main part if a page asks for that.
+
+    Who swaps the main part gets the address of the page it now shows.
+    """
+    is_part = is_for_part(request.environ)
+    layout = "desk/part.html" if is_part else "desk/frame.html"
+    shown = make_response(render_template(template, layout=layout, **_shared(), **values), status)
+    shown.headers.update(PAGE_HEADERS)
+    if is_part and request.headers.get("HX-Target") == MAIN and request.method == "GET":
+        here = request.full_path.rstrip("?")
+        is_same = request.headers.get("HX-Current-URL", "").removeprefix(request.host_url.rstrip("/")) == here
+        shown.headers["HX-Replace-Url" if is_same else "HX-Push-Url"] = here
+    return shown
+
+
+def part(template: str, status: int = 200, **values: Any) -> Response:
+    """A part of a page, made from a `template` of its own."""
+    shown = make_response(render_template(template, **_shared(), **values), status)
+    shown.headers.update(PAGE_HEADERS)
+    return shown
+
+
+def go(path: str) -> Response:
+    """Where a form leads that was accepted: to the page at `path`, a path of this service."""
+    found = redirect(path, 303)
+    assert isinstance(found, Response)
+    found.headers["Cache-Control"] = "private, no-store"
+    return found
+
+
+def is_part() -> bool:
+    """Whether a page asks for a part of itself."""
+    return is_for_part(request.environ)
+
+
+def _shared() -> Mapping[str, Any]:
+    who = caller()
+    return {
+        "caller": who,
+        "is_anonymous": who.name == ANONYMOUS,
+        "may": who.may,
+        "has_dates": service().policy.time_is_epoch,
+        "now": datetime.now(UTC),
+        "asset_url": asset_url,
+        "words": words,
+        "desk": DESK,
+        "here": request.full_path.rstrip("?"),
+    }

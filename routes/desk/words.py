@@ -1,0 +1,84 @@
+"""How values are written on pages. Templates call these as `words.money(...)`."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from markupsafe import Markup
+
+from rules.wording import duration
+
+STATUS = {"open": "Open", "acknowledged": "Acknowledged", "closed": "Closed"}
+OUTCOME = {"true_positive": "True", "false_positive": "False", "inconclusive": "Inconclusive"}
+RULE_STATUS = {"active": "Active", "shadow": "Shadow", "off": "Off"}
+RISK = {"low": "Low", "normal": "Normal", "high": "High"}
+NOTHING = "–"  # noqa: RUF001 (where there is no value)
+
+
+def money(value: Decimal | str | None) -> str:
+    """An amount with two decimals and commas between thousands."""
+    return NOTHING if value is None else f"{Decimal(value):,.2f}"
+
+
+def number(value: int | float | None, digits: int = 0) -> str:
+    """A number with commas between thousands."""
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def capped(count: int, more: bool) -> str:
+    """A count that may be larger: "1,000+"."""
+    return f"{count:,}+" if more else f"{count:,}"
+
+
+def share(part: float, whole: float) -> str:
+    """A share in per cent; nothing of nothing."""
+    return NOTHING if not whole else f"{100 * part / whole:.0f} %"
+
+
+def moment(at: datetime | None) -> str | Markup:
+    """A moment, in UTC; a script writes it in the reader's own zone."""
+    if at is None:
+        return NOTHING
+    at = at.astimezone(UTC)
+    return Markup('<time datetime="{}" data-moment>{} UTC</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+
+
+def age(at: datetime | None, now: datetime) -> str | Markup:
+    """How long ago a moment was, in its largest unit; a script keeps it up to date."""
+    if at is None:
+        return NOTHING
+    at = at.astimezone(UTC)
+    return Markup('<time datetime="{}" data-age title="{} UTC">{}</time>').format(
+        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}", short_age((now - at).total_seconds())
+    )
+
+
+def short_age(seconds: float) -> str:
+    """An age in its largest unit: "now", "5 min", "3 h", "12 d"."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return "now"
+
+
+def event_time(time: int, has_dates: bool) -> str | Markup:
+    """The time of an event as it was given; with a date if it counts seconds since 1970."""
+    if not has_dates:
+        return f"{time}"
+    try:
+        date = datetime.fromtimestamp(time, UTC)
+    except (OverflowError, ValueError, OSError):  # no date has a name so late
+        return f"{time}"
+    return Markup('<span class="event-time" title="{}">{}</span>').format(time, f"{date:%Y-%m-%d %H:%M:%S}")
+
+
+def seconds(count: int) -> str:
+    """A length of time in words: "30 s", "2 h"."""
+    return duration(count)
+
+
+def parameter(unit: str, value: Any) -> str:
+    """The value of a parameter of a rule: money, seconds, a count or a factor."""
+    if unit == "money":
+        return money(value)
+    return duration(int(value)) if unit == "seconds" else str(value)
