@@ -161,7 +161,7 @@ class _Request:
         self.is_packed = b"content-encoding" in named
         self.request_id = named.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
         # Of what WSGI calls its environ, what says whether it wants a page.
-        self.environ = {"PATH_INFO": scope.get("path", "")} | {
+        self.wants = {"PATH_INFO": scope.get("path", "")} | {
             f"HTTP_{name.decode().upper().replace('-', '_')}": named[name].decode("latin-1")
             for name in (b"accept", b"hx-request", b"hx-history-restore-request")
             if name in named
@@ -207,7 +207,7 @@ class _Request:
 async def _refuse(request: _Request, problem: Problem, send: Send) -> None:
     exchange = begin(request.request_id)
     exchange.who = request.caller.name if request.caller else problem.who
-    answer = shown(problem.answer(exchange.request_id), request.environ)
+    answer = shown(problem.answer(exchange.request_id), request.wants)
     if request.caller and request.caller.quota:
         answer = answer._replace(headers={**answer.headers, **request.caller.quota.headers()})
     try:
