@@ -21,6 +21,11 @@ from rules.wording import shown_evidence
 
 _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
 _TIME = click.IntRange(0, LAST_TIME)
+_CLOSED_AS: Mapping[str | None, str] = {
+    "true_positive": ", closed as true",
+    "false_positive": ", closed as false",
+    "inconclusive": ", closed as inconclusive",
+}
 
 
 @click.command(cls=Command)
@@ -156,6 +161,8 @@ def _text(question: Question, present: Mapping[int, RuleSetting], data: Mapping[
         f"on the busiest day {_busiest(then):>14}{_busiest(now):>14}",
         f"added              {'':>14}{data['added']:>14,}",
         f"removed            {'':>14}{data['removed']:>14,}",
+        f"true lost          {_of(data['true_positives'])}{data['true_lost']:>14,}",
+        f"false spared       {_of(data['false_positives'])}{data['false_spared']:>14,}",
     ]
     for name in ("added", "removed"):
         if samples := data[f"{name}_alerts"]:
@@ -186,19 +193,24 @@ def _busiest(figures: Mapping[str, Any]) -> str:
     return f"{figures['busiest_day']['alerts']:,}" if figures["busiest_day"] else "0"
 
 
+def _of(all_closed: int) -> str:
+    return f"{f'of {all_closed:,}':>14}"
+
+
 def _sample(sample: Mapping[str, Any]) -> str:
     place = f"user {sample['user_id']}, action {sample['seq']} at {sample['time']}"
     evidence = shown_evidence(sample["evidence"], service().policy.time_is_epoch)
-    return f"  {sample['code']}  {place}: {evidence.get('sentence', '')}"
+    closed = _CLOSED_AS.get(sample.get("outcome"), "")
+    return f"  {sample['code']}  {place}{closed}: {evidence.get('sentence', '')}"
 
 
 def _table(parameter: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    heads = (parameter, "alerts", "users hit", "alerts a day", "added", "removed")
+    heads = (parameter, "alerts", "users hit", "alerts a day", "added", "removed", "true lost", "false spared")
     return [
         "".join(f"{head:>14}" for head in heads),
         *(
             f"{row['value']:>14}{row['alerts']:>14,}{row['users']:>14,}{row['alerts_per_day']:>14,.2f}"
-            f"{row['added']:>14,}{row['removed']:>14,}"
+            f"{row['added']:>14,}{row['removed']:>14,}{row['true_lost']:>14,}{row['false_spared']:>14,}"
             for row in rows
         ),
     ]

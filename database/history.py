@@ -179,7 +179,7 @@ def _of_users(user_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
     return user_id.between(bindparam("first", type_=BigInteger), bindparam("last", type_=BigInteger))
 
 
-_STANDING = select(Alert.user_id, Alert.seq, Alert.code, Alert.time).where(
+_STANDING = select(Alert.user_id, Alert.seq, Alert.code, Alert.time, Alert.outcome).where(
     _of_users(Alert.user_id),
     ~Alert.superseded,
     Alert.code == any_(bindparam("codes", type_=ARRAY(Integer))),
@@ -196,8 +196,8 @@ def standing_alerts(
     """
     values = {"first": users.first, "last": users.last, "codes": list(codes), "start": start, "end": end}
     return [
-        StandingAlert(user_id=user_id, seq=seq, code=code, time=time)
-        for user_id, seq, code, time in connection.execute(_STANDING, values)
+        StandingAlert(user_id=user_id, seq=seq, code=code, time=time, outcome=outcome)
+        for user_id, seq, code, time, outcome in connection.execute(_STANDING, values)
     ]
 
 

@@ -121,12 +121,13 @@ class RuleVersionRow(NamedTuple):
 
 
 class StandingAlert(NamedTuple):
-    """The key of an alert that holds, and the time of its action."""
+    """The key of an alert that holds, the time of its action, and what it turned out to be, if it is closed."""
 
     user_id: int
     seq: int
     code: int
     time: int
+    outcome: str | None
 
 
 class StoredAlert(NamedTuple):

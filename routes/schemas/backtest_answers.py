@@ -9,10 +9,13 @@ from sqlalchemy import Row
 from routes.schemas.alerts import EvidenceAnswer
 from routes.schemas.answer_fields import AsStored, Moment, ParametersAnswer, may_be_absent
 from routes.schemas.fields import AlertId, Code, Id, MoneyText, Seconds, optional
-from routes.schemas.words import BacktestStatus, Risk
+from routes.schemas.words import AlertOutcome, BacktestStatus, Risk
 
 Progress = Annotated[float, Field(ge=0, le=1, description="The share of all actions judged so far, from 0 to 1.")]
 Count = Annotated[int, Field(ge=0)]
+# None: results that were stored by earlier releases do not have these.
+_LOST = "How many of the removed alerts were closed as true. Older results do not have it."
+_SPARED = "How many of the removed alerts were closed as false. Older results do not have it."
 PerDay = Annotated[float, Field(ge=0, description="Alerts per day, on average over the days of the period.")]
 
 
@@ -69,10 +72,12 @@ class SweepStepAnswer(BaseModel):
     alerts_per_day: PerDay
     added: Count
     removed: Count
+    true_lost: Count | None = may_be_absent(_LOST)
+    false_spared: Count | None = may_be_absent(_SPARED)
 
 
 class SampleAnswer(BaseModel):
-    """An alert that would have been added or removed; the evidence of a removed one is the stored one."""
+    """An alert that would have been added."""
 
     id: AlertId
     user_id: Id
@@ -80,6 +85,15 @@ class SampleAnswer(BaseModel):
     code: Code
     time: Seconds
     evidence: EvidenceAnswer
+
+
+class RemovedSampleAnswer(SampleAnswer):
+    """A stored alert that would not have been raised, with the evidence that is stored."""
+
+    outcome: Annotated[
+        AlertOutcome | None,
+        optional("What it turned out to be; null unless it is closed. Older results do not have it."),
+    ] = None
 
 
 class ResultAnswer(BaseModel):
@@ -97,8 +111,19 @@ class ResultAnswer(BaseModel):
     now: Annotated[BacktestFiguresAnswer, Field(description="What would have been raised.")]
     added: Count
     removed: Count
+    true_lost: Count | None = may_be_absent(_LOST)
+    false_spared: Count | None = may_be_absent(_SPARED)
+    true_positives: Count | None = may_be_absent(
+        "How many of the stored alerts were closed as true. Older results do not have it."
+    )
+    false_positives: Count | None = may_be_absent(
+        "How many of the stored alerts were closed as false. Older results do not have it."
+    )
     added_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of the added alerts.")]
-    removed_alerts: Annotated[list[SampleAnswer], Field(description="At most 20 of the removed alerts.")]
+    removed_alerts: Annotated[
+        list[RemovedSampleAnswer],
+        Field(description="At most 20 of the removed alerts; first those that were closed as true."),
+    ]
     sweep: list[SweepStepAnswer] | None = may_be_absent()
     # Left out if it was not asked for; null if there is no such value.
     quiet_enough: Annotated[
@@ -132,6 +157,7 @@ _SUMMARY: JsonDict = {
 }
 _NONE: JsonDict = {"alerts": 0, "users": 0, "alerts_per_day": 0.0}
 _ONE: JsonDict = {"alerts": 1, "users": 1, "alerts_per_day": 1.0}
+_NONE_CLOSED: JsonDict = {"true_lost": 0, "false_spared": 0}
 _DETAIL: JsonDict = _SUMMARY | {
     "result": {
         "actions": 2,
@@ -144,11 +170,18 @@ _DETAIL: JsonDict = _SUMMARY | {
         "now": _ONE | {"busiest_day": {"from": 0, "to": 86399, "alerts": 1}},
         "added": 1,
         "removed": 0,
+        "true_lost": 0,
+        "false_spared": 0,
+        "true_positives": 0,
+        "false_positives": 0,
         "added_alerts": [{"id": "7-2-123", "user_id": 7, "seq": 2, "code": 123, "time": 20, "evidence": _EVIDENCE}],
         "removed_alerts": [],
         "sweep": [
-            {"value": "100.00", **_ONE, "added": 1, "removed": 0},
-            *({"value": value, **_NONE, "added": 0, "removed": 0} for value in ("200.00", "300.00", "400.00")),
+            {"value": "100.00", **_ONE, "added": 1, "removed": 0, **_NONE_CLOSED},
+            *(
+                {"value": value, **_NONE, "added": 0, "removed": 0, **_NONE_CLOSED}
+                for value in ("200.00", "300.00", "400.00")
+            ),
         ],
         "quiet_enough": "100.00",
     }

@@ -20,6 +20,7 @@ from rules.timeline import History, Timeline
 from rules.versions import FIRST_SETTINGS, RiskAndOverrides, RuleSet
 
 SAMPLES = 20  # added and removed alerts that are shown
+TRUE, FALSE = "true_positive", "false_positive"  # what alerts turned out to be; all else is undecided
 DAY = 86_400  # seconds
 MOST_DAYS = 100_000  # that are counted: 270 years. By times that are not in seconds each action may have its own
 REMEMBERED = 1024  # ratings with overrides; should there be more, all that was worked out is dropped and begun again
@@ -60,6 +61,8 @@ class AlertFigures:
     users: int = 0
     added: int = 0  # that are not stored
     removed: int = 0  # that are stored, and would not have been raised
+    true_lost: int = 0  # of these, those that were closed as true,
+    false_spared: int = 0  # and as false
     days: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: "AlertFigures") -> None:
@@ -68,15 +71,21 @@ class AlertFigures:
         self.users += other.users
         self.added += other.added
         self.removed += other.removed
+        self.true_lost += other.true_lost
+        self.false_spared += other.false_spared
         self.days.update(other.days)
 
 
 class AlertSample(NamedTuple):
-    """An alert that would be added or removed; the evidence of removed ones is the stored one."""
+    """An alert that would be added or removed; the evidence of removed ones is the stored one.
+
+    `outcome` is what a removed one turned out to be, if it is closed.
+    """
 
     key: Key
     time: int
     evidence: dict[str, Any] | None
+    outcome: str | None = None
 
 
 @dataclass
@@ -85,7 +94,7 @@ class BacktestResult:
 
     `then` is what is stored; `now` is what would be, followed by each step of the sweep. `first` and `last` are the
     times of the oldest and the newest action in the period, and `days` those that have any; `actions` and `users` are
-    those that were read.
+    those that were read. Of what is stored, `true_positives` and `false_positives` were closed as such.
     """
 
     actions: int = 0
@@ -94,6 +103,8 @@ class BacktestResult:
     last: int | None = None
     days: set[int] = field(default_factory=set)
     then: AlertFigures = field(default_factory=AlertFigures)
+    true_positives: int = 0
+    false_positives: int = 0
     now: list[AlertFigures] = field(default_factory=list)
     added: list[AlertSample] = field(default_factory=list)
     removed: list[AlertSample] = field(default_factory=list)
@@ -107,12 +118,14 @@ class BacktestResult:
         if len(self.days) < MOST_DAYS:
             self.days |= other.days
         self.then.add(other.then)
+        self.true_positives += other.true_positives
+        self.false_positives += other.false_positives
         if not self.now:
             self.now = [AlertFigures() for _ in other.now]
         for mine, others in zip(self.now, other.now, strict=True):
             mine.add(others)
         self.added = nsmallest(SAMPLES, self.added + other.added)
-        self.removed = nsmallest(SAMPLES, self.removed + other.removed)
+        self.removed = nsmallest(SAMPLES, self.removed + other.removed, key=_true_first)
 
     def span(self, first: int, last: int) -> None:
         """Extend the span to actions between these two times."""
@@ -136,11 +149,14 @@ class Backtester:
         `settings` are all that these users ever had; `standing` are their alerts in the period.
         """
         result = BacktestResult(now=[AlertFigures() for _ in self._steps])
-        stored: dict[int, dict[tuple[int, int], int]] = {}
+        stored: dict[int, _Stored] = {}
         for alert in standing:
-            stored.setdefault(alert.user_id, {})[alert.seq, alert.code] = alert.time
+            own = stored.setdefault(alert.user_id, _Stored({}, {}))
+            own.times[alert.seq, alert.code] = alert.time
+            if alert.outcome is not None:
+                own.outcomes[alert.seq, alert.code] = alert.outcome
         for user_id, lines in by_user(copied.splitlines()):
-            self._judge_user(result, user_id, list(lines), settings, stored.get(user_id, {}))
+            self._judge_user(result, user_id, list(lines), settings, stored.get(user_id, _NONE))
         return result
 
     def _judge_user(
@@ -149,8 +165,9 @@ class Backtester:
         user_id: int,
         lines: list[list[str]],
         settings: Settings,
-        then: Mapping[tuple[int, int], int],
+        stored: "_Stored",
     ) -> None:
+        then = stored.times
         result.users += 1
         result.actions += len(lines)
         start = self._plan.start
@@ -188,14 +205,19 @@ class Backtester:
         _count(result.then, then, then)
         for figures, alerts in zip(result.now, found, strict=True):
             _count(figures, alerts, then)
+        if stored.outcomes:
+            _count_closed(result, found, stored.outcomes)
         for figures, dated in ((result.then, then), (result.now[0], found[0])):
             figures.days.update(time // DAY for time in dated.values())
         if len(result.added) < SAMPLES:
             for now, rule, finding in fresh:
                 result.added.append(AlertSample((user_id, now.seq, rule.code), now.time, evidence_of(rule, finding)))
-        if len(result.removed) < SAMPLES:
-            gone = sorted(then.keys() - found[0].keys())
-            result.removed += [AlertSample((user_id, *key), then[key], None) for key in gone[:SAMPLES]]
+        if len(result.removed) < SAMPLES or stored.outcomes:
+            gone = [
+                AlertSample((user_id, *key), then[key], None, stored.outcomes.get(key))
+                for key in then.keys() - found[0].keys()
+            ]
+            result.removed = nsmallest(SAMPLES, result.removed + gone, key=_true_first)
 
     def _checks_for(self, settings: RiskAndOverrides) -> "_Checks":
         found = self._checks.get(settings)
@@ -212,6 +234,32 @@ class Backtester:
                 for kind in ACTION_TYPES
             }
         return found
+
+
+def _count_closed(
+    result: BacktestResult, found: Iterable[Mapping[tuple[int, int], int]], outcomes: Mapping[tuple[int, int], str]
+) -> None:
+    true, false = ([key for key, outcome in outcomes.items() if outcome == kind] for kind in (TRUE, FALSE))
+    result.true_positives += len(true)
+    result.false_positives += len(false)
+    for figures, alerts in zip(result.now, found, strict=True):
+        figures.true_lost += sum(key not in alerts for key in true)
+        figures.false_spared += sum(key not in alerts for key in false)
+
+
+class _Stored(NamedTuple):
+    """A user's alerts that stand, by seq and code: the times of all, and what the closed ones turned out to be."""
+
+    times: dict[tuple[int, int], int]
+    outcomes: dict[tuple[int, int], str]
+
+
+_NONE = _Stored({}, {})
+
+
+def _true_first(sample: AlertSample) -> tuple[bool, Key]:
+    """Those that were closed as true are looked at first: they should not be lost."""
+    return sample.outcome != TRUE, sample.key
 
 
 def _count(figures: AlertFigures, alerts: Mapping[tuple[int, int], int], then: Mapping[tuple[int, int], int]) -> None:

@@ -178,14 +178,18 @@ def report(question: Question, result: BacktestResult) -> dict[str, Any]:
         "warnings": _warnings(result.days),
         "then": _figures(result.then, days) | {"busiest_day": _busiest(result.then.days)},
         "now": _figures(now, days) | {"busiest_day": _busiest(now.days)},
-        "added": now.added,
-        "removed": now.removed,
+        **_changes(now),
+        "true_positives": result.true_positives,
+        "false_positives": result.false_positives,
         "added_alerts": _samples(result.added),
-        "removed_alerts": _samples(result.removed),
+        "removed_alerts": [
+            written | {"outcome": sample.outcome}
+            for written, sample in zip(_samples(result.removed), result.removed, strict=True)
+        ],
     }
     if question.sweep:
         written["sweep"] = [
-            {"value": _written(value), **_figures(figures, days), "added": figures.added, "removed": figures.removed}
+            {"value": _written(value), **_figures(figures, days), **_changes(figures)}
             for value, figures in zip(question.sweep.values, swept, strict=True)
         ]
         if question.at_most is not None:
@@ -216,6 +220,15 @@ def _warnings(days: Collection[int]) -> list[str]:
 
 def _figures(figures: AlertFigures, days: int) -> dict[str, Any]:
     return {"alerts": figures.alerts, "users": figures.users, "alerts_per_day": round(figures.alerts / days, 2)}
+
+
+def _changes(figures: AlertFigures) -> dict[str, int]:
+    return {
+        "added": figures.added,
+        "removed": figures.removed,
+        "true_lost": figures.true_lost,
+        "false_spared": figures.false_spared,
+    }
 
 
 def _busiest(days: Counter[int]) -> dict[str, int] | None:

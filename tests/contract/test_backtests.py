@@ -94,8 +94,9 @@ def test_a_backtest_from_beginning_to_end(client: FlaskClient) -> None:
     assert (result["added"], result["removed"], result["removed_alerts"]) == (1, 0, [])
     (added,) = result["added_alerts"]
     assert (added["id"], added["time"], added["evidence"]["measured"]) == ("7-2-123", 20, "160.00")
-    nothing = {"alerts": 0, "users": 0, "alerts_per_day": 0.0, "added": 0, "removed": 1}
-    more = {"alerts": 2, "users": 1, "alerts_per_day": 2.0, "added": 1, "removed": 0}
+    none_closed = {"true_lost": 0, "false_spared": 0}
+    nothing = {"alerts": 0, "users": 0, "alerts_per_day": 0.0, "added": 0, "removed": 1} | none_closed
+    more = {"alerts": 2, "users": 1, "alerts_per_day": 2.0, "added": 1, "removed": 0} | none_closed
     assert result["sweep"] == [{"value": "100.00", **more}, {"value": "220.00", **nothing}]
     assert result["quiet_enough"] == "220.00"
     options = ["--set", "threshold=100", "--sweep", "threshold=100:220:120", "--at-most", "0", "--json"]

@@ -302,7 +302,7 @@ def use_history(connection: Connection) -> None:
     *_, last = list(history.actions_to_verify(connection, Users(first=1, last=1, actions=2)))
     assert last.split("\t")[:-1] == ["1", "2", "withdraw", "2.00", "20", "0", "1", "1", "2.00", "{30}"]
     found = history.standing_alerts(connection, both, [30, 300], start=5, end=15)
-    assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10) for user_id in (1, 2)]
+    assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10, outcome=None) for user_id in (1, 2)]
     (alert,) = history.alerts(connection, Users(first=2, last=2, actions=1))
     flags = {"late": False, "superseded": False, "shadow": True}
     assert alert == StoredAlert(user_id=2, seq=1, code=30, time=10, evidence=EVIDENCE, **flags)

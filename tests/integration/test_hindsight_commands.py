@@ -85,6 +85,8 @@ def test_a_rule_with_another_parameter(run: Any) -> None:
         "on the busiest day 1 2",
         "added 1",
         "removed 0",
+        "true lost of 0 0",
+        "false spared of 0 0",
         "",
         "added alerts",
         "123 user 1, action 2 at 20: Deposits of 160.00 between 10 and 20 are over 100.00 in 15 s.",
@@ -98,6 +100,29 @@ def test_removed_alerts_come_with_the_stored_evidence(run: Any) -> None:
     (removed,) = found["removed_alerts"]
     assert (removed["id"], removed["time"]) == ("2-1-123", 90_000)
     assert removed["evidence"]["sentence"].startswith("Deposits of 200.01 ")
+
+
+def test_of_the_removed_alerts_those_that_were_closed_are_counted(run: Any, client: FlaskClient) -> None:
+    """As true and as false, in all and at each value of a sweep; the examples begin with the true ones."""
+    for alert, outcome in (("1-3-123", "false_positive"), ("2-1-123", "true_positive")):
+        closed = client.patch(f"/alerts/{alert}", json={"status": "closed", "outcome": outcome})
+        assert closed.status_code == 200, closed.text
+    figures = ("removed", "true_lost", "false_spared")
+    options = ("--set", "threshold=230.00", "--sweep", "threshold=200:230:10")
+    found = backtest(run, *options)
+    assert [found[name] for name in figures] == [2, 1, 1]
+    assert (found["true_positives"], found["false_positives"]) == (1, 1)
+    assert [(one["id"], one["outcome"]) for one in found["removed_alerts"]] == [
+        ("2-1-123", "true_positive"),
+        ("1-3-123", "false_positive"),
+    ]
+    steps = [(row["value"], *(row[name] for name in figures)) for row in found["sweep"]]
+    assert steps == [("200.00", 0, 0, 0), ("210.00", 1, 1, 0), ("220.00", 2, 1, 1), ("230.00", 2, 1, 1)]
+    lines = [" ".join(line.split()) for line in run("backtest", "--rule", "123", *options).stdout.splitlines()]
+    assert {"true lost of 1 1", "false spared of 1 1"} <= set(lines)
+    assert any(line.startswith("123 user 2, action 1 at 90000, closed as true: ") for line in lines)
+    client.patch("/alerts/2-1-123", json={"status": "open"})
+    assert backtest(run, *options)["true_lost"] == 0
 
 
 def test_values_that_contradict_each_other(run: Any) -> None:
@@ -139,10 +164,24 @@ def test_a_sweep(run: Any) -> None:
     assert backtest(run, "--sweep", "window=30:0:15", "--at-most", "0")["quiet_enough"] is None
     lines = run("backtest", "--rule", "123", *options).stdout.splitlines()
     assert [line.split() for line in lines[-6:-2]] == [
-        ["threshold", "alerts", "users", "hit", "alerts", "a", "day", "added", "removed"],
-        ["100.00", "3", "2", "1.50", "1", "0"],
-        ["160.00", "2", "2", "1.00", "0", "0"],
-        ["220.00", "0", "0", "0.00", "0", "2"],
+        [
+            "threshold",
+            "alerts",
+            "users",
+            "hit",
+            "alerts",
+            "a",
+            "day",
+            "added",
+            "removed",
+            "true",
+            "lost",
+            "false",
+            "spared",
+        ],
+        ["100.00", "3", "2", "1.50", "1", "0", "0", "0"],
+        ["160.00", "2", "2", "1.00", "0", "0", "0", "0"],
+        ["220.00", "0", "0", "0.00", "0", "2", "0", "0"],
     ]
     assert lines[-1] == "threshold 160.00 is the first with at most 1 alert a day"
 

@@ -136,6 +136,9 @@ def test_samples_of_a_backtest() -> None:
     keys = [(1, seq, 123) for seq in range(1, 16)] + [(2, seq, 123) for seq in range(1, 6)]
     assert [one.key for one in together.added] == keys
     assert [one.key for one in together.removed] == keys
+    true = AlertSample((3, 1, 123), 0, None, "true_positive")
+    together.add(BacktestResult(removed=[true]))
+    assert [one.key for one in together.removed] == [true.key, *keys[:-1]]
 
 
 def test_differences_beyond_those_listed() -> None:

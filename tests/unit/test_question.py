@@ -95,6 +95,7 @@ def test_a_candidate_is_active_and_one_rule_is_swept() -> None:
 
 def test_what_is_reported() -> None:
     """Alerts per day count whole days; of equally busy days the first is named, and the first value that is quiet."""
+    none = {"added": 0, "removed": 0, "true_lost": 0, "false_spared": 0}
     result = BacktestResult(
         actions=9,
         users=3,
@@ -102,8 +103,9 @@ def test_what_is_reported() -> None:
         last=3 * 86_400,
         days={0, 1, 3, 2},
         then=AlertFigures(2, 1, days=Counter({1: 1, 0: 1})),
-        now=[AlertFigures(3, 2, 2, 1, Counter({1: 1, 3: 2})), AlertFigures(5, 2), AlertFigures(4, 2)],
-        removed=[AlertSample((7, 1, 123), 10, {})],
+        true_positives=1,
+        now=[AlertFigures(3, 2, 2, 1, 1, 0, Counter({1: 1, 3: 2})), AlertFigures(5, 2), AlertFigures(4, 2)],
+        removed=[AlertSample((7, 1, 123), 10, {}, "true_positive")],
     )
     assert report(a_question(), result) == {
         "actions": 9,
@@ -126,13 +128,25 @@ def test_what_is_reported() -> None:
         },
         "added": 2,
         "removed": 1,
+        "true_lost": 1,
+        "false_spared": 0,
+        "true_positives": 1,
+        "false_positives": 0,
         "added_alerts": [],
         "removed_alerts": [
-            {"id": "7-1-123", "user_id": 7, "seq": 1, "code": 123, "time": 10, "evidence": {}},
+            {
+                "id": "7-1-123",
+                "user_id": 7,
+                "seq": 1,
+                "code": 123,
+                "time": 10,
+                "evidence": {},
+                "outcome": "true_positive",
+            },
         ],
         "sweep": [
-            {"value": "100.00", "alerts": 5, "users": 2, "alerts_per_day": 1.25, "added": 0, "removed": 0},
-            {"value": "200.00", "alerts": 4, "users": 2, "alerts_per_day": 1.0, "added": 0, "removed": 0},
+            {"value": "100.00", "alerts": 5, "users": 2, "alerts_per_day": 1.25, **none},
+            {"value": "200.00", "alerts": 4, "users": 2, "alerts_per_day": 1.0, **none},
         ],
         "quiet_enough": "200.00",
     }
