@@ -24,13 +24,13 @@ from sqlalchemy.orm import Session
 
 from database import alert_lists
 from database.alert_filters import (
-    STATUSES,
     AlertFilter,
     AlertIndex,
     by_status_and_code,
     has_sharp_index,
     indexes_for,
     shape,
+    statuses_of,
     with_parameters,
 )
 from database.alert_lists import in_order, matching, seen_in, sources_for, were_touched
@@ -60,12 +60,12 @@ def count_wanted(
     """
     shaped, values = shape(wanted)
     touched = were_touched(session, shaped, values)
-    statuses = STATUSES if by_status and wanted.status is None else (wanted.status,)
+    statuses = statuses_of(wanted) if by_status else (wanted.status,)
     has_codes = by_code and wanted.code is None
     of_codes = codes if has_codes else (wanted.code,)
     found: Sequence[Any]
     if has_codes and not touched and not has_sharp_index(shaped):
-        kinds = [(status, code) for status in _statuses(wanted) for code in codes]
+        kinds = [(status, code) for status in statuses_of(wanted) for code in codes]
         asked = dict(zip(("statuses", "codes"), map(list, zip(*kinds, strict=True)), strict=True))
         found = session.execute(_count_kinds(shaped, COUNTED), values | asked).all()
     elif has_codes or touched:
@@ -144,7 +144,3 @@ def _count_statuses(
             more = or_(func.count() > counted, func.coalesce(func.max(rows.position), 0) == share)
             parts.append(select(literal(each.status, Text), func.count().filter(rows.matches), more))
     return union_all(*parts)
-
-
-def _statuses(wanted: AlertFilter) -> tuple[str, ...]:
-    return STATUSES if wanted.status is None else (wanted.status,)

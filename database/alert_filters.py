@@ -29,6 +29,7 @@ AlertPlace = tuple[int, int, int, int]  # time, user_id, seq and code: where an 
 PLACE: tuple[Column, ...] = (Alert.time, Alert.user_id, Alert.seq, Alert.code)
 
 STATUSES = ("open", "acknowledged", "closed")
+UNCLOSED = STATUSES[:2]
 _MOST, _MOST_OF_CODES = 2**63 - 1, 2**31 - 1
 NOBODY = "none"  # as an assignee that is asked for
 
@@ -50,6 +51,7 @@ class AlertFilter(NamedTuple):
     risk: str | None = None
     late: bool | None = None
     superseded: bool | None = None
+    closed: bool | None = None
     snoozed: bool | None = False
     muted: bool | None = False
     touched_from: datetime | None = None
@@ -103,6 +105,15 @@ def as_in_list(wanted: AlertFilter, place: AlertPlace, *, oldest_first: bool) ->
     return place
 
 
+def statuses_of(wanted: AlertFilter) -> tuple[str, ...]:
+    """The statuses that alerts which match may have."""
+    if wanted.status is not None:
+        return (wanted.status,)
+    if wanted.closed is None:
+        return STATUSES
+    return ("closed",) if wanted.closed else UNCLOSED
+
+
 class AlertIndex(NamedTuple):
     """An index on alerts: the columns before the time and the values wanted there, and the alerts that it holds.
 
@@ -133,7 +144,7 @@ class AlertIndex(NamedTuple):
 
 def indexes_for(wanted: AlertFilter) -> tuple[AlertIndex, ...]:
     """The indexes that together hold the alerts wanted, each in one of them; few others, as far as that is known."""
-    statuses = STATUSES if wanted.status is None else (wanted.status,)
+    statuses = statuses_of(wanted)
     if wanted.user_id is not None:
         user = ((Alert.user_id, wanted.user_id), (Alert.shadow, wanted.shadow))
         return (AlertIndex(user, (), frozenset({"user_id"})),)
@@ -153,12 +164,9 @@ def indexes_for(wanted: AlertFilter) -> tuple[AlertIndex, ...]:
         return tuple(_by_assignee(wanted.assignee, status) for status in statuses)
     if wanted.code is not None:
         return tuple(by_status_and_code(status, wanted.code) for status in statuses)
-    if wanted.status == "open":
-        return tuple(_open(wanted))
-    if wanted.status is not None:
-        holds = (Alert.status != "open", ~Alert.shadow)
-        return (AlertIndex(((Alert.status, wanted.status),), holds, frozenset({"status"})),)
-    return (AlertIndex((), (~Alert.shadow,), frozenset()),)
+    if statuses == STATUSES:
+        return (AlertIndex((), (~Alert.shadow,), frozenset()),)
+    return tuple(index for status in statuses for index in (_open(wanted) if status == "open" else _begun(status)))
 
 
 def has_sharp_index(wanted: AlertFilter) -> bool:
@@ -195,6 +203,11 @@ def by_status_and_code(status: Any, code: Any) -> AlertIndex:
     return AlertIndex(begins_with, (~Alert.shadow,), frozenset({"status", "code"}))
 
 
+def _begun(status: str) -> Iterator[AlertIndex]:
+    holds = (Alert.status != "open", ~Alert.shadow)
+    yield AlertIndex(((Alert.status, status),), holds, frozenset({"status"}))
+
+
 def _open(wanted: AlertFilter) -> Iterator[AlertIndex]:
     """Nearly every new alert is in the queue, so that one index of all open ones would be one more for each of them."""
     is_open, settles = (Alert.status == "open", ~Alert.shadow), frozenset({"status"})
@@ -217,6 +230,10 @@ def _assignee(seen: Seen, name: str | None) -> Condition:
     if name is NOBODY:
         return or_(seen.assignee.is_(None), lapsed)
     return None if name is None else and_(seen.assignee == name, ~lapsed)
+
+
+def _closed(seen: Seen, value: bool | None) -> Condition:
+    return None if value is None else seen.status == "closed" if value else seen.status != "closed"
 
 
 def _queue(seen: Seen, which: str | None) -> Condition:
@@ -252,6 +269,7 @@ def _muted(seen: Seen, value: bool | None) -> Condition:
 # What an alert that was seen must be for each field of a filter, unless an index settles that.
 _FILTERS: dict[str, Callable[[Seen, Any], Condition]] = {
     **{name: _is(name) for name in ("code", "status", "outcome", "late", "superseded")},
+    "closed": _closed,
     "queue": _queue,
     "assignee": _assignee,
     "snoozed": _snoozed,

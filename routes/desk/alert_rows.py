@@ -1,6 +1,6 @@
 """What pages show of an alert in a list."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
 from database.alerts import AlertRow
@@ -28,11 +28,12 @@ class AlertLine(NamedTuple):
     late: bool
     superseded: bool
     shadow: bool
+    muted: bool
     etag: str
 
     @classmethod
-    def of(cls, row: AlertRow) -> Self:
-        """The line of a stored alert."""
+    def of(cls, row: AlertRow, *, muted: bool = False) -> Self:
+        """The line of a stored alert; `muted`: its user is muted for its rule now."""
         return cls(
             id=alert_id(row.user_id, row.seq, row.code),
             user_id=row.user_id,
@@ -47,12 +48,18 @@ class AlertLine(NamedTuple):
             assignee=None if claim_has_lapsed(row) else row.assignee,
             status=row.status,
             outcome=row.outcome,
-            snoozed_until=row.snoozed_until,
+            snoozed_until=is_still(row.snoozed_until),
             late=row.late,
             superseded=row.superseded,
             shadow=row.shadow,
+            muted=muted,
             etag=str(row.work_version),
         )
+
+
+def is_still(until: datetime | None) -> datetime | None:
+    """A moment, unless it is over."""
+    return until if until is not None and until > datetime.now(UTC) else None
 
 
 def figures(evidence: dict[str, Any]) -> str:

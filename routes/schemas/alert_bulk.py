@@ -27,7 +27,7 @@ _BULK: JsonDict = {
 # In the query of a URL everything is text; here text is for what is neither a number nor true or false.
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("user_id", "code", "from", "to"), int),
-    **dict.fromkeys(("late", "superseded", "shadow"), bool),
+    **dict.fromkeys(("late", "superseded", "closed", "shadow"), bool),
 }
 _SAID = {int: "a whole number", bool: "true or false", str: "text"}
 _NAMES = {field.alias or name for name, field in AlertFilters.model_fields.items()}

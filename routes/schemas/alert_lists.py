@@ -45,6 +45,7 @@ class AlertFilters(Period):
     superseded: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether they no longer hold.", False)] = (
         None
     )
+    closed: Annotated[bool | None, BeforeValidator(flag), query_filter("Whether they are closed.", False)] = None
     snoozed: Annotated[
         WhichOnes,
         Field(description="Alerts that are snoozed now: `false` leaves them out, `true` lists only them, `any` both."),

@@ -78,6 +78,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "risk": (None, None, None, "normal", "high"),
     "late": (None, None, True, False),
     "superseded": (None, None, True, False),
+    "closed": (None, None, True, False),
     "snoozed": (False, False, True, None),
     "muted": (False, False, True, None),
     "touched_from": (None, None, NOW - timedelta(days=5)),
@@ -112,6 +113,7 @@ class Plain:
             "risk": self._risks[one.user_id],
             "snoozed": one.snoozed_until is not None and one.snoozed_until > NOW,
             "muted": (one.user_id, one.code) in self._muted,
+            "closed": one.status == "closed",
         }
         asked = {name: value for name, value in wanted._asdict().items() if value is not None}
         first, last, since = asked.pop("start"), asked.pop("end"), asked.pop("touched_from", one.touched_at)
