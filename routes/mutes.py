@@ -7,9 +7,6 @@ from typing import Any
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from database import mutes, users
-from database.log_entries import add_log_entry
-from database.session import Transaction
 from routes.http.access import caller
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
@@ -18,9 +15,11 @@ from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, Problem
 from routes.http.unknown import unknown_rule, unknown_user
-from routes.schemas.mutes import LONGEST, MuteAnswer, MuteRequest, MutesAnswer
+from routes.schemas.mutes import MuteAnswer, MuteRequest, MutesAnswer
 from rules.payload import FieldProblem
-from rules.registry import REGISTRY
+from rules.user_settings import UnknownUser, existing_user
+from work.mutes import LONGEST, BadEnd, MuteSet, NotMuted, UnknownRule, mutes_of, set_mute
+from work.mutes import end_mute as end_mute_of
 
 blueprint = Blueprint("mutes", __name__)
 
@@ -53,10 +52,13 @@ def list_mutes(user_id: int) -> Response:
     """List a user's mutes in force."""
 
     def read(session: Session) -> MutesAnswer:
-        _must_exist(session, user_id)
-        return MutesAnswer(mutes=[MuteAnswer.of(mute) for mute in mutes.mutes_of(session, user_id)])
+        existing_user(session, user_id)
+        return MutesAnswer(mutes=[MuteAnswer.of(mute) for mute in mutes_of(session, user_id)])
 
-    return json_answer(service().read(read))
+    try:
+        return json_answer(service().read(read))
+    except UnknownUser:
+        raise unknown_user(user_id) from None
 
 
 @blueprint.put("/users/<id:user_id>/mutes/<id:code>")
@@ -77,24 +79,21 @@ def mute(user_id: int, code: int) -> Response:
     that is in force is replaced: 200, else 201.
     """
     wanted, who = read_model(MuteRequest), caller().name
-    if not wanted.is_fine(datetime.now(UTC)):
-        raise BAD_MUTE.anew()
-    if code not in REGISTRY:
-        raise unknown_rule(code)
 
-    def change(session: Session) -> tuple[MuteAnswer, bool]:
-        with Transaction(session) as transaction:
-            _must_exist(session, user_id)
-            before = _stored(session, user_id, code)
-            mutes.set_mute(session, user_id, code, until=wanted.until, note=wanted.note or None, who=who)
-            after = _stored(session, user_id, code)
-            assert after is not None
-            _note(session, who, after, "set", before, after)
-            transaction.commit()
-        return after, before is None
+    def change(session: Session) -> MuteSet:
+        until, note = wanted.until, wanted.note or None
+        return set_mute(session, user_id, code, until=until, note=note, who=who, now=datetime.now(UTC))
 
-    answer, is_new = service().run(change)
-    return json_answer(answer, 201 if is_new else 200, {"Location": f"/users/{user_id}/mutes"} if is_new else {})
+    try:
+        found = service().run(change)
+    except BadEnd:
+        raise BAD_MUTE.anew() from None
+    except UnknownRule:
+        raise unknown_rule(code) from None
+    except UnknownUser:
+        raise unknown_user(user_id) from None
+    headers = {"Location": f"/users/{user_id}/mutes"} if found.is_new else {}
+    return json_answer(MuteAnswer.of(found.mute), 201 if found.is_new else 200, headers)
 
 
 @blueprint.delete("/users/<id:user_id>/mutes/<id:code>")
@@ -105,35 +104,8 @@ def end_mute(user_id: int, code: int) -> Response:
     The answer is the mute as it was.
     """
     who = caller().name
-
-    def change(session: Session) -> MuteAnswer:
-        with Transaction(session) as transaction:
-            before = _stored(session, user_id, code)
-            if before is None:
-                raise not_muted(user_id, code)
-            mutes.end_mute(session, user_id, code)
-            _note(session, who, before, "ended", before, None)
-            transaction.commit()
-        return before
-
-    return json_answer(service().run(change))
-
-
-def _must_exist(session: Session, user_id: int) -> None:
-    if users.get_user(session, user_id) is None:
-        raise unknown_user(user_id)
-
-
-def _stored(session: Session, user_id: int, code: int) -> MuteAnswer | None:
-    found = mutes.find_mute(session, user_id, code)
-    return None if found is None else MuteAnswer.of(found)
-
-
-def _note(
-    session: Session, who: str, mute: MuteAnswer, what: str, before: MuteAnswer | None, after: MuteAnswer | None
-) -> None:
-    def shown(one: MuteAnswer | None) -> Any:
-        return None if one is None else one.model_dump(mode="json", include={"until", "note"})
-
-    changed = {"subject": f"{mute.user_id}/{mute.code}", "before": shown(before), "after": shown(after)}
-    add_log_entry(session, who=who, kind="mute", what=what, note=mute.note, **changed)
+    try:
+        ended = service().run(lambda session: end_mute_of(session, user_id, code, who=who))
+    except NotMuted:
+        raise not_muted(user_id, code) from None
+    return json_answer(MuteAnswer.of(ended))

@@ -1,17 +1,11 @@
 """Users: create one, read one, change how one is judged, list a user's actions."""
 
-import json
-from collections.abc import Mapping
-from typing import Any, cast
-
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
 from database import actions, users
-from database.log_entries import add_log_entry
 from database.models import User, UserAction
 from database.session import Transaction
-from database.users import ManyAlerts
 from routes.http.access import caller, must_be_author, must_hold
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
@@ -22,7 +16,6 @@ from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, Problem
 from routes.http.unknown import unknown_user
-from routes.schemas.rules import GroupsRequest
 from routes.schemas.users import (
     ActionAnswer,
     ActionsAnswer,
@@ -34,10 +27,8 @@ from routes.schemas.users import (
     UserRequest,
     UserRulesAnswer,
 )
-from rules.conflicts import override_conflicts
-from rules.model import Risk
-from rules.payload import FieldProblem, conflicting
-from rules.versions import RuleChange
+from rules.payload import FieldProblem
+from rules.user_settings import UnknownUser, existing_user, log_user, set_user
 
 blueprint = Blueprint("users", __name__)
 
@@ -122,12 +113,18 @@ def change_user(user_id: int) -> Response:
     """
     wanted = read_model(UserChange)
     must_be_author(wanted.author)
-    # Read before, since that may store what is declared.
-    rules = service().run(service().rules) if wanted.overrides else {}
     try:
-        user = service().run(lambda session: _change(session, user_id, wanted, rules))
-    except ManyAlerts:
-        user = service().run_long(lambda session: _change(session, user_id, wanted, rules, may_take_long=True))
+        user = set_user(
+            service(),
+            user_id,
+            risk=wanted.risk if "risk" in wanted.model_fields_set else None,
+            overrides=None if wanted.overrides is None else wanted.overrides.values(),
+            who=caller().name,
+            note=wanted.note or None,
+            must_match=must_match,
+        )
+    except UnknownUser:
+        raise unknown_user(user_id) from None
     return tagged(UserChangedAnswer.of(user), user.settings_version)
 
 
@@ -180,7 +177,7 @@ def _create(session: Session, wanted: UserRequest) -> User:
             if users.create_user(session, user_id, name=wanted.name or None, total=wanted.total, risk=wanted.risk):
                 user = _existing(session, user_id)
                 if wanted.risk != "normal":
-                    _log(session, "created", user)
+                    log_user(session, "created", user, who=caller().name)
                 transaction.commit()
                 return user
             if not wanted.user_id:
@@ -190,64 +187,8 @@ def _create(session: Session, wanted: UserRequest) -> User:
     raise Problem(503, "No free user id was found; try again.")
 
 
-def _change(
-    session: Session,
-    user_id: int,
-    wanted: UserChangeRequest,
-    rules: Mapping[int, RuleChange],
-    *,
-    may_take_long: bool = False,
-) -> User:
-    with Transaction(session) as transaction:
-        user = users.lock_user(session, user_id)
-        if user is None:
-            raise unknown_user(user_id)
-        must_match(user.settings_version)
-        risk = wanted.risk if "risk" in wanted.model_fields_set else None
-        if wanted.overrides is not None:
-            _must_agree(wanted.overrides, cast(Risk, risk or user.risk), rules)
-        overrides = None if wanted.overrides is None else json.dumps(wanted.overrides.written())
-        before = _shown(user)
-        users.change_user(
-            session,
-            user,
-            risk=risk,
-            overrides=overrides,
-            author=caller().name,
-            note=wanted.note or None,
-            may_take_long=may_take_long,
-        )
-        _log(session, "changed", user, before, wanted.note or None)
-        transaction.commit()
-    return user
-
-
-def _log(
-    session: Session, what: str, user: User, before: dict[str, Any] | None = None, note: str | None = None
-) -> None:
-    who, after = caller().name, _shown(user)
-    subject = str(user.user_id)
-    add_log_entry(session, who=who, kind="user", subject=subject, what=what, before=before, after=after, note=note)
-
-
-def _shown(user: User) -> dict[str, Any]:
-    """What the log says of a user: how that one is judged."""
-    return {"version": user.settings_version, "risk": user.risk, "overrides": user.overrides}
-
-
-def _must_agree(overrides: GroupsRequest, risk: Risk, rules: Mapping[int, RuleChange]) -> None:
-    """Raise BadPayload if overrides contradict what the rules are set to for a user of this rating, or each other."""
-    found = [
-        (("overrides", code, name), sentence)
-        for code, own in overrides.values().items()
-        for name, sentence in override_conflicts(rules[int(code)].setting, risk, own).items()
-    ]
-    if found:
-        raise conflicting(found)
-
-
 def _existing(session: Session, user_id: int) -> User:
-    user = users.get_user(session, user_id)
-    if user is None:
-        raise unknown_user(user_id)
-    return user
+    try:
+        return existing_user(session, user_id)
+    except UnknownUser:
+        raise unknown_user(user_id) from None

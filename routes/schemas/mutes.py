@@ -1,18 +1,15 @@
 """Requests to mute a user's alerts of a rule, and answers about mutes."""
 
-from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from database.models import Mute
 from routes.schemas.answer_fields import Moment
 from routes.schemas.fields import Code, Id, MomentText
 from routes.schemas.rules import Note
 from rules.payload import Payload
-
-LONGEST = timedelta(days=180)
+from work.mutes import LONGEST, MuteInForce
 
 _MUTE: JsonDict = {
     "user_id": 7,
@@ -37,9 +34,9 @@ class MuteAnswer(BaseModel):
     created_at: Annotated[Moment, Field(description="When that was.")]
 
     @classmethod
-    def of(cls, mute: Mute) -> Self:
+    def of(cls, mute: MuteInForce) -> Self:
         """The answer about a stored mute."""
-        return cls(**{name: getattr(mute, name) for name in cls.model_fields})
+        return cls(**mute._asdict())
 
 
 class MutesAnswer(BaseModel):
@@ -60,7 +57,3 @@ class MuteRequest(Payload):
 
     until: Annotated[MomentText, Field(description=f"In the future, and at most {LONGEST.days} days ahead.")]
     note: Annotated[Note | None, Field(description="Why.")] = None
-
-    def is_fine(self, now: datetime) -> bool:
-        """Whether the moment is one that a mute may last until."""
-        return now < self.until <= now + LONGEST
