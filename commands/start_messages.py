@@ -31,6 +31,7 @@ class Started:
         """All of it in a few lines for people."""
         lines = {
             "Address": self.address,
+            "Desk": f"{self.address}/desk/",
             "Docs": f"{self.address}/docs",
             "Access": self.access,
             "Database": self.database,

@@ -160,8 +160,12 @@ class _Request:
         self.has_body = bool(self.length) or b"transfer-encoding" in named
         self.is_packed = b"content-encoding" in named
         self.request_id = named.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
-        # Of what WSGI calls its environ, what says whether it wants a page.
-        self.wants = {"PATH_INFO": scope.get("path", "")} | {
+        # Of what WSGI calls its environ, what says which page it wants, if any.
+        self.wants = {
+            "PATH_INFO": scope.get("path", "").encode().decode("latin-1"),
+            "REQUEST_METHOD": scope.get("method", ""),
+            "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
+        } | {
             f"HTTP_{name.decode().upper().replace('-', '_')}": named[name].decode("latin-1")
             for name in (b"accept", b"hx-request", b"hx-history-restore-request")
             if name in named

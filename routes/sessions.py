@@ -1,34 +1,25 @@
 """Sessions: sign in with a key, see who is signed in, sign out; and the page for it."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import parse_qs
 
-from flask import (
-    Blueprint,
-    Response,
-    current_app,
-    make_response,
-    redirect,
-    render_template,
-    request,
-    send_from_directory,
-)
+from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request
 from sqlalchemy.orm import Session
 
 from access.caller import SCOPES
-from access.keyring import Keyring, LivingKey
+from access.keyring import Keyring, KeysUnknown, LivingKey
 from database.log_entries import add_log_entry
 from database.session import Transaction
 from routes.http.access import BAD_KEY, BAD_KEYS_FULL, KEYS_UNKNOWN, OVER_RATE, Access, caller
 from routes.http.answers import json_answer
+from routes.http.assets import asset_url
 from routes.http.bodies import TOO_LARGE, read_body
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Nothing, Operation, describe, needs
-from routes.http.pages import PAGE_HEADERS, SIGN_IN, own_path
+from routes.http.pages import PAGE_HEADERS, SIGN_IN, SIGN_OUT, own_path
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, Problem
-from routes.http.sessions import begin_session, end_session, session_ends
+from routes.http.sessions import begin_session, end_session, session_ends, session_key
 from routes.schemas.sessions import SessionAnswer, SessionRequest
 from rules.payload import FieldProblem
 
@@ -36,7 +27,6 @@ blueprint = Blueprint("sessions", __name__, template_folder="templates")
 
 BAD_SESSION = Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/key", "Field required")])
 _FORM, MAX_FORM = "application/x-www-form-urlencoded", 8 * 1024  # bytes
-_STYLES = Path(__file__).parent / "static"
 
 
 @blueprint.post("/session")
@@ -101,16 +91,15 @@ def sign_in() -> Response:
         _signed_in(fields.get("key", [""])[0].strip())
     except Problem as problem:
         return _page(wanted, problem)
-    found = redirect(own_path(wanted), 303)
-    assert isinstance(found, Response)
-    return found
+    return _to(own_path(wanted))
 
 
-@blueprint.get(f"{SIGN_IN}/style.css")
+@blueprint.post(SIGN_OUT)
 @needs("nothing")
-def sign_in_style() -> Response:
-    """How the page looks."""
-    return send_from_directory(_STYLES, "sign-in.css")
+def sign_out() -> Response:
+    """What the forms of pages send to sign out; on to the page to sign in."""
+    end_session()
+    return _to(SIGN_IN)
 
 
 def _signed_in(presented: str) -> LivingKey:
@@ -141,9 +130,26 @@ def _end() -> datetime | None:
 
 
 def _page(wanted: str, problem: Problem | None = None) -> Response:
-    shown = render_template("sign_in.html", next=own_path(wanted), problem=problem)
+    shown = render_template(
+        "sign_in.html", next=own_path(wanted), problem=problem, who=_who(), sign_out=SIGN_OUT, asset_url=asset_url
+    )
     page = make_response(shown, problem.status if problem else 200)
     if problem:
         page.headers.update(problem.answer_headers())
     page.headers.update(PAGE_HEADERS)
     return page
+
+
+def _who() -> str | None:
+    """Who is signed in; None for nobody, or while it is unknown which keys hold."""
+    try:
+        key = session_key(Keyring.of(current_app.extensions))
+    except KeysUnknown:
+        return None
+    return None if key is None else key.name
+
+
+def _to(path: str) -> Response:
+    found = redirect(path, 303)
+    assert isinstance(found, Response)
+    return found

@@ -5,7 +5,7 @@ from flask import Blueprint, Response, abort, redirect, request, url_for
 from routes.http import hints
 from routes.http.answers import json_answer
 from routes.http.operation import Operation, describe, needs
-from routes.http.pages import prefers_page
+from routes.http.pages import DESK, prefers_page
 from routes.schemas.start import StartAnswer
 
 blueprint = Blueprint("start", __name__)
@@ -18,10 +18,10 @@ _A_DAY = "public, max-age=86400"
 def get_start() -> Response:
     """Find out what there is.
 
-    Callers that prefer HTML, as browsers do, are sent on to the page of this document, `/docs`.
+    Callers that prefer HTML, as browsers do, are sent on to the desk, the pages on which people work.
     """
     wants_page = prefers_page(request.headers.get("Accept", ""))
-    answer = _to_the_docs() if wants_page else json_answer(StartAnswer.at(request.root_url.rstrip("/")))
+    answer = _to(f"{DESK}/") if wants_page else json_answer(StartAnswer.at(request.root_url.rstrip("/")))
     answer.headers["Vary"] = "Accept"
     return answer
 
@@ -31,7 +31,7 @@ def get_start() -> Response:
 @needs("any")
 def docs_with_a_slash() -> Response:
     """The page of the document under other names that people type."""
-    return _to_the_docs()
+    return _to(url_for("docs.get_docs_page"))
 
 
 @blueprint.get("/docs/examples/<path:posted>.json")
@@ -51,7 +51,7 @@ def icon() -> Response:
     return Response(status=204, headers={"Cache-Control": _A_DAY})
 
 
-def _to_the_docs() -> Response:
-    found = redirect(url_for("docs.get_docs_page"))
+def _to(path: str) -> Response:
+    found = redirect(path)
     assert isinstance(found, Response)
     return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Response, make_response, redirect, render_template, request
 
@@ -12,8 +12,16 @@ from routes.http.access import caller
 from routes.http.assets import asset_url
 from routes.http.hooks import service
 from routes.http.pages import DESK, PAGE_HEADERS, is_for_part
+from routes.http.sessions import session_ends
 
 MAIN = "main#main"  # the part that holds a whole page but for its frame
+
+
+class Section(NamedTuple):
+    """An entry of the rail: its name, and whether a page is all of it, and not just one within."""
+
+    name: str
+    is_whole: bool
 
 
 def page(template: str, status: int = 200, **values: Any) -> Response:
@@ -21,11 +29,13 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
 
     Who swaps the main part gets the address of the page it now shows.
     """
-    is_part = is_for_part(request.environ)
-    layout = "desk/part.html" if is_part else "desk/frame.html"
-    shown = make_response(render_template(template, layout=layout, **_shared(), **values), status)
+    layout = "desk/part.html" if is_part() else "desk/frame.html"
+    is_swapped = is_part() and request.headers.get("HX-Target") == MAIN
+    shown = make_response(
+        render_template(template, layout=layout, is_swapped=is_swapped, **_shared(), **values), status
+    )
     shown.headers.update(PAGE_HEADERS)
-    if is_part and request.headers.get("HX-Target") == MAIN and request.method == "GET":
+    if is_swapped and request.method == "GET":
         here = request.full_path.rstrip("?")
         is_same = request.headers.get("HX-Current-URL", "").removeprefix(request.host_url.rstrip("/")) == here
         shown.headers["HX-Replace-Url" if is_same else "HX-Push-Url"] = here
@@ -64,4 +74,13 @@ def _shared() -> Mapping[str, Any]:
         "words": words,
         "desk": DESK,
         "here": request.full_path.rstrip("?"),
+        "section": _section(),
+        "has_session": session_ends() is not None,
     }
+
+
+def _section() -> Section:
+    name, _, within = request.path.removeprefix(f"{DESK}/").partition("/")
+    if not name:
+        return Section("mine" if request.args.get("tab") == "mine" else "inbox", is_whole=True)
+    return Section("inbox" if name == "alerts" else name, is_whole=not within)

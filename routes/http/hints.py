@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
 from routes.http.operation import Operation
+from routes.http.pages import DESK
 from routes.schemas.json_schema import BodySchema
 from routes.schemas.start import example_command
 from rules.spelling import near
@@ -20,6 +21,8 @@ _MOST_PARTS = 4  # of a path that may be meant; the service's own have three
 
 def wrong_path() -> str:
     """The detail of a 404 for a path that there is not."""
+    if request.path.startswith(f"{DESK}/"):
+        return "There is no such page."
     right = next((path for path in _similar(request.path) if _exists(path)), None)
     return "There is no such path. " + (f"Did you mean {right}?" if right else LISTED_AT)
 

@@ -26,7 +26,7 @@ PAGE_HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-store",
 }
-SIGN_IN = "/sign-in"
+SIGN_IN, SIGN_OUT = "/sign-in", f"{DESK}/sign-out"
 START = "/"
 LONGEST_NEXT = 2_000  # characters
 
@@ -59,9 +59,13 @@ def shown(answer: Answer, environ: Mapping[str, Any]) -> Answer:
     if not is_part and not prefers_page(environ.get("HTTP_ACCEPT", "")):
         return answer
     template = _templates.get_template("desk/problem_card.html" if is_part else "desk/problem.html")
-    heading = "h2" if is_part else "h1"
     body = template.render(
-        problem=json.loads(answer.body), heading=heading, path=path, asset_url=asset_url, sign_in=SIGN_IN
+        problem=json.loads(answer.body),
+        heading="h2" if is_part else "h1",
+        is_part=is_part,
+        again=_address(environ) if environ.get("REQUEST_METHOD") == "GET" else None,
+        asset_url=asset_url,
+        sign_in=SIGN_IN,
     )
     place = {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"} if is_part else {}
     headers = {**answer.headers, **PAGE_HEADERS, "Content-Type": f"{HTML}; charset=utf-8", **place}
@@ -73,14 +77,18 @@ def is_for_part(environ: Mapping[str, Any]) -> bool:
     return "HTTP_HX_REQUEST" in environ and "HTTP_HX_HISTORY_RESTORE_REQUEST" not in environ
 
 
+def _address(environ: Mapping[str, Any]) -> str:
+    query = environ.get("QUERY_STRING", "")
+    path = quote(str(environ.get("PATH_INFO", "")).encode("latin-1"))
+    return f"{path}?{query}" if query else path
+
+
 class SignInFirst(Problem):
     """The answer to somebody without a key who wants to see a page: the one to sign in, and then that page."""
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         super().__init__(401, "A key is needed.", kind="no-key")
-        query = environ.get("QUERY_STRING", "")
-        path = quote(str(environ.get("PATH_INFO", "")).encode("latin-1"))
-        self._wanted = f"{path}?{query}" if query else path
+        self._wanted = _address(environ)
 
     def answer(self, request_id: str) -> Answer:  # noqa: ARG002
         """A redirection to the page."""

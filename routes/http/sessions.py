@@ -88,11 +88,7 @@ class SignedSessions:
             found = self._serializer.loads(signed, max_age=LIFETIME)
         except (BadData, TypeError, ValueError):
             return None
-        held = HeldSession.read(found)
-        if held is None:
-            return None
-        key = keyring.with_id(held.key)
-        return key if key is not None and key.changed == held.changed else None
+        return _living_key(found, keyring)
 
 
 def begin_session(key: LivingKey) -> None:
@@ -110,7 +106,20 @@ def end_session() -> None:
     session.clear()
 
 
+def session_key(keyring: Keyring) -> LivingKey | None:
+    """The living key of the session of the current request; None if it has none. Raises KeysUnknown."""
+    return _living_key(dict(session), keyring)
+
+
 def session_ends() -> float | None:
     """When the session of the current request ends, in seconds since 1970; None if it has none."""
     held = HeldSession.read(dict(session))
     return None if held is None else held.until
+
+
+def _living_key(found: object, keyring: Keyring) -> LivingKey | None:
+    held = HeldSession.read(found)
+    if held is None:
+        return None
+    key = keyring.with_id(held.key)
+    return key if key is not None and key.changed == held.changed else None

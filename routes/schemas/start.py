@@ -21,6 +21,7 @@ def _members(address: str) -> dict[str, Any]:
     return {
         "service": "transaction-alerts",
         "version": VERSION,
+        "desk": f"{address}/desk/",
         "docs": f"{address}/docs",
         "openapi": f"{address}/openapi.json",
         "alerts": f"{address}/alerts",
@@ -37,6 +38,7 @@ class StartAnswer(BaseModel):
 
     service: str
     version: str
+    desk: Annotated[str, Field(description="The pages on which people work.")]
     docs: Annotated[str, Field(description="A page with every call, to be tried out.")]
     openapi: Annotated[str, Field(description="The same for programs.")]
     alerts: Annotated[str, Field(description="The newest alerts.")]

@@ -25,7 +25,7 @@ from tests.service import Service
 from tests.waiting import PATIENCE, wait_until
 
 # Paths where some method needs no key.
-FREE = {"/desk/assets/desk.css", *HEALTH_PATHS, "/favicon.ico", "/session", "/sign-in", "/sign-in/style.css"}
+FREE = {"/desk/assets/desk.css", *HEALTH_PATHS, "/favicon.ico", "/session", "/sign-in", "/desk/sign-out"}
 CHALLENGE = 'Bearer realm="transaction-alerts"'
 
 # What each call needs, apart from what needs a scope of its own by what it says.

@@ -45,7 +45,6 @@ NOT_LISTED = {
     "/docs/index.html",
     "/favicon.ico",
     "/sign-in",
-    "/sign-in/style.css",
 }
 
 

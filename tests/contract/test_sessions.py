@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -343,5 +344,31 @@ def test_how_the_page_may_behave(make_client: ClientMaker, key: str) -> None:
     assert page.headers["Cache-Control"] == "private, no-store"
     assert "style=" not in page.text
     assert "<script" not in page.text
-    with client.get("/sign-in/style.css") as style:
-        assert (style.status_code, style.mimetype) == (200, "text/css")
+    (style,) = re.findall(r'<link rel="stylesheet" href="([^"]*)">', page.text)
+    with client.get(style) as found:
+        assert (found.status_code, found.mimetype) == (200, "text/css")
+
+
+def test_who_is_signed_in(make_client: ClientMaker, sessions: Sessions, key: str) -> None:
+    """The page says it, and lets one sign out, go on, or sign in as somebody else."""
+    client = make_client()
+    assert "You are signed in" not in client.get("/sign-in").text
+    client.post("/sign-in", data={"key": key}, headers=OWN_PAGE)
+    page = client.get("/sign-in?next=/docs").text
+    assert "You are signed in as Ada" in page
+    assert '<a class="button main" href="/docs">Go on</a>' in page
+    assert problem(client.post("/desk/sign-out", headers={"Sec-Fetch-Site": "cross-site"}), 403)
+    answer = client.post("/desk/sign-out", headers=OWN_PAGE)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")
+    assert "You are signed in" not in client.get("/sign-in").text
+    assert client.get("/docs", headers=BROWSER).status_code == 303
+    client.post("/sign-in", data={"key": key}, headers=OWN_PAGE)
+    revoke_key(sessions, key)
+    look(client.application)
+    assert "You are signed in" not in client.get("/sign-in").text
+
+
+def test_signing_out_of_nothing(make_client: ClientMaker, key: str) -> None:
+    """Somebody whose session has ended gets the page to sign in, not an error."""
+    answer = make_client().post("/desk/sign-out", headers=OWN_PAGE)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")

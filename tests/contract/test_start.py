@@ -19,7 +19,7 @@ def test_the_start(client: FlaskClient, accept: str | None) -> None:
     assert (answer.status_code, answer.content_type, answer.headers["Vary"]) == (200, "application/json", "Accept")
     found = answer.get_json()
     assert (found["service"], found["version"]) == ("transaction-alerts", VERSION)
-    for name in ("docs", "openapi", "alerts", "rules"):
+    for name in ("desk", "docs", "openapi", "alerts", "rules"):
         assert client.get(found[name].removeprefix("http://localhost")).status_code == 200
 
 
@@ -43,11 +43,13 @@ def test_the_first_step_works(client: FlaskClient) -> None:
     assert posted(client, start["first_step"]) == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/docs/", "/docs/index.html"])
-def test_a_browser_is_sent_to_the_page(client: FlaskClient, path: str) -> None:
-    """Whoever prefers HTML, and whoever types another name of the page, is sent on to it."""
+@pytest.mark.parametrize(
+    ("path", "page"), [("/", "/desk/"), ("/docs/", "/docs"), ("/docs/index.html", "/docs")], ids=str
+)
+def test_a_browser_is_sent_to_a_page(client: FlaskClient, path: str, page: str) -> None:
+    """Whoever prefers HTML is sent on to the desk, and whoever types another name of the document's page to that."""
     answer = client.get(path, headers=BROWSER)
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
+    assert (answer.status_code, answer.headers["Location"]) == (302, page)
 
 
 def test_the_icon(client: FlaskClient) -> None:

@@ -57,6 +57,7 @@ BLOCK = f"""
 Transaction alerts {VERSION}
 
   Address     http://127.0.0.1:5000
+  Desk        http://127.0.0.1:5000/desk/
   Docs        http://127.0.0.1:5000/docs
   Access      Keys are needed
   Database    alerts on db.example
