@@ -14,6 +14,7 @@ from database.models.events import (
     UserAction,
     UserSettings,
 )
+from database.models.figures import DailyFigure, DailyUsers, FiguresProgress, MinuteFigure
 from database.models.people import AlertChange, Key, KeyUse, LogEntry, Mute, SavedView
 
 __all__ = [
@@ -24,10 +25,14 @@ __all__ = [
     "AlertChange",
     "Backtest",
     "Base",
+    "DailyFigure",
+    "DailyUsers",
+    "FiguresProgress",
     "Key",
     "KeyUse",
     "LateOffset",
     "LogEntry",
+    "MinuteFigure",
     "Mute",
     "RuleVersion",
     "SavedView",

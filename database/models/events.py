@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from database.models.base import MONEY, NOW, Base
+from database.models.base import MONEY, NOW, Base, arrivals
 
 # The ids that the service gives out itself. No column has it as its default: callers may bring ids of their own.
 USER_IDS = Sequence("users_user_id_seq", data_type=BigInteger)
@@ -111,6 +111,7 @@ class UserAction(Base):
         # a million withdrawals are three rows.
         Index(None, "user_id", "type", "time", "seq"),
         Index(None, "user_id", "event_id", unique=True, postgresql_where=text("event_id IS NOT NULL")),
+        arrivals("ix_user_actions_arrivals"),
     )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -211,6 +212,7 @@ class Alert(Base):
             "ix_alerts_outcome", "outcome", *_ALERT_PLACE, postgresql_where=text("outcome IS NOT NULL AND NOT shadow")
         ),
         Index("ix_alerts_snoozed", *_ALERT_PLACE, postgresql_where=text("snoozed_until IS NOT NULL AND NOT shadow")),
+        arrivals("ix_alerts_arrivals"),
     )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
