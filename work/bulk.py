@@ -62,7 +62,8 @@ def change_alerts(
         tries.pause()
 
 
-def _can_be(key: AlertKey) -> bool:
+def can_be(key: AlertKey) -> bool:
+    """Whether there could be such an alert: its numbers are not too large."""
     return key.user_id <= MAX_ID and key.seq <= MAX_ID and key.code <= MAX_CODE
 
 
@@ -76,7 +77,7 @@ def _change(
 ) -> list[BulkResult]:
     with Transaction(session) as transaction:
         alert_work.limit_lock_waits(session, LOCK_WAIT)
-        rows = alert_work.read_work(session, sorted(key for key in asked if _can_be(key)))
+        rows = alert_work.read_work(session, sorted(key for key in asked if can_be(key)))
         # After that, so that no line of a history is older than the one before it.
         at = alert_work.now(session)
         worked: list[AlertAtWork] = []

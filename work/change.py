@@ -1,10 +1,10 @@
 """What a change of work makes of an alert, and the lines that its history gets: pure, so that it can be replayed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
-from rules.values import written_moment
+from rules.values import read_moment, written_moment
 
 Status = Literal["open", "acknowledged", "closed"]
 Outcome = Literal["true_positive", "false_positive", "inconclusive"]
@@ -82,6 +82,34 @@ def lines(version: int, before: WorkState, after: WorkState, *, who: str, note: 
     if not found:
         return [HistoryLine(n=version + 1, who=who, what="note", before=None, after=None, note=note)]
     return [found[0]._replace(note=note), *found[1:]]
+
+
+class _Change(Protocol):
+    """What undoing takes of a line of history, new or stored."""
+
+    @property
+    def what(self) -> Any: ...
+    @property
+    def before(self) -> Any: ...
+
+
+def undoing(history: Iterable[_Change], now: datetime) -> Wanted:
+    """What to want so that the fields that these lines changed, oldest first, are again as before.
+
+    Notes stay. A snooze that would have ended by now stays ended.
+    """
+    before: dict[str, str | None] = {}
+    for line in history:
+        if line.what in WorkState._fields:
+            before.setdefault(line.what, line.before)
+    wanted: dict[str, str | datetime | None] = dict(before)
+    if before.get("outcome") is None:
+        wanted.pop("outcome", None)  # an alert that is opened again loses it by itself
+    if until := before.get("snoozed_until"):
+        wanted["snoozed_until"] = read_moment(until)
+        if read_moment(until) <= now:
+            del wanted["snoozed_until"]
+    return wanted
 
 
 def written(value: str | datetime | None) -> str | None:

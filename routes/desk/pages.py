@@ -2,6 +2,6 @@
 
 from types import ModuleType
 
-from routes.desk import alert, assets, inbox
+from routes.desk import alert, alert_work, assets, inbox
 
-PAGES: tuple[ModuleType, ...] = (inbox, alert, assets)
+PAGES: tuple[ModuleType, ...] = (inbox, alert, alert_work, assets)

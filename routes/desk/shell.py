@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from flask import Response, make_response, redirect, render_template, request
 
 from access.caller import ANONYMOUS
-from routes.desk import words
+from routes.desk import done, words
 from routes.http.access import caller
 from routes.http.assets import asset_url
 from routes.http.hooks import service
@@ -76,6 +76,8 @@ def _shared() -> Mapping[str, Any]:
         "here": request.full_path.rstrip("?"),
         "section": _section(),
         "has_session": session_ends() is not None,
+        "done": done.shown(request.args["done"], who.name) if "done" in request.args else None,
+        "way_back": done.way_back(),
     }
 
 
