@@ -12,11 +12,11 @@ from commands.endings import Command, Stopped, check_database, service
 from commands.terminal import json_option, over_all, processes_option
 from rules.base import RuleSetting
 from rules.hindsight.all_users import BacktestWork
-from rules.hindsight.question import Question, Sweep, candidate, parameter_of, read_step, report, steps
+from rules.hindsight.question import Question, Sweep, candidate, parameter_of, report, step_of, steps
 from rules.model import Value
 from rules.parameters import Parameter, written_values
 from rules.registry import REGISTRY
-from rules.values import LAST_TIME, read_whole_number
+from rules.values import LAST_TIME
 from rules.wording import shown_evidence
 
 _NAMED = re.compile(r"([a-z_]+)=(.+)", re.DOTALL)
@@ -101,7 +101,7 @@ def _sweep(rule: int, text: str) -> Sweep:
         raise click.BadParameter(f"must be {form}", param_hint="--sweep")
     first, last = (_value(parameter, part, "--sweep") for part in parts[:2])
     try:
-        step = read_step(parameter, _number(parameter, parts[2]))
+        step = step_of(parameter).typed(parts[2])
     except ValueError as error:
         raise click.BadParameter(f"the step of {name} {error}", param_hint="--sweep") from None
     try:
@@ -126,19 +126,9 @@ def _parameter(rule: int, name: str, option: str) -> Parameter:
 
 def _value(parameter: Parameter, text: str, option: str) -> Value:
     try:
-        return parameter.read(_number(parameter, text))
+        return parameter.typed(text)
     except ValueError as error:
         raise click.BadParameter(f"{parameter.name} {error}", param_hint=option) from None
-
-
-def _number(parameter: Parameter, text: str) -> str | int:
-    # Only money and factors are read from text.
-    if parameter.is_decimal:
-        return text
-    try:
-        return read_whole_number(text)
-    except ValueError:
-        return text  # Parameter.read refuses it and names the bounds
 
 
 # What is reported

@@ -27,6 +27,23 @@ _ALERT_PLACE: tuple[Column, ...] = (AlertChange.user_id, AlertChange.seq, AlertC
 _ENTRY_PLACE: tuple[Column, ...] = (LogEntry.entry_id,)
 
 
+def who_started(session: Session, backtest_id: int, created_at: datetime) -> str | None:
+    """Who started the backtest that was stored at `created_at`; None if the log does not say."""
+    # It is noted in the same transaction, so it is among the first of that time.
+    noted = (
+        select(LogEntry.who)
+        .where(
+            LogEntry.kind == "backtest",
+            LogEntry.at >= created_at,
+            LogEntry.subject == str(backtest_id),
+            LogEntry.what == "started",
+        )
+        .order_by(LogEntry.at, LogEntry.entry_id)
+        .limit(1)
+    )
+    return session.execute(noted).scalar()
+
+
 class LogFilter(NamedTuple):
     """Ask for the changes that match every field that is not None; `start` and `end` are both included."""
 

@@ -7,8 +7,6 @@ from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
 from database import backtests
-from database.log_entries import add_log_entry
-from database.session import Transaction
 from routes.http.access import caller
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
@@ -17,13 +15,13 @@ from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, Problem
+from routes.http.unknown import unknown_backtest
 from routes.schemas.backtest_answers import BacktestAnswer, BacktestDetailAnswer, BacktestsAnswer
 from routes.schemas.backtests import BacktestRequest, BacktestsQuery, BacktestWanted
 from rules.base import RuleSetting
-from rules.hindsight.question import Question, Sweep, candidate
-from rules.hindsight.start import AnotherRuns, start
-from rules.payload import FieldProblem, conflicting
-from rules.wording import shown_evidence
+from rules.hindsight.question import Question, Sweep, shown_result
+from rules.hindsight.start import AnotherRuns, NoneActive, ask, cancel, start
+from rules.payload import FieldProblem
 
 blueprint = Blueprint("backtests", __name__)
 
@@ -31,11 +29,6 @@ BAD_PERIOD = Problem(
     400, "The request has missing or bad fields.", errors=[FieldProblem("/to", "must not be before from")]
 )
 ID = {"backtest_id": {"description": "The number of a backtest.", "example": 1}}
-
-
-def unknown_backtest(backtest_id: int) -> Problem:
-    """The answer when there is no such backtest."""
-    return Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
 
 
 def backtest_running(backtest_id: int, is_ending: bool = False) -> Problem:
@@ -97,7 +90,8 @@ def list_backtests() -> Response:
 def get_backtest(backtest_id: int) -> Response:
     """Read a backtest, with its result once it is done."""
     row = service().read(lambda session: _existing(session, backtest_id))
-    return json_answer(BacktestDetailAnswer.of(row, result=_shown(row.result)))
+    result = None if row.result is None else shown_result(row.result, service().policy.time_is_epoch)
+    return json_answer(BacktestDetailAnswer.of(row, result=result))
 
 
 @blueprint.delete("/backtests/<id:backtest_id>")
@@ -110,50 +104,23 @@ def cancel_backtest(backtest_id: int) -> Response:
     Its processes soon end, and only then can another one start. A backtest that has already ended stays as it is.
     """
 
-    def cancel(session: Session) -> Any:
-        with Transaction(session) as transaction:
-            if backtests.cancel(session, backtest_id):
-                subject = str(backtest_id)
-                add_log_entry(session, who=caller().name, kind="backtest", subject=subject, what="cancelled")
-            row = _existing(session, backtest_id)
-            transaction.commit()
-        return row
-
-    return json_answer(BacktestAnswer.of(service().run(cancel)), 202)
+    service().run(lambda session: cancel(session, backtest_id, who=caller().name))
+    return json_answer(BacktestAnswer.of(service().run(lambda session: _existing(session, backtest_id))), 202)
 
 
 def _question(wanted: BacktestRequest, present: Mapping[int, RuleSetting]) -> Question:
-    asked = wanted.sweep
-    sweep = Sweep(code=asked.rule, parameter=asked.parameter, values=asked.in_turn()) if asked else None
-    if wanted.rules is not None:
-        candidates = [one.setting(present[code]) for code, one in wanted.rules.by_code().items()]
-    elif sweep:
-        candidates = [candidate(present[sweep.code], {})]
-    else:
-        candidates = [setting for setting in present.values() if setting.status == "active"]
-        if not candidates:
-            raise Problem(400, "No rule is active: name the rules to test in rules.")
-    at_most = wanted.at_most_per_day if "at_most_per_day" in wanted.model_fields_set else None
-    question = Question(candidates=tuple(candidates), start=wanted.start, end=wanted.end, sweep=sweep, at_most=at_most)
-    asked_for = wanted.rules.by_code() if wanted.rules is not None else {}
-    parameters = {code: one.parameters.values() for code, one in asked_for.items() if one.parameters}
-    by_risk = {code: one.by_risk.values() for code, one in asked_for.items() if one.by_risk}
-    if found := question.conflicts(parameters, by_risk):
-        raise conflicting(found.items())
-    return question
-
-
-def _shown(result: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A result as stored, with the sentences of its samples for people."""
-    if result is None:
-        return None
-    shown = dict(result)
-    for name in ("added_alerts", "removed_alerts"):
-        shown[name] = [
-            one | {"evidence": shown_evidence(one["evidence"] or {}, service().policy.time_is_epoch)}
-            for one in result.get(name, [])
-        ]
-    return shown
+    asked, rules = wanted.sweep, wanted.rules
+    try:
+        return ask(
+            present,
+            None if rules is None else {code: one.wanted() for code, one in rules.by_code().items()},
+            start=wanted.start,
+            end=wanted.end,
+            sweep=Sweep(code=asked.rule, parameter=asked.parameter, values=asked.in_turn()) if asked else None,
+            at_most=wanted.at_most_per_day if "at_most_per_day" in wanted.model_fields_set else None,
+        )
+    except NoneActive:
+        raise Problem(400, "No rule is active: name the rules to test in rules.") from None
 
 
 def _existing(session: Session, backtest_id: int) -> Any:

@@ -1,5 +1,6 @@
 """What a rule is: a code, a title, declared parameters, how far back it looks, and one pure check."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
@@ -106,6 +107,19 @@ class Rule:
             for look in self.look_back
             if not isinstance(look, SumsSoFar)
         )
+
+    @cached_property
+    def described(self) -> tuple[str, ...]:
+        """What it finds, and where that comes from: the paragraphs of its file's docstring, without the code."""
+        text = sys.modules[self.check.__module__].__doc__ or ""
+        first, *others = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+        first = first.removeprefix(f"{self.code}: ")
+        return first[:1].upper() + first[1:], *others
+
+    @cached_property
+    def fires_when(self) -> str:
+        """When it fires, in a sentence over its parameters."""
+        return " ".join((self.check.__doc__ or "").split())
 
     def titled(self, values: Mapping[str, Any]) -> str:
         """The title for people, with the values of its parameters in their JSON form. Raises KeyError without one."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from rules.model import Value
-from rules.values import CENT, MOST_MONEY, read_decimal
+from rules.values import CENT, MOST_MONEY, read_decimal, read_whole_number
 
 Unit = Literal["money", "factor", "actions", "seconds"]
 
@@ -57,6 +57,15 @@ class Parameter:
         if value is None or not self.least <= value <= self.most:
             raise ValueError(f"must be {_EXPECTED[self.unit]}, {self.least} to {self.most}")
         return value
+
+    def typed(self, text: str) -> Value:
+        """The value that somebody typed. Raises ValueError as `read` does."""
+        if self.is_decimal:
+            return self.read(text)
+        try:
+            return self.read(read_whole_number(text))
+        except ValueError:
+            return self.read(text)  # which says what is expected
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def pages() -> dict[str, str]:
 def _index(rules: Iterable[Rule]) -> str:
     factors = ", ".join(f"{factor.normalize():f} for users of {risk} risk" for risk, factor in RISK_FACTORS.items())
     rows = [
-        (f"[{rule.code}]({rule.code}.md)", _title(rule), _ONE_OF[rule.fires_on], _status(rule), _described(rule)[0])
+        (f"[{rule.code}]({rule.code}.md)", _title(rule), _ONE_OF[rule.fires_on], _status(rule), rule.described[0])
         for rule in rules
     ]
     return _text(
@@ -84,12 +84,12 @@ def _index(rules: Iterable[Rule]) -> str:
 def _page(rule: Rule) -> str:
     module = sys.modules[rule.check.__module__]
     path = module.__name__.replace(".", "/") + ".py"
-    what, *source = _described(rule)
+    what, *source = rule.described
     parts = [
         f"# {rule.code}: {_title(rule)}",
         f"<!-- Written by `make docs` from {path}: change that, not this. -->",
         f"{what} It fires on {_ONE_OF[rule.fires_on]}. As shipped, it is {_status(rule)}.",
-        " ".join((rule.check.__doc__ or "").split()),
+        rule.fires_when,
     ]
     if source:
         parts += ["## Where it comes from", *source]
@@ -111,14 +111,6 @@ def _title(rule: Rule) -> str:
 
 def _status(rule: Rule) -> str:
     return "active" if rule.code in DEFAULT_CODES else "off"
-
-
-def _described(rule: Rule) -> list[str]:
-    """The paragraphs of the docstring of the rule's file, without the code in front."""
-    text = sys.modules[rule.check.__module__].__doc__ or ""
-    first, *others = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
-    first = first.removeprefix(f"{rule.code}: ")
-    return [first[:1].upper() + first[1:], *others]
 
 
 def _parameters(rule: Rule) -> Iterator[str]:

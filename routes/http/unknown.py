@@ -14,6 +14,11 @@ def unknown_user(user_id: int) -> Problem:
     return Problem(404, f"There is no user {user_id}.", kind="unknown-user")
 
 
+def unknown_backtest(backtest_id: int) -> Problem:
+    """The answer when there is no such backtest."""
+    return Problem(404, f"There is no backtest {backtest_id}.", kind="unknown-backtest")
+
+
 def unknown_rule(code: int) -> Problem:
     """The answer when there is no such rule."""
     return Problem(404, f"There is no rule {code}.", kind="unknown-rule")

@@ -27,8 +27,8 @@ from routes.schemas.rules import (
     left_out,
     map_by_code,
 )
-from rules.base import Rule, RuleSetting
-from rules.hindsight.question import MOST_STEPS, candidate, parameter_of, read_step, steps
+from rules.base import Rule
+from rules.hindsight.question import MOST_STEPS, Wanted, parameter_of, step_of, steps
 from rules.model import Value
 from rules.parameters import Parameter
 from rules.payload import Payload
@@ -49,10 +49,10 @@ class CandidateRequest(Payload):
     parameters: ParameterValues | None = not_null()
     by_risk: RiskParameters | None = not_null()
 
-    def setting(self, present: RuleSetting) -> RuleSetting:
-        """The setting to judge by, for a rule that is now set to `present`."""
+    def wanted(self) -> Wanted:
+        """The request in the domain's own terms."""
         parameters = self.parameters.values() if self.parameters else {}
-        return candidate(present, parameters, None if self.by_risk is None else self.by_risk.values())
+        return Wanted(parameters, None if self.by_risk is None else self.by_risk.values())
 
 
 def _candidate(rule: Rule) -> type[CandidateRequest]:
@@ -114,7 +114,7 @@ def _value(raw: object, info: ValidationInfo) -> object:
 
 
 def _step(raw: object, info: ValidationInfo) -> object:
-    return _read(raw, info, read_step)
+    return _read(raw, info, lambda parameter, value: step_of(parameter).read(value))
 
 
 def _read(raw: object, info: ValidationInfo, how: Any) -> object:

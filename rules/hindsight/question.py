@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from rules.base import RuleSetting
 from rules.conflicts import Path, setting_conflicts
@@ -14,6 +14,7 @@ from rules.model import Value
 from rules.parameters import Parameter, read_values, written_values
 from rules.registry import REGISTRY
 from rules.values import CENT
+from rules.wording import shown_evidence
 
 # Days without any action, in the middle of those that have some, that no real history is likely to have.
 MOST_DAYS_APART = 3_650
@@ -122,6 +123,16 @@ class Question:
         )
 
 
+class Wanted(NamedTuple):
+    """How a rule is to be set in a backtest: the parameters that differ from what it is set to now.
+
+    `by_risk` replaces what differs by rating; None keeps it.
+    """
+
+    parameters: Mapping[str, Value]
+    by_risk: Mapping[str, Mapping[str, Value]] | None = None
+
+
 def candidate(
     present: RuleSetting, parameters: Mapping[str, Value], by_risk: Mapping[str, Mapping[str, Value]] | None = None
 ) -> RuleSetting:
@@ -145,9 +156,9 @@ def parameter_of(code: int, name: str) -> Parameter:
     return declared[name]
 
 
-def read_step(parameter: Parameter, raw: object) -> Value:
-    """How far apart the values of a sweep of `parameter` are. Raises ValueError; its message says what is expected."""
-    return replace(parameter, least=CENT if parameter.is_decimal else 1).read(raw)
+def step_of(parameter: Parameter) -> Parameter:
+    """What says how far apart the values of a sweep of `parameter` are: it reads a step as that reads a value."""
+    return replace(parameter, least=CENT if parameter.is_decimal else 1)
 
 
 def steps(first: Value, last: Value, step: Value) -> tuple[Value, ...]:
@@ -202,6 +213,16 @@ def report(question: Question, result: BacktestResult) -> dict[str, Any]:
                 None,
             )
     return written
+
+
+def shown_result(result: Mapping[str, Any], time_is_epoch: bool) -> dict[str, Any]:
+    """A result as it is stored, but with the sentences of its samples as people read them."""
+    shown = dict(result)
+    for name in ("added_alerts", "removed_alerts"):
+        shown[name] = [
+            one | {"evidence": shown_evidence(one["evidence"] or {}, time_is_epoch)} for one in result.get(name, [])
+        ]
+    return shown
 
 
 def _warnings(days: Collection[int]) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from rules.base import RuleSetting
 from rules.hindsight.backtest import MOST_DAYS, AlertFigures, AlertSample, BacktestResult
-from rules.hindsight.question import MOST_STEPS, Question, Sweep, candidate, parameter_of, read_step, report, steps
+from rules.hindsight.question import MOST_STEPS, Question, Sweep, candidate, parameter_of, report, step_of, steps
 from rules.model import Value
 from rules.registry import REGISTRY
 from rules.values import LAST_TIME
@@ -44,10 +44,10 @@ def test_a_sweep_has_an_end() -> None:
 def test_a_step_is_more_than_nothing() -> None:
     """Whatever the bounds of the parameter are, a sweep makes progress."""
     window, threshold = parameter_of(123, "window"), parameter_of(123, "threshold")
-    assert (read_step(window, 1), read_step(threshold, "0.01")) == (1, Decimal("0.01"))
+    assert (step_of(window).read(1), step_of(threshold).read("0.01")) == (1, Decimal("0.01"))
     for parameter, bad in ((window, 0), (window, "1"), (threshold, "0"), (threshold, "0.001")):
         with pytest.raises(ValueError, match="must be "):
-            read_step(parameter, bad)
+            step_of(parameter).read(bad)
 
 
 def a_question() -> Question:
