@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rules.model import ACTION_TYPES, ActionType, Finding, Risk, Value
 from rules.parameters import Order, Parameter, declared_in
@@ -68,6 +68,16 @@ class First:
     seconds: str
 
 
+class Step(NamedTuple):
+    """An action of an example: its amount is money, and it is `after` seconds later than the one before it."""
+
+    type: ActionType
+    amount: Decimal
+    after: int = 0
+
+
+Steps = tuple[Step, ...]
+
 LookBack = Last | Within | SumsWithin | SumsSoFar | First
 
 
@@ -79,7 +89,7 @@ class Rule:
     `money`, `factor`, `actions` and `seconds`. `title` is a template over them. `look_back` declares what `check` may
     read besides the judged action; beyond that it would find nothing, or wrong values. `check` takes the history and an
     instance of `parameters` and returns a Finding, or None when all is well. `in_order` says which parameters bound one
-    another.
+    another. `example` takes an instance of `parameters` and returns what a new user does to make it fire.
     """
 
     code: int
@@ -89,6 +99,7 @@ class Rule:
     look_back: tuple[LookBack, ...]
     check: Callable[[History, Any], Finding | None]
     in_order: tuple[Order, ...] = ()
+    example: Callable[[Any], Steps] | None = None
 
     @cached_property
     def declared(self) -> tuple[Parameter, ...]:

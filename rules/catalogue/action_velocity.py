@@ -1,8 +1,9 @@
 """500: many actions of any type in a short time."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from rules.base import Rule, Within
+from rules.base import Rule, Step, Steps, Within
 from rules.model import Finding
 from rules.parameters import actions, seconds
 from rules.timeline import History
@@ -25,6 +26,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(count, window.listed, sentence, window.unlisted)
 
 
+def example(parameters: Parameters) -> Steps:
+    """One deposit more than `count` at one moment."""
+    return (Step("deposit", Decimal("1.00")),) * (parameters.count + 1)
+
+
 RULE = Rule(
     code=500,
     title="More than {count} actions in {window} s",
@@ -32,4 +38,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Within("window"),),
     check=check,
+    example=example,
 )

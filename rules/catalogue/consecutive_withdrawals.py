@@ -1,8 +1,9 @@
 """30: several withdrawals in a row."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from rules.base import Last, Rule
+from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import actions
 from rules.timeline import History
@@ -25,6 +26,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(count, tuple(a.seq for a in last), f"The last {count} actions are all withdrawals.")
 
 
+def example(parameters: Parameters) -> Steps:
+    """`count` withdrawals."""
+    return (Step("withdraw", Decimal("1.00")),) * parameters.count
+
+
 RULE = Rule(
     code=30,
     title="{count} withdrawals in a row",
@@ -32,4 +38,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("count"),),
     check=check,
+    example=example,
 )

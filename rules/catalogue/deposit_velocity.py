@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, Within
+from rules.base import Rule, Step, Steps, Within
 from rules.model import Finding
 from rules.parameters import money, seconds
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(total, window.listed, sentence, window.unlisted)
 
 
+def example(parameters: Parameters) -> Steps:
+    """One deposit just over `threshold`."""
+    return (Step("deposit", parameters.threshold + CENT),)
+
+
 RULE = Rule(
     code=123,
     title="Deposits over {threshold} in {window} s",
@@ -33,4 +39,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Within("window", of="deposit"),),
     check=check,
+    example=example,
 )

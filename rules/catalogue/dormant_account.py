@@ -8,10 +8,11 @@ still works, does not hide the large one.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Last, Rule
+from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import actions, money, seconds
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return None
 
 
+def example(parameters: Parameters) -> Steps:
+    """A small deposit and, after `gap`, one just over `threshold`."""
+    return (Step("deposit", CENT), Step("deposit", parameters.threshold + CENT, after=parameters.gap))
+
+
 RULE = Rule(
     code=620,
     title="Over {threshold} after {gap} s without an action",
@@ -47,4 +53,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among"),),
     check=check,
+    example=example,
 )

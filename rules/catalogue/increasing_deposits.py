@@ -1,8 +1,9 @@
 """300: deposits that keep growing."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from rules.base import Last, Rule
+from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import actions
 from rules.timeline import History
@@ -28,6 +29,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(count, tuple(a.seq for a in last), f"The last {count} deposits keep growing: {amounts}.")
 
 
+def example(parameters: Parameters) -> Steps:
+    """`count` deposits of 10.00, 20.00, 30.00 and so on."""
+    return tuple(Step("deposit", Decimal(f"{10 * (n + 1)}.00"), after=60) for n in range(parameters.count))
+
+
 RULE = Rule(
     code=300,
     title="{count} increasing deposits",
@@ -35,4 +41,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("count", of="deposit"),),
     check=check,
+    example=example,
 )

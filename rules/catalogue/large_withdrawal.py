@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule
+from rules.base import Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import money
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(amount, (history.now.seq,), f"A withdrawal of {amount} is over {parameters.threshold}.")
 
 
+def example(parameters: Parameters) -> Steps:
+    """One withdrawal just over `threshold`."""
+    return (Step("withdraw", parameters.threshold + CENT),)
+
+
 RULE = Rule(
     code=1100,
     title="Withdrawal over {threshold}",
@@ -29,4 +35,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(),
     check=check,
+    example=example,
 )

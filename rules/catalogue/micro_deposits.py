@@ -7,10 +7,11 @@ watch for fraud (2023). Card testing is similar, with small payments.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Last, Rule
+from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import Order, actions, money, seconds
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(now.amount, (*(a.seq for a in probes), now.seq), sentence)
 
 
+def example(parameters: Parameters) -> Steps:
+    """`count` deposits of `tiny`, and a withdrawal just over `threshold`."""
+    return (*(Step("deposit", parameters.tiny),) * parameters.count, Step("withdraw", parameters.threshold + CENT))
+
+
 RULE = Rule(
     code=650,
     title="Withdrawal over {threshold} after {count} deposits of at most {tiny}",
@@ -47,4 +53,5 @@ RULE = Rule(
     look_back=(Last("among", of="deposit"),),
     check=check,
     in_order=(Order("count", "among"),),
+    example=example,
 )

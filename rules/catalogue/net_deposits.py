@@ -7,10 +7,11 @@ a rolling 30 days are over 150 pounds (social responsibility code 3.4.4, since F
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, SumsWithin
+from rules.base import Rule, Step, Steps, SumsWithin
 from rules.model import Finding
 from rules.parameters import money, seconds
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(net, (history.now.seq,), sentence, deposits.actions + withdrawals.actions - 1)
 
 
+def example(parameters: Parameters) -> Steps:
+    """One deposit just over `threshold`."""
+    return (Step("deposit", parameters.threshold + CENT),)
+
+
 RULE = Rule(
     code=690,
     title="Net deposits over {threshold} in {window} s",
@@ -44,4 +50,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsWithin("window", of="deposit"), SumsWithin("window", of="withdraw")),
     check=check,
+    example=example,
 )

@@ -7,10 +7,11 @@ fit the customer. This rule also adds up what comes right after it.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import First, Rule, SumsWithin
+from rules.base import First, Rule, Step, Steps, SumsWithin
 from rules.model import Finding
 from rules.parameters import money, seconds
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(sums.total, (now.seq,), sentence, sums.actions - 1)
 
 
+def example(parameters: Parameters) -> Steps:
+    """One deposit just over `threshold`."""
+    return (Step("deposit", parameters.threshold + CENT),)
+
+
 RULE = Rule(
     code=680,
     title="Deposits over {threshold} in the first {age} s",
@@ -41,4 +47,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(First("age"), SumsWithin("age", of="deposit")),
     check=check,
+    example=example,
 )

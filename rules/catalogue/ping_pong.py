@@ -5,8 +5,9 @@ any use of the service in between: a step that serves only to hide a trail.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from rules.base import Last, Rule
+from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import Order, actions, seconds
 from rules.timeline import History
@@ -39,6 +40,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(changes, tuple(action.seq for action in last[-seen:]), sentence)
 
 
+def example(parameters: Parameters) -> Steps:
+    """Deposits and withdrawals in turn, one more than `count`."""
+    return tuple(Step(("deposit", "withdraw")[n % 2], Decimal("10.00")) for n in range(parameters.count + 1))
+
+
 RULE = Rule(
     code=670,
     title="{count} changes between deposit and withdrawal in {window} s",
@@ -47,4 +53,5 @@ RULE = Rule(
     look_back=(Last("among"),),
     check=check,
     in_order=(Order("count", "among", or_equal=False),),  # between two actions there is one change
+    example=example,
 )

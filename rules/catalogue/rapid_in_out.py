@@ -5,12 +5,13 @@ immediately. Accounts of money mules are commonly described in the same way.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
-from rules.base import Rule, SumsWithin
+from rules.base import Rule, Step, Steps, SumsWithin
 from rules.model import Finding
 from rules.parameters import factor, money, seconds
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(withdrawals.total, (history.now.seq,), sentence, deposits.actions + withdrawals.actions - 1)
 
 
+def example(parameters: Parameters) -> Steps:
+    """A deposit of `minimum`, and a withdrawal of `share` of it."""
+    passed_on = (parameters.share * parameters.minimum).quantize(CENT, ROUND_UP)
+    return (Step("deposit", parameters.minimum), Step("withdraw", passed_on))
+
+
 RULE = Rule(
     code=610,
     title="Withdrawals of {share} of the deposits in {window} s",
@@ -45,4 +52,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsWithin("window", of="deposit"), SumsWithin("window", of="withdraw")),
     check=check,
+    example=example,
 )

@@ -7,7 +7,7 @@ dollar or thousand dollar amounts.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Last, Rule
+from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import actions, money
 from rules.timeline import History
@@ -35,6 +35,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(count, tuple(a.seq for a in last), f"The last {count} actions are all multiples of {unit}.")
 
 
+def example(parameters: Parameters) -> Steps:
+    """`count` deposits of `unit`."""
+    return (Step("deposit", parameters.unit),) * parameters.count
+
+
 RULE = Rule(
     code=640,
     title="{count} actions in multiples of {unit}",
@@ -42,4 +47,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("count"),),
     check=check,
+    example=example,
 )

@@ -7,10 +7,11 @@ red flags in the FFIEC's examination manual (appendix F) include transfers incon
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, SumsSoFar
+from rules.base import Rule, Step, Steps, SumsSoFar
 from rules.model import Finding
 from rules.parameters import actions, factor
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,15 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(now.amount, (now.seq,), sentence, before)
 
 
+def example(parameters: Parameters) -> Steps:
+    """`count` deposits of 10.00, and one just over `times` that."""
+    usual = Decimal("10.00")
+    return (
+        *(Step("deposit", usual),) * parameters.count,
+        Step("deposit", (parameters.times * usual).quantize(CENT) + CENT),
+    )
+
+
 RULE = Rule(
     code=630,
     title="Over {times} times the user's own average",
@@ -46,4 +56,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsSoFar("deposit"), SumsSoFar("withdraw")),
     check=check,
+    example=example,
 )

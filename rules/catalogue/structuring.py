@@ -7,10 +7,11 @@ FFIEC's examination manual (appendix F) include cash in amounts just below repor
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Last, Rule
+from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import Order, actions, money, seconds
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(len(near), tuple(a.seq for a in near), sentence)
 
 
+def example(parameters: Parameters) -> Steps:
+    """`count` deposits just under `threshold`."""
+    return (Step("deposit", parameters.threshold - CENT),) * parameters.count
+
+
 RULE = Rule(
     code=600,
     title="{count} deposits just under {threshold} in {window} s",
@@ -53,4 +59,5 @@ RULE = Rule(
     look_back=(Last("among", of="deposit"),),
     check=check,
     in_order=(Order("margin", "threshold"), Order("count", "among")),
+    example=example,
 )

@@ -7,10 +7,11 @@ cash machines work in the same way.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rules.base import Rule, SumsWithin
+from rules.base import Rule, Step, Steps, SumsWithin
 from rules.model import Finding
 from rules.parameters import money, seconds
 from rules.timeline import History
+from rules.values import CENT
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(sums.total, (history.now.seq,), sentence, sums.actions - 1)
 
 
+def example(parameters: Parameters) -> Steps:
+    """One withdrawal just over `threshold`."""
+    return (Step("withdraw", parameters.threshold + CENT),)
+
+
 RULE = Rule(
     code=660,
     title="Withdrawals over {threshold} in {window} s",
@@ -36,4 +42,5 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsWithin("window", of="withdraw"),),
     check=check,
+    example=example,
 )
