@@ -2,6 +2,12 @@
 
 from types import ModuleType
 
-from routes.desk import alert, alert_work, assets, inbox
+from routes.desk import alert, alert_work, assets, find, inbox
 
-PAGES: tuple[ModuleType, ...] = (inbox, alert, alert_work, assets)
+PAGES: tuple[ModuleType, ...] = (
+    inbox,
+    alert,
+    alert_work,
+    find,
+    assets,
+)
