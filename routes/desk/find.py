@@ -24,7 +24,7 @@ MOST_CHARACTERS = 60  # the longest id of an alert has 50
 _ALERT, _NUMBER = re.compile(ALERT_ID), re.compile(ID)
 
 
-class Found(NamedTuple):
+class Match(NamedTuple):
     """What was found: its kind, its id or code, and the path of its page."""
 
     kind: str
@@ -49,16 +49,16 @@ def find() -> Response:
     return page("desk/find.html", wanted=wanted, found=found)
 
 
-def _found(session: Session, wanted: str) -> list[Found]:
+def _found(session: Session, wanted: str) -> list[Match]:
     """What there is under this id or number."""
     if _ALERT.fullmatch(wanted):
         user_id, seq, code = map(int, wanted.split("-"))
         is_there = max(user_id, seq) <= MAX_ID and code <= MAX_CODE and get_alert(session, user_id, seq, code)
-        return [Found("Alert", wanted, f"{DESK}/alerts/{wanted}")] if is_there else []
+        return [Match("Alert", wanted, f"{DESK}/alerts/{wanted}")] if is_there else []
     found = []
     number = int(wanted) if _NUMBER.fullmatch(wanted) else 0
     if number in REGISTRY:
-        found.append(Found("Rule", wanted, f"{DESK}/rules/{wanted}"))
+        found.append(Match("Rule", wanted, f"{DESK}/rules/{wanted}"))
     if 0 < number <= MAX_ID and get_user(session, number) is not None:
-        found.append(Found("User", wanted, f"{DESK}/users/{wanted}"))
+        found.append(Match("User", wanted, f"{DESK}/users/{wanted}"))
     return found
