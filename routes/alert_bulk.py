@@ -1,17 +1,13 @@
 """Many alerts at once, and the next one to work."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import cast
 
 from flask import Blueprint, Response
 
 from database.alert_filters import AlertFilter, AlertPlace
-from database.alert_lists import page_of_alerts, place_of
 from database.alert_work import WorkRow
-from database.alerts import AlertRow
-from database.records import AlertKey
 from routes.http.access import caller
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
@@ -25,7 +21,7 @@ from routes.schemas.alerts import AlertDetailAnswer
 from rules.payload import FieldProblem
 from rules.values import MAX_ID
 from work import bulk, queue
-from work.change import NEW, Wanted, faults
+from work.change import Wanted
 
 blueprint = Blueprint("alerts bulk", __name__)
 
@@ -35,8 +31,6 @@ BAD_BULK = Problem(
 BAD_NEXT = Problem(
     400, BAD_BULK.detail, errors=[FieldProblem("/query/status", "Input should be 'open', 'acknowledged' or 'closed'")]
 )
-
-Asked = Mapping[AlertKey, Callable[[WorkRow], bool]]
 
 
 def other_number(expected: int, matched: int) -> Problem:
@@ -105,13 +99,11 @@ def claim_next_alert() -> Response:
 
 def _must_fit(wanted: Wanted) -> None:
     """Raise Problem 400 if the change fits no alert at all."""
-    # Whether an outcome fits an alert whose status stays as it is depends on the alert.
-    whatever = wanted if "status" in wanted else {name: wanted[name] for name in wanted.keys() - {"outcome"}}
-    if found := faults(NEW, whatever, datetime.now(UTC)):
+    if found := bulk.faults_for_all(wanted, datetime.now(UTC)):
         raise Problem(400, BAD_BULK.detail, errors=[FieldProblem(f"/set/{name}", why) for name, why in found.items()])
 
 
-def _named(wanted: BulkRequest) -> tuple[Asked, None]:
+def _named(wanted: BulkRequest) -> tuple[bulk.Asked, None]:
     etags = wanted.etags or {}
 
     def suits(tags: str | None) -> Callable[[WorkRow], bool]:
@@ -120,24 +112,13 @@ def _named(wanted: BulkRequest) -> tuple[Asked, None]:
     return {key_of(one): suits(etags.get(one)) for one in wanted.ids or ()}, None
 
 
-def _found(wanted: BulkRequest) -> tuple[Asked, str | None]:
+def _found(wanted: BulkRequest) -> tuple[bulk.Asked, str | None]:
     """The alerts that match its query, and the cursor of the next ones. Raises Problem 409 if it expects others."""
-    query, touched_before = wanted.query, wanted.touched_before
-    assert query is not None
+    assert wanted.query is not None
     # A place that no bigint can name is behind all others.
     place = tuple(min(int(part), MAX_ID) for part in (wanted.cursor or "").split("-") if part)
     after = cast(AlertPlace, place) if place else None
-    page = partial(page_of_alerts, wanted=query.filter(), limit=bulk.MOST + 1, after=after)
-    found = service().read(page)
-    rows = found.rows[: bulk.MOST]
-    end = place_of(rows[-1]) if len(found.rows) > len(rows) else found.broke_off_at
-    if touched_before is not None:
-        rows = [row for row in rows if row.touched_at < touched_before]
-    if wanted.expect is not None and len(rows) != wanted.expect:
-        raise other_number(wanted.expect, len(rows))
-
-    def suits(seen: AlertRow) -> Callable[[WorkRow], bool]:
-        return lambda row: (row.work_version, row.touched_at) == (seen.work_version, seen.touched_at)
-
-    asked = {AlertKey(user_id=row.user_id, seq=row.seq, code=row.code): suits(row) for row in rows}
-    return asked, "-".join(map(str, end)) if end else None
+    found = bulk.find_matching(service().read, wanted.query.filter(), after, wanted.touched_before)
+    if wanted.expect is not None and len(found.asked) != wanted.expect:
+        raise other_number(wanted.expect, len(found.asked))
+    return found.asked, "-".join(map(str, found.ends_at)) if found.ends_at else None

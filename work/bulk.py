@@ -1,19 +1,24 @@
 """Working many alerts at once: all changes in one transaction, and for each alert what came of it."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
 from typing import Literal, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from database import alert_work
+from database.alert_filters import AlertFilter, AlertPlace
+from database.alert_lists import AlertsFound, page_of_alerts, place_of
 from database.alert_work import WorkRow
+from database.alerts import AlertRow
 from database.records import AlertKey
 from database.session import Transaction, is_lock_timeout
 from rules.values import MAX_CODE, MAX_ID
 from work.alert_at_work import AlertAtWork
 from work.alerts import store
-from work.change import Wanted, faults
+from work.change import NEW, Wanted, faults
 from work.tries import Tries
 
 MOST = 500  # alerts that are worked in one transaction: a tenth of a second
@@ -21,6 +26,18 @@ MOST = 500  # alerts that are worked in one transaction: a tenth of a second
 # Those who judge wait for the alerts that a transaction here has changed, so it waits for no other alert for long: it
 # begins anew. It is less than PostgreSQL takes to look for deadlocks, in which judging might be the one to lose.
 LOCK_WAIT = 0.05  # seconds
+
+
+# Which alerts to change: each if what it is at first suits its caller.
+Asked = Mapping[AlertKey, Callable[[WorkRow], bool]]
+
+
+class Matching(NamedTuple):
+    """Alerts that match, as they were found; how many more were touched too late; where others begin, if there are."""
+
+    asked: Asked
+    too_late: int
+    ends_at: AlertPlace | None
 
 
 class BulkResult(NamedTuple):
@@ -37,9 +54,38 @@ class Overtaken(Exception):
     """Somebody else changed one of the alerts meanwhile; nothing was stored."""
 
 
+def find_matching(
+    read: Callable[[Callable[[Session], AlertsFound]], AlertsFound],
+    wanted: AlertFilter,
+    after: AlertPlace | None,
+    touched_before: datetime | None,
+) -> Matching:
+    """Up to MOST alerts of the list of those `wanted`, behind the place `after`.
+
+    Those that were touched at `touched_before` or later are left out. `read` runs a function with a session.
+    """
+    found = read(partial(page_of_alerts, wanted=wanted, limit=MOST + 1, after=after))
+    rows = found.rows[:MOST]
+    ends_at = place_of(rows[-1]) if len(found.rows) > len(rows) else found.broke_off_at
+    in_time = [row for row in rows if touched_before is None or row.touched_at < touched_before]
+
+    def suits(seen: AlertRow) -> Callable[[WorkRow], bool]:
+        return lambda row: (row.work_version, row.touched_at) == (seen.work_version, seen.touched_at)
+
+    asked = {AlertKey(user_id=row.user_id, seq=row.seq, code=row.code): suits(row) for row in in_time}
+    return Matching(asked, len(rows) - len(in_time), ends_at)
+
+
+def faults_for_all(wanted: Wanted, now: datetime) -> dict[str, str]:
+    """What keeps a change from fitting any alert at all: by field, the end of a sentence."""
+    # Whether an outcome fits an alert whose status stays as it is depends on the alert.
+    whatever = wanted if "status" in wanted else {name: wanted[name] for name in wanted.keys() - {"outcome"}}
+    return faults(NEW, whatever, now)
+
+
 def change_alerts(
     run: Callable[[Callable[[Session], list[BulkResult]]], list[BulkResult]],
-    asked: Mapping[AlertKey, Callable[[WorkRow], bool]],
+    asked: Asked,
     wanted: Wanted,
     *,
     who: str,
@@ -69,7 +115,7 @@ def can_be(key: AlertKey) -> bool:
 
 def _change(
     session: Session,
-    asked: Mapping[AlertKey, Callable[[WorkRow], bool]],
+    asked: Asked,
     wanted: Wanted,
     *,
     who: str,

@@ -2,12 +2,14 @@
 
 from types import ModuleType
 
-from routes.desk import alert, alert_work, assets, find, inbox
+from routes.desk import alert, alert_bulk, alert_work, assets, find, inbox, next_alert
 
 PAGES: tuple[ModuleType, ...] = (
     inbox,
     alert,
     alert_work,
+    alert_bulk,
+    next_alert,
     find,
     assets,
 )

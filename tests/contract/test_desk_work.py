@@ -113,6 +113,20 @@ def test_undo(alerts: FlaskClient) -> None:
     assert alerts.get(path, query_string=query).text.count("data-undo") == 1
 
 
+def test_closing_leads_on(alerts: FlaskClient) -> None:
+    """To the next alert of the list one came from, in its order; at its end to the one before; then to the list."""
+    of_list: dict[str, Any] = {"list": "sort=oldest", "then": "next"}
+    path, query = leads_to(work(alerts, 3, outcome="true_positive", **of_list))
+    assert (path, query) == ("/desk/alerts/4-1-1100", {"list": "sort=oldest", "done": "3-1-1100@1-2"})
+    shown = alerts.get(path, query_string=query).text
+    assert undo_of(shown)["list"] == "sort=oldest"
+    assert leads_to(work(alerts, 4, until="week", **of_list))[0] == "/desk/alerts/2-1-1100"
+    assert leads_to(work(alerts, 1, do="mine", **of_list))[0] == "/desk/alerts/1-1-1100"
+    of_user: dict[str, Any] = {"list": "user_id=1&nonsense=1", "then": "next"}
+    path, query = leads_to(work(alerts, 1, etag=1, outcome="true_positive", **of_user))
+    assert (path, query) == ("/desk/", {"user_id": "1", "done": "1-1-1100@2-3"})
+
+
 def test_undoing_after_others(alerts: FlaskClient) -> None:
     """It is refused, and says who did what."""
     work(alerts, outcome="false_positive")
