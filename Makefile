@@ -20,7 +20,7 @@ unexport $(filter-out $(PIP_KEPT),$(filter PIP_%,$(.VARIABLES)))
 unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
 unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
 
-.PHONY: help run replay backtest verify migrate console db.migrate db.console dump restore test test-browser coverage bench soak e2e clients \
+.PHONY: help run demo replay backtest verify migrate console db.migrate db.console dump restore test test-browser coverage bench soak e2e clients \
 	docs lint format assets lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
@@ -31,6 +31,9 @@ help: ## list the targets
 
 run: .venv/.run ## migrate the database (the embedded one unless another is configured) and serve
 	@exec $(PY) app.py
+
+demo: .venv/.run ## fill an empty database with eight weeks of demo data (ARGS="--until 2026-01-31T12:00:00Z")
+	@exec $(PY) -m flask --app app demo $(ARGS)
 
 # The file's name is passed on as it is, whatever is in it.
 replay dump restore: export NAMED_FILE = $(value FILE)

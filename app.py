@@ -17,6 +17,7 @@ from access.limits import KeyLimits
 from access.rates import read_rate
 from commands import serve, slow_readers
 from commands.backtest import backtest
+from commands.demo import demo
 from commands.endings import or_end
 from commands.keys import keys
 from commands.replay import replay
@@ -104,7 +105,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
-    for command in (replay, backtest, verify, keys):
+    for command in (replay, backtest, verify, demo, keys):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
