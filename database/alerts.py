@@ -1,5 +1,6 @@
 """Statements on alerts, except those that judging runs."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -31,6 +32,12 @@ def get_alert(session: Session, user_id: int, seq: int, code: int) -> AlertRow |
     """The alert with its action, or None."""
     one = _ALERTS.where(Alert.user_id == user_id, Alert.seq == seq, Alert.code == code)
     return session.execute(one).one_or_none()
+
+
+def alerts_of_action(session: Session, user_id: int, seq: int) -> Sequence[AlertRow]:
+    """All alerts of an action, those in shadow too, by code."""
+    own = _ALERTS.where(Alert.user_id == user_id, Alert.seq == seq)
+    return session.execute(own.order_by(Alert.code)).all()
 
 
 # Only the newest: counting all alerts would take longer the older the service is, and a count kept up with each alert

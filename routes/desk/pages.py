@@ -2,11 +2,12 @@
 
 from types import ModuleType
 
-from routes.desk import alert, alert_bulk, alert_work, assets, find, inbox, next_alert
+from routes.desk import alert, alert_bulk, alert_proof, alert_work, assets, find, inbox, next_alert
 
 PAGES: tuple[ModuleType, ...] = (
     inbox,
     alert,
+    alert_proof,
     alert_work,
     alert_bulk,
     next_alert,

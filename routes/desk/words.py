@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from rules.values import read_moment
 from rules.wording import duration
 
 STATUS = {"open": "Open", "acknowledged": "Acknowledged", "closed": "Closed"}
@@ -41,6 +42,11 @@ def moment(at: datetime | None) -> str | Markup:
         return NOTHING
     at = at.astimezone(UTC)
     return Markup('<time datetime="{}" data-moment>{} UTC</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+
+
+def written_moment(written: str | None) -> str | Markup:
+    """The same for a moment in RFC 3339, as histories have it."""
+    return moment(None if written is None else read_moment(written))
 
 
 def age(at: datetime | None, now: datetime) -> str | Markup:

@@ -26,3 +26,32 @@ function writeTimes(within = document) {
 writeTimes();
 setInterval(writeTimes, 30_000);
 document.addEventListener("htmx:after:swap", () => writeTimes());
+
+// Copying and printing, which pages cannot do without a script: their buttons are hidden until it is here.
+function showScripted(within = document) {
+  for (const button of within.querySelectorAll('[data-do="copy-link"][hidden], [data-do="print"][hidden]')) {
+    button.hidden = false;
+  }
+}
+
+async function copyLink(button) {
+  const link = new URL(button.dataset.link, location.href).href;
+  const said = button.querySelector("span");
+  const before = said.textContent;
+  try {
+    await navigator.clipboard.writeText(link);
+    said.textContent = "Copied";
+  } catch {
+    said.textContent = link; // to be copied by hand
+  }
+  setTimeout(() => { said.textContent = before; }, 3_000);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-do]");
+  if (button?.dataset.do === "copy-link") copyLink(button);
+  if (button?.dataset.do === "print") print();
+});
+
+showScripted();
+document.addEventListener("htmx:after:swap", () => showScripted());
