@@ -2,7 +2,19 @@
 
 from types import ModuleType
 
-from routes.desk import alert, alert_bulk, alert_proof, alert_work, assets, find, inbox, next_alert
+from routes.desk import (
+    alert,
+    alert_bulk,
+    alert_proof,
+    alert_work,
+    assets,
+    find,
+    inbox,
+    next_alert,
+    user,
+    user_settings,
+    users,
+)
 
 PAGES: tuple[ModuleType, ...] = (
     inbox,
@@ -11,6 +23,9 @@ PAGES: tuple[ModuleType, ...] = (
     alert_work,
     alert_bulk,
     next_alert,
+    users,
+    user,
+    user_settings,
     find,
     assets,
 )

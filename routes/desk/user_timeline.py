@@ -52,12 +52,37 @@ class Column(NamedTuple):
     balance: Decimal
 
 
+class AlertMark(NamedTuple):
+    """An alert as a mark on the axis."""
+
+    user_id: int
+    seq: int
+    code: int
+    time: int
+    status: str
+    late: bool
+    superseded: bool
+    parameters: Any
+
+    def shown(self) -> dict[str, Any]:
+        """The same for the script that draws it."""
+        return {
+            "id": alert_id(self.user_id, self.seq, self.code),
+            "code": self.code,
+            "title": title_of(self.code, {"parameters": self.parameters}),
+            "time": self.time,
+            "status": self.status,
+            "late": self.late,
+            "superseded": self.superseded,
+        }
+
+
 class Timeline(NamedTuple):
     """A stretch of a user's story, from `start` to `end`; all of it goes from `first` to `last` (times in seconds).
 
-    It has `actions`, or else `columns`: then there are more than POINTS, and if the least and the most of each column
-    are only those at some moments, it is sampled. `before` is the balance before the stretch. Not all alerts are among
-    `alerts` if there are `more_alerts`.
+    It has `actions`, or else `columns`, if there are more than POINTS; it is sampled if the least and the most of each
+    column are only those at some moments. `before` is the balance before the stretch, and `size` the number of its
+    actions. Not all alerts are among `alerts` if there are `more_alerts`.
     """
 
     first: int
@@ -65,38 +90,26 @@ class Timeline(NamedTuple):
     start: int
     end: int
     before: Decimal
-    count: int
+    size: int
     actions: Sequence[Action]
     columns: Sequence[Column]
     is_sampled: bool
-    alerts: Sequence[Any]
+    alerts: Sequence[AlertMark]
     more_alerts: bool
 
     def shown(self) -> dict[str, Any]:
         """The same for the script that draws it: money as text, rows as lists."""
-        user = self.alerts[0].user_id if self.alerts else None
         return {
             "first": self.first,
             "last": self.last,
             "from": self.start,
             "to": self.end,
             "before": str(self.before),
-            "count": self.count,
+            "size": self.size,
             "sampled": self.is_sampled,
             "actions": [[one.seq, one.type, str(one.amount), one.time, str(one.balance)] for one in self.actions],
             "columns": [[_written(value) for value in one] for one in self.columns],
-            "alerts": [
-                {
-                    "id": alert_id(user, one.seq, one.code),
-                    "code": one.code,
-                    "title": title_of(one.code, {"parameters": one.parameters}),
-                    "time": one.time,
-                    "status": one.status,
-                    "late": one.late,
-                    "superseded": one.superseded,
-                }
-                for one in self.alerts
-            ],
+            "alerts": [one.shown() for one in self.alerts],
             "more_alerts": self.more_alerts,
         }
 
@@ -132,7 +145,7 @@ def read_timeline(
         start=start,
         end=end,
         before=before,
-        count=count,
+        size=count,
         actions=list(_actions(session, user, start, end, before, points)) if is_short else (),
         columns=() if is_short else _columns(session, user, at_edges, stretches, is_sampled=is_sampled),
         is_sampled=not is_short and is_sampled,
@@ -160,10 +173,7 @@ def _actions(session: Session, user: User, start: int, end: int, before: Decimal
 def _columns(
     session: Session, user: User, at_edges: Sequence[Reached], stretches: Sequence[tuple[int, int]], *, is_sampled: bool
 ) -> list[Column]:
-    if is_sampled:
-        balances = _sampled(session, user, stretches)
-    else:
-        balances = _looked_for(session, user, at_edges, stretches)
+    balances = _sampled(session, user, stretches) if is_sampled else _looked_for(session, user, at_edges, stretches)
     found = []
     for (one, other), (start, end), seen in zip(pairwise(at_edges), stretches, balances, strict=True):
         if other.actions == one.actions:
@@ -203,26 +213,13 @@ def _sampled(session: Session, user: User, stretches: Sequence[tuple[int, int]])
     return [[user.total + next(flat).net for _ in some] for some in moments]
 
 
-class _AlertMark(NamedTuple):
-    """An alert as a mark on the axis."""
-
-    user_id: int
-    seq: int
-    code: int
-    time: int
-    status: str
-    late: bool
-    superseded: bool
-    parameters: Any
-
-
 def _alerts(session: Session, user: User, stretches: Sequence[tuple[int, int]], *, with_alerts: bool) -> dict[str, Any]:
     if not with_alerts:
         return {"alerts": (), "more_alerts": False}
     each = ALERTS if len(stretches) == 1 else ALERTS_OF_COLUMN
-    kept: list[_AlertMark] = []
+    kept: list[AlertMark] = []
     more, counted, at = False, 0, None
-    # Newest first, so that of a stretch with too many the oldest one, which only tells that there are more, is left out.
+    # Newest first: of a stretch with too many, the oldest one only tells that there are more.
     for row in reversed(alerts_between(session, user.user_id, stretches, each + 1)):
         counted = counted + 1 if row.column_start == at else 1
         at = row.column_start
@@ -230,7 +227,7 @@ def _alerts(session: Session, user: User, stretches: Sequence[tuple[int, int]], 
             more = True
             continue
         kept.append(
-            _AlertMark(user.user_id, row.seq, row.code, row.time, row.status, row.late, row.superseded, row.parameters)
+            AlertMark(user.user_id, row.seq, row.code, row.time, row.status, row.late, row.superseded, row.parameters)
         )
     return {"alerts": kept[::-1], "more_alerts": more}
 
