@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, Row, Select, Text, bindparam, func, literal, select, true
+from sqlalchemy import BigInteger, Integer, Row, Select, Text, bindparam, func, literal, literal_column, select, true
 from sqlalchemy.orm import Session, aliased
 
 from database.models import Alert, User, UserAction, UserSettings
@@ -37,10 +37,12 @@ def _page(with_risk: bool) -> Select[Any]:
         one = select(*few).where(fits | (few.position == LOOKED_AT)).order_by(few.user_id).limit(limit).subquery("one")
     else:
         one = seen.add_columns(literal(0).label("position")).limit(limit).subquery("one")
-    newest = select(Alert.status, Alert.superseded).where(Alert.user_id == one.c.user_id, ~Alert.shadow)
+    # As text: SQLAlchemy would take `one` for one more table of the subquery.
+    user_id: Any = literal_column("one.user_id", BigInteger)
+    newest = select(Alert.status, Alert.superseded).where(Alert.user_id == user_id, ~Alert.shadow)
     newest = newest.order_by(Alert.time.desc(), Alert.seq.desc(), Alert.code.desc())
     seen_alerts = newest.limit(NEWEST + 1).subquery("newest").c
-    is_open = func.count().filter(seen_alerts.status == "open", ~seen_alerts.superseded).label("open")
+    is_open = func.count().filter(seen_alerts.status != "closed", ~seen_alerts.superseded).label("open")
     counted = select(is_open, (func.count() > NEWEST).label("more")).lateral("counted")
     return select(*one.c, *counted.c).select_from(one.join(counted, true())).order_by(one.c.user_id)
 

@@ -42,7 +42,7 @@ ACTIONS, VERSIONS, ALERTS = 25, 10, 10  # rows of a page of each
 PICTURE = 160  # steps of the small picture of the balance
 ACTIONS_PART = "section#actions"
 Days = Literal[1, 7, 30, 90, 180]
-DONE = {
+SAID = {
     "settings": "Saved. It holds for every event judged from now on.",
     "muted": "Muted.",
     "unmuted": "No longer muted.",
@@ -56,7 +56,7 @@ class UserQuery(BaseModel):
 
     actions: Annotated[str, cursor_of(2)] = ""
     versions: Annotated[Id | None, BeforeValidator(digits)] = None
-    done: str = ""
+    said: str = ""
 
 
 class MuteForm(BaseModel):
@@ -74,7 +74,7 @@ def get_user_page(user_id: int) -> Response:
     query = read_filters(UserQuery)
     if request.headers.get("HX-Target") == ACTIONS_PART:
         return part("desk/user_actions.html", **_read(user_id, query, only_actions=True))
-    return page("desk/user.html", done=DONE.get(query.done), **_read(user_id, query))
+    return page("desk/user.html", said=SAID.get(query.said), **_read(user_id, query))
 
 
 @blueprint.get("/desk/users/<id:user_id>/timeline")
@@ -111,7 +111,7 @@ def mute_from_page(user_id: int) -> Response:
         raise unknown_rule(wanted.code) from None
     except UnknownUser:
         raise unknown_user(user_id) from None
-    return go(f"{DESK}/users/{user_id}?done=muted")
+    return go(f"{DESK}/users/{user_id}?said=muted")
 
 
 @blueprint.post("/desk/users/<id:user_id>/mutes/<id:code>/end")
@@ -121,7 +121,7 @@ def end_mute_from_page(user_id: int, code: int) -> Response:
     who = caller().name
     with suppress(NotMuted):
         service().run(lambda session: end_mute(session, user_id, code, who=who))
-    return go(f"{DESK}/users/{user_id}?done=unmuted")
+    return go(f"{DESK}/users/{user_id}?said=unmuted")
 
 
 def _read(user_id: int, query: UserQuery, *, only_actions: bool = False) -> Mapping[str, Any]:

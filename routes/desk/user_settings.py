@@ -83,7 +83,7 @@ def set_user_from_page(user_id: int) -> Response:
         return _shown(user_id, 412, entered=entered, seen=seen)
     except UnknownUser:
         raise unknown_user(user_id) from None
-    return go(f"{DESK}/users/{user_id}?done=settings")
+    return go(f"{DESK}/users/{user_id}?said=settings")
 
 
 def field_name(code: int, name: str) -> str:

@@ -3,6 +3,7 @@
 
 const HEIGHT = 340;
 const LANE = 26; // pixels at the top, for the marks of alerts
+const FLOW = 0.32; // of the height, at the bottom, for what came in and went out
 const DELAY = 150; // ms from the last change of the stretch to asking for it
 
 const whole = new Intl.NumberFormat("en-US");
@@ -109,11 +110,10 @@ class Story {
       scales: {
         x: { time: this.hasDates, range: () => this.stretch },
         y: { range: () => this.padded() },
-        flow: { range: () => [-1.1 * this.flow, 1.1 * this.flow] },
       },
       axes: [
-        { ...axis, grid: lines, ticks: lines, ...(this.hasDates ? {} : { values: (_, values) => values.map((one) => whole.format(one)) }) },
-        { ...axis, grid: lines, ticks: lines, size: 62, values: (_, values) => values.map((one) => short.format(one)) },
+        { ...axis, grid: lines, ticks: lines, space: 90, ...(this.hasDates ? {} : { values: (_, values) => values.map((one) => whole.format(one)) }) },
+        { ...axis, grid: lines, ticks: lines, size: 62, filter: (_, values) => values.map((one) => (one < this.floor() ? null : one)), values: (_, values) => values.map((one) => (one === null ? null : short.format(one))) },
       ],
       series: [
         {},
@@ -129,17 +129,26 @@ class Story {
     };
   }
 
-  padded() {
-    const [least, most] = this.balances;
-    const room = (most - least || Math.abs(most) || 1) * 0.06;
-    return [least - room, most + room];
+  // The least balance that the axis names: below it is the place of what came in and went out.
+  floor() {
+    return this.balances[0] - 0.06 * this.span();
   }
 
-  // Behind the line: what came in and went out, from the middle up and down, and how far the balance reached.
+  span() {
+    const [least, most] = this.balances;
+    return most - least || Math.abs(most) || 1;
+  }
+
+  padded() {
+    const top = this.balances[1] + 0.06 * this.span();
+    return [top - (top - this.floor()) / (1 - FLOW), top];
+  }
+
+  // Below the line: what came in, up, and went out, down. Behind it: how far the balance reached.
   drawParts(plot) {
     const { ctx, bbox } = plot;
     const ratio = uPlot.pxRatio;
-    const flow = (value) => bbox.top + (bbox.height / 2) * (1 - value / (1.1 * this.flow));
+    const flow = (value) => bbox.top + bbox.height * (1 - FLOW / 2 - (value / this.flow) * 0.46 * FLOW);
     const [least, most] = this.padded();
     const level = (value) => bbox.top + bbox.height * (1 - (value - least) / (most - least));
     const across = (time) => bbox.left + (bbox.width * (time - this.stretch[0])) / (this.stretch[1] - this.stretch[0]);
@@ -246,6 +255,7 @@ class Story {
       if (sampled) words.push("the least and most balance of a column are of five moments in it");
     }
     words.push(`${more_alerts ? "some of the alerts" : `${whole.format(alerts.length)} ${alerts.length === 1 ? "alert" : "alerts"}`}`);
+    if (size) words.push(`bars up to ${money.format(this.flow)}`);
     this.said.ariaLive = "polite";
     this.said.textContent = words.join(" · ");
   }
