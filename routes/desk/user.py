@@ -20,7 +20,7 @@ from routes.desk.forms import MAX_FORM, BadForm, read_filters, read_form
 from routes.desk.inbox_query import InboxQuery
 from routes.desk.shell import go, page, part
 from routes.desk.user_picture import balance_picture
-from routes.desk.user_timeline import read_timeline
+from routes.desk.user_timeline import read_story
 from routes.desk.user_versions import read_versions
 from routes.http.access import caller
 from routes.http.answers import json_answer
@@ -84,7 +84,7 @@ def get_timeline(user_id: int) -> Response:
     query = read_filters(Period)
 
     def read(session: Session) -> Any:
-        found = read_timeline(session, existing_user(session, user_id), query.start, query.end)
+        found = read_story(session, existing_user(session, user_id), query.start, query.end)
         return {} if found is None else found.shown()
 
     try:
@@ -133,7 +133,7 @@ def _read(user_id: int, query: UserQuery, *, only_actions: bool = False) -> Mapp
         shown: dict[str, Any] = {"user": user, "query": query, **_actions(session, user_id, query.actions)}
         if only_actions:
             return shown
-        story = read_timeline(session, user, 0, LAST_TIME, points=PICTURE, columns=PICTURE, with_alerts=False)
+        story = read_story(session, user, 0, LAST_TIME, points=PICTURE, columns=PICTURE, with_alerts=False)
         inbox = InboxQuery(user_id=user_id)
         unclosed = inbox.filter(caller())
         return shown | {

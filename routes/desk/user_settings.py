@@ -36,7 +36,7 @@ class _Moved(Exception):
     """Somebody else has changed the user since the form was made."""
 
 
-class Difference(NamedTuple):
+class ValueChange(NamedTuple):
     """A parameter that would have another value in force, as it is written, or another origin."""
 
     rule: UserRuleAnswer
@@ -183,10 +183,10 @@ def _in_force(user: User, rules: Mapping[int, RuleChange]) -> list[UserRuleAnswe
     return UserRulesAnswer.of(user, (change.setting for change in rules.values())).rules
 
 
-def _differences(before: Sequence[UserRuleAnswer], after: Sequence[UserRuleAnswer]) -> Iterator[Difference]:
+def _differences(before: Sequence[UserRuleAnswer], after: Sequence[UserRuleAnswer]) -> Iterator[ValueChange]:
     for was, now in zip(before, after, strict=True):
         units = {one.name: one.unit for one in REGISTRY[now.code].declared}
         for name, value in now.parameters.items():
             if value != was.parameters[name]:
                 old, new = (words.parameter(units[name], one.parameters[name].value) for one in (was, now))
-                yield Difference(now, name, old, new, value.origin)
+                yield ValueChange(now, name, old, new, value.origin)

@@ -25,7 +25,7 @@ SAMPLES = 5  # beyond that, at so many moments of each column
 ALERTS, ALERTS_OF_COLUMN = 1_000, 3  # alerts shown of a short stretch, and of each column of a longer one
 
 
-class Action(NamedTuple):
+class StoryAction(NamedTuple):
     """One action, and the balance after it."""
 
     seq: int
@@ -35,7 +35,7 @@ class Action(NamedTuple):
     balance: Decimal
 
 
-class Column(NamedTuple):
+class StoryColumn(NamedTuple):
     """What the actions with a time from `start` to `end`, both included, come to.
 
     `least` and `most` are of the balance after any of them, or before the first; `balance` is that after the last.
@@ -77,7 +77,7 @@ class AlertMark(NamedTuple):
         }
 
 
-class Timeline(NamedTuple):
+class Story(NamedTuple):
     """A stretch of a user's story, from `start` to `end`; all of it goes from `first` to `last` (times in seconds).
 
     It has `actions`, or else `columns`, if there are more than POINTS; it is sampled if the least and the most of each
@@ -91,8 +91,8 @@ class Timeline(NamedTuple):
     end: int
     before: Decimal
     size: int
-    actions: Sequence[Action]
-    columns: Sequence[Column]
+    actions: Sequence[StoryAction]
+    columns: Sequence[StoryColumn]
     is_sampled: bool
     alerts: Sequence[AlertMark]
     more_alerts: bool
@@ -114,7 +114,7 @@ class Timeline(NamedTuple):
         }
 
 
-def read_timeline(
+def read_story(
     session: Session,
     user: User,
     start: int,
@@ -123,7 +123,7 @@ def read_timeline(
     points: int = POINTS,
     columns: int = COLUMNS,
     with_alerts: bool = True,
-) -> Timeline | None:
+) -> Story | None:
     """What a user did from `start` to `end` (seconds, both included), as far as there are actions; None without any.
 
     More than `points` actions are put together in `columns`. It reads no more for a million actions than for SUMMED.
@@ -139,7 +139,7 @@ def read_timeline(
     before = user.total + at_edges[0].net
     stretches = [(one.moment + 1, other.moment) for one, other in pairwise(at_edges)]
     is_short, is_sampled = count <= points, count > SUMMED
-    return Timeline(
+    return Story(
         first=first,
         last=last,
         start=start,
@@ -163,16 +163,16 @@ def _width(start: int, end: int, columns: int) -> int:
     return -(-(end - start + 1) // columns)
 
 
-def _actions(session: Session, user: User, start: int, end: int, before: Decimal, limit: int) -> Iterator[Action]:
+def _actions(session: Session, user: User, start: int, end: int, before: Decimal, limit: int) -> Iterator[StoryAction]:
     balance = before
     for seq, kind, amount, time in actions_between(session, user.user_id, start, end, limit):
         balance += amount if kind == "deposit" else -amount
-        yield Action(seq, kind, amount, time, balance)
+        yield StoryAction(seq, kind, amount, time, balance)
 
 
 def _columns(
     session: Session, user: User, at_edges: Sequence[Reached], stretches: Sequence[tuple[int, int]], *, is_sampled: bool
-) -> list[Column]:
+) -> list[StoryColumn]:
     balances = _sampled(session, user, stretches) if is_sampled else _looked_for(session, user, at_edges, stretches)
     found = []
     for (one, other), (start, end), seen in zip(pairwise(at_edges), stretches, balances, strict=True):
@@ -180,7 +180,7 @@ def _columns(
             continue
         known = [user.total + one.net, user.total + other.net, *seen]
         found.append(
-            Column(
+            StoryColumn(
                 start=start,
                 end=end,
                 deposits=other.deposits - one.deposits,

@@ -197,14 +197,14 @@ def test_columns_however_they_are_read(
     for start, end, columns in ((0, last, 7), (first + 40, last - 300, 30), (first, last + 9, 400), (0, 2**63 - 1, 1)):
         with sessions() as session:
             user = session.get_one(User, 1)
-            found = user_timeline.read_timeline(session, user, start, end, points=3, columns=columns)
+            found = user_timeline.read_story(session, user, start, end, points=3, columns=columns)
         assert found is not None
         check_columns(found.shown(), actions, exact=bool(summed))
 
 
 def test_alerts_of_a_long_story(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many of each column; that there are more is said."""
-    monkeypatch.setattr(user_timeline.read_timeline, "__kwdefaults__", {"points": 3, "columns": 2, "with_alerts": True})
+    monkeypatch.setattr(user_timeline.read_story, "__kwdefaults__", {"points": 3, "columns": 2, "with_alerts": True})
     monkeypatch.setattr(user_timeline, "ALERTS_OF_COLUMN", 1)
     for time in (10, 11, 100):
         assert 1100 in codes(client, type="withdraw", amount="150.00", time=time)
