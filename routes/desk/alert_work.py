@@ -19,7 +19,7 @@ from routes.http.hooks import service
 from routes.http.operation import needs
 from routes.http.unknown import unknown_alert
 from work.alerts import AlertAndHistory, BadChange, Stale, UnknownAlert, change_alert, read_alert
-from work.change import Wanted, undoing
+from work.change import SERVICE, Wanted, undoing
 
 blueprint = Blueprint("desk_alert_work", __name__, template_folder="../templates")
 
@@ -61,14 +61,21 @@ def _change(session: Session, key: AlertKey, form: AlertForm) -> AlertAndHistory
 
 
 def _undoing(session: Session, key: AlertKey, form: AlertForm) -> Wanted:
-    lines = done.lines_of(session, key, form.first or form.etag, form.etag)
+    """What undoing wants. Raises Stale if somebody else made the change, or another one since."""
+    who = caller().name
+    lines = done.lines_of(session, key, form.first, form.last)
+    since = [line for line in read_alert(session, key).history if line.n >= form.first]
     session.close()
-    return undoing((line for line in lines if line.who == caller().name), datetime.now(UTC))
+    if not lines or any(line.who not in (who, SERVICE) for line in since):
+        raise Stale
+    return undoing((line for line in lines if line.who == who), datetime.now(UTC))
 
 
 def _row(alert: AlertRow, what: done.Done | None, form: AlertForm) -> Response:
     """The row of a list as it is now, for a script that has shown it so already."""
-    return part("desk/worked_row.html", line=AlertLine.of(alert), what=what, list=form.list)
+    shown = part("desk/worked_row.html", line=AlertLine.of(alert), what=what, list=form.list)
+    shown.headers["ETag"] = f'"{alert.work_version}"'
+    return shown
 
 
 def _again(key: AlertKey, status: int, entered: Mapping[str, str], faults: Mapping[str, str]) -> Response:
@@ -81,6 +88,8 @@ def _again(key: AlertKey, status: int, entered: Mapping[str, str], faults: Mappi
     except UnknownAlert:
         raise unknown_alert(*key) from None
     seen = entered.get("etag", "")
+    if entered.get("do") == "undo":
+        seen = entered.get("last", "")
     since = [line for line in found.history if seen.isdecimal() and line.n > int(seen)] if status == 412 else []
     values = {
         "line": AlertLine.of(found.alert),

@@ -91,10 +91,11 @@ _NEEDED: dict[Do, tuple[str, str]] = {
 class AlertForm(WorkForm):
     """What to make of one alert that was seen at the version `etag`, and where to go then.
 
-    `list` is the query of the list one came from. To undo is to undo the lines of history from `first` to `etag`.
+    `list` is the query of the list one came from. To undo is to undo the lines of history from `first` to `last`.
     """
 
     etag: Annotated[int, Field(ge=0)]
-    first: Annotated[int | None, Field(ge=1)] = None
+    first: Annotated[int, Field(ge=1)] = 1
+    last: Annotated[int, Field(ge=0)] = 0
     list: Annotated[str, Field(max_length=LONGEST_LIST)] = ""
     then: Then = "stay"

@@ -110,7 +110,10 @@ def test_undo(alerts: FlaskClient) -> None:
     assert {name: after[name] for name in after if name not in changes} == {
         name: before[name] for name in before if name not in changes
     }
-    assert alerts.get(path, query_string=query).text.count("data-undo") == 1
+    # What was undone can be done again; and what was done before that can be undone as well.
+    assert undo_of(alerts.get(path, query_string=query).text)["first"] == "7"
+    leads_to(work(alerts, do="undo", first=1, last=2, etag=9))
+    assert (state(alerts)["status"], state(alerts)["assignee"]) == ("open", None)
 
 
 def test_closing_leads_on(alerts: FlaskClient) -> None:
@@ -127,15 +130,21 @@ def test_closing_leads_on(alerts: FlaskClient) -> None:
     assert (path, query) == ("/desk/", {"user_id": "1", "done": "1-1-1100@2-3"})
 
 
-def test_undoing_after_others(alerts: FlaskClient) -> None:
-    """It is refused, and says who did what."""
-    work(alerts, outcome="false_positive")
-    alerts.patch("/alerts/1-1-1100", json={"note": "I doubt it.", "outcome": "true_positive"})
-    answer = work(alerts, do="undo", first=1, etag=2)
-    assert answer.status_code == 412
-    assert "outcome changed to true" in answer.text
-    assert "I doubt it." in answer.text
-    assert state(alerts)["outcome"] == "true_positive"
+def test_undoing_after_others(alerts: FlaskClient, sessions: Sessions) -> None:
+    """It is refused, and says who did what; nobody undoes what others did."""
+    ada, grace = (bearer(add_key(sessions, name)) for name in ("Ada", "Grace"))
+    look(alerts.application)
+    work(alerts, headers=ada, outcome="false_positive")
+    assert work(alerts, headers=grace, do="undo", first=1, last=2, etag=2).status_code == 412
+    change = {"note": "I doubt it.", "outcome": "true_positive"}
+    assert alerts.patch("/alerts/1-1-1100", json=change, headers=grace).status_code == 200
+    for etag in (2, 3):
+        answer = work(alerts, headers=ada, do="undo", first=1, last=2, etag=etag)
+        assert answer.status_code == 412
+        assert "<strong>Grace</strong> outcome changed to true" in answer.text
+        assert "I doubt it." in answer.text
+    found = alerts.get("/alerts/1-1-1100", headers=ada).get_json()
+    assert (found["outcome"], len(found["history"])) == ("true_positive", 3)
 
 
 def test_somebody_was_quicker(alerts: FlaskClient) -> None:
@@ -174,7 +183,7 @@ def test_a_row(alerts: FlaskClient) -> None:
     answer = work(alerts, headers=HTMX, outcome="true_positive", then="row")
     assert answer.status_code == 200
     assert 'data-etag="2"' in answer.text
-    assert undo_of(answer.text) == {"do": "undo", "first": "1", "etag": "2", "then": "row"}
+    assert undo_of(answer.text) == {"do": "undo", "first": "1", "last": "2", "etag": "2", "then": "row"}
 
 
 def test_what_is_so_already(alerts: FlaskClient) -> None:
