@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from routes.desk import (
+from routes.desk import (, alert, alert_bulk, alert_proof, alert_work, assets, find, inbox, log, next_alert
     alert,
     alert_bulk,
     alert_proof,
@@ -26,6 +26,7 @@ PAGES: tuple[ModuleType, ...] = (
     users,
     user,
     user_settings,
+    log,
     find,
     assets,
 )

@@ -57,14 +57,14 @@ class LogFilters(Query):
         return LogFilter(who=self.who, kind=self.kind, start=self.start, end=self.end)
 
 
-_CURSOR = f"^{WHOLE_NUMBER}-(0-{WHOLE_NUMBER}|1-{'-'.join([WHOLE_NUMBER] * 4)})$"
+CURSOR = f"^{WHOLE_NUMBER}-(0-{WHOLE_NUMBER}|1-{'-'.join([WHOLE_NUMBER] * 4)})$"
 
 
 class LogQuery(LogFilters, Page):
     """Which page of the log."""
 
     cursor: Annotated[
-        str, optional("The `next` of the previous page.", pattern=_CURSOR, example="1769860800000000-0-17")
+        str, optional("The `next` of the previous page.", pattern=CURSOR, example="1769860800000000-0-17")
     ] = ""
 
 
