@@ -31,7 +31,7 @@ KINDS: Mapping[str, str] = {
 _ALERT_WORDS: Mapping[str, Mapping[str, str]] = {"status": words.STATUS, "outcome": words.OUTCOME}
 
 
-class Difference(NamedTuple):
+class ChangedPart(NamedTuple):
     """A part of a thing, by its name ("" for all of it): what it was and what it is, None for nothing."""
 
     name: str
@@ -48,7 +48,7 @@ class LogRow(NamedTuple):
     subject: str
     path: str | None
     what: str
-    differences: list[Difference]
+    differences: list[ChangedPart]
     note: str | None
 
     @classmethod
@@ -57,10 +57,10 @@ class LogRow(NamedTuple):
         if line.kind == ALERT:
             known = _ALERT_WORDS.get(line.what, {})
             before, after = (None if text is None else known.get(text, text) for text in (line.before, line.after))
-            differences = [] if before is None and after is None else [Difference("", before, after)]
+            differences = [] if before is None and after is None else [ChangedPart("", before, after)]
         else:
             before, after = (None if text is None else json.loads(text) for text in (line.before, line.after))
-            told = Difference("note", None, line.note)  # which the row has anyway
+            told = ChangedPart("note", None, line.note)  # which the row has anyway
             differences = [one for one in differences_of(before, after) if one != told]
         subject = subject_of(line)
         return cls(
@@ -75,12 +75,12 @@ class LogRow(NamedTuple):
         )
 
 
-def differences_of(before: Any, after: Any) -> Iterator[Difference]:
+def differences_of(before: Any, after: Any) -> Iterator[ChangedPart]:
     """Every part of two JSON values that differs, in the order in which they have them."""
     was, now = dict(_parts(before)), dict(_parts(after))
     for name in {**now, **was}:
         if was.get(name) != now.get(name):
-            yield Difference(name, was.get(name), now.get(name))
+            yield ChangedPart(name, was.get(name), now.get(name))
 
 
 def _parts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

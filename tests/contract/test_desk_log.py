@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from database.log_entries import add_log_entry
 from routes.desk.log import ROWS
-from routes.desk.log_rows import KINDS, Difference, differences_of
+from routes.desk.log_rows import KINDS, ChangedPart, differences_of
 from routes.schemas.log import LogKind
 from rules.values import written_moment
 from tests.contract.helpers import Sessions, codes
@@ -163,4 +163,4 @@ def test_every_kind_has_a_name() -> None:
 )
 def test_differences(before: Any, after: Any, expected: list[tuple[str, str | None, str | None]]) -> None:
     """Only what differs is shown, by its name."""
-    assert list(differences_of(before, after)) == [Difference(*one) for one in expected]
+    assert list(differences_of(before, after)) == [ChangedPart(*one) for one in expected]
