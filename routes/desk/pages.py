@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from routes.desk import (, alert, alert_bulk, alert_proof, alert_work, assets, find, inbox, log, next_alert
+from routes.desk import (
     alert,
     alert_bulk,
     alert_proof,
@@ -10,6 +10,7 @@ from routes.desk import (, alert, alert_bulk, alert_proof, alert_work, assets, f
     assets,
     find,
     inbox,
+    log,
     next_alert,
     user,
     user_settings,
