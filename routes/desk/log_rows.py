@@ -60,8 +60,8 @@ class LogRow(NamedTuple):
             differences = [] if before is None and after is None else [ChangedPart("", before, after)]
         else:
             before, after = (None if text is None else json.loads(text) for text in (line.before, line.after))
-            told = ChangedPart("note", None, line.note)  # which the row has anyway
-            differences = [one for one in differences_of(before, after) if one != told]
+            again = ChangedPart("note", None, line.note)  # which the row has anyway
+            differences = [one for one in differences_of(before, after) if one != again]
         subject = subject_of(line)
         return cls(
             at=line.at,
