@@ -57,6 +57,7 @@ from routes.http.sessions import SignedSessions
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
+from work import figures_job
 
 # The most connections of a process's main engine. Requests that share a transaction share its connection, so far fewer
 # are needed than threads; and all processes together must stay below PostgreSQL's max_connections (100 by default).
@@ -191,6 +192,7 @@ def create_worker() -> asgi.Application:
     )
     slow_readers.watch(settings.backend_port)
     presence.announce(str(settings.database))
+    figures_job.watch(str(settings.database), metrics.figures_known)
     serve.settle_worker()
     return application
 

@@ -13,6 +13,7 @@ import platform
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 # The files of one worker by the library's names, and room for all labels that there can be in them.
 _GAUGES = "gauge_livesum"
-SIZES = {"histogram": 1 << 20, "counter": 1 << 19, _GAUGES: 1 << 16}
+SIZES = {"histogram": 1 << 20, "counter": 1 << 19, _GAUGES: 1 << 16, "gauge_max": 1 << 16}
 
 
 class _Metrics:
@@ -77,6 +78,12 @@ class _Metrics:
             multiprocess_mode="livesum",
             **ours,
         )
+        self.figures = Gauge(
+            "figures_as_of_timestamp_seconds",
+            "The time (Unix) up to which all that was stored is counted for the figures of the pages.",
+            multiprocess_mode="max",
+            **ours,
+        )
 
 
 class Recorder(Observer):
@@ -111,6 +118,11 @@ def request_done(route: str | None, method: str, status: int, seconds: float) ->
 def log_lines_dropped(lines: int) -> None:
     """Record that so many lines of the log were dropped."""
     _all().dropped.inc(lines)
+
+
+def figures_known(as_of: datetime) -> None:
+    """Record the moment up to which figures are counted."""
+    _all().figures.set(as_of.timestamp())
 
 
 def watch_pools(engines: Sequence[Engine]) -> None:

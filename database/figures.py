@@ -177,7 +177,7 @@ def left_to_close(session: Session, ages: Sequence[int]) -> list[int]:
 
 
 def last_minutes(session: Session, minutes: int = 60) -> list[MinuteFigures]:
-    """What arrived in each of the `minutes` (at most MINUTES) that are over and counted, oldest first."""
+    """What arrived in each of the `minutes` (fewer than MINUTES) that are over and counted, oldest first."""
     found = progress(session)
     if found is None:
         return []

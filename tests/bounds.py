@@ -23,11 +23,15 @@ from database import (
     embedded_supervisor,
     engines,
     errors,
+    figures,
+    figures_progress,
+    figures_step,
     history,
     late_counts,
     readiness,
     rule_versions,
     session,
+    user_sets,
 )
 from routes import events, flask_reads, flask_streams, flask_threads, rules, users
 from routes.http import bodies, csv_answer, heads, intake, origins, problems
@@ -45,7 +49,7 @@ from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
-from work import bulk, queue, tries
+from work import bulk, figures_job, queue, tries
 from work import views as saved_views
 from work.alerts import HISTORY_SHOWN
 
@@ -557,6 +561,30 @@ BOUNDS: dict[str, Bound] = {
         f"{sum(metrics.SIZES.values()) / 2**20:.1f} MiB",
         "integration/test_workers.py::test_without_room_anywhere_there_are_no_metrics",
     ),
+    "a run that counts figures, on all machines together": Bound(
+        f"{seconds(figures_job.RUN)}, and the stretch of time it is at",
+        "integration/test_figures.py::test_a_run_ends_and_goes_on_later",
+    ),
+    "rest between runs that count figures": Bound(
+        f"{seconds(figures_job.INTERVAL)}, or {figures_job.RESTS} times as long as the run",
+        "integration/test_figures.py::test_one_counts_at_a_time_and_rests",
+    ),
+    "a statement that counts figures": Bound(
+        seconds(figures_progress.STATEMENT),
+        "integration/test_figures.py::test_a_stretch_that_takes_too_long_is_made_shorter",
+    ),
+    "a run that counts figures and has died": Bound(
+        seconds(figures_job.LEASE), "integration/test_figures.py::test_a_dead_turn_ends"
+    ),
+    "users of a day that are counted exactly": Bound(
+        f"{count(user_sets.EXACT)}, of each rule and of all", "integration/test_figures.py::test_many_users"
+    ),
+    "how far back superseded alerts are counted again": Bound(
+        f"{figures_step.RECOUNTED_DAYS} days", "integration/test_figures.py::test_superseded_alerts_are_counted_again"
+    ),
+    "minutes of which figures are kept": Bound(
+        count(figures.MINUTES), "integration/test_figures.py::test_minutes_take_the_place_of_older_ones"
+    ),
     "questions of `GET /readyz` to the database, per worker": Bound(
         f"1 every {seconds(readiness.FRESH)}",
         "integration/test_workers.py::test_readiness_is_asked_once_a_second",
@@ -609,5 +637,6 @@ KEEPERS: dict[str, str] = {
     "rules/judging/lanes.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
     "rules/judging/lanes.py Thread": "one leader for each of the two shared lanes",
     "rules/service.py BoundedSemaphore": "dry runs at once, per process",
+    "work/figures_job.py Thread": "one for each worker, which counts figures when it is its turn",
     "rules/together.py deque": "changes of rules that wait, per process",
 }
