@@ -1,27 +1,26 @@
 """Demo data: doing what people change, and giving it the moment of the story."""
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from commands.demo_story import Act, Enter, MuteRule, RateUser, SaveView, SetRule, TryRule
 from commands.endings import Stopped
-from database import backtests, demo, mutes, users
+from database import backtests, demo
 from database.demo import Stamped
 from database.log_entries import add_log_entry
-from database.models import User
 from database.session import Transaction
 from rules.hindsight.question import Question, Sweep, candidate, steps
 from rules.hindsight.start import start
 from rules.service import Service
+from rules.user_settings import set_user
 from rules.values import LAST_TIME
 from rules.versions import WantedSetting
 from work import views
+from work.mutes import set_mute
 
 ROWS = 5_000  # rows whose moments are replaced by one statement
 _POLL = 0.1  # seconds between two looks at a backtest
@@ -41,10 +40,23 @@ def do(service: Service, act: Act) -> None:
             _mute(service, act)
         case SaveView():
             _save(service, act)
-        case Enter():
-            _note(service, kind=act.kind, who=act.who, subject=act.subject, what=act.what, after=act.after)
     newest = service.run(demo.newest_entry)
     stamp(service, "entry", {(entry_id,): act.at for entry_id in range(known + 1, newest + 1)})
+
+
+def enter(service: Service, acts: Sequence[Enter]) -> None:
+    """Add entries to the log, and let them have been added at their moments."""
+
+    def add(session: Session) -> int:
+        with Transaction(session) as transaction:
+            known = demo.newest_entry(session)
+            for act in acts:
+                add_log_entry(session, who=act.who, kind=act.kind, subject=act.subject, what=act.what, after=act.after)
+            transaction.commit()
+        return known
+
+    known = service.run(add)
+    stamp(service, "entry", {(entry_id,): act.at for entry_id, act in enumerate(acts, known + 1)})
 
 
 def _set_rule(service: Service, act: SetRule) -> None:
@@ -56,29 +68,16 @@ def _set_rule(service: Service, act: SetRule) -> None:
 
 
 def _rate(service: Service, act: RateUser) -> None:
-    overrides = None if act.overrides is None else json.dumps(act.overrides)
-
-    def change(session: Session) -> int:
-        with Transaction(session) as transaction:
-            user = users.lock_user(session, act.user_id)
-            assert user is not None
-            before = _shown(user)
-            users.change_user(session, user, risk=act.risk, overrides=overrides, author=act.who, note=act.note)
-            add_log_entry(
-                session,
-                who=act.who,
-                kind="user",
-                subject=str(act.user_id),
-                what="changed",
-                before=before,
-                after=_shown(user),
-                note=act.note,
-            )
-            transaction.commit()
-            return user.settings_version
-
-    version = service.run(change)
-    stamp(service, "settings", {(act.user_id, version): act.at})
+    user = set_user(
+        service,
+        act.user_id,
+        risk=act.risk,
+        overrides=act.overrides,
+        who=act.who,
+        note=act.note,
+        must_match=lambda _: None,
+    )
+    stamp(service, "settings", {(act.user_id, user.settings_version): act.at})
 
 
 def _try(service: Service, act: TryRule) -> None:
@@ -97,18 +96,12 @@ def _try(service: Service, act: TryRule) -> None:
 
 
 def _mute(service: Service, act: MuteRule) -> None:
-    if act.until <= datetime.now(UTC):
+    now = datetime.now(UTC)
+    if act.until <= now:
         return
-
-    def mute(session: Session) -> None:
-        with Transaction(session) as transaction:
-            mutes.set_mute(session, act.user_id, act.code, until=act.until, note=act.note, who=act.who)
-            after = {"until": act.until.isoformat(), "note": act.note}
-            subject = f"{act.user_id}/{act.code}"
-            add_log_entry(session, who=act.who, kind="mute", subject=subject, what="set", after=after, note=act.note)
-            transaction.commit()
-
-    service.run(mute)
+    service.run(
+        lambda session: set_mute(session, act.user_id, act.code, until=act.until, note=act.note, who=act.who, now=now)
+    )
     stamp(service, "mute", {(act.user_id, act.code): act.at})
 
 
@@ -118,15 +111,6 @@ def _save(service: Service, act: SaveView) -> None:
         lambda session: views.save_view(session, who=act.who, name=act.name, query=query, shared=act.shared)
     )
     stamp(service, "view", {(saved.view_id,): act.at})
-
-
-def _note(service: Service, **entry: Any) -> None:
-    def note(session: Session) -> None:
-        with Transaction(session) as transaction:
-            add_log_entry(session, **entry)
-            transaction.commit()
-
-    service.run(note)
 
 
 def stamp(service: Service, what: Stamped, moments: Mapping[tuple[int, ...], datetime]) -> None:
@@ -145,7 +129,3 @@ def in_long_transaction(service: Service, work: Callable[[Session], None]) -> No
             transaction.commit()
 
     service.run_long(in_transaction)
-
-
-def _shown(user: User) -> dict[str, Any]:
-    return {"version": user.settings_version, "risk": user.risk, "overrides": user.overrides}

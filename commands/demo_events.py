@@ -139,7 +139,7 @@ def _ordinary(one: _Doings, a_day: float, begin: float = 0, end: float = DAYS, l
             delay = rng.lognormvariate(9.6, 0.9) if rng.random() < late else 0
             # Whoever has spent pays in next, mostly.
             if rng.random() < (0.1 if one.was_deposit else 0.92):
-                same = rng.random() < 0.72
+                same = rng.random() < 0.79
                 one.do(midnight + second, "deposit", usual if same else round(usual * rng.uniform(0.5, 1.8)), delay)
                 one.was_deposit = True
             else:
@@ -182,8 +182,9 @@ def _gambler(one: _Doings) -> None:
         if rng.random() < 0.11:
             time = midnight + 19 * HOUR + rng.randrange(5 * HOUR)
             amount = rng.uniform(15, 45)
-            for _ in range(rng.randrange(4, 11)):
-                one.do(time, "deposit", round(amount))
+            is_off = rng.random() < 0.25  # a telephone with a bad line: every second message comes later
+            for n in range(rng.randrange(4, 11)):
+                one.do(time, "deposit", round(amount), 2 * HOUR if is_off and n % 2 else 0)
                 time += rng.choice((4, 6, 9, 12, 25, 60, 150, 400))
                 amount = amount * rng.uniform(1.05, 1.45) if rng.random() < 0.75 else amount * 0.6
             if rng.random() < 0.4:

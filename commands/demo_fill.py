@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,9 +12,9 @@ from typing import Any, Self
 import click
 from sqlalchemy.orm import Session
 
-from commands.demo_acts import ROWS, do, in_long_transaction, stamp
+from commands.demo_acts import ROWS, do, enter, in_long_transaction, stamp
 from commands.demo_events import MICROSECONDS, Arrival, Person
-from commands.demo_story import Act, RateUser, SetRule, TryRule
+from commands.demo_story import Act, Enter, RateUser, SetRule, TryRule
 from commands.demo_work import WorkStep, plan
 from commands.endings import Stopped
 from database import alert_work, demo, users
@@ -54,7 +54,7 @@ class Filler:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def fill(self, arrivals: Sequence[Arrival], story: Iterable[Act]) -> None:
+    def fill(self, arrivals: Sequence[Arrival], story: Sequence[Act]) -> None:
         """Store everything: events as they come, and the acts of the story and the work on alerts in between."""
         show = self._progress(len(arrivals))
         self._add_people()
@@ -64,7 +64,9 @@ class Filler:
                 show(self._judge(rest, act.at))
             if isinstance(act, TryRule):  # it compares with what was made of alerts until then
                 self._work(act.at)
-            do(self._service, act)
+            if not isinstance(act, Enter):
+                do(self._service, act)
+        enter(self._service, [act for act in story if isinstance(act, Enter)])
         show(self._judge(rest, self._until))
         self._work(self._until)
         self._claim()

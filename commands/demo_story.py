@@ -39,7 +39,7 @@ class RateUser(Act):
 
     user_id: int
     risk: Risk | None = None
-    overrides: Mapping[str, Mapping[str, str | int]] | None = None
+    overrides: Mapping[str, Mapping[str, Value]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ def _rules(start: datetime, rng: Random) -> list[Act]:
         switched(0.04, ADA, 650, "active", "Cents first, then a large sum: three cases in a week."),
         switched(1.2, GRACE, 630, "shadow", "Only looking: how many would there be?"),
         switched(1.3, GRACE, 670, "shadow", "Only looking. Washers take four minutes, not five.", window=240),
-        switched(2.1, LINUS, 620, "active", "Ninety days are too long for wallets.", gap=21 * DAY),
+        switched(2.1, LINUS, 620, "active", "Ninety days are too long for wallets.", gap=21 * DAY, among=4),
         TryRule(
             at=moment, who=ADA, code=300, parameter="count", first=3, last=8, step=1, at_most=3,
             note=None,
@@ -156,7 +156,7 @@ def _users(people: Sequence[Person], start: datetime, rng: Random) -> list[Act]:
         note = "Ten years without a complaint."
         acts.append(RateUser(at=on(rng.uniform(3, 30), ADA), who=ADA, user_id=person.user_id, risk="low", note=note))
     for person in savers[6:12]:
-        threshold, note = f"{rng.randrange(6, 13) * 100}.00", "Pays a rent of that size; contract seen."
+        threshold, note = Decimal(rng.randrange(6, 13) * 100), "Pays a rent of that size; contract seen."
         acts.append(
             RateUser(
                 at=on(rng.uniform(8, 50), GRACE),

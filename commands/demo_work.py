@@ -28,10 +28,10 @@ class WorkStep(NamedTuple):
 
 # How often an alert of a code is true for users of a kind, where it is not rare.
 _TRUE: Mapping[Kind, Mapping[int, float]] = {
-    "ring": {1100: 0.9, 123: 0.8, 600: 0.96, 610: 0.95, 660: 0.9},
-    "tester": {1100: 0.85, 650: 0.92},
-    "sleeper": {1100: 0.75, 620: 0.8, 660: 0.75, 610: 0.8},
-    "gambler": {300: 0.5, 123: 0.7, 500: 0.75, 30: 0.1},
+    "ring": {1100: 0.85, 123: 0.75, 600: 0.8, 610: 0.75, 660: 0.7},
+    "tester": {1100: 0.8, 650: 0.78, 30: 0.5},
+    "sleeper": {1100: 0.75, 620: 0.8, 660: 0.65, 610: 0.7, 30: 0.7},
+    "gambler": {300: 0.5, 123: 0.7, 500: 0.75, 30: 0.3},
     "washer": {670: 0.8, 500: 0.6, 123: 0.5},
     "newcomer": {680: 0.5, 123: 0.35},
 }
@@ -55,11 +55,13 @@ _NOTES: Mapping[tuple[int, str], Sequence[str]] = {
     (123, TRUE): ("Spree of deposits; called the user.", "Part of the ring that Grace reported."),
     (500, FALSE): ("A terminal that repeated itself.",),
     (500, TRUE): ("No person is that quick; the session was ended.",),
+    (600, FALSE): ("Sold a house in parts; contract seen.",),
     (600, TRUE): ("Just under 10,000 again; reported.", "Same employer named as for two others of the ring."),
     (610, TRUE): ("Paid on within the day; account closed to payments.",),
     (610, FALSE): ("Salary, and the rent on the day after.",),
     (620, TRUE): ("Password reset from a new device an hour before.",),
     (620, FALSE): ("Was abroad; confirmed by letter.",),
+    (650, FALSE): ("Cents from a shop's trial; confirmed.",),
     (650, TRUE): ("Cents from five cards, then this; cards blocked.", "Same pattern as last week."),
     (660, TRUE): ("Belongs to the ring.",),
     (670, TRUE): ("In and out without any use; asked for an explanation.",),
@@ -80,10 +82,12 @@ def plan(alert: SeenAlert, kind: Kind, end: datetime) -> list[WorkStep]:
     rng = Random(f"{SEED} {alert.user_id}-{alert.seq}-{alert.code}")  # noqa: S311 (it makes up data)
     if alert.shadow and rng.random() < 0.9:
         return []  # few look at what a rule in shadow raises
-    who = rng.choices((ADA, GRACE, LINUS), (4, 4, 3))[0]
     is_urgent = kind in ("ring", "tester", "sleeper")
-    hours = rng.lognormvariate(0.2 if is_urgent else 1.1, 0.9)
-    at = at_work(who, alert.created_at + timedelta(hours=min(hours, 90)), rng)
+    hours = rng.lognormvariate(-0.3 if is_urgent else 0.7, 0.9)
+    looked = alert.created_at + timedelta(hours=min(hours, 90))
+    # Mostly one of those who work at that time.
+    who = rng.choice([one for one in _HOURS if is_at_work(one, looked)] or list(_HOURS))
+    at = at_work(who, looked, rng)
     age = (end - alert.created_at) / timedelta(days=1)
     if rng.random() < _upto(_STILL_OPEN, age) * (3 if alert.superseded else 1):
         steps = _begun(who, at, rng, end)
@@ -144,15 +148,21 @@ def _judgement(alert: SeenAlert, kind: Kind, rng: Random) -> tuple[str, str | No
 
 def at_work(who: str, moment: datetime, rng: Random) -> datetime:
     """The moment itself if `who` works then, else one in the first hours of the next day on which that is so."""
-    begin, end = _HOURS[who]
-    if moment.weekday() < _SATURDAY and begin <= moment.hour < end:
+    if is_at_work(who, moment):
         return moment
+    begin = _HOURS[who][0]
     day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if moment.hour >= begin:
         day += timedelta(days=1)
     while day.weekday() >= _SATURDAY:
         day += timedelta(days=1)
     return day + timedelta(hours=begin, seconds=rng.randrange(3 * 3_600), microseconds=rng.randrange(1_000_000))
+
+
+def is_at_work(who: str, moment: datetime) -> bool:
+    """Whether `who` works at this moment (in UTC)."""
+    begin, end = _HOURS[who]
+    return moment.weekday() < _SATURDAY and begin <= moment.hour < end
 
 
 def _upto(steps: Sequence[tuple[float, float]], value: float) -> float:
