@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_there_is_a_rule_to_tune() -> None:
     end = int(END.timestamp())
     arrivals = make_arrivals(make_people(400, end), end)
     assert 40_000 <= len(arrivals) <= 80_000
-    assert all(before.at <= after.at for before, after in zip(arrivals, arrivals[1:], strict=False))
+    assert all(before.at <= after.at for before, after in pairwise(arrivals))
 
     def a_day(threshold: int) -> float:
         over = [one for one in arrivals if one.event.type == "withdraw" and one.event.amount > Decimal(threshold)]

@@ -54,6 +54,7 @@ def test_replay_without_a_file() -> None:
     ("target", "command"),
     [
         ("run", "app.py"),
+        ("demo", "-m flask --app app demo"),
         ("verify", "-m flask --app app verify"),
         ("backtest", "-m flask --app app backtest --rule 123 --set threshold=150.00"),
         ("migrate", "-m alembic upgrade head"),
