@@ -80,6 +80,46 @@ def count_wanted(
     return list(_sums(found, statuses if by_status else (None,), of_codes if by_code else (None,)))
 
 
+class Count(NamedTuple):
+    """How many alerts there are; `more`: there are more, or may be."""
+
+    number: int
+    more: bool
+
+
+def count_each(session: Session, wanted: Sequence[AlertFilter]) -> list[Count]:
+    """How many alerts there are of each of several lists, in one statement.
+
+    Numbers end at COUNTED, and where that many others were looked at.
+    """
+    shaped, values = zip(*map(shape, wanted), strict=True)
+    named = {f"{_prefix(number)}{name}": value for number, each in enumerate(values) for name, value in each.items()}
+    parts = session.execute(_count_each(shaped, COUNTED), named).all()
+    counted = []
+    for number in range(len(wanted)):
+        of_list = [part for part in parts if part.list == number]
+        found = sum(part.number for part in of_list)
+        counted.append(Count(min(found, COUNTED), found > COUNTED or any(part.more for part in of_list)))
+    return counted
+
+
+def _prefix(number: int) -> str:
+    return f"list_{number}_"
+
+
+@lru_cache(KEPT)
+def _count_each(shaped: tuple[AlertFilter, ...], counted: int) -> CompoundSelect[Any]:
+    looked_at, parts = counted + 1, []
+    for number, each in enumerate(shaped):
+        wanted = with_parameters(each, _prefix(number))
+        for index in indexes_for(wanted):
+            seen = seen_in(index, wanted, None, looked_at, False).c
+            more = func.coalesce(func.max(seen.position), 0) == looked_at
+            found = func.count().filter(seen.matches).label("number")
+            parts.append(select(literal(number).label("list"), found, more.label("more")))
+    return union_all(*parts)
+
+
 _Counted = tuple[str | None, int | None, int, bool]  # status, code (None: any), how many, and whether there may be more
 
 

@@ -80,10 +80,10 @@ def shape(wanted: AlertFilter) -> tuple[AlertFilter, dict[str, Any]]:
     return wanted._replace(**dict.fromkeys(values, _ASKED) | nobody), values
 
 
-def with_parameters(shaped: AlertFilter) -> AlertFilter:
-    """A filter that was shaped, with parameters for the values that it was without."""
+def with_parameters(shaped: AlertFilter, prefix: str = "") -> AlertFilter:
+    """A filter that was shaped, with parameters for the values that it was without; their names begin with `prefix`."""
     parameters: dict[str, Any] = {
-        name: bindparam(name, type_=kind) for name, kind in _TYPES.items() if getattr(shaped, name) is _ASKED
+        name: bindparam(prefix + name, type_=kind) for name, kind in _TYPES.items() if getattr(shaped, name) is _ASKED
     }
     return shaped._replace(**parameters)
 

@@ -1,6 +1,6 @@
 """Statements on alerts, except those that judging runs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -11,12 +11,14 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
+    tuple_,
     union_all,
 )
 from sqlalchemy.orm import Session
 
 from database.alert_filters import PLACE
 from database.models import Alert, UserAction
+from database.records import AlertKey
 
 AlertRow = Row[*tuple[Any, ...]]  # the columns of an alert, and `type` and `amount` of its action
 
@@ -38,6 +40,13 @@ def alerts_of_action(session: Session, user_id: int, seq: int) -> Sequence[Alert
     """All alerts of an action, those in shadow too, by code."""
     own = _ALERTS.where(Alert.user_id == user_id, Alert.seq == seq)
     return session.execute(own.order_by(Alert.code)).all()
+
+
+def alerts_by_key(session: Session, keys: Collection[AlertKey]) -> Sequence[AlertRow]:
+    """Those of these alerts that there are, each with its action, in no order."""
+    if not keys:
+        return ()
+    return session.execute(_ALERTS.where(tuple_(Alert.user_id, Alert.seq, Alert.code).in_(keys))).all()
 
 
 # Only the newest: counting all alerts would take longer the older the service is, and a count kept up with each alert

@@ -1,9 +1,9 @@
 """Statements on mutes: which users' alerts of which rules stay out of lists for a while."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,14 @@ _IN_FORCE = Mute.until > func.clock_timestamp()
 def mutes_of(session: Session, user_id: int) -> Sequence[Mute]:
     """A user's mutes in force, by code."""
     return session.scalars(select(Mute).where(Mute.user_id == user_id, _IN_FORCE).order_by(Mute.code)).all()
+
+
+def muted_among(session: Session, wanted: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Which of these users and codes are muted now."""
+    if not wanted:
+        return set()
+    found = select(Mute.user_id, Mute.code).where(tuple_(Mute.user_id, Mute.code).in_(wanted), _IN_FORCE)
+    return {(user_id, code) for user_id, code in session.execute(found)}
 
 
 def find_mute(session: Session, user_id: int, code: int) -> Mute | None:

@@ -1,9 +1,13 @@
 """What pages show of an alert in a list."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
+from sqlalchemy.orm import Session
+
 from database.alerts import AlertRow
+from database.mutes import muted_among
 from routes.desk import words
 from routes.schemas.alerts import alert_id, claim_has_lapsed, title_of
 
@@ -55,6 +59,12 @@ class AlertLine(NamedTuple):
             muted=muted,
             etag=str(row.work_version),
         )
+
+
+def lines_of(session: Session, rows: Sequence[AlertRow], *, may_be_muted: bool) -> list[AlertLine]:
+    """The lines of stored alerts, in their order; `may_be_muted`: the list does not leave out those that are."""
+    muted = muted_among(session, {(row.user_id, row.code) for row in rows}) if may_be_muted else set()
+    return [AlertLine.of(row, muted=(row.user_id, row.code) in muted) for row in rows]
 
 
 def is_still(until: datetime | None) -> datetime | None:

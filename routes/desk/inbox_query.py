@@ -113,6 +113,24 @@ class InboxQuery(BaseModel):
         written = self.written(**changes)
         return f"{DESK}/?{written}" if written else f"{DESK}/"
 
+    def on_tab(self, tab: Tab) -> Self:
+        """The same filters on another tab, without those that say what a tab does by itself."""
+        return self if tab == self.tab else self.model_copy(update={"tab": tab, "cursor": ""} | _OF_TAB)
+
+    def cleared(self) -> Self:
+        """The same tab without any filter."""
+        return type(self)(tab=self.tab, sort=self.sort, size=self.size, by=self.by)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it lists all that there is to work, without a filter."""
+        return self.tab == "open" and self.cleared().written() == self.written(cursor="")
+
+    @property
+    def end_asked(self) -> int | None:
+        """The latest time that was asked for, if one was."""
+        return None if self.end == LAST_TIME else self.end
+
     @classmethod
     def read(cls, written: str) -> Self:
         """What was written; the inbox as it is by itself if that cannot be read, for it is only where one came from."""
@@ -156,6 +174,9 @@ class InboxQuery(BaseModel):
             if getattr(asked, name) != getattr(lists, name):
                 named[name] = _which(getattr(asked, name))
         return cls.model_validate(named)
+
+
+_OF_TAB = dict.fromkeys(("status", "closed", "superseded", "snoozed", "muted"))
 
 
 def list_of(request: Request) -> InboxQuery:

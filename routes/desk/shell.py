@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 from flask import Response, make_response, redirect, render_template, request
 
 from access.caller import ANONYMOUS
+from database.alert_counts import count_each
 from routes.desk import done, words
+from routes.desk.inbox_query import InboxQuery, Tab
 from routes.http.access import caller
 from routes.http.assets import asset_url
 from routes.http.hooks import service
 from routes.http.pages import DESK, PAGE_HEADERS, is_for_part
 from routes.http.sessions import session_ends
 
+RAIL: tuple[Tab, ...] = ("open", "mine")
 MAIN = "main#main"  # the part that holds a whole page but for its frame
 
 
@@ -31,8 +34,9 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
     """
     layout = "desk/part.html" if is_part() else "desk/frame.html"
     is_swapped = is_part() and request.headers.get("HX-Target") == MAIN
+    rail = None if is_part() and not is_swapped else rail_counts()
     shown = make_response(
-        render_template(template, layout=layout, is_swapped=is_swapped, **_shared(), **values), status
+        render_template(template, layout=layout, is_swapped=is_swapped, rail=rail, **_shared(), **values), status
     )
     shown.headers.update(PAGE_HEADERS)
     if is_swapped and request.method == "GET":
@@ -40,6 +44,14 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
         is_same = request.headers.get("HX-Current-URL", "").removeprefix(request.host_url.rstrip("/")) == here
         shown.headers["HX-Replace-Url" if is_same else "HX-Push-Url"] = here
     return shown
+
+
+def rail_counts() -> Mapping[str, str]:
+    """How many alerts there are to work, and how many of these the caller has, as the rail shows them."""
+    me = caller()
+    lists = {tab: InboxQuery(tab=tab).filter(me) for tab in RAIL}
+    counted = service().read(lambda session: count_each(session, list(lists.values())))
+    return {tab: words.capped(one.number, one.more) for tab, one in zip(lists, counted, strict=True)}
 
 
 def part(template: str, status: int = 200, **values: Any) -> Response:
