@@ -9,14 +9,14 @@ from flask.cli import with_appcontext
 from commands.demo_events import make_arrivals, make_people
 from commands.demo_fill import Filler
 from commands.demo_story import make_story
-from commands.endings import Command, Stopped, check_database, service
+from commands.endings import Command, Interrupted, Stopped, check_database, service
 from database.demo import other_data
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES
 
 # The most actions that stand behind a late event in it.
 _BEHIND = 1_000
-_AFRESH = "An interrupted demo leaves a part of its data: begin again with an empty database (docs/backup.md)."
+_AFRESH = "An interrupted demo leaves part of its data; docs/backup.md says how to start afresh."
 
 
 class _Moment(click.ParamType[datetime]):
@@ -65,8 +65,11 @@ def demo(until: datetime | None, users: int) -> None:
         raise Stopped(f"The database must be empty, but it holds {', '.join(found)}. {_AFRESH}")
     people = make_people(users, int(until.timestamp()))
     arrivals = make_arrivals(people, int(until.timestamp()))
-    with Filler(ours, people, until) as filler:
-        filler.fill(arrivals, make_story(people, until))
+    try:
+        with Filler(ours, people, until) as filler:
+            filler.fill(arrivals, make_story(people, until))
+    except KeyboardInterrupt:
+        raise Interrupted(f"Stopped. {_AFRESH}") from None
     click.echo(filler.summary())
 
 

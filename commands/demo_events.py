@@ -139,7 +139,7 @@ def _ordinary(one: _Doings, a_day: float, begin: float = 0, end: float = DAYS, l
             delay = rng.lognormvariate(9.6, 0.9) if rng.random() < late else 0
             # Whoever has spent pays in next, mostly.
             if rng.random() < (0.1 if one.was_deposit else 0.92):
-                same = rng.random() < 0.79
+                same = rng.random() < 0.85
                 one.do(midnight + second, "deposit", usual if same else round(usual * rng.uniform(0.5, 1.8)), delay)
                 one.was_deposit = True
             else:

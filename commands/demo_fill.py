@@ -25,6 +25,7 @@ from database.session import Transaction
 from rules.model import Refusal
 from rules.service import Service
 from work import bulk
+from work.figures_job import fill_figures
 from work.queue import next_alert
 
 BATCH = 1_000  # events that are stored together
@@ -70,6 +71,7 @@ class Filler:
         show(self._judge(rest, self._until))
         self._work(self._until)
         self._claim()
+        fill_figures(self._service.url, anew=True)  # a service that runs has counted before there was this past
 
     def summary(self) -> str:
         """What is stored now, and where to look at it."""

@@ -28,15 +28,15 @@ class WorkStep(NamedTuple):
 
 # How often an alert of a code is true for users of a kind, where it is not rare.
 _TRUE: Mapping[Kind, Mapping[int, float]] = {
-    "ring": {1100: 0.85, 123: 0.75, 600: 0.8, 610: 0.75, 660: 0.7},
-    "tester": {1100: 0.8, 650: 0.78, 30: 0.5},
-    "sleeper": {1100: 0.75, 620: 0.8, 660: 0.65, 610: 0.7, 30: 0.7},
+    "ring": {1100: 0.85, 123: 0.75, 600: 0.74, 610: 0.7, 660: 0.7},
+    "tester": {1100: 0.8, 650: 0.7, 30: 0.5},
+    "sleeper": {1100: 0.75, 620: 0.7, 660: 0.65, 610: 0.7, 30: 0.7},
     "gambler": {300: 0.5, 123: 0.7, 500: 0.75, 30: 0.3},
     "washer": {670: 0.8, 500: 0.6, 123: 0.5},
     "newcomer": {680: 0.5, 123: 0.35},
 }
 # How often one is true otherwise: large withdrawals more often than those just over the threshold.
-_SELDOM = 0.06
+_SELDOM, _SELDOM_BY_CODE = 0.06, {30: 0.15}
 _LARGE: Sequence[tuple[float, float]] = ((150, 0.02), (205, 0.04), (400, 0.22), (1e9, 0.4))
 
 _NOTES: Mapping[tuple[int, str], Sequence[str]] = {
@@ -140,7 +140,9 @@ def _judgement(alert: SeenAlert, kind: Kind, rng: Random) -> tuple[str, str | No
         return UNCLEAR, rng.choice(_UNCLEAR_NOTES)
     chance = _TRUE.get(kind, {}).get(alert.code)
     if chance is None:
-        chance = _upto(_LARGE, float(alert.measured)) if alert.code == 1100 else _SELDOM
+        chance = (
+            _upto(_LARGE, float(alert.measured)) if alert.code == 1100 else _SELDOM_BY_CODE.get(alert.code, _SELDOM)
+        )
     outcome = TRUE if rng.random() < chance else FALSE
     notes = _NOTES.get((alert.code, outcome), ())
     return outcome, rng.choice(notes) if notes and rng.random() < 0.4 else None

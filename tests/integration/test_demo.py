@@ -124,6 +124,23 @@ def test_moments_are_those_of_eight_weeks(filled: str) -> None:
     assert UNTIL - timedelta(days=5) < last < UNTIL
 
 
+def test_figures_are_counted(filled: str) -> None:
+    """The overview has its figures at once: events and alerts of all days, and which of the last 56 are superseded."""
+    counted = dict(rows(filled, "SELECT what, sum(number) FROM daily_figures GROUP BY what"))
+    (alerts,) = rows(
+        filled,
+        """
+        SELECT count(*) FILTER (WHERE NOT shadow), count(*) FILTER (WHERE shadow),
+            count(*) FILTER (WHERE superseded AND NOT shadow AND (created_at AT TIME ZONE 'UTC')::date
+                >= (SELECT (as_of AT TIME ZONE 'UTC')::date - 56 FROM figures_progress))
+        FROM alerts
+        """,
+    )
+    assert (counted["alert"], counted["shadow"], counted["superseded"]) == alerts
+    (events,) = rows(filled, "SELECT count(*) FROM user_actions")[0]
+    assert counted["deposit"] + counted["withdraw"] == events
+
+
 def test_nothing_differs(filled: str) -> None:
     """Everything follows from the events, late ones included."""
     app = app_on(filled)
