@@ -44,3 +44,8 @@ def newest_times(connection: Connection, user_ids: Sequence[int], latest: int) -
     time = func.greatest(newest("deposit"), newest("withdraw")).label("newest")
     rows = connection.execute(select(User.user_id, time).where(User.user_id.in_(user_ids)))
     return {user_id: found for user_id, found in rows if found is not None}
+
+
+def seq_of_event(session: Session, user_id: int, event_id: str) -> int | None:
+    """The place among a user's actions, in order of arrival, of the event with this id; None if there is none."""
+    return session.scalar(select(UserAction.seq).where(UserAction.user_id == user_id, UserAction.event_id == event_id))

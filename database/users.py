@@ -160,3 +160,9 @@ def next_user_id(session: Session) -> int:
 def skip_taken_ids(session: Session, taken: int) -> None:
     """Make `next_user_id` continue after the run of taken ids that starts at `taken`."""
     session.execute(_SKIP_TAKEN_IDS, {"taken": taken})
+
+
+def free_user_id(session: Session) -> int:
+    """The id of no user: one more than the largest there is, as long as there can be one."""
+    largest = session.scalar(select(func.max(User.user_id))) or 0
+    return min(largest, _LARGEST_ID - 1) + 1

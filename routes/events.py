@@ -1,15 +1,11 @@
 """`POST /event`: one event in, its alert codes out. `POST /events`: the same for many events."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from flask import Blueprint, Response, request
 
-from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
-from routes.http.decisions import PATHS, answer_with, decision_of, dry_run_answer, problem_of
-from routes.http.hooks import service
+from routes.http.decisions import PATHS
 from routes.http.json_body import json_body, read_items
+from routes.http.judged import WITH_OTHERS, event_answer, events_answer
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, read_query
 from routes.http.problems import (
@@ -19,7 +15,6 @@ from routes.http.problems import (
     QUEUE_FULL,
     UNCERTAIN,
     Problem,
-    refused,
 )
 from routes.schemas.events import (
     MAX_EVENTS,
@@ -31,8 +26,7 @@ from routes.schemas.events import (
     EventsQuery,
     EventsRequest,
 )
-from rules.model import Event, Outcome, Refusal, Verdict
-from rules.payload import BadPayload, FieldProblem, event_of, read_event
+from rules.payload import FieldProblem, read_event
 from rules.spelling import unknown
 
 blueprint = Blueprint("events", __name__)
@@ -41,7 +35,6 @@ MAX_EVENTS_BODY = 16 * 1024 * 1024  # bytes, unpacked: MAX_EVENTS of 1,600 bytes
 
 BAD_EVENT = Problem(400, "The request has missing or bad fields.", errors=[FieldProblem("/amount", "Field required")])
 BAD_EVENT_QUERY = Problem(400, BAD_QUERY.detail, errors=[FieldProblem("/limit", unknown("limit", ("dry_run",)))])
-_WITH_OTHERS = Problem(424, "It was not stored because other events are bad.")
 
 
 @blueprint.post(PATHS[1], endpoint="post_event_at_old_path")
@@ -86,9 +79,7 @@ def post_event() -> Response:
     """
     is_dry = read_query(EventQuery).dry_run
     event = read_event(json_body(), request.headers.get("Idempotency-Key"))
-    if is_dry:
-        return dry_run_answer(service().dry_run(event), service().policy.time_is_epoch).response()
-    return answer_with(service().judge(event)).response()
+    return event_answer(event, is_dry=is_dry).response()
 
 
 @blueprint.post("/events")
@@ -108,7 +99,7 @@ def post_event() -> Response:
                     "accepted": 0,
                     "rejected": 2,
                     "results": [
-                        {"index": 0, "problem": _WITH_OTHERS.document()},
+                        {"index": 0, "problem": WITH_OTHERS.document()},
                         {"index": 1, "problem": BAD_EVENT.document()},
                     ],
                 },
@@ -131,46 +122,4 @@ def post_events() -> Response:
     `Content-Encoding: gzip`.
     """
     atomic = read_query(EventsQuery).atomic
-    results = _results([_event(item) for item in read_items(MAX_EVENTS, MAX_EVENTS_BODY)], atomic)
-    rejected = sum(isinstance(result, Problem) for result in results)
-    answer = {
-        "accepted": len(results) - rejected,
-        "rejected": rejected,
-        "results": [{"index": index} | _shown(result) for index, result in enumerate(results)],
-    }
-    if atomic and rejected:
-        raise Problem(400, "Nothing was stored: some of the events are bad.", more=answer)
-    return json_answer(answer)
-
-
-def _event(item: Any) -> Event | Problem:
-    if isinstance(item, Problem):  # a line that is not JSON
-        return item
-    try:
-        return event_of(item)
-    except BadPayload as bad:
-        return refused(bad)
-
-
-def _results(items: Sequence[Event | Problem], atomic: bool) -> Sequence[Verdict | Problem]:
-    events = [item for item in items if isinstance(item, Event)]
-    if atomic and len(events) < len(items):
-        return _all_refused(items)  # the others are not judged: events around them are missing
-    outcomes = iter(service().judge_many(events, atomic=atomic) if events else [])
-    results = [_result(next(outcomes)) if isinstance(item, Event) else item for item in items]
-    is_bad = any(isinstance(result, Problem) for result in results)
-    return _all_refused(results) if atomic and is_bad else results
-
-
-def _all_refused(results: Sequence[Event | Verdict | Problem]) -> Sequence[Problem]:
-    return [result if isinstance(result, Problem) else _WITH_OTHERS for result in results]
-
-
-def _result(outcome: Outcome) -> Verdict | Problem:
-    return problem_of(outcome) if isinstance(outcome, Refusal) else outcome
-
-
-def _shown(result: Verdict | Problem) -> dict[str, Any]:
-    if isinstance(result, Problem):
-        return {"problem": result.document()}
-    return decision_of(result) | ({"replayed": True} if result.replayed else {})
+    return events_answer(read_items(MAX_EVENTS, MAX_EVENTS_BODY), atomic=atomic).response()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from routes import events
+from routes.http import judged
 from routes.http.problems import Problem
 from rules.model import Event
 from rules.payload import BadPayload, FieldProblem, event_of, read_event
@@ -93,7 +93,7 @@ def test_nothing_is_kept_of_a_bad_event() -> None:
     """Among ten thousand bad events each is freed as soon as its faults are named."""
     item = Item(GOOD | {"amount": "0"})
     reference = weakref.ref(item)
-    found = events._event(item)
+    found = judged._event(item)
     del item
     assert isinstance(found, Problem)
     assert found.errors == (FieldProblem("/amount", "must be greater than 0"),)
