@@ -122,11 +122,11 @@ def send_from_page() -> Response:
         except BadPayload as bad:
             return _page("json", None, form.text, [_shown(f"POST {PATHS[0]}", refused(bad))])
     answers = list(_answers(document, is_dry=form.act == "try"))
-    return _page(form.how, document, form.text, answers, was_tried=form.act == "try")
+    return _page(form.how, document, form.text, answers, is_next_real=form.act == "try")
 
 
 def _page(
-    how: str, document: Any, text: str = "", answers: Sequence[AnswerShown] = (), *, was_tried: bool = False
+    how: str, document: Any, text: str = "", answers: Sequence[AnswerShown] = (), *, is_next_real: bool = False
 ) -> Response:
     is_one = isinstance(document, dict)
     path = PATHS[0] if document is None or is_one else "/events"
@@ -139,7 +139,7 @@ def _page(
         count=len(document) if isinstance(document, list) else 1,
         command=None if document is None else _command(path, document),
         answers=answers,
-        was_tried=was_tried and all(one.status == 200 for one in answers),
+        is_next_real=is_next_real and all(one.status == 200 for one in answers),
         faults=_faults(answers) if how == "form" else {},
         presets=service().run(_presets),
     )
