@@ -18,6 +18,7 @@ from rules.values import LAST_TIME, MAX_ID, WHOLE_NUMBER, written_moment
 Tab = Literal["open", "mine", "unassigned", "snoozed", "closed", "shadow", "all"]
 TABS: tuple[Tab, ...] = get_args(Tab)
 SIZES = (25, 50, 100)
+PLACE = "-".join([WHOLE_NUMBER] * 4)  # as it is written
 
 _WHICH: dict[WhichOnes, bool | None] = {"true": True, "false": False, "any": None}
 # What a tab lists if nothing else is asked for. What is closed, superseded or in shadow is in nobody's way.
@@ -31,6 +32,14 @@ _LISTS: dict[Tab, AlertFilter] = {
     "shadow": AlertFilter(shadow=True, superseded=False, snoozed=None, muted=None),
     "all": AlertFilter(snoozed=None, muted=None),
 }
+
+
+def place_at(written: str) -> AlertPlace | None:
+    """The place that was written as a cursor; None if nothing was."""
+    if not written:
+        return None
+    time, user_id, seq, code = (min(int(part), MAX_ID) for part in written.split("-"))
+    return time, user_id, seq, code
 
 
 def _size(value: int) -> int:
@@ -62,7 +71,7 @@ class InboxQuery(BaseModel):
     sort: Order = "newest"
     size: Annotated[int, BeforeValidator(digits), AfterValidator(_size)] = 50
     by: Literal["alert", "user"] = "alert"
-    cursor: Annotated[str, Field(pattern=f"^({'-'.join([WHOLE_NUMBER] * 4)})?$")] = ""
+    cursor: Annotated[str, Field(pattern=f"^({PLACE})?$")] = ""
 
     def filter(self, me: Caller) -> AlertFilter:
         """Which alerts these are for the caller, as the database takes it."""
@@ -94,10 +103,7 @@ class InboxQuery(BaseModel):
     @property
     def after(self) -> AlertPlace | None:
         """The place behind which the page begins; None for the first page."""
-        if not self.cursor:
-            return None
-        time, user_id, seq, code = (min(int(part), MAX_ID) for part in self.cursor.split("-"))
-        return time, user_id, seq, code
+        return place_at(self.cursor)
 
     def written(self, **changes: Any) -> str:
         """The query string of this page, or of one with changes, which is then the first: without what is default."""

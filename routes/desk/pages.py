@@ -12,6 +12,7 @@ from routes.desk import (
     inbox,
     log,
     next_alert,
+    pulse,
     send,
     user,
     user_settings,
@@ -20,6 +21,7 @@ from routes.desk import (
 
 PAGES: tuple[ModuleType, ...] = (
     inbox,
+    pulse,
     alert,
     alert_proof,
     alert_work,
