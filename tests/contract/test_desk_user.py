@@ -15,6 +15,7 @@ from database import user_lists
 from database.models import LogEntry, User, UserAction, UserSettings
 from routes.desk import user_timeline
 from tests.contract.helpers import Sessions, codes
+from tests.keys import add_key, bearer, look
 
 HTML = {"Accept": "text/html"}
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin", **HTML}
@@ -359,3 +360,25 @@ def test_mutes(client: FlaskClient) -> None:
     assert ">Typed.</textarea>" in bad.text
     assert send(client, "/desk/users/1/mutes", code="7", days="7").status_code == 404
     assert send(client, "/desk/users/9/mutes", code="1100", days="7").status_code == 404
+
+
+def test_who_may_what(client: FlaskClient, sessions: Sessions) -> None:
+    """Who may only read sees no forms, and is refused; muting needs `work`, and changing how one is judged `tune`."""
+    codes(client, type="withdraw", amount="150.00")
+    keys = {scope: bearer(add_key(sessions, scope, sorted({"read", scope}))) for scope in ("read", "work", "tune")}
+    look(client.application)
+    mute = {"code": "1100", "days": "7"}
+    change = {"version": "0", "risk": "high", "note": "x"}
+    for scope, key in keys.items():
+        page = client.get("/desk/users/1", headers=key | HTML)
+        assert page.status_code == 200
+        assert ("Mute a rule" in page.text) == (scope == "work")
+        assert ("Change rating" in page.text) == (scope == "tune")
+        answers = [
+            client.post("/desk/users/1/mutes", data=mute, headers=key),
+            client.post("/desk/users/1/mutes/1100/end", headers=key),
+            client.get("/desk/users/1/settings", headers=key),
+            client.post("/desk/users/1/settings", data=change, headers=key),
+        ]
+        allowed = {"read": [], "work": [0, 1], "tune": [2, 3]}[scope]
+        assert [at for at, answer in enumerate(answers) if answer.status_code != 403] == allowed

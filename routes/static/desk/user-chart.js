@@ -33,7 +33,8 @@ class Story {
     this.take(found);
     this.paint();
     this.plot = new uPlot(this.options(), this.series(), this.box);
-    this.plot.over.addEventListener("click", (event) => this.open(event));
+    this.box.addEventListener("click", (event) => this.open(event));
+    this.box.addEventListener("pointermove", (event) => this.pointInLane(event));
     this.watcher = new ResizeObserver(() => this.resize());
     this.watcher.observe(this.box);
     this.say();
@@ -101,10 +102,12 @@ class Story {
   options() {
     const axis = { stroke: () => this.colours.text, font: "12px system-ui, sans-serif" };
     const lines = { stroke: () => this.colours.text, width: 0.25 };
+    const named = (_, values) => values.map((one) => (one < this.floor() ? null : one));
+    const levels = { ...lines, filter: named };
     return {
       width: this.box.clientWidth || 600,
       height: HEIGHT,
-      padding: [LANE, 8, 0, 0],
+      padding: [LANE, 36, 0, 0],
       legend: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       scales: {
@@ -113,7 +116,10 @@ class Story {
       },
       axes: [
         { ...axis, grid: lines, ticks: lines, space: 90, ...(this.hasDates ? {} : { values: (_, values) => values.map((one) => whole.format(one)) }) },
-        { ...axis, grid: lines, ticks: lines, size: 62, filter: (_, values) => values.map((one) => (one < this.floor() ? null : one)), values: (_, values) => values.map((one) => (one === null ? null : short.format(one))) },
+        {
+          ...axis, grid: levels, ticks: levels, size: 62, filter: named,
+          values: (_, values) => values.map((one) => (one === null ? null : short.format(one))),
+        },
       ],
       series: [
         {},
@@ -218,6 +224,29 @@ class Story {
     return (this.marks ?? []).filter((one) => Math.abs(one.x - left) < 8).map((one) => one.alert);
   }
 
+  // The alerts whose marks are under the pointer.
+  inLane(event) {
+    const { left, top } = this.plot.over.getBoundingClientRect();
+    return event.clientY < top && event.clientY > top - LANE ? this.near(event.clientX - left) : [];
+  }
+
+  pointInLane(event) {
+    const alerts = this.inLane(event);
+    this.box.style.cursor = alerts.length ? "pointer" : "";
+    if (alerts.length) this.tell(alerts.slice(0, 3).map((alert) => this.named(alert)));
+  }
+
+  open(event) {
+    const [first] = this.inLane(event);
+    if (first) location.assign(this.element.dataset.alerts + first.id);
+  }
+
+  // Not to be read out at each movement of a pointer.
+  tell(words) {
+    this.said.ariaLive = "off";
+    this.said.textContent = words.filter(Boolean).join(" · ");
+  }
+
   when(time) {
     if (!this.hasDates) return whole.format(time);
     return new Date(time * 1000).toISOString().replace("T", " ").slice(0, 19);
@@ -236,9 +265,7 @@ class Story {
       `balance ${money.format(one.balance)}`,
       ...this.near(left).slice(0, 3).map((alert) => this.named(alert)),
     ];
-    this.said.ariaLive = "off"; // not at each movement of a pointer
-    this.said.textContent = words.filter(Boolean).join(" · ");
-    plot.over.style.cursor = this.near(left).length ? "pointer" : "";
+    return this.tell(words);
   }
 
   named(alert) {
@@ -260,16 +287,9 @@ class Story {
     this.said.textContent = words.join(" · ");
   }
 
-  open(event) {
-    const [first] = this.near(event.clientX - this.plot.over.getBoundingClientRect().left);
-    if (first && !this.dragged) location.assign(this.element.dataset.alerts + first.id);
-    this.dragged = false;
-  }
-
   select(plot) {
     const { left, width } = plot.select;
     if (width < 3) return;
-    this.dragged = true;
     const from = plot.posToVal(left, "x");
     const to = plot.posToVal(left + width, "x");
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
@@ -315,10 +335,10 @@ class Story {
 
 let story = null;
 
-// The figure may have been swapped for another one.
 function follow() {
   const element = document.getElementById("story");
-  if (story?.element === element) return;
+  // A morph keeps the figure, and makes what is in it as the server has it.
+  if (story?.element === element && !(story.plot && story.box.hidden)) return;
   story?.end();
   story = element && new Story(element);
   story?.begin();
