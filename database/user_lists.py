@@ -42,7 +42,8 @@ def _page(with_risk: bool) -> Select[Any]:
     newest = select(Alert.status, Alert.superseded).where(Alert.user_id == user_id, ~Alert.shadow)
     newest = newest.order_by(Alert.time.desc(), Alert.seq.desc(), Alert.code.desc())
     seen_alerts = newest.limit(NEWEST + 1).subquery("newest").c
-    is_open = func.count().filter(seen_alerts.status != "closed", ~seen_alerts.superseded).label("open")
+    unclosed = func.count().filter(seen_alerts.status != "closed", ~seen_alerts.superseded)
+    is_open = func.least(unclosed, NEWEST).label("open")
     counted = select(is_open, (func.count() > NEWEST).label("more")).lateral("counted")
     return select(*one.c, *counted.c).select_from(one.join(counted, true())).order_by(one.c.user_id)
 

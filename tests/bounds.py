@@ -32,9 +32,11 @@ from database import (
     readiness,
     rule_versions,
     session,
+    user_lists,
     user_sets,
 )
 from routes import events, flask_reads, flask_streams, flask_threads, rules, users
+from routes.desk import user_timeline
 from routes.http import bodies, csv_answer, heads, intake, origins, problems
 from routes.http.sessions import LIFETIME
 from routes.schemas import fields
@@ -196,6 +198,26 @@ BOUNDS: dict[str, Bound] = {
     ),
     "alerts of a kind that `GET /alerts/counts` counts": Bound(
         count(alert_counts.COUNTED), "integration/test_alert_lists.py::test_counts_end"
+    ),
+    "actions of a user's story that are drawn one by one": Bound(
+        count(user_timeline.POINTS), "contract/test_desk_user.py::test_columns_of_a_long_story"
+    ),
+    "actions of a story among which the least and the most balance are looked for": Bound(
+        count(user_timeline.SUMMED), "contract/test_desk_user.py::test_columns_however_they_are_read"
+    ),
+    "alerts of a user's story": Bound(
+        f"{count(user_timeline.ALERTS)}, or {user_timeline.ALERTS_OF_COLUMN} in each of "
+        f"{user_timeline.COLUMNS} columns",
+        "contract/test_desk_user.py::test_alerts_of_a_long_story",
+    ),
+    "users that a page of `/desk/users` looks at for a rating": Bound(
+        count(user_lists.LOOKED_AT), "contract/test_desk_user.py::test_users_with_a_rating"
+    ),
+    "newest alerts of a user that `/desk/users` looks at": Bound(
+        count(user_lists.NEWEST), "contract/test_desk_user.py::test_open_alerts_are_counted_among_the_newest"
+    ),
+    "earlier arrivals by which a user's page tells that an action came late": Bound(
+        count(user_lists.ARRIVALS), "contract/test_desk_user.py::test_late_by_the_last_arrivals"
     ),
     "age of a rule's figures": Bound(
         seconds(rules.FIGURES_SECONDS), "contract/test_rules.py::test_figures_are_kept_for_a_while"

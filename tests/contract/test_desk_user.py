@@ -77,6 +77,16 @@ def test_users_with_a_rating(client: FlaskClient, monkeypatch: pytest.MonkeyPatc
     assert "No users here" in text_of(client.get("/desk/users?risk=high&after=6"))
 
 
+def test_open_alerts_are_counted_among_the_newest(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many of a user's alerts are looked at; that there are others is said."""
+    monkeypatch.setattr(user_lists, "NEWEST", 1)
+    monkeypatch.setattr(user_lists, "_PAGE", user_lists._page(with_risk=False))
+    codes(client, type="withdraw", amount="150.00", time=1)
+    assert "-150.00 1 1" in text_of(client.get("/desk/users"))
+    codes(client, type="withdraw", amount="150.00", time=2)
+    assert "-300.00 2 1+" in text_of(client.get("/desk/users"))
+
+
 # The story.
 
 
@@ -240,6 +250,15 @@ def test_pages_of_actions(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) 
     assert part.text.startswith("<section")
     assert "1 10 Deposit" in text_of(part)
     assert "2 20 Deposit" not in text_of(part)
+
+
+def test_late_by_the_last_arrivals(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An action is late if one of so many that arrived before it has a later time."""
+    for time in (10, 99, 20, 30):
+        codes(client, time=time)
+    assert text_of(client.get("/desk/users/1")).count("now late") == 2
+    monkeypatch.setattr(user_lists, "ARRIVALS", 1)
+    assert text_of(client.get("/desk/users/1")).count("now late") == 1
 
 
 # How a user is judged.
