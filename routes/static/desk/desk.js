@@ -430,6 +430,9 @@ writeTimes();
 setInterval(writeTimes, 30_000);
 document.getElementById("single-keys").checked = !localStorage.getItem(OFF);
 settle();
-const [{ type } = {}] = performance.getEntriesByType("navigation");
-const cameFrom = location.hash.slice(1) || (type === "back_forward" && sessionStorage.getItem(place()));
-goTo(cameFrom && rows().find((row) => row.id === cameFrom));
+// Once the browser itself has gone to the part of the page that its address names.
+addEventListener("pageshow", () => {
+  const [{ type } = {}] = performance.getEntriesByType("navigation");
+  const cameFrom = location.hash.slice(1) || (type === "back_forward" && sessionStorage.getItem(place()));
+  goTo(cameFrom && rows().find((row) => row.id === cameFrom));
+});
