@@ -67,7 +67,7 @@ _EVENTS = (
     .group_by(_minute(UserAction.created_at), UserAction.type)
 )
 _RAISED = (
-    select(_minute(Alert.created_at), Alert.code, Alert.shadow, func.count())
+    select(_minute(Alert.created_at), Alert.code, Alert.shadow, func.count(), func.count().filter(Alert.superseded))
     .where(within(Alert.created_at))
     .group_by(_minute(Alert.created_at), Alert.code, Alert.shadow)
 )
@@ -121,9 +121,10 @@ def count(connection: Connection, begin: datetime, end: datetime) -> None:
     for minute, kind, number in connection.execute(_EVENTS, by_minute):
         figures[day, kind, EVERYBODY, 0] += number
         minutes[minute][0] += number
-    for minute, code, is_shadow, number in connection.execute(_RAISED, by_minute):
+    for minute, code, is_shadow, number, superseded in connection.execute(_RAISED, by_minute):
         figures[day, SHADOW_ALERTS if is_shadow else ALERTS, code, 0] += number
         if not is_shadow:
+            figures[day, SUPERSEDED, code, 0] += superseded
             figures[day, TO_CLOSE, code, 0] += number
             minutes[minute][1] += number
     for code, bucket, number in connection.execute(_TOUCHED, stretch):

@@ -2,18 +2,19 @@
 
 Up to EXACT users a set has their ids, and its number is exact. A larger one has no ids: their hashes are spread over
 REGISTERS registers, each of which keeps the longest run of zeros that it has seen, and the number follows from those
-(HyperLogLog, Flajolet and others 2007). It is then right to within 5 per cent nearly always. Standard library only.
+(HyperLogLog, Flajolet and others 2007, with the estimate of Ertl 2017, which is as good for few as for many). It is
+then right to within 5 per cent in 97 of 100 cases. Standard library only.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
-from math import log
+from math import inf, log, sqrt
 from typing import NamedTuple
 
 EXACT = 1_000  # ids
 PRECISION = 11
 REGISTERS = 2**PRECISION
-_CORRECTION = 0.7213 / (1 + 1.079 / REGISTERS)
 BITS = 64 - PRECISION  # of a hash, in which zeros are counted
 
 
@@ -27,11 +28,35 @@ class UserSet(NamedTuple):
         """How many users it has."""
         if self.registers is None:
             return len(self.user_ids)
-        raw: float = _CORRECTION * REGISTERS**2 / sum(2.0**-run for run in self.registers)
-        empty = self.registers.count(0)
-        if raw <= 2.5 * REGISTERS and empty:
-            raw = REGISTERS * log(REGISTERS / empty)
-        return round(raw)
+        seen = Counter(self.registers)
+        sum_of_runs: float = REGISTERS * _tau(1 - seen[BITS + 1] / REGISTERS)
+        for run in range(BITS, 0, -1):
+            sum_of_runs = (sum_of_runs + seen[run]) / 2
+        sum_of_runs += REGISTERS * _sigma(seen[0] / REGISTERS)
+        estimate: float = REGISTERS**2 / (2 * log(2) * sum_of_runs)
+        return round(estimate)
+
+
+def _sigma(empty: float) -> float:
+    """What registers that have seen nothing add, if they are this share of all."""
+    if empty == 1:
+        return inf
+    power, total, before = 1.0, empty, 0.0
+    while total != before:
+        empty, before = empty * empty, total
+        total, power = total + empty * power, 2 * power
+    return total
+
+
+def _tau(not_full: float) -> float:
+    """What registers that can see no longer run add, if the others are this share of all."""
+    if not_full in (0, 1):
+        return 0.0
+    power, total, before = 1.0, 1 - not_full, 0.0
+    while total != before:
+        not_full, before, power = sqrt(not_full), total, power / 2
+        total -= (1 - not_full) ** 2 * power
+    return total / 3
 
 
 def joined(sets: Iterable[UserSet]) -> UserSet:

@@ -47,15 +47,15 @@ def bars(
     *,
     width: int = 320,
     height: int = 96,
-    most: float | None = None,
     unfinished: bool = False,
+    has_sum: bool = True,
 ) -> Markup:
     """A bar for each of the `values`, oldest first, with an axis; `names` say what each is of, such as its day.
 
-    `label` says what they are. The axis reaches up to `most`, if it is given, so that several charts compare. If the
-    last is `unfinished`, it is drawn as such.
+    `label` says what they are. If the last is `unfinished`, it is drawn as such. Without `has_sum` their sum is not
+    said.
     """
-    ticks = nice_ticks(max(values, default=0) if most is None else most, 2)
+    ticks = nice_ticks(max(values, default=0), 2)
     left, bottom = _TICK_ROOM, height - _LABEL_ROOM
     scale = (bottom - _TOP_ROOM) / ticks[-1]
     step = (width - left) / max(len(values), 1)
@@ -83,17 +83,26 @@ def bars(
     if names:
         parts.append(Markup('<text x="{}" y="{}">{}</text>').format(left, height - 4, names[0]))
         parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(width, height - 4, names[-1]))
-    said = f"{label}. {_in_words(values, names)}"
+    said = f"{label}. {_in_words(values, names, has_sum)}"
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         width, height, said, Markup("").join(parts)
     )
 
 
-def _in_words(values: Sequence[float], names: Sequence[str]) -> str:
+def meter(share: float) -> Markup:
+    """A bar that is filled by a share from 0 to 1, beside a number that says the same."""
+    return Markup(
+        '<svg aria-hidden="true" viewBox="0 0 100 4" preserveAspectRatio="none">'
+        '<rect class="meter-back" width="100" height="4"/><rect class="meter-mark" width="{:.1f}" height="4"/></svg>'
+    ).format(100 * min(max(share, 0.0), 1.0))
+
+
+def _in_words(values: Sequence[float], names: Sequence[str], has_sum: bool) -> str:
     if not values:
         return "None."
     most = max(range(len(values)), key=lambda number: values[number])
-    return f"In all {sum(values):,}, most in {names[most]}: {values[most]:,}; in {names[-1]}: {values[-1]:,}."
+    total = f"In all {sum(values):,}, most" if has_sum else "Most"
+    return f"{total} at {names[most]}: {values[most]:,}; at {names[-1]}: {values[-1]:,}."
 
 
 def _short(number: int) -> str:

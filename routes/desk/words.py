@@ -67,6 +67,17 @@ def short_age(seconds: float) -> str:
     return "now"
 
 
+def about(seconds: float | None) -> str:
+    """A length of time with the digits that a median has: "40 s", "12 min", "3.4 h", "12 d"."""
+    if seconds is None:
+        return NOTHING
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            found = seconds / size
+            return f"{found:.0f} {unit}" if found >= 10 or unit == "min" else f"{found:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def event_time(time: int, has_dates: bool) -> str | Markup:
     """The time of an event as it was given; with a date if it counts seconds since 1970."""
     if not has_dates:

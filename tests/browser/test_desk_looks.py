@@ -8,8 +8,9 @@ from playwright.sync_api import Browser, Page
 from tests.browser.conftest import profile
 from tests.browser.desk import barriers, desk, post_event
 from tests.service import Service
+from work.figures_job import fill_figures
 
-PAGES = ("/desk/", "/desk/alerts/1-1-1100", "/desk/alerts/9-9-9")
+PAGES = ("/desk/", "/desk/overview", "/desk/alerts/1-1-1100", "/desk/alerts/9-9-9")
 LOOKS = {
     "light and wide": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
     "dark and narrow": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
@@ -21,6 +22,7 @@ def service(shared_database_url: str) -> Iterator[Service]:
     """A service with an alert."""
     with desk(shared_database_url) as service:
         assert post_event(service, type="withdraw", amount="150.00") == [1100]
+        fill_figures(shared_database_url)
         yield service
 
 
