@@ -12,7 +12,7 @@ from database.alert_work import page_of_history
 from database.alerts import get_alert
 from database.models import AlertChange
 from database.records import AlertKey
-from routes.desk.alert_context import of_user, read_context, strip_of
+from routes.desk.alert_context import of_user, picture_of, read_context
 from routes.desk.alert_today import today_of
 from routes.desk.forms import MAX_FORM, read_filters
 from routes.desk.inbox_query import list_of
@@ -57,7 +57,7 @@ def get_alert_page(alert_id: tuple[int, int, int]) -> Response:
         return {
             "found": found,
             "line": found.line,
-            "chart": strip_of(session, found, has_dates=has_dates),
+            "picture": picture_of(session, found, has_dates=has_dates),
             "of_user": others,
             "more_of_user": more,
             "around": Around.of(*neighbours(session, wanted, place_of(found.row), oldest_first=oldest_first)),

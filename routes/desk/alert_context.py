@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from database import alert_evidence, mutes, rule_versions, users
@@ -21,11 +22,13 @@ from routes.desk.evidence_chart import (
     ChartAction,
     Column,
     Strip,
+    column_note,
     evidence_chart,
     span,
     stretches,
 )
 from rules.model import LISTED_ACTIONS
+from rules.registry import REGISTRY
 from rules.wording import shown_evidence
 from work.alerts import AlertAndHistory, read_alert
 
@@ -70,7 +73,7 @@ class AlertContext(NamedTuple):
     of_action: Sequence[AlertLine]
 
     @property
-    def story(self) -> Sequence[Any]:
+    def story(self) -> Sequence[Markup]:
         """How it came late, and why it holds no longer."""
         return story(self.past)
 
@@ -144,27 +147,40 @@ def _behind(session: Session, row: AlertRow, own: PlacedAction, last: int | None
     return Behind(listed, frozenset(named), max(0, len(named) + unlisted - len(listed)))
 
 
-def strip_of(session: Session, found: AlertContext, *, has_dates: bool) -> Any:
-    """The chart of the actions around an alert, as SVG."""
+class Picture(NamedTuple):
+    """A chart, and what is to be known of it."""
+
+    svg: Markup
+    note: str | None
+
+
+def picture_of(session: Session, found: AlertContext, *, has_dates: bool) -> Picture:
+    """The chart of the actions around an alert."""
     row, own, behind = found.row, found.action, found.behind
     times = {one.seq: one.time for one in behind.actions}
     shade = alert_facts.window(row.evidence, own.time, times)
+    since = alert_facts.summed(row.code, row.evidence, own.type, own.time)
+    drawn = list(times.values())
+    if behind.left_out:
+        for kind, first in since.items():
+            oldest = actions_after(session, row.user_id, (first, 0), limit=1, until=own.time, kinds=(kind,))
+            drawn += [one.time for one in oldest]
     near = actions_before(session, row.user_id, own.place, limit=NEAR)
     near += actions_after(session, row.user_id, own.place, limit=NEAR // 2)
-    start, end = span(own.time, list(times.values()), shade, [one.time for one in near])
+    start, end = span(own.time, drawn, shade, [one.time for one in near])
     now = ChartAction(own.seq, own.type, own.amount, own.time, True)
     strip = Strip(start, end, now, shade=shade, has_dates=has_dates)
     limit = MOST_DRAWN // 2
     before = actions_before(session, row.user_id, own.place, limit=limit + 1, since=start)
     after = actions_after(session, row.user_id, own.place, limit=limit + 1, until=end)
     if len(before) + len(after) <= MOST_DRAWN and max(_most_of_a_kind(before), _most_of_a_kind(after)) <= limit:
-        drawn = [
+        actions = [
             ChartAction(one.seq, one.type, one.amount, one.time, one.seq in behind.seqs) for one in (*before, *after)
         ]
         lines = alert_facts.amount_lines(row.code, row.evidence)
-        return evidence_chart(strip._replace(actions=drawn, lines=lines))
-    columns = _columns(session, row, strip, behind, alert_facts.summed(row.code, row.evidence, own.type, own.time))
-    return evidence_chart(strip._replace(columns=columns))
+        return Picture(evidence_chart(strip._replace(actions=actions, lines=lines)), None)
+    strip = strip._replace(columns=_columns(session, row, strip, behind, since))
+    return Picture(evidence_chart(strip), column_note(strip))
 
 
 def _most_of_a_kind(actions: Sequence[PlacedAction]) -> int:
@@ -192,9 +208,9 @@ def _columns(
 
 def of_user(session: Session, key: AlertKey) -> tuple[Sequence[AlertLine], bool]:
     """Other alerts of the same user: open ones first, then the newest of all; and whether there are more."""
-    asked = AlertFilter(user_id=key.user_id, snoozed=None, muted=None)
-    is_open = page_of_alerts(session, asked._replace(status="open", superseded=False), OTHERS + 1, None)
-    every = page_of_alerts(session, asked, 2 * OTHERS + 2, None)
+    asked, limit = AlertFilter(user_id=key.user_id, snoozed=None, muted=None), OTHERS + len(REGISTRY) + 1
+    is_open = page_of_alerts(session, asked._replace(status="open", superseded=False), limit, None)
+    every = page_of_alerts(session, asked, limit, None)
     lines = {line.id: line for line in map(AlertLine.of, [*is_open.rows, *every.rows])}
     # Those of the same action are listed by themselves.
     others = [line for line in lines.values() if line.seq != key.seq]

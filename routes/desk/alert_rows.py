@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from database.alerts import AlertRow
 from database.mutes import muted_among
-from routes.desk import words
+from routes.desk.alert_facts import measured
 from routes.schemas.alerts import alert_id, claim_has_lapsed, title_of
 
 
@@ -44,7 +44,7 @@ class AlertLine(NamedTuple):
             seq=row.seq,
             code=row.code,
             title=title_of(row.code, row.evidence),
-            figures=figures(row.evidence),
+            figures=figures(row.code, row.evidence),
             is_urgent=row.high_risk,
             time=row.time,
             created_at=row.created_at,
@@ -72,11 +72,7 @@ def is_still(until: datetime | None) -> datetime | None:
     return until if until is not None and until > datetime.now(UTC) else None
 
 
-def figures(evidence: dict[str, Any]) -> str:
+def figures(code: int, evidence: dict[str, Any]) -> str:
     """What was measured, of what was allowed: "220.00 of 200.00"."""
-    measured, parameters = evidence.get("measured"), evidence.get("parameters", {})
-    of = parameters.get("threshold", parameters.get("count"))
-    shown = [
-        words.money(one) if isinstance(one, str) else words.number(one) for one in (measured, of) if one is not None
-    ]
-    return " of ".join(shown)
+    found = measured(code, evidence)
+    return found.value if found.limit is None else f"{found.value} of {found.limit}"

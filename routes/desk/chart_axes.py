@@ -49,7 +49,7 @@ def _written(start: int, end: int) -> Callable[[int], str]:
 
     def write(time: int) -> str:
         date = date_of(time)
-        return str(time) if date is None else date.strftime(form).lstrip("0")
+        return str(time) if date is None else date.strftime(form).lstrip("0" if length > 2 * _DAY else "")
 
     return write
 

@@ -16,6 +16,7 @@ from routes.desk.chart_axes import date_of, nice_step, short_amount, time_ticks
 
 MOST_DRAWN = 160  # actions; more are summed up in columns
 COLUMNS = 64
+FAR = 6  # a window so many times as long as what is behind the alert is not drawn in full
 HEIGHT, TOP, BOTTOM = 232, 22, 30  # pixels: of all, and of what is above and below the plot
 LAST_TIME = 2**63 - 1
 
@@ -74,11 +75,11 @@ def span(now: int, behind: Collection[int], shade: Shade | None, near: Collectio
     """From when until when to draw: what is behind the alert and the window, with some room on either side.
 
     All are times in seconds, `now` that of the judged action; `near` are those of actions around it, which give the
-    scale if nothing else does.
+    scale if nothing else does. Of a window much longer than what is behind the alert, only the end is drawn.
     """
     start, end = min([now, *behind]), max([now, *behind])
-    if shade is not None:
-        start, end = min(start, max(shade.start, 0)), max(end, shade.end)
+    if shade is not None and not (start < end and end - start < (shade.end - shade.start) // FAR):
+        start, end = min(start, shade.start), max(end, shade.end)
     if start == end:
         start, end = min([start, *near]), max([end, *near])
     room = max((end - start) // 8, 1)
@@ -108,6 +109,16 @@ def evidence_chart(strip: Strip) -> Markup:
     )
 
 
+def column_note(strip: Strip) -> str | None:
+    """What is to be known of columns, if they are drawn."""
+    if not strip.columns:
+        return None
+    many = sum(one.number for one in strip.columns)
+    return (
+        f"{many:,} actions: each column is the sum of {words.seconds(strip.columns[0].end - strip.columns[0].start)}."
+    )
+
+
 def label(strip: Strip) -> str:
     """What the strip shows, for who does not see it."""
     drawn = strip.columns or strip.actions
@@ -124,7 +135,7 @@ def label(strip: Strip) -> str:
     what = "deposit" if strip.now.type == "deposit" else "withdrawal"
     said.append(f"the judged action is the {what} of {words.money(strip.now.amount)}")
     if strip.shade is not None:
-        said.append(f"shaded: {strip.shade.name}")
+        said.append(f"shaded: {_shade_name(strip, strip.shade)}")
     said += [f"a line at {words.money(line.amount)}: {line.name}" for line in strip.lines]
     return "; ".join(said) + "."
 
@@ -183,8 +194,12 @@ def _shade(strip: Strip, scale: _Scale) -> Iterable[Markup]:
     # Where there is more room.
     is_right = start > 100 - end
     yield Markup('<text class="window-name" x="{}%" y="{}" text-anchor="{}">{}</text>').format(
-        end if is_right else start, TOP - 8, "end" if is_right else "start", strip.shade.name
+        end if is_right else start, TOP - 8, "end" if is_right else "start", _shade_name(strip, strip.shade)
     )
+
+
+def _shade_name(strip: Strip, shade: Shade) -> str:
+    return f"end of the {shade.name}" if shade.start < strip.start else shade.name
 
 
 def _amounts(scale: _Scale) -> Iterable[Markup]:
@@ -201,7 +216,7 @@ def _amounts(scale: _Scale) -> Iterable[Markup]:
 def _times(strip: Strip, scale: _Scale) -> Iterable[Markup]:
     for time, written in time_ticks(strip.start, strip.end, strip.has_dates):
         x = scale.x(time)
-        anchor = "start" if x < 8 else "end" if x > 92 else "middle"
+        anchor = "start" if x < 4 else "end" if x > 97 else "middle"
         yield Markup('<line class="tick" x1="{}%" x2="{}%" y1="{}" y2="{}"/>').format(
             x, x, HEIGHT - BOTTOM, HEIGHT - BOTTOM + 5
         )
@@ -226,16 +241,17 @@ def _stems(strip: Strip, scale: _Scale) -> Iterable[Markup]:
 
 
 def _spread(actions: Sequence[ChartAction], scale: _Scale) -> Mapping[int, float]:
-    """Where actions stand: those of one time side by side, in their order, as far as there is room."""
+    """Where actions stand: those of one time side by side in their order, the last one at its place."""
     groups: dict[int, list[ChartAction]] = {}
     for one in actions:
         groups.setdefault(one.time, []).append(one)
     places = {}
     for time, group in groups.items():
         width = min(1.3 * (len(group) - 1), 14.0)
-        middle = min(max(scale.x(time), 1 + width / 2), 99 - width / 2)
-        for at, one in enumerate(sorted(group, key=lambda one: one.seq)):
-            places[one.seq] = round(middle - width / 2 + (width * at / (len(group) - 1) if len(group) > 1 else 0), 2)
+        step = width / (len(group) - 1) if len(group) > 1 else 0
+        last = max(scale.x(time), 1 + width)
+        for at, one in enumerate(sorted(group, key=lambda one: one.seq, reverse=True)):
+            places[one.seq] = round(last - step * at, 2)
     return places
 
 
