@@ -202,11 +202,11 @@ def _newcomer(one: _Doings) -> None:
 
 
 def _ring(one: _Doings) -> None:
-    """One of a ring, for four weeks: sums just under 10,000.00, most of which soon leave again."""
+    """One of a ring, in the last four weeks: sums just under 10,000.00, most of which soon leave again."""
     rng = one.rng
     _ordinary(one, 0.7)
     day = rng.uniform(23, 27)
-    while day < 52:
+    while day < DAYS:
         midnight = one.first + int(day) * DAY
         amount = rng.randrange(9_050, 9_990)
         time = midnight + 9 * HOUR + rng.randrange(7 * HOUR)
@@ -234,7 +234,7 @@ def _sleeper(one: _Doings) -> None:
     """An account that is left alone for weeks, and then emptied."""
     rng = one.rng
     _ordinary(one, 1.5, end=rng.uniform(2, 6), late=0)
-    time = one.first + int(rng.uniform(33, 54)) * DAY + one.in_day()
+    time = one.first + int(rng.uniform(33, 55.5)) * DAY + one.in_day()
     one.do(time, "deposit", rng.randrange(5, 20))
     for _ in range(rng.randrange(2, 4)):
         time += rng.randrange(4, 50) * MINUTE
