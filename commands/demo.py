@@ -6,6 +6,7 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
+from commands.collecting import rare_collections
 from commands.demo_events import make_arrivals, make_people
 from commands.demo_fill import Filler
 from commands.demo_story import make_story
@@ -67,7 +68,7 @@ def demo(until: datetime | None, users: int) -> None:
     people = make_people(users, int(until.timestamp()))
     arrivals = make_arrivals(people, int(until.timestamp()))
     try:
-        with Filler(ours, people, until) as filler:
+        with rare_collections(), Filler(ours, people, until) as filler:
             filler.fill(arrivals, make_story(people, until))
         fill_figures(ours.url, anew=True)
     except KeyboardInterrupt:

@@ -1,6 +1,5 @@
 """`flask --app app replay FILE`: run a file of events through the engine in batches, as if posted one by one."""
 
-import gc
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
+from commands.collecting import rare_collections
 from commands.endings import Command, Interrupted, Stopped, check_database, service
 from commands.replay_columns import Columns
 from commands.replay_file import Entry, batches, entries, peekable
@@ -123,7 +123,7 @@ def replay(
     check_database()
     tally = Tally()
     try:
-        with peekable(file) as lines, _open_rejects(rejects) as refused, _rare_collections():
+        with peekable(file) as lines, _open_rejects(rejects) as refused, rare_collections():
             found = entries(lines, name=name, form=form, source=source, columns=columns, separator=separator)
             if order == "file":
                 _store(found, tally, refused, batch, _Bar(f"Replaying {name}", _size(file), lines, tally.rate))
@@ -143,17 +143,6 @@ def replay(
     if tally.rejected:
         how_many = "1 line was" if tally.rejected == 1 else f"{tally.rejected:,} lines were"
         raise Refused(f"{how_many} refused; {rejects} says which and why.")
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    # A batch makes many objects but no cycles: the collector would search them in vain, for a fifth of the time.
-    thresholds = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 def _open_rejects(path: Path) -> IO[str]:
