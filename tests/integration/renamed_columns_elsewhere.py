@@ -37,6 +37,7 @@ from database import (
     change_log,
     dry_run,
     history,
+    inbox,
     keys,
     log_entries,
     mutes,
@@ -50,6 +51,7 @@ from database.alerts import AlertCounts
 from database.backtests import InTheWay
 from database.models import Alert, AlertChange, LogEntry, User, UserAction
 from database.records import (
+    AlertKey,
     Deltas,
     EventKey,
     StandingAlert,
@@ -137,7 +139,9 @@ def use_lists(session: Session) -> None:
         for by_code in (True, False):
             counted = alert_counts.count_wanted(session, query, by_status=True, by_code=by_code, codes=(30,))
             assert [(one.status, one.number) for one in counted] == [("open", 2)], (query, by_code, counted)
+    use_inbox(session)
     mutes.set_mute(session, 1, 30, until=soon, note=None, who="ada")
+    assert mutes.muted_among(session, {(1, 30), (2, 30)}) == {(1, 30)}
     assert mutes.find_mute(session, 1, 30) == mutes.mutes_of(session, 1)[0]
     assert len(alert_lists.page_of_alerts(session, AlertFilter(), 9, None).rows) == 0
     mutes.end_mute(session, 1, 30)
@@ -146,6 +150,21 @@ def use_lists(session: Session) -> None:
     assert (one.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
     assert alerts.count_alerts(session, 9) == [AlertCounts(code=30, alerts=2, shadow_alerts=1)]
     assert actions.newest_times(session.connection(), [1, 2], 15) == {1: 10, 2: 10}
+
+
+def use_inbox(session: Session) -> None:
+    one_user = AlertFilter(user_id=1, code=30, closed=False, start=5, end=25)
+    counted = alert_counts.count_each(session, [AlertFilter(), one_user, AlertFilter(shadow=True), AlertFilter(code=7)])
+    assert [one.number for one in counted] == [2, 2, 1, 0]
+    (user,) = inbox.users_with_alerts(session, one_user, 9).users
+    assert (user.user_id, user.risk, user.alerts, [*user.codes]) == (1, "high", 2, [30])
+    assert inbox.closed_since(session, datetime.now(UTC) - timedelta(days=1)).number == 0
+    key = AlertKey(1, 1, 30)
+    for most in (1, 9):
+        found = inbox.pulse(session, one_user, datetime.now(UTC) - timedelta(days=1), [key], most)
+        assert [one.place for one in found.named] == [(10, *key)]
+        assert {one.matches for one in found.touched} == {True}
+    assert [row.seq for row in alerts.alerts_by_key(session, [key])] == [1]
 
 
 def use_replayed(session: Session) -> None:
