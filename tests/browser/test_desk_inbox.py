@@ -1,11 +1,13 @@
 """The inbox in a browser: filters and the way back, and what a page that is open learns of its list."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.browser.desk import desk, post_event
+from tests.browser.conftest import profile
+from tests.browser.desk import barriers, desk, post_event
 from tests.service import Service
 
 PULSE = "**/desk/pulse*"
@@ -159,3 +161,20 @@ def test_how_close_rows_stand(inbox: Page) -> None:
     inbox.reload()
     expect(inbox.locator("html")).to_have_attribute("data-density", "compact")
     inbox.get_by_role("button", name="Compact").click()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_anybody_from_using_the_inbox(service: Service, browser: Browser, scheme: Any) -> None:
+    """Also with its filters, its views and its news open, users instead of alerts, or nothing in it; at 390 px too."""
+    with profile(browser, color_scheme=scheme, viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        found = {}
+        for path in ("", "?by=user", "?user_id=999&code=30", "?tab=shadow"):
+            page.goto(f"{service.url}/desk/{path}")
+            page.get_by_text("Filters", exact=True).click()
+            page.get_by_text("Views", exact=True).click()
+            page.evaluate("document.querySelector('.news').hidden = false")
+            page.evaluate("document.querySelector('.news span').textContent = '3 new'")
+            found[path] = barriers(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        assert {path: what for path, what in found.items() if what} == {}
