@@ -5,7 +5,7 @@ Whatever people and programs may write is there as a script, in each place that 
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import requests
@@ -16,6 +16,7 @@ from tests.browser.conftest import profile
 from tests.browser.desk import barriers, desk, post_event
 from tests.service import Service
 from tests.waiting import PATIENCE
+from work.figures_job import fill_figures
 
 EVIL = "\"'><img src=x onerror=alert(1)><script>{{ 7 * 7 }}"
 # What is written in each place, so that a page that shows it can be told from one that does not.
@@ -35,6 +36,7 @@ PAGES = (
     "/desk/users",
     "/desk/users/1",
     "/desk/users/2",
+    "/desk/overview",
     "/desk/send",
     "/desk/send?preset=300",
     "/desk/log",
@@ -45,7 +47,16 @@ PAGES = (
 )
 MISSING = ("/desk/alerts/9-9-9", "/desk/nowhere")
 WIDTHS = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 390, "height": 844}}
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+# By which of axe's rules the page is looked at: in dark it differs by its colours alone.
+SCHEMES: dict[Literal["light", "dark"], tuple[str, ...]] = {"light": (), "dark": ("color-contrast",)}
+
+
+# What makes a page wider than its window.
+TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [
+    ...document.querySelectorAll("body *"),
+]
+    .filter((one) => one.getBoundingClientRect().right > innerWidth)
+    .map((one) => "too wide: " + one.outerHTML.slice(0, 99))"""
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +78,11 @@ def service(shared_database_url: str) -> Iterator[Service]:
         until = written_moment(datetime.now(UTC) + timedelta(days=100))
         call(service, "PUT", "/users/1/mutes/500", {"until": until, "note": PLANTED["mute"]})
         call(service, "POST", "/views", {"name": PLANTED["view"], "query": {"code": 30}, "shared": True})
+        fill_figures(shared_database_url)
         yield service
 
 
-def call(service: Service, method: str, path: str, body: object) -> None:
+def call(service: Service, method: str, path: str, body: dict[str, Any]) -> None:
     """Make a call that must be answered well."""
     answer = requests.request(method, f"{service.url}{path}", json=body, timeout=PATIENCE)
     assert answer.status_code in (200, 201), answer.text
@@ -119,10 +131,8 @@ def faults_of(page: Page) -> list[str]:
     found = page.evaluate("""() => [
         ...document.querySelectorAll("img[src=x], script:not([src]):not([type='application/json'])"),
     ].map((one) => one.outerHTML)""")
-    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    if wide > 0:
-        found.append(f"{wide} px too wide")
-    for scheme in SCHEMES:
+    found += page.evaluate(TOO_WIDE)
+    for scheme, rules in SCHEMES.items():
         page.emulate_media(color_scheme=scheme)
-        found += [f"{scheme}: {barrier}" for barrier in barriers(page)]
+        found += [f"{scheme}: {barrier}" for barrier in barriers(page, *rules)]
     return list(found)

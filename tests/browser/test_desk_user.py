@@ -7,8 +7,7 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import profile
-from tests.browser.desk import barriers, desk, post_event
-from tests.browser.test_desk_looks import LOOKS
+from tests.browser.desk import LOOKS, barriers, desk, post_event
 from tests.service import Service
 from tests.waiting import PATIENCE
 
