@@ -33,6 +33,7 @@ function writeTimes() {
 // The row with the focus, or that had it.
 
 let current = null; // its id
+let currentAt = -1; // where it stands, for those that come after it if it goes
 
 const rows = () => $$("tbody tr:has(a.open)", main());
 const currentRow = () => document.activeElement.closest?.("tr:has(a.open)") ?? (current && document.getElementById(current));
@@ -53,7 +54,7 @@ function goTo(row) {
 function move(by) {
   const all = rows();
   const at = all.indexOf(currentRow());
-  return goTo(all[at < 0 ? (by > 0 ? 0 : all.length - 1) : at + by]);
+  return goTo(all[at < 0 ? Math.min(Math.max(currentAt, 0), all.length - 1) : at + by]);
 }
 
 function moveOn() {
@@ -320,6 +321,7 @@ const DO = {
   "show-keys": KEYS["?"],
   clear: clearSelection,
   stop: (button) => { button.closest("form").removeAttribute("data-continue"); isStopped = true; button.remove(); },
+  dismiss: (button) => button.closest(".card").remove(),
   "close-dialog": (button) => button.closest("dialog").close(),
   "copy-link": copyLink,
   print: () => print(),
@@ -347,15 +349,20 @@ document.addEventListener("change", ({ target }) => {
 
 document.addEventListener("focusin", ({ target }) => {
   const row = target.closest?.("tr:has(a.open)");
-  if (row?.id) current = row.id;
+  if (row?.id) [current, currentAt] = [row.id, rows().indexOf(row)];
   markCurrent();
 });
 
 // What htmx does: a bar while it takes long, a card if it fails, and what belongs to a page once its parts are there.
 
-document.addEventListener("htmx:before:request", () => loading(1));
+const asked = new WeakSet(); // a part may have been asked for before this script was there
+
+document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  asked.add(ctx);
+  loading(1);
+});
 document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
-  loading(-1);
+  if (asked.delete(ctx)) loading(-1);
   const status = ctx.response?.status;
   if (status && status < 400) return;
   restores.get(ctx.sourceElement)?.();
