@@ -4,19 +4,24 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    ColumnExpressionArgument,
     Integer,
     Row,
     Select,
     and_,
     bindparam,
     func,
+    literal_column,
+    or_,
     select,
     tuple_,
     union_all,
 )
 from sqlalchemy.orm import Session
 
-from database.alert_filters import PLACE
+from database.alert_filters import PLACE, STATUSES
 from database.models import Alert, UserAction
 from database.records import AlertKey
 
@@ -79,3 +84,26 @@ def count_alerts(session: Session, newest: int) -> list[AlertCounts]:
     As many of the newest shadow alerts are counted as well.
     """
     return [AlertCounts(*row) for row in session.execute(_COUNT_ALERTS, {"newest": newest})]
+
+
+_AMONG = bindparam("codes", type_=ARRAY(Integer))
+_of_rules = func.unnest(_AMONG).column_valued("asked")
+
+
+def _one_of(*which: ColumnExpressionArgument[bool]) -> ColumnElement[bool]:
+    # Not EXISTS: beside OR, PostgreSQL would read all alerts once instead of the first one of each rule.
+    one = select(Alert.code).where(Alert.code == _of_rules, *which).limit(1).correlate_except(Alert)
+    return one.scalar_subquery().is_not(None)
+
+
+# For each status an index by code has the first one at once.
+_FIRED = select(_of_rules).where(
+    or_(
+        *(_one_of(Alert.status == literal_column(f"'{one}'"), ~Alert.shadow) for one in STATUSES), _one_of(Alert.shadow)
+    )
+)
+
+
+def codes_that_fired(session: Session, codes: Sequence[int]) -> frozenset[int]:
+    """Those of the rules with these codes that ever raised an alert, in shadow too."""
+    return frozenset(session.scalars(_FIRED, {"codes": list(codes)}))

@@ -14,6 +14,8 @@ from routes.desk import (
     next_alert,
     overview,
     pulse,
+    rule,
+    rules,
     send,
     user,
     user_settings,
@@ -35,5 +37,7 @@ PAGES: tuple[ModuleType, ...] = (
     overview,
     log,
     find,
+    rules,
+    rule,
     assets,
 )

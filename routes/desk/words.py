@@ -89,6 +89,14 @@ def event_time(time: int, has_dates: bool) -> str | Markup:
     return Markup('<span class="event-time" title="{}">{}</span>').format(time, f"{date:%Y-%m-%d %H:%M:%S}")
 
 
+def event_day(time: int) -> str:
+    """The date of a time that counts seconds since 1970, which has one."""
+    try:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d}"
+    except (OverflowError, ValueError, OSError):
+        return f"{time}"
+
+
 def seconds(count: int) -> str:
     """A length of time in words: "30 s", "2 h"."""
     return duration(count)

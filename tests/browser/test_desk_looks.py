@@ -44,6 +44,8 @@ PAGES = (
     "/desk/find",
     "/desk/find?q=30",
     "/sign-in",
+    "/desk/rules",
+    "/desk/rules/1100",
 )
 MISSING = ("/desk/alerts/9-9-9", "/desk/nowhere")
 WIDTHS = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 390, "height": 844}}
