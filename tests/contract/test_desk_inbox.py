@@ -251,7 +251,7 @@ def test_a_name_that_cannot_be(inbox: FlaskClient) -> None:
 def test_by_user(inbox: FlaskClient) -> None:
     """A row a user: those rated high first, then those with the most alerts; a link to the alerts of each."""
     page = inbox.get("/desk/?by=user").text
-    table = re.sub(r"<details.*?</details>", "", page[page.index('<table class="users">') :], flags=re.S)
+    table = re.sub(r"<details.*?</details>", "", page[page.index('<table class="by-user">') :], flags=re.S)
     found = [re.sub(r"<[^>]*>|\s+", " ", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)[1:]]
     assert [re.sub(r"\s+", " ", unescape(one)).strip() for one in found] == [
         f"High 3 {SCRIPT} 4 30 1100 now",
