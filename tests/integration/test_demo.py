@@ -10,10 +10,12 @@ from flask import Flask
 from sqlalchemy import text
 
 from app import create_app
+from commands.demo_fill import Filler
 from config_loader import load_settings
+from database.demo import other_data
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event
-from tests.postgres import Databases, engine_on
+from tests.postgres import Databases, Sessions, engine_on
 from tests.service import PATIENT
 
 # The newest Friday noon: so that people work on the same days whenever the tests run, and mutes have not ended.
@@ -167,8 +169,30 @@ def test_it_refuses_a_database_with_other_data(make_client: ClientMaker, databas
     assert rows(database_url, "SELECT count(*) FROM user_actions") == [(1,)]
 
 
-def test_keys_are_no_other_data(make_client: ClientMaker) -> None:
-    """Who may call can be set first, and other rules cannot."""
+def test_it_is_stopped(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl+C it says what to do with the part that is stored."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Filler, "fill", interrupted)
+    result = fill(make_client().application)
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "Error: Stopped. An interrupted demo leaves part of its data; docs/backup.md says how to start afresh.\n"
+    )
+
+
+def test_keys_are_no_other_data(make_client: ClientMaker, sessions: Sessions) -> None:
+    """Who may call can be settled before."""
+    made = make_client().application.test_cli_runner().invoke(args=["keys", "create", "ada", "--scope", "read"])
+    assert made.exit_code == 0
+    with sessions() as session:
+        assert other_data(session) == []
+
+
+def test_it_refuses_rules_that_somebody_has_set(make_client: ClientMaker) -> None:
+    """They would not be those of the story."""
     client = make_client()
     assert client.put("/rules/500", json={"status": "shadow"}).status_code == 200
     result = fill(client.application)
