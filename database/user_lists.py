@@ -26,7 +26,7 @@ class UsersFound(NamedTuple):
 
 
 def _page(with_risk: bool) -> Select[Any]:
-    columns = (User.user_id, User.name, User.balance, User.risk, User.last_seq)
+    columns = (User.user_id, User.name, User.balance, User.risk, User.last_seq, User.user_id.label("listed"))
     seen = select(*columns).where(User.user_id > bindparam("after", type_=BigInteger)).order_by(User.user_id)
     limit = bindparam("limit", type_=Integer)
     if with_risk:
@@ -38,7 +38,7 @@ def _page(with_risk: bool) -> Select[Any]:
     else:
         one = seen.add_columns(literal(0).label("position")).limit(limit).subquery("one")
     # As text: SQLAlchemy would take `one` for one more table of the subquery.
-    user_id: Any = literal_column("one.user_id", BigInteger)
+    user_id: Any = literal_column("one.listed", BigInteger)
     newest = select(Alert.status, Alert.superseded).where(Alert.user_id == user_id, ~Alert.shadow)
     newest = newest.order_by(Alert.time.desc(), Alert.seq.desc(), Alert.code.desc())
     seen_alerts = newest.limit(NEWEST + 1).subquery("newest").c

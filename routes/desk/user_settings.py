@@ -187,6 +187,7 @@ def _differences(before: Sequence[UserRuleAnswer], after: Sequence[UserRuleAnswe
     for was, now in zip(before, after, strict=True):
         units = {one.name: one.unit for one in REGISTRY[now.code].declared}
         for name, value in now.parameters.items():
-            if value != was.parameters[name]:
+            is_own = "override" in (value.origin, was.parameters[name].origin)
+            if value != was.parameters[name] and (is_own or now.status != "off"):
                 old, new = (words.parameter(units[name], one.parameters[name].value) for one in (was, now))
                 yield ValueChange(now, name, old, new, value.origin)

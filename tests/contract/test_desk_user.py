@@ -308,8 +308,9 @@ def test_what_would_change(client: FlaskClient) -> None:
     answer = send(client, path, **form)
     assert answer.status_code == 200
     shown = text_of(answer)
-    assert "threshold 100.00 50.00 scaled by rating" in shown
-    assert "window 30 s 1 minute own value" in shown
+    assert "threshold, scaled by rating 100.00 50.00" in shown
+    assert "window, own value 30 s 1 minute" in shown
+    assert "620" not in shown.partition("What would change")[2].partition("Why")[0]  # it is off
     assert ">Typed.</textarea>" in answer.text
     assert settings(client)["risk"] == "normal"
     assert "No value in force would change." in text_of(send(client, path, version="0", risk="normal", do="check"))

@@ -43,6 +43,8 @@ from database import (
     mutes,
     replayed,
     rule_versions,
+    user_lists,
+    user_timeline,
     users,
     views,
 )
@@ -62,7 +64,7 @@ from database.records import (
 )
 from database.session import begin, commit, make_engine, make_sessions
 
-LISTS = (actions, alert_counts, alert_lists, alerts, change_log, mutes, views)
+LISTS = (actions, alert_counts, alert_lists, alerts, change_log, mutes, user_lists, user_timeline, views)
 MODULES = (*LISTS, backtests, dry_run, history, keys, log_entries, replayed, rule_versions, users)
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
@@ -165,6 +167,29 @@ def use_inbox(session: Session) -> None:
         assert [one.place for one in found.named] == [(10, *key)]
         assert {one.matches for one in found.touched} == {True}
     assert [row.seq for row in alerts.alerts_by_key(session, [key])] == [1]
+
+
+def use_users_lists(session: Session) -> None:
+    found = user_lists.page_of_users(session, 9, 0, None).rows
+    assert [(row.user_id, row.name, row.risk, row.last_seq, row.open) for row in found] == [
+        (1, "Ada", "high", 2, 2),
+        (2, None, "normal", 1, 0),
+    ]
+    assert [row.user_id for row in user_lists.page_of_users(session, 9, 0, "high").rows] == [1]
+    assert [one.version for one in user_lists.page_of_user_settings(session, 1, 9, 3)] == [2, 1]
+    assert [(one.seq, one.code) for one in user_lists.alerts_of_actions(session, 1, [1, 2])] == [(1, 30), (2, 30)]
+    assert user_lists.late_among(session, 1, [1, 2]) == set()
+
+
+def use_user_timeline(session: Session) -> None:
+    assert user_timeline.first_and_last(session, 1) == (10, 20)
+    one, other = user_timeline.reached(session, 1, [10, 20])
+    assert (one.actions, one.net, other.actions, other.net) == (1, Decimal(1), 2, Decimal(-1))
+    assert [row.seq for row in user_timeline.actions_between(session, 1, 0, 99, 9)] == [1, 2]
+    (extremes,) = user_timeline.extremes(session, 1, 0, 99, 100)
+    assert extremes == (0, Decimal(-1), Decimal(1))
+    (alert,) = user_timeline.alerts_between(session, 1, [(0, 10)], 9)
+    assert (alert.seq, alert.code, alert.time, alert.parameters) == (1, 30, 10, {"count": 3})
 
 
 def use_replayed(session: Session) -> None:
@@ -348,6 +373,8 @@ def main(url: str) -> None:
         use_users(session)
         store(session)
         use_lists(session)
+        use_users_lists(session)
+        use_user_timeline(session)
         use_replayed(session)
         use_rule_versions(session)
         use_backtests(session)
