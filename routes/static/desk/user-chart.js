@@ -24,7 +24,7 @@ class Story {
   }
 
   async begin() {
-    const found = await this.fetch(null, null);
+    const found = await this.fetch();
     if (!found || found.first === undefined) return;
     this.whole = [found.first, found.last];
     for (const part of this.element.querySelectorAll(".scripted, .story-tools")) part.hidden = false;
@@ -46,10 +46,12 @@ class Story {
   }
 
   // Answers that come out of order are dropped.
-  async fetch(from, to) {
+  async fetch(from = null, to = null) {
     const number = ++this.asked;
     const address = new URL(this.element.dataset.timeline, location.href);
-    if (from !== null) address.search = new URLSearchParams({ from: Math.floor(from), to: Math.ceil(to) });
+    // An end of the whole is left out: so large a number may be none that a script can write exactly.
+    if (this.whole && from > this.whole[0]) address.searchParams.set("from", Math.floor(from));
+    if (this.whole && to < this.whole[1]) address.searchParams.set("to", Math.ceil(to));
     this.box.ariaBusy = "true";
     try {
       const answer = await fetch(address, { headers: { Accept: "application/json" } });
@@ -115,7 +117,7 @@ class Story {
         y: { range: () => this.padded() },
       },
       axes: [
-        { ...axis, grid: lines, ticks: lines, space: 90, ...(this.hasDates ? {} : { values: (_, values) => values.map((one) => whole.format(one)) }) },
+        { ...axis, grid: lines, ticks: lines, space: 90, values: (_, values, __, ___, step) => this.times(values, step) },
         {
           ...axis, grid: levels, ticks: levels, size: 62, filter: named,
           values: (_, values) => values.map((one) => (one === null ? null : short.format(one))),
@@ -249,7 +251,21 @@ class Story {
 
   when(time) {
     if (!this.hasDates) return whole.format(time);
-    return new Date(time * 1000).toISOString().replace("T", " ").slice(0, 19);
+    const date = new Date(time * 1000);
+    // No date has a name so late.
+    return Number.isNaN(date.getTime()) ? whole.format(time) : date.toISOString().replace("T", " ").slice(0, 19);
+  }
+
+  // What the axis says at these times, which are `step` seconds apart: dates are written where they change.
+  times(values, step) {
+    let before = "";
+    return values.map((one) => {
+      const [date, time] = this.when(one).split(" ");
+      if (!time || step >= 86400) return date;
+      const isNew = date !== before;
+      before = date;
+      return `${step < 60 ? time : time.slice(0, 5)}${isNew ? `\n${date}` : ""}`;
+    });
   }
 
   // What is under the pointer.
