@@ -36,7 +36,8 @@ from database import (
     user_sets,
 )
 from routes import events, flask_reads, flask_streams, flask_threads, rules, users
-from routes.desk import user_timeline
+from routes.desk import inbox as desk_inbox
+from routes.desk import pulse, user_timeline
 from routes.http import bodies, csv_answer, heads, intake, origins, problems
 from routes.http.sessions import LIFETIME
 from routes.schemas import fields
@@ -198,6 +199,15 @@ BOUNDS: dict[str, Bound] = {
     ),
     "alerts of a kind that `GET /alerts/counts` counts": Bound(
         count(alert_counts.COUNTED), "integration/test_alert_lists.py::test_counts_end"
+    ),
+    "touched alerts that a pulse of the inbox looks at, besides those shown": Bound(
+        count(pulse.MOST_TOUCHED), "contract/test_desk_pulse.py::test_very_many_at_once"
+    ),
+    "alerts that a pulse of the inbox is asked about by name": Bound(
+        count(pulse.MOST_SHOWN), "contract/test_desk_pulse.py::test_a_question_that_cannot_be"
+    ),
+    "saved views that the inbox lists": Bound(
+        count(desk_inbox.VIEWS_SHOWN), "contract/test_desk_inbox.py::test_no_more_views_than_fit_are_listed"
     ),
     "actions of a user's story that are drawn one by one": Bound(
         count(user_timeline.POINTS), "contract/test_desk_user.py::test_columns_of_a_long_story"

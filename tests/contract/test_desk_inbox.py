@@ -237,6 +237,14 @@ def test_views_are_saved_opened_and_deleted(inbox: FlaskClient) -> None:
     assert inbox.post(f"/desk/views/{saved['id']}/delete", data={"list": ""}).status_code == 404
 
 
+def test_no_more_views_than_fit_are_listed(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest ones are."""
+    monkeypatch.setattr("routes.desk.inbox.VIEWS_SHOWN", 2)
+    for name in ("First", "Second", "Third"):
+        client.post("/views", json={"name": name, "query": {}})
+    assert [len(links(client, name)) for name in ("First", "Second", "Third")] == [0, 1, 1]
+
+
 def test_a_name_that_cannot_be(inbox: FlaskClient) -> None:
     """It is said on the page that one was on, and what was entered stays."""
     inbox.post("/desk/views", data={"name": "Taken"})

@@ -6,7 +6,7 @@ const MOST_NEW = 1_000;
 
 const list = () => document.getElementById("list");
 const rowOf = (id) => document.getElementById(`alert-${id}`);
-const shownIds = () => [...document.querySelectorAll("#alerts > [data-alert]")].map((row) => row.dataset.alert);
+const shownIds = () => [...document.querySelectorAll("#list #alerts > [data-alert]")].map((row) => row.dataset.alert);
 
 let tag = ""; // of the last answer, or of the page
 let tagOfPage = "";
@@ -67,13 +67,12 @@ async function take({ new: fits, gone, changed, more, rail }, number) {
     const shown = document.querySelector(`[data-count="${name}"]`);
     if (shown) shown.textContent = count;
   }
+  if (!list()) return false;
   const before = news.size;
-  if (list()) {
-    for (const id of fits) if (news.size < MOST_NEW && !rowOf(id)) news.add(id);
-    for (const id of gone) news.delete(id);
-    isMore ||= news.size > 0 && (more || news.size >= MOST_NEW);
-    showNews();
-  }
+  for (const id of fits) if (news.size < MOST_NEW && !rowOf(id)) news.add(id);
+  for (const id of gone) news.delete(id);
+  isMore ||= news.size > 0 && (more || news.size >= MOST_NEW);
+  showNews();
   const isOlder = ([id, touched]) => rowOf(id) && rowOf(id).dataset.touched < touched;
   const old = Object.entries(changed).filter(isOlder).map(([id]) => id);
   if (old.length) await renew(old, number);
