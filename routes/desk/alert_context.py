@@ -32,6 +32,7 @@ from rules.registry import REGISTRY
 from rules.wording import shown_evidence
 from work.alerts import AlertAndHistory, read_alert
 
+USUAL = 50  # actions that show what is usual for a user
 OTHERS = 8  # alerts of the same user that are listed
 NEAR = 10  # actions of each type before the judged one, and half as many behind it, that give the chart its scale
 
@@ -160,8 +161,10 @@ def picture_of(session: Session, found: AlertContext, *, has_dates: bool) -> Pic
     times = {one.seq: one.time for one in behind.actions}
     shade = alert_facts.window(row.evidence, own.time, times)
     since = alert_facts.summed(row.code, row.evidence, own.type, own.time)
-    drawn = list(times.values())
-    if behind.left_out:
+    drawn = sorted(times.values())
+    if 0 in since.values():  # all that there ever was: the newest are enough to see what is usual
+        drawn = drawn[-USUAL:]
+    elif behind.left_out:
         for kind, first in since.items():
             oldest = actions_after(session, row.user_id, (first, 0), limit=1, until=own.time, kinds=(kind,))
             drawn += [one.time for one in oldest]
@@ -178,6 +181,9 @@ def picture_of(session: Session, found: AlertContext, *, has_dates: bool) -> Pic
             ChartAction(one.seq, one.type, one.amount, one.time, one.seq in behind.seqs) for one in (*before, *after)
         ]
         lines = alert_facts.amount_lines(row.code, row.evidence)
+        before_it = (own.ordinal - 1, own.running_total - own.amount)
+        if (average := alert_facts.average_line(row.evidence, own.type, *before_it)) is not None:
+            lines.append(average)
         return Picture(evidence_chart(strip._replace(actions=actions, lines=lines)), None)
     strip = strip._replace(columns=_columns(session, row, strip, behind, since))
     return Picture(evidence_chart(strip), column_note(strip))

@@ -10,6 +10,7 @@ from rules.base import RISK_FACTORS, Rule, SumsSoFar, SumsWithin, Within
 from rules.model import ACTION_TYPES
 from rules.parameters import Parameter
 from rules.registry import REGISTRY
+from rules.values import CENT
 
 # Parameters that say until when a rule looks back, from the judged action on.
 _WINDOWS = ("window", "age")
@@ -108,7 +109,7 @@ def window(evidence: Mapping[str, Any], time: int, listed: Mapping[int, int]) ->
             return Shade(max(0, time - length), time, f"window of {words.seconds(length)}")
     first = [listed[seq] for seq in evidence.get("actions", ())[:2] if seq in listed]
     if isinstance(parameters.get("gap"), int) and len(first) > 1:
-        return Shade(first[0], first[1], f"{words.seconds(first[1] - first[0])} without an action")
+        return Shade(first[0], first[1], f"{words.rough(first[1] - first[0])} without an action")
     return None
 
 
@@ -124,6 +125,18 @@ def amount_lines(code: int, evidence: Mapping[str, Any]) -> list[Line]:
         for name in ("threshold", "tiny")
         if name in parameters and name in declared and declared[name].unit == "money"
     ]
+
+
+def average_line(evidence: Mapping[str, Any], kind: str, number: int, total: Decimal) -> Line | None:
+    """The amount that is so many times the average of the `number` actions before, which sum to `total`.
+
+    None if the rule compares with no average, or with that of other actions: late ones have come since.
+    """
+    times = evidence.get("parameters", {}).get("times")
+    if times is None or not number or evidence.get("actions_unlisted") != number:
+        return None
+    amount = (Decimal(times) * total / number).quantize(CENT)
+    return Line(amount, kind, f"{Decimal(times).normalize():f} times the average")
 
 
 def summed(code: int, evidence: Mapping[str, Any], kind: str, time: int) -> dict[str, int]:

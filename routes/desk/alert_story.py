@@ -54,12 +54,12 @@ def _raised(alert: Past, by: Sequence[LateArrival]) -> Markup:
     start = Markup("{} did not raise this alert when it came, so the alert is not in the answer to it.").format(own)
     if len(by) != 1:
         who = _several(by) if by else Markup("a late event, which belongs before it,")
-        return Markup("{} It was raised when {} arrived, {}.").format(start, who, words.moment(alert.created_at))
+        return Markup("{} It was raised when {} arrived, on {}.").format(start, who, words.moment(alert.created_at))
     one = by[0]
-    late = words.seconds(alert.time - one.time)
+    late = words.rough(alert.time - one.time)
     delay = int(one.created_at.timestamp()) - one.time if alert.has_dates else 0
-    arrived = f" {words.seconds(delay)} late" if delay > 0 else ""
-    return Markup("{} It was raised when {} arrived{}, {}: its time is {} before that of event #{}.").format(
+    arrived = f" {words.rough(delay)} late" if delay > 0 else ""
+    return Markup("{} It was raised when {} arrived{}, on {}: its time is {} before that of event #{}.").format(
         start, _event(one, alert.has_dates), arrived, words.moment(alert.created_at), late, alert.seq
     )
 
@@ -72,7 +72,7 @@ def _superseded(alert: Past, raised_by: Sequence[LateArrival]) -> Markup:
     kept = "It is kept with the evidence it was raised on."
     if alert.saw_all and len(later) == 1:
         one = later[0]
-        return Markup("It no longer holds since {} arrived, {}: that belongs before event #{}. {}").format(
+        return Markup("It no longer holds since {} arrived, on {}: that belongs before event #{}. {}").format(
             _event(one, alert.has_dates), words.moment(one.created_at), alert.seq, kept
         )
     since = Markup("")

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 _DAY = 86_400
-_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200)
-_DAYS = (1, 2, 7, 14, 30, 91, 182, 365, 730, 1825, 3650)
+_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
+_DAYS = (1, 2, 3, 5, 7, 14, 30, 91, 182, 365, 730, 1825, 3650)
 
 
 def nice_step(length: Decimal, most: int) -> Decimal:

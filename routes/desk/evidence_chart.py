@@ -100,8 +100,8 @@ def evidence_chart(strip: Strip) -> Markup:
         *_shade(strip, scale),
         *_amounts(scale),
         *_times(strip, scale),
-        *(_columns(strip, scale) if strip.columns else _stems(strip, scale)),
         *_lines(strip, scale),
+        *(_columns(strip, scale) if strip.columns else _stems(strip, scale)),
         _mark(strip, scale),
     ]
     return Markup('<svg class="chart evidence" role="img" aria-label="{}" width="100%" height="{}">{}</svg>').format(
@@ -114,9 +114,7 @@ def column_note(strip: Strip) -> str | None:
     if not strip.columns:
         return None
     many = sum(one.number for one in strip.columns)
-    return (
-        f"{many:,} actions: each column is the sum of {words.seconds(strip.columns[0].end - strip.columns[0].start)}."
-    )
+    return f"{many:,} actions: each column is the sum of {words.rough(strip.columns[0].end - strip.columns[0].start)}."
 
 
 def label(strip: Strip) -> str:
@@ -129,7 +127,7 @@ def label(strip: Strip) -> str:
         f"{deposits:,} deposits up, {many - deposits:,} withdrawals down"
     ]
     if strip.columns:
-        said.append(f"summed up in columns of {words.seconds(strip.columns[0].end - strip.columns[0].start)}")
+        said.append(f"summed up in columns of {words.rough(strip.columns[0].end - strip.columns[0].start)}")
     behind = sum(_many(one) for one in drawn if one.counts)
     said.append(f"{behind:,} behind the alert {'is' if behind == 1 else 'are'} marked")
     what = "deposit" if strip.now.type == "deposit" else "withdrawal"
@@ -281,8 +279,8 @@ def _lines(strip: Strip, scale: _Scale) -> Iterable[Markup]:
                 continue
             y = scale.y(kind, line.amount)
             yield Markup('<line class="threshold" x1="0" x2="100%" y1="{}" y2="{}"/>').format(y, y)
-            yield Markup('<text class="threshold-name" x="100%" y="{}" text-anchor="end">{}</text>').format(
-                y - 5, f"{line.name} {words.money(line.amount)}"
+            yield Markup('<text class="threshold-name" x="2" y="{}">{}</text>').format(
+                y - 5 if y > TOP + 14 else y + 13, f"{line.name} {words.money(line.amount)}"
             )
 
 

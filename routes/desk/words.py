@@ -102,6 +102,11 @@ def seconds(count: int) -> str:
     return duration(count)
 
 
+def rough(count: int) -> str:
+    """A length of time in words, in its two largest units: "48 days 2 hours"."""
+    return " ".join(duration(count).split(" ")[:4])
+
+
 def parameter(unit: str, value: Any) -> str:
     """The value of a parameter of a rule: money, seconds, a count or a factor."""
     if unit == "money":

@@ -45,8 +45,8 @@ def test_raised_late() -> None:
     one = past(late=True, created_at=LATER, arrivals=[arrival(12), arrival(13, at=LAST)])
     assert said(one) == (
         "Event #11 at 25 did not raise this alert when it came, so the alert is not in the answer to it. It was raised "
-        "when event #12 (a deposit of 50.00 at 15) arrived, 2026-01-31 12:01:00 UTC: its time is 10 s before that of "
-        "event #11."
+        "when event #12 (a deposit of 50.00 at 15) arrived, on 2026-01-31 12:01:00 UTC: its time is 10 s before that "
+        "of event #11."
     )
     assert last_known(one) == 12
 
@@ -55,7 +55,7 @@ def test_raised_late_where_times_are_dates() -> None:
     """How late the event was by the clock is said too."""
     time = int(LATER.timestamp()) - 180
     one = past(late=True, created_at=LATER, time=time + 20, has_dates=True, arrivals=[arrival(12, time)])
-    assert "arrived 3 minutes late, 2026-01-31 12:01:00 UTC: its time is 20 s before" in said(one)
+    assert "arrived 3 minutes late, on 2026-01-31 12:01:00 UTC: its time is 20 s before" in said(one)
 
 
 def test_raised_by_one_of_several() -> None:
@@ -75,8 +75,8 @@ def test_superseded_by_the_only_one() -> None:
     """If one event alone came late since, that was it."""
     one = past(superseded=True, arrivals=[arrival(12)], touched_at=LAST, worked_at=LAST)
     assert said(one) == (
-        "It no longer holds since event #12 (a deposit of 50.00 at 15) arrived, 2026-01-31 12:01:00 UTC: that belongs "
-        "before event #11. It is kept with the evidence it was raised on."
+        "It no longer holds since event #12 (a deposit of 50.00 at 15) arrived, on 2026-01-31 12:01:00 UTC: that "
+        "belongs before event #11. It is kept with the evidence it was raised on."
     )
 
 
@@ -168,6 +168,15 @@ def test_lines_of_amounts() -> None:
     assert [one.type for one in alert_facts.amount_lines(650, micro)] == ["withdraw", "deposit"]
     for code in (123, 660, 680, 690, 999_999):
         assert alert_facts.amount_lines(code, {"parameters": {"threshold": "200.00"}}) == []
+
+
+def test_the_line_of_an_average() -> None:
+    """It is drawn as long as the actions before are those that the rule took the average of."""
+    evidence = {"parameters": {"times": "5.00", "count": 10}, "actions_unlisted": 12}
+    expected = Line(Decimal("41.67"), "deposit", "5 times the average")
+    assert alert_facts.average_line(evidence, "deposit", 12, Decimal("100.00")) == expected
+    assert alert_facts.average_line(evidence, "deposit", 13, Decimal("100.00")) is None
+    assert alert_facts.average_line({"parameters": {"count": 3}}, "deposit", 12, Decimal("100.00")) is None
 
 
 def test_what_is_summed() -> None:

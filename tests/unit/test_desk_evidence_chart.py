@@ -164,7 +164,7 @@ def test_round_steps_and_amounts() -> None:
         (0, 100, False, ["0", "50", "100"]),
         (10, 11, False, ["10", "11"]),
         (0, 600, True, ["00:00:00", "00:05:00", "00:10:00"]),
-        (0, 10 * DAY, True, ["1 Jan", "8 Jan"]),
+        (0, 10 * DAY, True, ["1 Jan", "4 Jan", "7 Jan", "10 Jan"]),
     ],
 )
 def test_ticks_of_times(start: int, end: int, has_dates: bool, expected: list[str]) -> None:

@@ -210,7 +210,8 @@ document.body.append(bar);
 
 /** Begin (1) or end (-1) to wait for something. */
 export function loading(change) {
-  loadings += change;
+  // What began before this script was there only ends for it.
+  loadings = Math.max(0, loadings + change);
   if (!loadings) bar.hidden = true;
   else setTimeout(() => { bar.hidden = !loadings; }, 200);
 }
