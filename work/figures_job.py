@@ -66,12 +66,12 @@ def run_if_due(engine: Engine, when_known: WhenKnown | None = None) -> float:
 
     Raises what the database raises.
     """
-    with engine.connect() as connection:
-        if turn(connection) is None:
-            _do(engine, begin_figures)
-        if take_turn(connection, LEASE):
-            end_turn(connection, _run(engine))
-        known = turn(connection)
+    if _ask(engine, turn) is None:
+        _do(engine, begin_figures)
+    if _ask(engine, lambda connection: take_turn(connection, LEASE)):
+        rest = _run(engine)
+        _ask(engine, lambda connection: end_turn(connection, rest))
+    known = _ask(engine, turn)
     assert known is not None
     if when_known is not None:
         when_known(known.as_of)
@@ -90,9 +90,10 @@ def _run(engine: Engine) -> int:
         if is_last:
             _do(engine, count_superseded)
     except DBAPIError as error:
+        # Its connection may have been cut off for taking too long as a whole.
+        _do(engine, shorten_stretch)
         if sqlstate(error) != _TOO_LONG:
             raise
-        _do(engine, shorten_stretch)
     rest = int(RESTS * (time.monotonic() - began)) + 1
     return max(rest, INTERVAL) if is_last else rest
 
@@ -124,6 +125,12 @@ def fill_figures(url: str, *, anew: bool = False) -> datetime:
 def make_figures_engine(url: str) -> Engine:
     """An engine on the PostgreSQL at `url` for counting."""
     return make_asking_engine(url, "figures", timeout=STATEMENT)
+
+
+def _ask(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Do it over a connection of its own, which takes but a moment."""
+    with engine.connect() as connection:
+        return work(connection)
 
 
 def _do(engine: Engine, work: Callable[[Connection], T]) -> T:

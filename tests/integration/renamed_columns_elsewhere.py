@@ -36,6 +36,11 @@ from database import (
     backtests,
     change_log,
     dry_run,
+    figures,
+    figures_counts,
+    figures_progress,
+    figures_step,
+    figures_users,
     history,
     inbox,
     keys,
@@ -65,7 +70,8 @@ from database.records import (
 from database.session import begin, commit, make_engine, make_sessions
 
 LISTS = (actions, alert_counts, alert_lists, alerts, change_log, mutes, user_lists, user_timeline, views)
-MODULES = (*LISTS, backtests, dry_run, history, keys, log_entries, replayed, rule_versions, users)
+FIGURES = (figures, figures_counts, figures_progress, figures_step, figures_users)
+MODULES = (*LISTS, *FIGURES, backtests, dry_run, history, keys, log_entries, replayed, rule_versions, users)
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
 
@@ -334,6 +340,38 @@ def use_dry_run(connection: Connection) -> None:
     connection.exec_driver_sql("ROLLBACK")
 
 
+def use_figures(session: Session) -> None:
+    begin(session)
+    connection = session.connection()
+    figures_progress.begin_figures(connection, anew=True)
+    while not figures_step.count_stretch(connection, timedelta(0)).is_last:
+        pass
+    figures_step.count_superseded(connection)
+    figures_step.shorten_stretch(connection)
+    assert figures_progress.take_turn(connection, 60)
+    figures_progress.end_turn(connection, 30)
+    found = figures_progress.turn(connection)
+    assert found is not None
+    assert found.as_of == figures.as_of(session)
+    now = found.as_of
+    day = figures_progress.day_of(figures_progress.midnight_after(now)) - timedelta(days=1)
+    figures_counts.count(connection, now, now)
+    figures_counts.recount(connection, day, now)
+    figures_users.add_users(connection, day, {"begin": now, "end": now})
+    assert str(figures_users.within(UserAction.created_at))
+    assert figures.last_days(session, 2)[1] == day
+    assert figures.progress(session) is not None
+    assert 30 in figures.rule_figures(session)
+    assert figures.by_day(session, [figures.ALERTS, figures.SHADOW_ALERTS], day)
+    assert figures.days_of_events(session, 2)[1].users > 0
+    assert isinstance(figures.users_by_code(session, day), dict)
+    assert sum(figures.left_to_close(session, (2,))) > 0
+    assert len(figures.last_minutes(session, 5)) == 5
+    assert len(figures.last_weeks(session, 2)) == 2
+    assert figures.median({3: 1}) is not None
+    commit(session)
+
+
 def use_history(connection: Connection) -> None:
     assert history.take_turn(connection)
     assert history.name_of(connection)
@@ -383,6 +421,8 @@ def main(url: str) -> None:
         use_change_log(session)
         use_views(session)
         use_dry_run(session.connection())
+    with make_sessions(engine)() as session:
+        use_figures(session)
     with history.snapshot(url) as connection:
         use_history(connection)
     assert not (public - USED), sorted(public - USED)

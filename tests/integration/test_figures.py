@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DBAPIError
@@ -21,8 +23,8 @@ from database import figures
 from database.figures_step import Counted
 from database.models import Alert, AlertChange, DailyFigure, MinuteFigure, UserAction
 from tests.postgres import engine_on
-from tests.service import ROOT
-from tests.waiting import wait_until
+from tests.service import ROOT, Service
+from tests.waiting import PATIENCE, wait_until
 from work import figures_job
 from work.figures_job import count_next, fill_figures, make_figures_engine, run_if_due
 
@@ -301,6 +303,7 @@ def test_a_dead_turn_ends(counting: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     with counting.connect() as connection:
         connection.execute(text("UPDATE figures_progress SET rests_until = now()"))
     monkeypatch.undo()
+    monkeypatch.setattr(figures_job, "RUN", PATIENCE)
     known: list[datetime] = []
     assert run_if_due(counting, known.append) > figures_job.INTERVAL / 2
     assert known
@@ -428,3 +431,15 @@ def test_minutes_take_the_place_of_older_ones(client: FlaskClient, database_url:
         assert sum(one.events for one in shown) in (1, 2)
         assert [one for one in shown if one.alerts > one.events] == []
         assert len(session.scalars(select(MinuteFigure.slot)).all()) <= figures.MINUTES
+
+
+def test_a_service_counts_by_itself(start_service: Callable[..., Service]) -> None:
+    """Its workers count, and each says the same of how far it is."""
+    service = start_service(WORKERS="2")
+
+    def as_of() -> float:
+        metrics = requests.get(f"{service.url}/metrics", timeout=PATIENCE).text
+        return float(re.findall(r"^transaction_alerts_figures_as_of_timestamp_seconds (\S+)", metrics, re.MULTILINE)[0])
+
+    began = datetime.now(UTC).timestamp()
+    wait_until(lambda: as_of() > began - PATIENCE)
