@@ -67,9 +67,9 @@ def set_user_from_page(user_id: int) -> Response:
         assert wanted.overrides is not None
         overrides = wanted.overrides.values()
         if entered.get("do") == "check":
-            return _shown(user_id, entered=entered, checked=wanted)
+            return _shown(user_id, entered=entered, seen=seen, checked=wanted)
         if not wanted.note:
-            return _shown(user_id, 400, entered=entered, faults={"note": NO_NOTE}, checked=wanted)
+            return _shown(user_id, 400, entered=entered, seen=seen, faults={"note": NO_NOTE}, checked=wanted)
 
         def must_match(version: int) -> None:
             if version != seen:
@@ -78,7 +78,7 @@ def set_user_from_page(user_id: int) -> Response:
         risk, who = wanted.risk, caller().name
         set_user(service(), user_id, risk=risk, overrides=overrides, who=who, note=wanted.note, must_match=must_match)
     except BadPayload as bad:
-        return _shown(user_id, 400, entered=entered, faults=_by_field(bad))
+        return _shown(user_id, 400, entered=entered, seen=seen, faults=_by_field(bad))
     except _Moved:
         return _shown(user_id, 412, entered=entered, seen=seen)
     except UnknownUser:
@@ -130,8 +130,8 @@ def _shown(
 ) -> Response:
     """The page with its form: as things are, or as it was `entered`.
 
-    `checked` is a change whose consequences are shown; `seen` is the version for which the form was made if there are
-    newer ones.
+    `checked` is a change whose consequences are shown; `seen` is the version for which the form was made. What is newer
+    is shown, whatever was wanted: the form is for the present version from then on.
     """
     faults = dict(faults or {})
 
@@ -139,12 +139,14 @@ def _shown(
         rules = service().rules(session)
         user = existing_user(session, user_id)
         newest = [] if seen is None else read_versions(session, user_id, NEWER).lines
-        return rules, user, [line for line in newest if line.version > (seen or 0)]
+        return rules, user, [line for line in newest if seen is not None and line.version > seen]
 
     try:
         rules, user, newer = service().read(read)
     except UnknownUser:
         raise unknown_user(user_id) from None
+    if status == 412 and not newer:  # the form names a version that there is not
+        faults[""] = BAD_VERSION
     now = _in_force(user, rules)
     differences = None
     if checked is not None and checked.overrides is not None:
@@ -174,7 +176,6 @@ def _shown(
         faults=faults,
         differences=differences,
         newer=newer,
-        is_moved=seen is not None,
         risks=[(risk, RISK_FACTORS[risk]) for risk in RISKS],
     )
 

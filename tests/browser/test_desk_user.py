@@ -107,6 +107,8 @@ def test_a_change(service: Service, page: Page, complaints: list[str]) -> None:
     expect(page.get_by_role("button", name="End it now")).to_be_visible()
     expect(page.locator("#story canvas")).to_be_visible()
     expect(page.locator(SAID)).to_contain_text("6 actions")
+    page.get_by_role("button", name="End it now").click()
+    expect(page.get_by_text("No longer muted.")).to_be_visible()
     assert [one for one in complaints if "400 (Bad Request)" not in one] == []
 
 
