@@ -14,7 +14,6 @@ from commands.endings import Command, Interrupted, Stopped, check_database, serv
 from database.demo import other_data
 from rules.policy import Policy
 from rules.registry import DEFAULT_CODES
-from work.figures_job import fill_figures
 
 # The most actions that stand behind a late event in it.
 _BEHIND = 1_000
@@ -70,7 +69,6 @@ def demo(until: datetime | None, users: int) -> None:
     try:
         with rare_collections(), Filler(ours, people, until) as filler:
             filler.fill(arrivals, make_story(people, until))
-        fill_figures(ours.url, anew=True)
     except KeyboardInterrupt:
         raise Interrupted(f"Stopped. {_AFRESH}") from None
     click.echo(filler.summary())

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from database.errors import cause
 from database.figures_progress import STATEMENT, begin_figures, end_turn, take_turn, turn
-from database.figures_step import RECOUNTED_DAYS, Counted, count_stretch, count_superseded, shorten_stretch
+from database.figures_step import Counted, count_stretch, count_superseded, shorten_stretch
 from database.session import Transaction, make_asking_engine, make_sessions, sqlstate
 
 INTERVAL = 60  # seconds from one run to the next
@@ -115,8 +115,7 @@ def fill_figures(url: str, *, anew: bool = False) -> datetime:
             _do(engine, lambda connection: begin_figures(connection, anew=True))
         while not (counted := count_next(engine, timedelta(0))).is_last:
             pass
-        for _ in range(RECOUNTED_DAYS):  # each time it is another day's turn
-            _do(engine, count_superseded)
+        _do(engine, count_superseded)
         return counted.as_of
     finally:
         engine.dispose()

@@ -127,15 +127,13 @@ def test_moments_are_those_of_eight_weeks(filled: str) -> None:
 
 
 def test_figures_are_counted(filled: str) -> None:
-    """The overview has its figures at once: events and alerts of all days, and which of the last 56 are superseded."""
+    """The overview has its figures at once: all events and alerts of all days, and which are superseded."""
     counted = dict(rows(filled, "SELECT what, sum(number) FROM daily_figures GROUP BY what"))
     (alerts,) = rows(
         filled,
         """
         SELECT count(*) FILTER (WHERE NOT shadow), count(*) FILTER (WHERE shadow),
-            count(*) FILTER (WHERE superseded AND NOT shadow AND (created_at AT TIME ZONE 'UTC')::date
-                >= (SELECT (as_of AT TIME ZONE 'UTC')::date - 56 FROM figures_progress))
-        FROM alerts
+            count(*) FILTER (WHERE superseded AND NOT shadow) FROM alerts
         """,
     )
     assert (counted["alert"], counted["shadow"], counted["superseded"]) == alerts
