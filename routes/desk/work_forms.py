@@ -18,7 +18,7 @@ Do = Literal["take", "close", "open", "assign", "mine", "drop", "note", "snooze"
 Then = Literal["next", "stay", "list", "row"]
 
 SNOOZES = {"1h": timedelta(hours=1), "4h": timedelta(hours=4), "tomorrow": timedelta(days=1), "week": timedelta(days=7)}
-LONGEST_LIST = 1_000  # characters of the query of a list
+LONGEST_LIST = 2_000  # characters of the query of a list
 _WITHOUT_ZONE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}")  # as browsers send a moment
 
 
