@@ -320,7 +320,7 @@ async function copyLink(button) {
 const DO = {
   "show-keys": KEYS["?"],
   clear: clearSelection,
-  stop: (button) => { button.closest("form").removeAttribute("data-continue"); isStopped = true; button.remove(); },
+  stop: (button) => { isStopped = true; button.remove(); },
   dismiss: (button) => button.closest(".card").remove(),
   "close-dialog": (button) => button.closest("dialog").close(),
   "copy-link": copyLink,
@@ -395,10 +395,10 @@ function settle() {
   showToast();
   for (const button of $$('[data-do="copy-link"], [data-do="print"]')) button.hidden = false;
   const going = $("form[data-continue]:not([data-sent])");
-  if (going && !isStopped) {
-    going.dataset.sent = "yes";
-    going.requestSubmit();
-  }
+  if (!going) return;
+  going.dataset.sent = "yes";
+  if (!isStopped) going.requestSubmit();
+  else document.dispatchEvent(new Event("desk:changed"));
   isStopped = false;
 }
 
