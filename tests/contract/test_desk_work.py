@@ -57,7 +57,7 @@ def test_what_a_form_does(client: FlaskClient, sessions: Sessions) -> None:
         codes(client, type="withdraw", amount="150.00", user_id=user_id)
         with transaction(sessions) as session:
             session.execute(text("UPDATE alerts SET superseded = user_id < 3, late = user_id > 2"))
-        typed = {"note": "Called.\r\nTwice.", "list": "tab=mine&size=25", "then": "stay"}
+        typed: dict[str, Any] = {"note": "Called.\r\nTwice.", "list": "tab=mine&size=25", "then": "stay"}
         path, query = leads_to(work(client, user_id, **fields, **typed))
         assert (path, query["list"]) == (f"/desk/alerts/{user_id}-1-1100", "tab=mine&size=25")
         found = state(client, user_id)
