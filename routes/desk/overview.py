@@ -120,7 +120,7 @@ def _shown(session: Session, query: OverviewQuery) -> Response:
         left=_LEFT,
         closed=InboxQuery(tab="closed"),
         inbox=InboxQuery(),
-        all=InboxQuery(tab="all"),
+        lately=InboxQuery(tab="all").path(start=_hour_ago(known) if today else 0),
         fewest=FEWEST_DECIDED,
         decided_days=figures.DECIDED_DAYS,
         charts=charts,
@@ -161,6 +161,11 @@ def age_lines(numbers: Sequence[int], today: date | None) -> list[AgeLine]:
             asked |= {"end": _midnight(today, first - 1) - 1} if first else {}
         lines.append(AgeLine(name, number, number / total if total else 0.0, _LEFT.path(**asked)))
     return lines
+
+
+def _hour_ago(known: figures.Progress | None) -> int:
+    """The beginning of the last MINUTES that are counted, in seconds since 1970."""
+    return 0 if known is None else int(known.as_of.timestamp()) // 60 * 60 - 60 * MINUTES
 
 
 def _midnight(today: date, ago: int) -> int:

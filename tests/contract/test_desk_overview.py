@@ -101,21 +101,22 @@ def test_users_with_open_alerts(counted: FlaskClient) -> None:
     assert users == [("3", "4"), ("4", "4"), ("2", "2"), ("1", "1")]
 
 
-def test_figures_that_have_not_caught_up(counted: FlaskClient, sessions: Sessions) -> None:
+def test_figures_that_have_not_caught_up(client: FlaskClient, sessions: Sessions, database_url: str) -> None:
     """It says how far they have come."""
+    fill_figures(database_url)
     with transaction(sessions) as session:
         session.execute(text("UPDATE figures_progress SET as_of = as_of - interval '3 days'"))
-    page = shown(counted)
+    page = shown(client)
     assert "still being counted. They have come as far as <time" in page
 
 
-def test_the_page_for_htmx_and_bad_days(counted: FlaskClient) -> None:
+def test_the_page_for_htmx_and_bad_days(client: FlaskClient) -> None:
     """The switch swaps the main part; other numbers of days are refused."""
-    part = counted.get(f"{PATH}?days=56", headers={"HX-Request": "true", "HX-Target": "main#main"})
+    part = client.get(f"{PATH}?days=56", headers={"HX-Request": "true", "HX-Target": "main#main"})
     assert part.status_code == 200
     assert "<!doctype" not in part.text
     assert part.headers["HX-Push-Url"] == f"{PATH}?days=56"
-    assert counted.get(f"{PATH}?days=15").status_code == 400
+    assert client.get(f"{PATH}?days=15").status_code == 400
 
 
 def test_who_may_read_it(make_client: ClientMaker, sessions: Sessions) -> None:
