@@ -79,6 +79,11 @@ class AlertContext(NamedTuple):
         return story(self.past)
 
     @property
+    def has_rule(self) -> bool:
+        """Whether its rule is still there."""
+        return self.line.code in REGISTRY
+
+    @property
     def evidence(self) -> Mapping[str, Any]:
         """Why it was raised, as it is stored."""
         stored: Mapping[str, Any] = self.row.evidence

@@ -97,6 +97,7 @@ def test_figures_and_their_origin(client: FlaskClient) -> None:
     by_risk = said(client, "7-4-300")
     assert "count 2 the rule's value for users rated high" in by_risk
     assert re.search(r"version 2 , set .* by anonymous", by_risk)
+    assert 'href="/desk/rules/300?before=3#version-2"' in page_of(client, "7-4-300")
 
 
 def test_the_chart_and_the_table_agree(shared: FlaskClient) -> None:
@@ -260,7 +261,9 @@ def test_a_rule_that_is_gone(shared: FlaskClient, shared_sessions: Sessions) -> 
     withdraw(shared, 102, "150.00", 10)
     with transaction(shared_sessions) as session:
         session.execute(text("UPDATE alerts SET code = 99 WHERE user_id = 102"))
-    found = said(shared, "102-1-99")
+    html = page_of(shared, "102-1-99")
+    assert "/desk/rules/" not in html.split("<main", 1)[1]
+    found = words_of(html)
     assert "A withdrawal of 150.00 is over 100.00." in found
     assert "threshold 100.00 default" in found
     assert "Rule 99 is gone from the service" in said(shared, "102-1-99/today")
