@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import access, flatness, growth, hindsight, lists, rates
+from bench import access, desk, flatness, growth, hindsight, lists, rates
 from bench.load import wrk_is_missing
 from bench.measurement import Unreadable
 from bench.report import PARTS, Report
@@ -37,7 +37,7 @@ def main() -> int:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _leave)
     options = _options()
-    if {"rates", "access"} & set(options.only) and wrk_is_missing():
+    if {"rates", "access", "desk"} & set(options.only) and wrk_is_missing():
         print(
             "wrk is missing: install the package wrk (apt-get install wrk, dnf install wrk, brew install wrk), "
             "or leave it out with --only growth memory",
@@ -100,6 +100,7 @@ def _run(options: argparse.Namespace) -> Report:
             "rates": lambda: rates.measure(server, options.rounds, options.seconds, options.event_ids, _say),
             "access": lambda: access.measure(server, options.rounds, options.seconds, _say),
             "lists": lambda: lists.measure(server, options.rounds, options.posts // 10, _many(options)),
+            "desk": lambda: desk.measure(server, options.rounds, options.posts // 10, *_desk(options), _say),
             "growth": lambda: growth.measure(server, options.rounds, options.posts, _size(options)),
             "memory": lambda: flatness.measure(server, options.events),
             "hindsight": lambda: hindsight.measure(server, options.history, options.rounds, _say),
@@ -115,6 +116,13 @@ def _run(options: argparse.Namespace) -> Report:
 
 def _many(options: argparse.Namespace) -> int:
     return lists.QUICK_LARGE if options.quick else lists.LARGE
+
+
+def _desk(options: argparse.Namespace) -> tuple[int, int, int]:
+    """How many alerts, how many pairs, and seconds of each."""
+    if options.quick:
+        return desk.QUICK_LARGE, desk.QUICK_PAIRS, options.seconds
+    return desk.LARGE, desk.PAIRS, options.seconds
 
 
 def _size(options: argparse.Namespace) -> growth.Size:

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from bench.access import Costs
+from bench.desk import Desk
 from bench.flatness import Flatness
 from bench.growth import Growth
 from bench.hindsight import Hindsight
@@ -14,7 +15,7 @@ from bench.processes import MB, Process
 from bench.rates import Rates
 from bench.ratios import Row, Spread
 
-PARTS = ("rates", "access", "growth", "lists", "memory", "hindsight")
+PARTS = ("rates", "access", "growth", "lists", "desk", "memory", "hindsight")
 
 
 @dataclass
@@ -27,20 +28,21 @@ class Report:
     access: Costs | None = None
     growth: Growth | None = None
     lists: Lists | None = None
+    desk: Desk | None = None
     memory: Flatness | None = None
     hindsight: Hindsight | None = None
     problems: list[str] = field(default_factory=list)
 
     def all_problems(self) -> list[str]:
         """Everything that makes the run invalid."""
-        parts = (self.rates, self.access, self.growth, self.lists, self.memory, self.hindsight)
+        parts = (self.rates, self.access, self.growth, self.lists, self.desk, self.memory, self.hindsight)
         return self.problems + [problem for part in parts if part for problem in part.problems]
 
     def rows(self) -> list[Row]:
         """The rows of all parts."""
         return [
             row
-            for part in (self.rates, self.access, self.growth, self.lists, self.memory, self.hindsight)
+            for part in (self.rates, self.access, self.growth, self.lists, self.desk, self.memory, self.hindsight)
             if part
             for row in part.rows
         ]
@@ -72,6 +74,8 @@ class Report:
             blocks.append(_growth(self.growth))
         if self.lists:
             blocks.append(_lists(self.lists))
+        if self.desk:
+            blocks.append(_desk(self.desk))
         if self.memory:
             blocks.append(_flatness(self.memory))
         if self.hindsight:
@@ -179,6 +183,15 @@ def _lists(lists: Lists) -> str:
         lines.append([title, f"{few.median:.2f}", f"{many.median:.2f}", _range(many, ".2f")])
     few_alerts, many_alerts = lists.alerts
     return table(["one call, p50 ms", f"{few_alerts:,} alerts", f"{many_alerts:,} alerts", "min - max"], lines)
+
+
+def _desk(found: Desk) -> str:
+    lines = []
+    for title, values in found.many.items():
+        few, many = Spread.of(found.few[title]), Spread.of(values)
+        lines.append([title, f"{few.median:.2f}", f"{many.median:.2f}", _range(many, ".2f")])
+    few_alerts, many_alerts = found.alerts
+    return table(["one page, p50 ms", f"{few_alerts:,} alerts", f"{many_alerts:,} alerts", "min - max"], lines)
 
 
 def _flatness(memory: Flatness) -> str:

@@ -17,7 +17,7 @@ from routes.http.intake import Intake
 from routes.http.operation import needs
 from routes.http.problems import Problem
 from tests.conftest import ClientMaker
-from tests.contract.helpers import Sessions, problem
+from tests.contract.helpers import Sessions, codes, problem
 from tests.keys import add_key, app_without_database, bearer, look
 
 PAGE = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -235,3 +235,36 @@ def test_errors_elsewhere_are_no_pages(client: FlaskClient) -> None:
     """What is not of the desk is answered as ever, whoever asks."""
     problem(client.get("/nowhere", headers=PAGE), 404)
     problem(client.get("/desks", headers=PAGE), 404)
+
+
+def test_every_page_has_the_headers(client: FlaskClient) -> None:
+    """Whatever a page is about: nothing else may run in it, nobody keeps it, and no other site shows it."""
+    assert codes(client, type="withdraw", amount="150.00", user_id=7) == [1100]
+    values = {"alert_id": (7, 1, 1100), "user_id": 7, "code": 1100, "backtest_id": 1, "name": "desk.css"}
+    seen = 0
+    for rule in client.application.url_map.iter_rules():
+        if (
+            not rule.rule.startswith("/desk/")
+            or "GET" not in (rule.methods or ())
+            or rule.rule.startswith("/desk/assets")
+        ):
+            continue
+        built = rule.build({name: values[name] for name in rule.arguments}, append_unknown=False)
+        assert built is not None
+        path = built[1].replace("(7, 1, 1100)", "7-1-1100").replace("(7,%201,%201100)", "7-1-1100")
+        answer = client.get(path, headers=PAGE)
+        assert answer.status_code in (200, 204, 303, 404), path
+        headers = answer.headers
+        assert headers["X-Content-Type-Options"] == "nosniff", path
+        assert headers["X-Frame-Options"] == "DENY", path
+        if answer.status_code == 303 or answer.mimetype != "text/html":
+            assert headers["Cache-Control"] in ("no-store", "private, no-store"), path
+            continue
+        seen += 1
+        assert all(part in headers["Content-Security-Policy"] for part in STRICT), path
+        assert "unsafe" not in headers["Content-Security-Policy"], path
+        assert headers["Cache-Control"] == "private, no-store", path
+        assert headers["Referrer-Policy"] == "same-origin", path
+        assert "style=" not in answer.text, path
+        assert not re.search(r"<script(?! src=| type=\"application/json\")", answer.text), path
+    assert seen >= 10
