@@ -121,7 +121,7 @@ def test_a_review_says_what_would_change(client: FlaskClient) -> None:
 def test_activating_lists_its_consequences_first(client: FlaskClient) -> None:
     """For a rule in shadow or off they stand there before anything is sent."""
     page = said(client.get("/desk/rules/500"))
-    assert "If it were made active It judges every event of every user that is judged after the answer" in page
+    assert "If it were made active It holds for every event of every user that is judged after the answer" in page
     assert "How many alerts a day that makes is not known: try these values first." in page
 
 
