@@ -156,6 +156,11 @@ class InboxQuery(BaseModel):
         unasked = SavedQuery().model_dump(mode="json", by_alias=True)
         return SavedQuery.model_validate({name: one for name, one in named.items() if one != unasked[name]})
 
+    def csv(self, me: Caller) -> str:
+        """The path of all that is listed as CSV."""
+        asked = {name: _written(value) for name, value in self.as_view(me).written().items() if value is not None}
+        return f"/alerts.csv?{urlencode(asked)}" if asked else "/alerts.csv"
+
     @classmethod
     def of_view(cls, query: SavedQuery, me: Caller) -> Self:
         """The page that lists what a saved view does."""

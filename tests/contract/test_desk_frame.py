@@ -1,6 +1,7 @@
 """What all pages of the desk share: the frame, where one is in it, and errors as pages by either door."""
 
 import asyncio
+import html
 import re
 from collections.abc import Callable
 from http import HTTPStatus
@@ -268,3 +269,13 @@ def test_every_page_has_the_headers(client: FlaskClient) -> None:
         assert "style=" not in answer.text, path
         assert not re.search(r"<script(?! src=| type=\"application/json\")", answer.text), path
     assert seen >= 10
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?tab=mine", "?tab=closed", "?tab=shadow", "?tab=all&code=30&sort=oldest&late=true"]
+)
+def test_what_is_listed_as_csv(client: FlaskClient, query: str) -> None:
+    """The inbox leads to it: the call takes the filters of every tab."""
+    (path,) = re.findall(r'href="(/alerts\.csv[^"]*)"', client.get(f"/desk/{query}").text)
+    with client.get(html.unescape(path)) as file:
+        assert (file.status_code, file.mimetype) == (200, "text/csv")
