@@ -157,6 +157,7 @@ def use_lists(session: Session) -> None:
     assert one is not None
     assert (one.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
     assert alerts.count_alerts(session, 9) == [AlertCounts(code=30, alerts=2, shadow_alerts=1)]
+    assert alerts.codes_that_fired(session, [30, 300]) == {30}
     assert actions.newest_times(session.connection(), [1, 2], 15) == {1: 10, 2: 10}
 
 
@@ -312,6 +313,7 @@ def use_change_log(session: Session) -> None:
     assert line.in_log == (change_log.to_microseconds(line.at), 1, 1, 2, 30, 1)
     others = change_log.page_of_log(session, change_log.LogFilter(kind="rule"), 9, (2**60, 0, 9))
     assert {one.kind for one in others} <= {"rule"}
+    assert change_log.who_started(session, 1, datetime(2026, 1, 1, tzinfo=UTC)) is None
 
 
 def use_views(session: Session) -> None:
