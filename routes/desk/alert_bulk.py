@@ -35,7 +35,7 @@ WHY: Mapping[int, str] = {
 
 _SELECTED = re.compile(f"({ALERT_ID})(?:@(.+))?")
 _PLACE = "[0-9]{1,19}(-[0-9]{1,19}){3}"
-_Count = Annotated[int, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0, le=MAX_ID)]
 
 
 class BulkForm(WorkForm):
@@ -131,14 +131,16 @@ def _touched_at(written: str | None) -> Callable[[WorkRow], bool]:
 
 def _all_of_list(form: BulkForm, fields: Mapping[str, list[str]]) -> Outcome:
     """Change the next ones of all alerts that the list has and that were there when it began."""
-    ours, query = service(), InboxQuery.read(form.list)
+    ours, query = service(), InboxQuery.of_list(form.list)
+    if query is None:  # the inbox as it is by itself would be far more than was meant
+        raise BadForm({"list": "This list cannot be read: go back to it."}, {})
     began = form.began or ours.read(now)
     after = cast(AlertPlace, tuple(min(int(part), MAX_ID) for part in form.cursor.split("-"))) if form.cursor else None
     found = bulk.find_matching(ours.read, query.filter(caller()), after, began)
     before: dict[int, list[str]] = {}
     for one in fields.get("refused", ()):
         status, _, alert = one.partition("@")
-        if status.isdecimal() and int(status) in WHY and re.fullmatch(ALERT_ID, alert):
+        if status in map(str, WHY) and re.fullmatch(ALERT_ID, alert):
             before.setdefault(int(status), []).append(alert)
     cursor = "-".join(map(str, found.ends_at)) if found.ends_at else None
     so_far = form.model_copy(update={"began": began, "too_late": form.too_late + found.too_late})

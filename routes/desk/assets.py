@@ -16,6 +16,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 def get_asset(name: str) -> Response:
     """A file that pages load."""
     found = send_from_directory(assets.FOLDER, name)
-    if request.args.get("v"):
+    # Under another version, as a page of another release asks for, it would be kept for what it is not.
+    if request.full_path == assets.asset_url(name):
         found.headers["Cache-Control"] = _FOR_EVER
     return found

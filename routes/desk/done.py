@@ -90,7 +90,9 @@ def way_back() -> WayBack:
 def lines_of(session: Session, key: AlertKey, first: int, last: int) -> list[AlertChange]:
     """The lines of an alert's history with these numbers, oldest first; none if one of them is not there."""
     limit = last - first + 1
-    found = page_of_history(session, key, limit, before=last + 1)[::-1] if 0 < limit <= _LONGEST else []
+    if not 0 < limit <= _LONGEST:
+        return []
+    found = page_of_history(session, key, limit, before=last + 1)[::-1]
     return list(found) if [line.n for line in found] == list(range(first, last + 1)) else []
 
 

@@ -185,5 +185,6 @@ def _between(query: InboxQuery, days: dict[str, str]) -> InboxQuery:
             day = date.fromisoformat(days[name])
         except ValueError:
             continue
-        bounds["end" if end else "start"] = int(datetime.combine(day, time.max if end else time.min, UTC).timestamp())
+        bound = int(datetime.combine(day, time.max if end else time.min, UTC).timestamp())
+        bounds["end" if end else "start"] = max(bound, 0)
     return query.model_copy(update=bounds)

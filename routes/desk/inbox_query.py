@@ -140,10 +140,19 @@ class InboxQuery(BaseModel):
     @classmethod
     def read(cls, written: str) -> Self:
         """What was written; the inbox as it is by itself if that cannot be read, for it is only where one came from."""
+        return cls.of_list(written, may_have_more=True) or cls()
+
+    @classmethod
+    def of_list(cls, written: str, *, may_have_more: bool = False) -> Self | None:
+        """What was written; None if that cannot be read, or has a filter that is unknown."""
+        named = {name: value for name, value in parse_qsl(written) if value}
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        if not (may_have_more or known >= named.keys()):
+            return None
         try:
-            return cls.model_validate({name: value for name, value in parse_qsl(written) if value})
-        except (ValidationError, ValueError):
-            return cls()
+            return cls.model_validate(named)
+        except ValidationError:
+            return None
 
     def as_view(self, me: Caller) -> SavedQuery:
         """The same as a saved view has it, in the terms of `GET /alerts`: it lists the same to everybody."""

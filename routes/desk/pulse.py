@@ -1,6 +1,6 @@
 """The pulse: what has become of a list since it was shown, asked by its page every few seconds; and rows of it anew."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
@@ -31,6 +31,7 @@ MOST_SHOWN = max(SIZES)
 # A transaction says when it touches an alert and is seen once it is committed, so a pulse asks from before its tag on;
 # the page knows what it has seen.
 OVERLAP = timedelta(seconds=10)
+_FIRST = datetime.min.replace(tzinfo=UTC) + OVERLAP  # before that there is no moment to ask from
 
 
 def _ids(written: object) -> object:
@@ -66,7 +67,7 @@ def get_pulse() -> Response:
     query = read_filters(PulseQuery)
     if query.since is None or query.tab == "shadow":  # of alerts in shadow nobody keeps when they were touched
         return _nothing(service().read(now))
-    wanted, since = query.filter(caller()), query.since - OVERLAP
+    wanted, since = query.filter(caller()), max(query.since, _FIRST) - OVERLAP
     shown = {_key(one) for one in query.shown}
     found = service().read(lambda session: pulse(session, wanted, since, shown, MOST_TOUCHED))
     new = [one.place for one in found.touched if one.matches and _key_of(one.place) not in shown]

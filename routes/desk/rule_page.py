@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from flask import Response
@@ -149,7 +150,7 @@ def _read(session: Session, code: int, entered: Entered) -> RuleAsStored:
     settings = [_stored(row) for row in found]
     versions = [
         Version(one, differences(earlier.setting, one.setting) if earlier else None)
-        for one, earlier in zip(settings, [*settings[1:], None], strict=True)
+        for one, earlier in zip_longest(settings, settings[1:])
     ][:VERSIONS]
     shadow = present.setting.status == "shadow"
     lines = page_of_alerts(session, AlertFilter(code=code, shadow=True), EXAMPLES, None).rows if shadow else ()

@@ -1,6 +1,7 @@
 """Sending an event: as a form or as JSON, judged first without being stored; presets make each rule fire."""
 
 import json
+import re
 import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ MOST_CHARACTERS = 48 * 1024  # of JSON, which a form writes larger
 
 _FIELDS = ("type", "amount", "user_id", "time", "event_id")
 _NUMBERS = ("user_id", "time")
-_LONGEST_NUMBER = 19  # digits
+_DIGITS = re.compile("[0-9]{1,19}")
 _FIRST_TIME = 100_000  # when examples end on a clock that does not count from 1970: any time will do
 
 
@@ -133,11 +134,11 @@ def _page(
     return page(
         "desk/send.html",
         how=how,
-        fields=document if is_one else {},
+        fields=_typed(document) if is_one else {},
         json=text or ("" if document is None else _written(document)),
         is_one=is_one,
         count=len(document) if isinstance(document, list) else 1,
-        command=None if document is None else _command(path, document),
+        command=None if document is None else _command(path, text or json.dumps(document, ensure_ascii=False)),
         answers=answers,
         is_next_real=is_next_real and all(one.status == 200 for one in answers),
         faults=_faults(answers) if how == "form" else {},
@@ -148,9 +149,19 @@ def _page(
 def _document(typed: Mapping[str, str]) -> dict[str, Any]:
     """An event as JSON data, from its fields as they were typed; what is no number stays text, which is refused."""
     return {
-        name: int(value) if name in _NUMBERS and value.isdecimal() and len(value) <= _LONGEST_NUMBER else value
-        for name, value in typed.items()
+        name: int(value) if name in _NUMBERS and _DIGITS.fullmatch(value) else value for name, value in typed.items()
     }
+
+
+def _typed(document: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of an event as the form has them, from JSON data; what no field can hold is left out."""
+    texts = {name: value.text if isinstance(value, Number) else value for name, value in document.items()}
+    return {name: _encodable(str(texts[name])) for name in _FIELDS if isinstance(texts.get(name), str | int)}
+
+
+def _encodable(text: str) -> str:
+    """`text` with halves of characters, which JSON can name and no page can hold, as JSON writes them."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _answers(document: Any, *, is_dry: bool) -> Iterator[AnswerShown]:
@@ -181,7 +192,7 @@ def _shown(call: str, made: Any, items: Sequence[Any] = ()) -> AnswerShown:
         status=answer.status,
         phrase=HTTPStatus(answer.status).phrase,
         headers=answer.headers,
-        body=json.dumps(body, indent=2, ensure_ascii=False),
+        body=_encodable(json.dumps(body, indent=2, ensure_ascii=False)),
         codes=[code for codes in raised for code in codes],
         is_stored=bool(items) and any("alert_codes" in one for one in results),
         alerts=service().run(lambda session: _alerts(session, items, raised)),
@@ -249,22 +260,13 @@ def _new_id() -> str:
 def _written(document: Any) -> str:
     """Events as JSON: one as an object over several lines, several one a line."""
     if isinstance(document, list):
-        lines = ",\n".join(f"  {json.dumps(_plain(one), ensure_ascii=False)}" for one in document)
+        lines = ",\n".join(f"  {json.dumps(one, ensure_ascii=False)}" for one in document)
         return f"[\n{lines}\n]"
-    return json.dumps(_plain(document), indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def _plain(item: Any) -> Any:
-    """JSON data whose numbers can be written again."""
-    if isinstance(item, Number):
-        return json.loads(item.text)
-    if isinstance(item, dict):
-        return {name: _plain(value) for name, value in item.items()}
-    return [_plain(one) for one in item] if isinstance(item, list) else item
-
-
-def _command(path: str, document: Any) -> str:
+def _command(path: str, body: str) -> str:
     """The same as a command for a shell."""
     key = "" if caller().name == ANONYMOUS else ' -H "Authorization: Bearer $KEY"'
-    sent = shlex.quote(json.dumps(_plain(document), ensure_ascii=False))
+    sent = shlex.quote(body.replace("\r\n", "\n"))
     return f"curl -i {request.host_url.rstrip('/')}{path}{key} -H 'Content-Type: application/json' \\\n  -d {sent}"

@@ -11,7 +11,7 @@ from database.alert_filters import NOBODY
 from routes.schemas.alert_work import Assignee, WorkNote
 from routes.schemas.words import AlertOutcome
 from rules.payload import validator
-from rules.values import read_moment
+from rules.values import MAX_ID, read_moment
 from work.change import Wanted
 
 Do = Literal["take", "close", "open", "assign", "mine", "drop", "note", "snooze", "wake", "undo"]
@@ -94,8 +94,8 @@ class AlertForm(WorkForm):
     `list` is the query of the list one came from. To undo is to undo the lines of history from `first` to `last`.
     """
 
-    etag: Annotated[int, Field(ge=0)]
-    first: Annotated[int, Field(ge=1)] = 1
-    last: Annotated[int, Field(ge=0)] = 0
+    etag: Annotated[int, Field(ge=0, le=MAX_ID)]
+    first: Annotated[int, Field(ge=1, le=MAX_ID)] = 1
+    last: Annotated[int, Field(ge=0, lt=MAX_ID)] = 0
     list: Annotated[str, Field(max_length=LONGEST_LIST)] = ""
     then: Then = "stay"
