@@ -88,8 +88,10 @@ class Rule:
     `fires_on` is the type of action it judges (None: any). `parameters` is a frozen dataclass whose fields are made by
     `money`, `factor`, `actions` and `seconds`. `title` is a template over them. `look_back` declares what `check` may
     read besides the judged action; beyond that it would find nothing, or wrong values. `check` takes the history and an
-    instance of `parameters` and returns a Finding, or None when all is well. `in_order` says which parameters bound one
-    another. `example` takes an instance of `parameters` and returns what a new user does to make it fire.
+    instance of `parameters` and returns a Finding, or None when all is well. `compared_with` is the parameter with
+    which the measured value of a finding is compared; None if it is compared with no single one. `in_order` says which
+    parameters bound one another. `example` takes an instance of `parameters` and returns what a new user does to make
+    it fire.
     """
 
     code: int
@@ -98,6 +100,7 @@ class Rule:
     parameters: type
     look_back: tuple[LookBack, ...]
     check: Callable[[History, Any], Finding | None]
+    compared_with: str | None = None
     in_order: tuple[Order, ...] = ()
     example: Callable[[Any], Steps] | None = None
 

@@ -13,7 +13,7 @@ from database.models import AlertChange
 from database.records import AlertKey
 from database.session import Transaction
 from work.alert_at_work import AlertAtWork
-from work.change import Wanted, faults
+from work.change import Faults, Wanted, faults
 
 HISTORY_SHOWN = 100  # lines that come with an alert
 
@@ -60,8 +60,10 @@ def change_alert(
     who: str,
     note: str | None,
     version_fits: Callable[[int], bool],
+    faults_of: Faults = faults,
 ) -> AlertAndHistory:
-    """Change what people make of an alert, or only note something; `version_fits` is asked about its version.
+    """Change what people make of an alert, or only note something; `version_fits` is asked about its version,
+    `faults_of` what is wrong with the change for the alert as it is.
 
     What is as it is wanted already is no change. Raises UnknownAlert, Stale or BadChange.
     """
@@ -73,7 +75,7 @@ def change_alert(
             raise Stale
         at = alert_work.now(session)
         worked = AlertAtWork(row, at)
-        if wrong := faults(worked.state, wanted, at):
+        if wrong := faults_of(worked.state, wanted, at):
             raise BadChange(wrong)
         worked.change(wanted, who=who, note=note)
         store(session, [worked], at)

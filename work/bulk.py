@@ -18,7 +18,7 @@ from database.session import Transaction, is_lock_timeout
 from rules.values import MAX_CODE, MAX_ID
 from work.alert_at_work import AlertAtWork
 from work.alerts import store
-from work.change import NEW, Wanted, faults
+from work.change import NEW, Faults, Wanted, faults
 from work.tries import Tries
 
 MOST = 500  # alerts that are worked in one transaction: a tenth of a second
@@ -90,16 +90,17 @@ def change_alerts(
     *,
     who: str,
     note: str | None,
+    faults_of: Faults = faults,
 ) -> list[BulkResult]:
     """Change what people make of the alerts `asked` for, each if what it is at first suits its caller.
 
-    One result for each, in that order. `run` runs a function with a session. Raises Overloaded if others are at the
-    same alerts all the time; nothing was stored then.
+    One result for each, in that order. `faults_of` says what is wrong with the change for one as it is. `run` runs a
+    function with a session. Raises Overloaded if others are at the same alerts all the time; nothing was stored then.
     """
     tries = Tries()
     while True:
         try:
-            return run(lambda session: _change(session, asked, wanted, who=who, note=note))
+            return run(lambda session: _change(session, asked, wanted, who=who, note=note, faults_of=faults_of))
         except Overtaken:
             pass
         except DBAPIError as error:
@@ -120,6 +121,7 @@ def _change(
     *,
     who: str,
     note: str | None,
+    faults_of: Faults,
 ) -> list[BulkResult]:
     with Transaction(session) as transaction:
         alert_work.limit_lock_waits(session, LOCK_WAIT)
@@ -137,7 +139,7 @@ def _change(
                 results.append(BulkResult(key, 412, row.work_version, why="It has changed since it was read."))
                 continue
             alert = AlertAtWork(row, at)
-            if wrong := faults(alert.state, wanted, at):
+            if wrong := faults_of(alert.state, wanted, at):
                 why = "; ".join(f"{field} {sentence}" for field, sentence in wrong.items())
                 results.append(BulkResult(key, 409, row.work_version, why=f"{why}."))
                 continue

@@ -1,6 +1,6 @@
 """What a change of work makes of an alert, and the lines that its history gets: pure, so that it can be replayed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -54,6 +54,16 @@ def faults(state: WorkState, wanted: Wanted, now: datetime) -> dict[str, str]:
     if isinstance(until, datetime) and until <= now:
         found["snoozed_until"] = "must be in the future"
     return found
+
+
+Faults = Callable[[WorkState, Wanted, datetime], dict[str, str]]
+
+
+def faults_of_taking(state: WorkState, wanted: Wanted, now: datetime) -> dict[str, str]:
+    """The same for taking an alert: one that is closed would be open again, which nobody means by taking it."""
+    if state.status == "closed":
+        return {"status": "is closed: reopen the alert to take it"}
+    return faults(state, wanted, now)
 
 
 def changed(state: WorkState, wanted: Wanted) -> WorkState:

@@ -3,16 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Literal, NamedTuple
 
 from flask import Blueprint, Response
 from pydantic import Field
 
-from database.alert_filters import AlertPlace
 from database.alert_work import WorkRow, now
 from database.records import AlertKey
 from routes.desk.forms import MAX_FORM, BadForm, form_fields, read_form
-from routes.desk.inbox_query import InboxQuery
+from routes.desk.inbox_query import PLACE, InboxQuery, place_at
 from routes.desk.shell import is_part, page, part
 from routes.desk.work_forms import LONGEST_LIST, WorkForm
 from routes.desk.work_places import list_path
@@ -34,7 +33,6 @@ WHY: Mapping[int, str] = {
 }
 
 _SELECTED = re.compile(f"({ALERT_ID})(?:@(.+))?")
-_PLACE = "[0-9]{1,19}(-[0-9]{1,19}){3}"
 _Count = Annotated[int, Field(ge=0, le=MAX_ID)]
 
 
@@ -47,7 +45,7 @@ class BulkForm(WorkForm):
     all: Literal["yes"] | None = None
     list: Annotated[str, Field(max_length=LONGEST_LIST)] = ""
     began: MomentText | None = None
-    cursor: Annotated[str, Field(pattern=f"^{_PLACE}$")] | None = None
+    cursor: Annotated[str, Field(pattern=f"^{PLACE}$")] = ""
     matched: _Count = 0
     changed: _Count = 0
     too_late: _Count = 0
@@ -135,8 +133,7 @@ def _all_of_list(form: BulkForm, fields: Mapping[str, list[str]]) -> Outcome:
     if query is None:  # the inbox as it is by itself would be far more than was meant
         raise BadForm({"list": "This list cannot be read: go back to it."}, {})
     began = form.began or ours.read(now)
-    after = cast(AlertPlace, tuple(min(int(part), MAX_ID) for part in form.cursor.split("-"))) if form.cursor else None
-    found = bulk.find_matching(ours.read, query.filter(caller()), after, began)
+    found = bulk.find_matching(ours.read, query.filter(caller()), place_at(form.cursor), began)
     before: dict[int, list[str]] = {}
     for one in fields.get("refused", ()):
         status, _, alert = one.partition("@")
@@ -149,7 +146,10 @@ def _all_of_list(form: BulkForm, fields: Mapping[str, list[str]]) -> Outcome:
 
 def _changed(form: BulkForm, asked: bulk.Asked, refused: Mapping[int, list[str]], cursor: str | None) -> Outcome:
     who = caller().name
-    results = bulk.change_alerts(service().run, asked, form.wanted(who), who=who, note=form.note) if asked else []
+    wanted, faults_of = form.wanted(who), form.faults_of
+    results = (
+        bulk.change_alerts(service().run, asked, wanted, who=who, note=form.note, faults_of=faults_of) if asked else []
+    )
     named = {status: list(alerts) for status, alerts in refused.items()}
     unnamed = form.unnamed
     for result in results:

@@ -38,7 +38,7 @@ def parameter_facts(code: int, evidence: Mapping[str, Any], risk: str) -> list[P
     """The parameters in force for a user of this rating, in the order in which the rule declares them."""
     stored: Mapping[str, Any] = evidence.get("parameters", {})
     origins: Mapping[str, str] = evidence.get("origin", {})
-    declared, limit = _declared(code), _limit_of(evidence)
+    declared, limit = _declared(code), _compared_with(code, evidence)
     names = sorted(stored, key=lambda name: list(declared).index(name) if name in declared else len(declared))
     return [
         ParameterFact(name, written(code, name, stored[name]), origin(origins.get(name), risk), name == limit)
@@ -70,7 +70,7 @@ def measured(code: int, evidence: Mapping[str, Any]) -> Measured:
     value = evidence.get("measured")
     if value is None:
         return Measured(words.NOTHING, None, None, None)
-    name = _limit_of(evidence)
+    name = _compared_with(code, evidence)
     limit = evidence["parameters"][name] if name else None
     if isinstance(value, str):
         beyond = None
@@ -91,11 +91,11 @@ def _share(more: Decimal) -> str:
     return f" ({more:.0%})".replace("%", " %") if more < 10 else f" ({more:,.0f} times)"
 
 
-def _limit_of(evidence: Mapping[str, Any]) -> str | None:
-    """The parameter that the measured value was compared with."""
-    parameters = evidence.get("parameters", {})
-    names = ("threshold",) if isinstance(evidence.get("measured"), str) else ("count", "gap")
-    return next((name for name in names if name in parameters), None)
+def _compared_with(code: int, evidence: Mapping[str, Any]) -> str | None:
+    """The parameter that the measured value was compared with, as its rule declares; nobody knows if that is gone."""
+    rule = REGISTRY.get(code)
+    name = None if rule is None else rule.compared_with
+    return name if name in evidence.get("parameters", {}) else None
 
 
 def window(evidence: Mapping[str, Any], time: int, listed: Mapping[int, int]) -> Shade | None:

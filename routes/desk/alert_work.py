@@ -56,7 +56,13 @@ def _change(session: Session, key: AlertKey, form: AlertForm) -> AlertAndHistory
     who = caller().name
     wanted = _undoing(session, key, form) if form.act == "undo" else form.wanted(who)
     return change_alert(
-        session, key, wanted, who=who, note=form.note, version_fits=lambda version: version == form.etag
+        session,
+        key,
+        wanted,
+        who=who,
+        note=form.note,
+        version_fits=lambda version: version == form.etag,
+        faults_of=form.faults_of,
     )
 
 

@@ -180,11 +180,11 @@ def _empty(session: Session, query: InboxQuery) -> dict[str, Any]:
 def _between(query: InboxQuery, days: dict[str, str]) -> InboxQuery:
     """The same with the bounds that were chosen as days, in UTC; what is no day is left out."""
     bounds: dict[str, Any] = {}
-    for name, end in (("from", False), ("to", True)):
+    for name, bound, clock in (("from", "start", time()), ("to", "end", time(23, 59, 59))):
         try:
             day = date.fromisoformat(days[name])
         except ValueError:
             continue
-        bound = int(datetime.combine(day, time.max if end else time.min, UTC).timestamp())
-        bounds["end" if end else "start"] = max(bound, 0)
+        # No event is older than the beginning of 1970.
+        bounds[bound] = max(0, int(datetime.combine(day, clock, UTC).timestamp()))
     return query.model_copy(update=bounds)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from flask import Blueprint, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -90,41 +90,42 @@ class AgeLine(NamedTuple):
 def get_overview() -> Response:
     """The overview."""
     query = read_filters(OverviewQuery)
-    return service().read(lambda session: _shown(session, query))
+    # The frame around it reads by itself, so nothing is written while this has a connection.
+    return page("desk/overview.html", **service().read(lambda session: _read(session, query)))
 
 
-def _shown(session: Session, query: OverviewQuery) -> Response:
+def _read(session: Session, query: OverviewQuery) -> dict[str, Any]:
+    present = service().rules(session)
     known = figures.progress(session)
-    rules = rule_lines(session, service().rules(session), query.days)
+    rules = rule_lines(session, present, query.days)
     events = figures.days_of_events(session, query.days)
     minutes = figures.last_minutes(session, MINUTES)
     today = events[-1].day if service().policy.time_is_epoch else None
     is_behind = known is None or known.now - known.as_of > _STALE
-    return page(
-        "desk/overview.html",
-        query=query,
-        choices=DAYS,
-        known=known,
-        is_behind=is_behind,
-        is_empty=not is_behind and not any(one.deposits or one.withdrawals for one in events) and not rules,
-        events=events,
-        minutes=minutes,
-        since=0 if today is None else _midnight(today, query.days - 1),
-        names=[_named(one.day, known and known.as_of) for one in events],
-        clock=[f"{one.minute:%H:%M} UTC" for one in minutes],
-        rules=[line for line in rules if line.raised],
-        decided=[line for line in rules if line.figures.decided or line.in_shadow],
-        ages=age_lines(figures.left_to_close(session, AGES), today),
-        weeks=figures.last_weeks(session),
-        users=users_with_alerts(session, AlertFilter(closed=False, superseded=False), TOP_USERS),
-        left=_LEFT,
-        closed=InboxQuery(tab="closed"),
-        inbox=InboxQuery(),
-        lately=InboxQuery(tab="all").path(start=_hour_ago(known) if today else 0),
-        fewest=FEWEST_DECIDED,
-        decided_days=figures.DECIDED_DAYS,
-        charts=charts,
-    )
+    return {
+        "query": query,
+        "choices": DAYS,
+        "known": known,
+        "is_behind": is_behind,
+        "is_empty": not is_behind and not any(one.deposits or one.withdrawals for one in events) and not rules,
+        "events": events,
+        "minutes": minutes,
+        "since": 0 if today is None else _midnight(today, query.days - 1),
+        "names": [_named(one.day, known and known.as_of) for one in events],
+        "clock": [f"{one.minute:%H:%M} UTC" for one in minutes],
+        "rules": [line for line in rules if line.raised],
+        "decided": [line for line in rules if line.figures.decided or line.in_shadow],
+        "ages": age_lines(figures.left_to_close(session, AGES), today),
+        "weeks": figures.last_weeks(session),
+        "users": users_with_alerts(session, AlertFilter(closed=False, superseded=False), TOP_USERS),
+        "left": _LEFT,
+        "closed": InboxQuery(tab="closed"),
+        "inbox": InboxQuery(),
+        "lately": InboxQuery(tab="all").path(start=_hour_ago(known) if today else 0),
+        "fewest": FEWEST_DECIDED,
+        "decided_days": figures.DECIDED_DAYS,
+        "charts": charts,
+    }
 
 
 def rule_lines(session: Session, present: Mapping[int, RuleChange], days: int) -> list[RuleLine]:

@@ -1,5 +1,6 @@
 """The pulse: what has become of a list since it was shown, asked by its page every few seconds; and rows of it anew."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from routes.http.operation import needs
 from routes.http.pages import PAGE_HEADERS
 from routes.schemas.alerts import alert_id
 from routes.schemas.fields import AlertId, MomentText
+from work.bulk import can_be
 
 blueprint = Blueprint("desk_pulse", __name__, template_folder="../templates")
 
@@ -68,7 +70,7 @@ def get_pulse() -> Response:
     if query.since is None or query.tab == "shadow":  # of alerts in shadow nobody keeps when they were touched
         return _nothing(service().read(now))
     wanted, since = query.filter(caller()), max(query.since, _FIRST) - OVERLAP
-    shown = {_key(one) for one in query.shown}
+    shown = set(_keys(query.shown))
     found = service().read(lambda session: pulse(session, wanted, since, shown, MOST_TOUCHED))
     new = [one.place for one in found.touched if one.matches and _key_of(one.place) not in shown]
     gone = [one.place for one in found.touched if not one.matches and _key_of(one.place) not in shown]
@@ -90,13 +92,14 @@ def get_rows() -> Response:
     query = read_filters(RowsQuery)
 
     def read(session: Session) -> list[AlertLine]:
-        return lines_of(session, alerts_by_key(session, [_key(one) for one in query.ids]), may_be_muted=True)
+        return lines_of(session, alerts_by_key(session, _keys(query.ids)), may_be_muted=True)
 
     return part("desk/inbox_rows.html", lines=service().read(read), list=InboxQuery.read(query.list).written())
 
 
-def _key(written: str) -> AlertKey:
-    return AlertKey._make(map(int, written.split("-")))
+def _keys(written: Iterable[str]) -> list[AlertKey]:
+    # PostgreSQL would look for a number that is too large for a column without its index.
+    return [key for one in written if can_be(key := AlertKey._make(map(int, one.split("-"))))]
 
 
 def _key_of(place: AlertPlace) -> AlertKey:

@@ -129,18 +129,17 @@ def _read(user_id: int, query: UserQuery, *, only_actions: bool = False) -> Mapp
 
     def read(session: Session) -> dict[str, Any]:
         rules = {} if only_actions else service().rules(session)
-        user = existing_user(session, user_id)
-        shown: dict[str, Any] = {"user": user, "query": query, **_actions(session, user_id, query.actions)}
+        user, inbox = existing_user(session, user_id), InboxQuery(user_id=user_id)
+        shown: dict[str, Any] = {"user": user, "inbox": inbox, "query": query}
+        shown |= _actions(session, user_id, query.actions)
         if only_actions:
             return shown
         story = read_story(session, user, 0, LAST_TIME, points=PICTURE, columns=PICTURE, with_alerts=False)
-        inbox = InboxQuery(user_id=user_id)
         unclosed = inbox.filter(caller())
         return shown | {
             "unclosed": _count(session, unclosed),
             "all_alerts": _count(session, inbox.model_copy(update={"tab": "all"}).filter(caller())),
             "lines": [AlertLine.of(row) for row in page_of_alerts(session, unclosed, ALERTS, None).rows],
-            "inbox": inbox,
             "story": story,
             "picture": None if story is None else balance_picture(story),
             "rules": UserRulesAnswer.of(user, (change.setting for change in rules.values())).rules,

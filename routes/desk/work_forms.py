@@ -12,7 +12,7 @@ from routes.schemas.alert_work import Assignee, WorkNote
 from routes.schemas.words import AlertOutcome
 from rules.payload import validator
 from rules.values import MAX_ID, read_moment
-from work.change import Wanted
+from work.change import Faults, Wanted, faults, faults_of_taking
 
 Do = Literal["take", "close", "open", "assign", "mine", "drop", "note", "snooze", "wake", "undo"]
 Then = Literal["next", "stay", "list", "row"]
@@ -78,6 +78,11 @@ class WorkForm(BaseModel):
             "wake": {"snoozed_until": None},
         }
         return changes.get(self.act, {})
+
+    @property
+    def faults_of(self) -> Faults:
+        """What says whether that can be done with an alert as it is."""
+        return faults_of_taking if self.act == "take" else faults
 
 
 _NEEDED: dict[Do, tuple[str, str]] = {

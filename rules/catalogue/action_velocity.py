@@ -38,5 +38,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Within("window"),),
     check=check,
+    compared_with="count",
     example=example,
 )

@@ -39,5 +39,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Within("window", of="deposit"),),
     check=check,
+    compared_with="threshold",
     example=example,
 )

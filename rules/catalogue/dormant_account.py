@@ -53,5 +53,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among"),),
     check=check,
+    compared_with="gap",
     example=example,
 )

@@ -41,5 +41,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("count", of="deposit"),),
     check=check,
+    compared_with="count",
     example=example,
 )

@@ -35,5 +35,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(),
     check=check,
+    compared_with="threshold",
     example=example,
 )

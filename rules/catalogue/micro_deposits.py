@@ -52,6 +52,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among", of="deposit"),),
     check=check,
+    compared_with="threshold",
     in_order=(Order("count", "among"),),
     example=example,
 )

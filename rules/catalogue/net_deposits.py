@@ -50,5 +50,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsWithin("window", of="deposit"), SumsWithin("window", of="withdraw")),
     check=check,
+    compared_with="threshold",
     example=example,
 )

@@ -47,5 +47,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(First("age"), SumsWithin("age", of="deposit")),
     check=check,
+    compared_with="threshold",
     example=example,
 )

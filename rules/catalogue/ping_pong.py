@@ -52,6 +52,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among"),),
     check=check,
+    compared_with="count",
     in_order=(Order("count", "among", or_equal=False),),  # between two actions there is one change
     example=example,
 )

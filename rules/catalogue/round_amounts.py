@@ -47,5 +47,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("count"),),
     check=check,
+    compared_with="count",
     example=example,
 )

@@ -58,6 +58,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among", of="deposit"),),
     check=check,
+    compared_with="count",
     in_order=(Order("margin", "threshold"), Order("count", "among")),
     example=example,
 )

@@ -42,5 +42,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsWithin("window", of="withdraw"),),
     check=check,
+    compared_with="threshold",
     example=example,
 )

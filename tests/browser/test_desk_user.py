@@ -69,7 +69,7 @@ def test_the_chart(service: Service, page: Page, complaints: list[str]) -> None:
     page.mouse.move(x(120), over["y"] - 13)
     expect(page.locator(SAID)).to_have_text("alert 30 (superseded): 3 withdrawals in a row")
     page.mouse.click(x(200), over["y"] - 13)
-    page.wait_for_url("**/desk/alerts/1-5-123")
+    page.wait_for_url("**/desk/alerts/1-5-123?list=user_id%3D1")
     assert complaints == []
 
 

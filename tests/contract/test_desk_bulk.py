@@ -82,6 +82,15 @@ def test_those_selected(alerts: FlaskClient, sessions: Sessions) -> None:
     assert "That does not fit an alert that is closed" in again.text
 
 
+def test_closed_ones_are_not_taken(alerts: FlaskClient) -> None:
+    """To take an alert is not to open it again."""
+    work(alerts, id="1-1-1100", outcome="true_positive")
+    answer = work(alerts, id=["1-1-1100", "2-1-1100"], do="take")
+    assert facts(answer.text) == {"Matched": 2, "Changed": 1, "Refused": 1}
+    assert "That does not fit an alert that is closed" in answer.text
+    assert statuses(alerts) == ["closed", "acknowledged", "open", "open", "open"]
+
+
 def test_nothing_to_do(alerts: FlaskClient) -> None:
     """Nothing is changed, and the answer says why."""
     assert "No alert is selected." in work(alerts, outcome="true_positive").text

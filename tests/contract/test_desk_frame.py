@@ -17,6 +17,7 @@ from routes.flask_threads import FlaskInThreads
 from routes.http.intake import Intake
 from routes.http.operation import needs
 from routes.http.problems import Problem
+from rules.service import Service
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, codes, problem
 from tests.keys import add_key, app_without_database, bearer, look
@@ -230,6 +231,27 @@ def test_a_form_after_the_session_has_ended(make_client: ClientMaker, keys: dict
     assert (away.status, away.headers["Location"]) == (303, "/sign-in?next=%2Fdesk%2F%3Fcode%3D30")
     lost = ask("GET", "/desk/?code=30", PART)
     assert 'href="/sign-in?next=/desk/%3Fcode%3D30"' in lost.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "overview", "alerts/1-1-1100?done=1-1-1100@1-2", "users", "users/1", "rules", "rules/1100", "send", "log"],
+)
+def test_a_page_takes_one_connection_at_a_time(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Reads have few, so those who waited for a second one could wait for each other."""
+    codes(client, type="withdraw", amount="150.00", user_id=1)
+    read, reading = Service.read, [False]
+
+    def read_alone(ours: Service, work: Callable[[Any], Any]) -> Any:
+        assert reading == [False]
+        reading[:] = [True]
+        try:
+            return read(ours, work)
+        finally:
+            reading[:] = [False]
+
+    monkeypatch.setattr(Service, "read", read_alone)
+    assert client.get(f"/desk/{path}").status_code == 200
 
 
 def test_errors_elsewhere_are_no_pages(client: FlaskClient) -> None:

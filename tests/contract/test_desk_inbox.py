@@ -136,6 +136,8 @@ def test_a_form_leads_to_a_short_address(inbox: FlaskClient) -> None:
     answer = inbox.get("/desk/?code=30&user_id=&risk=&from_day=1970-01-02&to_day=1970-01-02&size=50")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/desk/?code=30&from=86400&to=172799")
     assert inbox.get("/desk/?from_day=soon&code=").headers["Location"] == "/desk/"
+    assert inbox.get("/desk/?from_day=1960-01-01").headers["Location"] == "/desk/"
+    assert inbox.get("/desk/?to_day=9999-12-31").headers["Location"] == "/desk/?to=253402300799"
 
 
 def test_a_filter_that_cannot_be(inbox: FlaskClient) -> None:

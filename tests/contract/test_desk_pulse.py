@@ -1,12 +1,15 @@
 """The pulse: what a page of the inbox learns of its list while it is open."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from sqlalchemy.event import listen
 
+from rules.service import Service
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, codes
 from tests.keys import add_key, bearer, look
@@ -143,6 +146,20 @@ def test_very_many_at_once(inbox: FlaskClient, monkeypatch: pytest.MonkeyPatch) 
 def test_a_question_that_cannot_be(client: FlaskClient, query: str) -> None:
     """It is refused."""
     assert client.get(f"/desk/pulse?{query}").status_code == 400
+
+
+def test_alerts_that_cannot_be(inbox: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is not asked for them: for numbers that are too large for its columns it would read every alert."""
+    monkeypatch.setattr("routes.desk.pulse.MOST_TOUCHED", 1)
+    asked: list[str] = []
+    for engine in Service.of(inbox.application.extensions).engines.all:
+        listen(engine, "before_cursor_execute", lambda *call: asked.append(str(call[2:4])))
+    ids = "1-1-1100,9223372036854775808-1-30,1-9999999999999999999-30,1-1-2147483648"
+    assert 'data-alert="1-1-1100"' in inbox.get(f"/desk/rows?ids={ids}").text
+    found = pulse(inbox, since="0001-01-01T00:00:00Z", shown=ids)
+    assert found is not None
+    assert [*found["changed"]] == ["1-1-1100"]
+    assert not [one for one in asked if re.search("9223372036854775808|9999999999|2147483648", one)]
 
 
 def test_it_takes_a_key_that_may_read(make_client: ClientMaker, sessions: Sessions) -> None:

@@ -87,6 +87,19 @@ def test_open_alerts_are_counted_among_the_newest(client: FlaskClient, monkeypat
     assert "-300.00 2 1+" in text_of(client.get("/desk/users"))
 
 
+def test_alerts_opened_from_a_user_are_the_users(client: FlaskClient) -> None:
+    """Closing one leads to the next alert of that user, not to somebody else's, and then back."""
+    for user_id in (1, 2):
+        codes(client, type="withdraw", amount="150.00", user_id=user_id)
+    page = client.get("/desk/users/1").text
+    links = set(re.findall(r'href="(/desk/alerts/[^"]*)"', page))
+    assert links == {"/desk/alerts/1-1-1100?list=user_id%3D1"}
+    assert 'data-list="user_id=1"' in page
+    form = {"etag": 0, "outcome": "true_positive", "then": "next", "list": "user_id=1"}
+    answer = client.post("/desk/alerts/1-1-1100/work", data=form)
+    assert answer.headers["Location"] == "/desk/?user_id=1&done=1-1-1100%401-2"
+
+
 # The story.
 
 

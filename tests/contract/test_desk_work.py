@@ -215,9 +215,22 @@ def test_what_cannot_be_done(alerts: FlaskClient) -> None:
         assert answer.status_code == 400
         assert why in answer.text
         assert "Kept.</textarea>" in answer.text
+    assert work(alerts, do="undo", first=10**19, last=10**19).status_code == 400
     for nothing in ("note", ""):
         assert "There is no note." in work(alerts, do=nothing).text
     assert state(alerts)["history"] == []
+
+
+def test_a_closed_one_is_not_taken(alerts: FlaskClient) -> None:
+    """To take an alert is not to open it again, which is a thing of its own."""
+    work(alerts, outcome="true_positive")
+    answer = work(alerts, do="take", etag=2)
+    assert answer.status_code == 400
+    assert "status is closed: reopen the alert to take it." in answer.text
+    assert (state(alerts)["status"], state(alerts)["outcome"]) == ("closed", "true_positive")
+    work(alerts, do="open", etag=2)
+    work(alerts, do="take", etag=4)
+    assert (state(alerts)["status"], state(alerts)["assignee"]) == ("acknowledged", "anonymous")
 
 
 def test_what_was_done_by_others_is_not_told(alerts: FlaskClient, sessions: Sessions) -> None:

@@ -116,7 +116,9 @@ def test_raised_late_and_superseded() -> None:
         (500, 1200, {"count": 5, "window": 60}, Measured("1,200", "5", "count", None)),
         (620, 90 * 86_400, {"threshold": "500.00", "gap": 86_400}, Measured("90 days", "1 day", "gap", None)),
         (630, "400.00", {"times": "5.00", "count": 10}, Measured("400.00", None, None, None)),
-        (999_999, 7, {"count": 5}, Measured("7", "5", "count", None)),
+        (600, 3, {"threshold": "10000.00", "count": 3}, Measured("3", "3", "count", None)),
+        (500, 7, {"limit": 5}, Measured("7", None, None, None)),
+        (999_999, 7, {"count": 5}, Measured("7", None, None, None)),
     ],
 )  # fmt: skip
 def test_measured(code: int, value: str | int, parameters: dict[str, Any], expected: Measured) -> None:

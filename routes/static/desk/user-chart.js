@@ -240,7 +240,8 @@ class Story {
 
   open(event) {
     const [first] = this.inLane(event);
-    if (first) location.assign(this.element.dataset.alerts + first.id);
+    const { alerts, list } = this.element.dataset;
+    if (first) location.assign(`${alerts}${first.id}?list=${encodeURIComponent(list)}`);
   }
 
   // Not to be read out at each movement of a pointer.
