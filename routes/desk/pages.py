@@ -2,6 +2,8 @@
 
 from types import ModuleType
 
+from flask import request
+
 from routes.desk import (
     alert,
     alert_bulk,
@@ -21,6 +23,7 @@ from routes.desk import (
     user_settings,
     users,
 )
+from routes.http.access import must_hold
 
 PAGES: tuple[ModuleType, ...] = (
     inbox,
@@ -41,3 +44,14 @@ PAGES: tuple[ModuleType, ...] = (
     rule,
     assets,
 )
+
+
+def _must_read() -> None:
+    """Whatever else a page is for, it shows what is stored; so does one that is shown again since a form was bad."""
+    if request.method != "OPTIONS":
+        must_hold("read")
+
+
+for _page in PAGES:
+    if _page is not assets:
+        _page.blueprint.before_request(_must_read)

@@ -1,13 +1,18 @@
-// What a page tries with its reader's browser. A call is {method, url, body}.
+// What a page tries with its reader's browser. A call is {method, url, body, fields}; of a form, pages send the fields.
+
+const sent = ({ body, fields }) => (fields ? new URLSearchParams(fields) : body);
 
 const form = (call, enctype, target) => {
   const made = document.createElement("form");
   Object.assign(made, { method: "POST", action: call.url, enctype, target });
-  const field = document.createElement("input");
   // As text/plain this is JSON: the "=" between name and value ends up in a member that an event may have.
-  field.name = call.body.replace(/}$/, ', "more": "');
-  field.setAttribute("value", '"}');
-  made.append(field);
+  const fields = call.fields ?? { [call.body.replace(/}$/, ', "more": "')]: '"}' };
+  for (const [name, value] of Object.entries(fields)) {
+    const field = document.createElement("input");
+    field.name = name;
+    field.setAttribute("value", value);
+    made.append(field);
+  }
   document.body.append(made);
   return made;
 };
@@ -29,21 +34,23 @@ globalThis.WAYS = {
     fetch(url, { method, body, credentials: "include", headers: { "Content-Type": "application/json" } }).then(
       (answer) => answer.status,
     ),
-  "fetch as text": ({ method, url, body }) => fetch(url, { method, body, credentials: "include" }),
-  "fetch without looking": ({ method, url, body }) =>
-    fetch(url, { method, body, credentials: "include", mode: "no-cors" }),
+  "fetch as text": (call) =>
+    fetch(call.url, { method: call.method, body: sent(call), credentials: "include" }).then((answer) => answer.status),
+  "fetch without looking": (call) =>
+    fetch(call.url, { method: call.method, body: sent(call), credentials: "include", mode: "no-cors" }),
   "fetch of no kind": ({ method, url, body }) =>
     fetch(url, { method, body: new Blob([body]), credentials: "include", mode: "no-cors" }),
-  "fetch that goes on": ({ method, url, body }) => fetch(url, { method, body, credentials: "include", keepalive: true }),
-  "the old way": ({ method, url, body }) =>
+  "fetch that goes on": (call) =>
+    fetch(call.url, { method: call.method, body: sent(call), credentials: "include", keepalive: true }),
+  "the old way": (call) =>
     new Promise((done) => {
       const request = new XMLHttpRequest();
-      request.open(method, url);
+      request.open(call.method, call.url);
       request.withCredentials = true;
       request.addEventListener("loadend", done);
-      request.send(body);
+      request.send(sent(call));
     }),
-  "a beacon": ({ url, body }) => navigator.sendBeacon(url, body),
+  "a beacon": (call) => navigator.sendBeacon(call.url, sent(call)),
   "a beacon with JSON": ({ url, body }) => navigator.sendBeacon(url, new Blob([body], { type: "application/json" })),
   "a form": withForm("application/x-www-form-urlencoded"),
   "a form as text": withForm("text/plain"),

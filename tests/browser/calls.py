@@ -9,6 +9,8 @@ from playwright.sync_api import Page
 from sqlalchemy import text
 
 from database.models import Base
+from routes.http.pages import DESK
+from tests.keys import app_without_database
 from tests.postgres import engine_on
 from tests.service import Service
 from tests.waiting import PATIENCE, wait_until
@@ -17,16 +19,38 @@ EVENT: dict[str, Any] = {"type": "withdraw", "amount": "150.00", "user_id": 1, "
 # What is there to be changed: of this event, and of the rules.
 THERE = {"{user_id}": "1", "{code}": "1100", "{alert_id}": "1-1-1100"}
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
-# Counts of requests, refused ones too.
-COUNTS = {"key_uses"}
+# What stands in the paths of the desk's forms, by its converter's argument, and fields that make each of them do
+# something: others than its own are passed over.
+IN_A_PATH = {"user_id": 1, "code": 1100, "alert_id": "1-1-1100", "view_id": 1, "backtest_id": 1}
+FIELDS = {
+    "do": "mine",
+    "etag": "0",
+    "all": "yes",
+    "list": "",
+    "name": "Ours",
+    "code": "1100",
+    "days": "7",
+    "note": "x",
+    "version": "0",
+    "risk": "high",
+    "new-note": "x",
+    "threshold": "90.00",
+}
+OF_FORM = {
+    f"{DESK}/send": {"as": "form", "do": "send", "type": "deposit", "amount": "1.00", "user_id": "1", "time": "99"},
+    f"{DESK}/rules/1100/restore": {"version": "1", "new-note": "x"},
+}
+# Counts of requests, refused ones too; and what a job counts, whoever asks for something.
+COUNTS = {"key_uses", "daily_figures", "daily_users", "minute_figures", "figures_progress"}
 
 
 class Call(NamedTuple):
-    """A call: `url` is where it is sent."""
+    """A call: `url` is where it is sent. A form has `fields` besides, which is what pages send of it."""
 
     method: str
     url: str
     body: str
+    fields: dict[str, str] | None = None
 
 
 def document_of(service: Service, **headers: str) -> dict[str, Any]:
@@ -45,6 +69,18 @@ def changing_calls(document: dict[str, Any], url: str) -> list[Call]:
         for method, operation in item.items()
         if method.upper() in UNSAFE
     ]
+
+
+def forms(url: str) -> list[Call]:
+    """Every form of the desk's pages, filled in, to be sent to `url`."""
+    found = []
+    for rule in app_without_database().url_map.iter_rules():
+        if rule.rule.startswith(f"{DESK}/") and "POST" in (rule.methods or ()):
+            built = rule.build({name: IN_A_PATH[name] for name in rule.arguments})
+            assert built is not None
+            fields = OF_FORM.get(built[1], FIELDS)
+            found.append(Call("POST", url + built[1], json.dumps(fields), fields))
+    return found
 
 
 def read_urls(document: dict[str, Any], url: str) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from tests.browser.calls import (
     attack_until_all_arrived,
     changing_calls,
     document_of,
+    forms,
     read_urls,
     stored,
 )
@@ -43,12 +44,19 @@ def test_nothing_is_changed(
     witness: Elsewhere,
     host: str,
 ) -> None:
-    """Every call of the document, in every way that a page has: all that arrives is refused for where it comes from."""
+    """Every call, in every way that a page has: all that arrives is refused for where it comes from.
+
+    The forms of the desk are sent by the origin that comes nearest to the service's own.
+    """
     document = document_of(service)
     page.goto(f"http://{host}:{somebody_else.port}/")
-    attack(page, changing_calls(document, f"http://127.0.0.1:{witness.port}"))
     before = stored(shared_database_url)
-    found = attack_until_all_arrived(page, changing_calls(document, service.url), service, witness.asked)
+    calls, expected = (
+        [*changing_calls(document, url), *(forms(url) if host == "127.0.0.1" else [])]
+        for url in (service.url, f"http://127.0.0.1:{witness.port}")
+    )
+    attack(page, expected)
+    found = attack_until_all_arrived(page, calls, service, witness.asked)
     assert {status for method, status in found if method != "OPTIONS"} == {403}
     assert stored(shared_database_url) == before
 
@@ -78,6 +86,10 @@ def test_its_own_page_may(service: Service, shared_database_url: str, page: Page
     assert [page.evaluate("WAYS['fetch with JSON']", call._asdict()) for call in calls] == [200, 200]
     after = stored(shared_database_url)
     assert {"user_actions", "rule_versions"} <= {table for table in after if after[table] != before[table]}
+    answers = {call.url: page.evaluate("WAYS['fetch as text']", call._asdict()) for call in forms(service.url)}
+    assert {url: status for url, status in answers.items() if status != 200} == {}
+    changed = {table for table, text in stored(shared_database_url).items() if text != after[table]}
+    assert {"user_actions", "rule_versions", "alert_history", "user_settings", "backtests", "log_entries"} <= changed
 
 
 def test_a_name_that_now_leads_here(service: Service, shared_database_url: str, page: Page) -> None:
@@ -90,7 +102,7 @@ def test_a_name_that_now_leads_here(service: Service, shared_database_url: str, 
     page.unroute_all()
     document = document_of(service)
     before, seen = stored(shared_database_url), answered(service)
-    attack(page, changing_calls(document, own))
+    attack(page, [*changing_calls(document, own), *forms(own)])
     wait_until(lambda: set(arrived(answered(service) - seen)) == {"POST", "PUT", "PATCH", "DELETE"})
     assert {status for _, status in answered(service) - seen} == {403}
     assert stored(shared_database_url) == before
