@@ -30,6 +30,7 @@ FIRST_TOUCH, CLOSING = "first_touch", "closing"
 EVERYBODY = 0  # the code of the users who did anything
 
 DECIDED_DAYS = 56  # what share of a rule's alerts was false is told of so many days
+FEWEST_DECIDED = 20  # of which a share says something
 MINUTES = 120  # of which figures by minute are kept
 # A time falls into one of these many buckets for each doubling, so a median is right to within 5 per cent.
 BUCKETS_PER_DOUBLING = 8
@@ -48,6 +49,11 @@ class RuleFigures(NamedTuple):
     share_of_events: float | None
     decided: int
     false: int
+
+    @property
+    def share_of_false(self) -> float | None:
+        """What share of the decided alerts was false; None if they are fewer than FEWEST_DECIDED."""
+        return None if self.decided < FEWEST_DECIDED else self.false / self.decided
 
 
 class DayFigures(NamedTuple):

@@ -18,14 +18,14 @@ TABLES = ("daily_figures", "daily_users", "minute_figures", "figures_progress")
 def upgrade() -> None:
     op.create_table(
         "daily_figures",
-        sa.Column("day", sa.Date, nullable=False),
         sa.Column("what", sa.Text, nullable=False),
+        sa.Column("day", sa.Date, nullable=False),
         # squawk-ignore prefer-bigint-over-int: a rule's code, as in alerts
         sa.Column("code", sa.Integer, nullable=False),
         # squawk-ignore prefer-bigint-over-int: there are a few hundred
         sa.Column("bucket", sa.Integer, nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("day", "what", "code", "bucket", name=op.f("pk_daily_figures")),
+        sa.PrimaryKeyConstraint("what", "day", "code", "bucket", name=op.f("pk_daily_figures")),
     )
     op.create_table(
         "daily_users",

@@ -14,8 +14,9 @@ class DailyFigure(Base):
 
     __tablename__ = "daily_figures"
 
-    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    # The key begins with it: of the alerts that are left to close, those of all days are read together.
     what: Mapped[str] = mapped_column(Text, primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
     # Of the rule; 0 for what has none.
     code: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     # Of times that were taken: into which of the buckets they fall. 0 for all else.

@@ -31,6 +31,8 @@ _WHICH = {
     "muted": {"any": "Muted too", "true": "Only muted", "false": "Not muted"},
 }
 
+_CHOICE = 2  # of fewer there is none
+
 
 def chips_of(query: InboxQuery) -> list[Chip]:
     """The filters in force, in the order of the form."""
@@ -82,12 +84,9 @@ def facets_of(query: InboxQuery, kinds: Sequence[CountOfKind]) -> dict[str, list
         of_code = [one for one in kinds if one.code == code and query.status in (None, one.status)]
         if code and of_code:
             found["code"].append(_facet(query, "code", code, str(code), of_code))
-    if len(found["status"]) < MANY and query.status is None:
+    if len(found["status"]) < _CHOICE and query.status is None:
         found["status"] = []
     return found
-
-
-MANY = 2
 
 
 def _facet(query: InboxQuery, name: str, value: object, text: str, counted: Sequence[CountOfKind]) -> Facet:

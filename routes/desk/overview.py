@@ -29,7 +29,6 @@ DAYS = (14, 56)
 AGES = (2, 10, 30)  # days: alerts that are left to close are told apart by these
 MINUTES = 60
 TOP_USERS = 10
-FEWEST_DECIDED = 20  # of which a share says something
 _STALE = timedelta(minutes=10)  # figures that are older have not caught up yet
 
 _LEFT = InboxQuery(tab="all", closed=False)
@@ -122,7 +121,7 @@ def _read(session: Session, query: OverviewQuery) -> dict[str, Any]:
         "closed": InboxQuery(tab="closed"),
         "inbox": InboxQuery(),
         "lately": InboxQuery(tab="all").path(start=_hour_ago(known) if today else 0),
-        "fewest": FEWEST_DECIDED,
+        "fewest": figures.FEWEST_DECIDED,
         "decided_days": figures.DECIDED_DAYS,
         "charts": charts,
     }

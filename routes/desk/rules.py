@@ -7,7 +7,7 @@ from typing import NamedTuple
 from flask import Blueprint, Response
 
 from database.alerts import codes_that_fired
-from database.figures import RuleFigures, as_of, rule_figures
+from database.figures import FEWEST_DECIDED, RuleFigures, as_of, rule_figures
 from routes.desk.charts import sparkline
 from routes.desk.shell import page
 from routes.http.hooks import service
@@ -20,7 +20,6 @@ from rules.versions import RuleChange
 blueprint = Blueprint("desk_rules", __name__, template_folder="../templates")
 
 STATUSES: tuple[Status, ...] = ("active", "shadow", "off")
-FEWEST_DECIDED = 20  # of which a share says something
 DAYS = 14
 
 
@@ -33,13 +32,6 @@ class ListedRule(NamedTuple):
     version: int
     figures: RuleFigures | None
     has_fired: bool
-
-    @property
-    def share_of_false(self) -> float | None:
-        """Of its alerts that were decided, the share that was false; None if they are too few to say."""
-        if self.figures is None or self.figures.decided < FEWEST_DECIDED:
-            return None
-        return self.figures.false / self.figures.decided
 
 
 @blueprint.get("/desk/rules")

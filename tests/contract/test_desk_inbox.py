@@ -262,7 +262,7 @@ def test_by_user(inbox: FlaskClient) -> None:
     """A row a user: those rated high first, then those with the most alerts; a link to the alerts of each."""
     page = inbox.get("/desk/?by=user").text
     table = re.sub(r"<details.*?</details>", "", page[page.index('<table class="by-user">') :], flags=re.S)
-    found = [re.sub(r"<[^>]*>|\s+", " ", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)[1:]]
+    found = [re.sub(r"<[^>]*>|\s+", " ", row) for row in re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.S)[1:]]
     assert [re.sub(r"\s+", " ", unescape(one)).strip() for one in found] == [
         f"High 3 {SCRIPT} 4 30 1100 now",
         "1 3 30 1100 now",
