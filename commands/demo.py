@@ -40,7 +40,7 @@ class _Moment(click.ParamType[datetime]):
     "--until",
     type=_Moment(),
     help="The moment (RFC 3339) at which the eight weeks end; with the same one the data is the same.  "
-    "[default: the present hour's beginning]",
+    "[default: the present minute's beginning]",
 )
 @click.option("--users", type=click.IntRange(20, 10_000), default=400, show_default=True, help="How many users.")
 @with_appcontext
@@ -53,7 +53,7 @@ def demo(until: datetime | None, users: int) -> None:
     left out. Exit status: 0 if done, 2 if it could not be, 130 after Ctrl+C.
     """
     now = datetime.now(UTC)
-    until = until or now.replace(minute=0, second=0, microsecond=0)
+    until = until or now.replace(second=0, microsecond=0)
     if until > now:
         raise click.BadParameter("must not be in the future", param_hint="--until")
     if until < datetime(1971, 1, 1, tzinfo=UTC):

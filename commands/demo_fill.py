@@ -26,7 +26,7 @@ from rules.model import Refusal
 from rules.service import Service
 from work import bulk
 from work.figures_job import fill_figures
-from work.queue import next_alert
+from work.queue import CLAIM, next_alert
 
 BATCH = 1_000  # events that are stored together
 NOISY = 1100  # the code of the rule that is left to be tuned
@@ -194,9 +194,20 @@ class Filler:
             self._versions[result.key] = result.version
 
     def _claim(self) -> None:
-        """Let two people have claimed the most urgent ones just now: the claims lapse in half an hour."""
-        for who in CLAIMING:
-            next_alert(self._service, AlertFilter(), who)
+        """Let two people have claimed the most urgent ones in the last minutes: the claims lapse half an hour later."""
+        # One after the other and stamped afterwards: a claim that has lapsed by now would be settled by the next.
+        claimed = [next_alert(self._service, AlertFilter(), who) for who in CLAIMING]
+        lines: dict[tuple[int, ...], datetime] = {}
+        touched: dict[tuple[int, ...], datetime] = {}
+        for minutes, found in zip(range(len(CLAIMING), 0, -1), claimed, strict=True):
+            if found is not None:
+                alert, at = found.alert, self._until - timedelta(minutes=minutes)
+                key = (alert.user_id, alert.seq, alert.code)
+                lines[(*key, alert.work_version)] = at
+                touched[key] = max(at, self._seen[AlertKey(*key)].touched_at)
+        stamp(self._service, "history", lines)
+        stamp(self._service, "touched", touched)
+        stamp(self._service, "claim", {key[:3]: at + CLAIM for key, at in lines.items()})
 
     def _now(self) -> datetime:
         """The present moment by the database's clock."""

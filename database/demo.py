@@ -55,10 +55,10 @@ def other_data(session: Session) -> list[str]:
 
 # Moments of single rows
 
-Stamped = Literal["user", "settings", "rule", "history", "touched", "entry", "view", "mute"]
+Stamped = Literal["user", "settings", "rule", "history", "touched", "entry", "view", "mute", "claim"]
 _Columns = tuple[InstrumentedAttribute[Any], ...]
 _OF_ALERT: _Columns = (Alert.user_id, Alert.seq, Alert.code)
-_STAMPS: Mapping[Stamped, tuple[InstrumentedAttribute[datetime], _Columns]] = {
+_STAMPS: Mapping[Stamped, tuple[InstrumentedAttribute[Any], _Columns]] = {
     "user": (User.created_at, (User.user_id,)),
     "settings": (UserSettings.created_at, (UserSettings.user_id, UserSettings.version)),
     "rule": (RuleVersion.created_at, (RuleVersion.number,)),
@@ -66,6 +66,7 @@ _STAMPS: Mapping[Stamped, tuple[InstrumentedAttribute[datetime], _Columns]] = {
     "touched": (Alert.touched_at, _OF_ALERT),
     "entry": (LogEntry.at, (LogEntry.entry_id,)),
     "view": (SavedView.created_at, (SavedView.view_id,)),
+    "claim": (Alert.claim_lapses_at, _OF_ALERT),
     "mute": (Mute.created_at, (Mute.user_id, Mute.code)),
 }
 

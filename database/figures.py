@@ -19,6 +19,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from database import figures_clock
 from database.models import DailyFigure, DailyUsers, FiguresProgress, MinuteFigure
 from database.user_sets import UserSet, joined
 
@@ -92,7 +93,7 @@ class Progress(NamedTuple):
 
 def progress(session: Session) -> Progress | None:
     """How far the figures have come; None if nothing was counted yet."""
-    row = session.execute(select(FiguresProgress.begun_at, FiguresProgress.as_of, func.clock_timestamp())).one_or_none()
+    row = session.execute(select(FiguresProgress.begun_at, FiguresProgress.as_of, figures_clock.now())).one_or_none()
     return None if row is None else Progress._make(row)
 
 
@@ -104,7 +105,7 @@ def as_of(session: Session) -> datetime | None:
 
 def last_days(session: Session, days: int) -> list[date]:
     """The present day and those before it, oldest first: so many in all."""
-    today = session.execute(select(func.clock_timestamp())).scalar_one().astimezone(UTC).date()
+    today = session.execute(select(figures_clock.now())).scalar_one().astimezone(UTC).date()
     return [today - timedelta(days=ago) for ago in range(days - 1, -1, -1)]
 
 

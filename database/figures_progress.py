@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from database import figures_clock
 from database.models import DailyFigure, DailyUsers, FiguresProgress, MinuteFigure, UserAction
 
 STATEMENT = 5.0  # the longest that a statement may take, in seconds
@@ -36,7 +37,7 @@ LIMITS = text(
 
 # Whose turn it is
 
-_clock = func.clock_timestamp(type_=_MOMENT)
+_clock = figures_clock.now()
 CLOCK = select(_clock)
 _SECONDS = bindparam("seconds", type_=BigInteger)
 

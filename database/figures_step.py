@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, DateTime, column, func, literal, or_, select, table
 
+from database import figures_clock
 from database.figures_counts import count, recount
 from database.figures_progress import (
     ADVANCE,
@@ -98,11 +99,11 @@ _running = table(
     *map(column, ("datname", "pid", "backend_type", "backend_xid")),
     column("xact_start", _MOMENT),
 )
-_OLDEST_RUNNING = select(func.now(), func.min(_running.c.xact_start)).where(
+_OLDEST_RUNNING = select(figures_clock.began(), func.min(_running.c.xact_start)).where(
     _running.c.datname == func.current_database(),
     _running.c.pid != func.pg_backend_pid(),
     _running.c.backend_type == "client backend",
-    or_(_running.c.backend_xid.is_not(None), _running.c.xact_start > func.clock_timestamp() - literal(LONGEST)),
+    or_(_running.c.backend_xid.is_not(None), _running.c.xact_start > figures_clock.now() - literal(LONGEST)),
 )
 
 

@@ -1,7 +1,7 @@
 """Take the pictures of the desk in docs/pictures, of demo data: `make pictures` (needs Chromium, and some minutes).
 
-They are the same each time: the data is seeded, and the clock of the browser stands still when it ends. The service's
-own clock goes on, so pages that count from today on are not among them.
+They are the same each time: the data is seeded, and when it ends, the clock of the browser stands still, and so does
+the one by which figures are counted. Other clocks of the service go on; nothing of them is in these pictures.
 """
 
 import os
@@ -30,6 +30,7 @@ PATIENCE = 600  # seconds
 SAME_EACH_TIME = ["--disable-partial-raster", "--num-raster-threads=1", "--disable-gpu"]
 
 WIDE, NARROW = (1280, 800), (390, 844)
+TUNED = "/desk/rules/1100?try=2#try"  # with what Linus tried
 # By file name: the page, its size, and the colour scheme.
 PICTURES = {
     "inbox": ("/desk/", WIDE, "light"),
@@ -39,9 +40,14 @@ PICTURES = {
     "alert-dark": ("/desk/alerts/1013-65-1100", (1280, 1000), "dark"),
     "alert-narrow": ("/desk/alerts/1013-65-1100", NARROW, "dark"),
     "user": ("/desk/users/1013", WIDE, "light"),
+    "overview": ("/desk/overview", (1280, 1000), "light"),
+    "overview-narrow": ("/desk/overview", NARROW, "dark"),
+    "rules": ("/desk/rules", WIDE, "light"),
+    "rule": (TUNED, (1280, 1600), "light"),
+    "rule-narrow": (TUNED, (390, 1600), "dark"),
     "send": ("/desk/send?type=withdraw&amount=150.00&user_id=7&time=1769860800&event_id=order-17", WIDE, "light"),
-    "log": ("/desk/log?to=2026-01-31", WIDE, "light"),
-    "log-narrow": ("/desk/log?to=2026-01-31", NARROW, "dark"),
+    "log": ("/desk/log", WIDE, "light"),
+    "log-narrow": ("/desk/log", NARROW, "dark"),
 }
 
 
@@ -73,10 +79,11 @@ def serving() -> Iterator[int]:
         port = free.getsockname()[1]
         environment = os.environ | {"DATA_DIR": f"{folder}/data", "BACKEND_PORT": str(port), "TIME_IS_EPOCH": "true"}
         environment.pop("DATABASE_URL", None)
-        command = [sys.executable, "-m", "flask", "--app", "app", "demo", "--until", UNTIL]
+        program = [sys.executable, "-m", "scripts.at_moment", UNTIL]
+        command = [*program, "flask", "--app", "app", "demo", "--until", UNTIL]
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
         free.close()
-        with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as one:
+        with subprocess.Popen([*program, "app"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as one:
             try:
                 wait_until_ready(f"http://127.0.0.1:{port}")
                 yield port
