@@ -202,9 +202,9 @@ class Filler:
         for minutes, found in zip(range(len(CLAIMING), 0, -1), claimed, strict=True):
             if found is not None:
                 alert, at = found.alert, self._until - timedelta(minutes=minutes)
-                key = (alert.user_id, alert.seq, alert.code)
+                key = AlertKey(user_id=alert.user_id, seq=alert.seq, code=alert.code)
                 lines[(*key, alert.work_version)] = at
-                touched[key] = max(at, self._seen[AlertKey(*key)].touched_at)
+                touched[key] = max(at, self._seen[key].touched_at)
         stamp(self._service, "history", lines)
         stamp(self._service, "touched", touched)
         stamp(self._service, "claim", {key[:3]: at + CLAIM for key, at in lines.items()})

@@ -44,10 +44,11 @@ class RateUser(Act):
 
 @dataclass(frozen=True, kw_only=True)
 class TryRule(Act):
-    """A backtest of one rule with a sweep, and with the most alerts a day that are wanted."""
+    """A backtest of one rule with another `value`, a sweep, and the most alerts a day that are wanted."""
 
     code: int
     parameter: str
+    value: Value
     first: Value
     last: Value
     step: Value
@@ -108,7 +109,7 @@ def _rules(start: datetime, rng: Random) -> list[Act]:
         switched(1.3, GRACE, 670, "shadow", "Only looking. Washers take four minutes, not five.", window=240),
         switched(2.1, LINUS, 620, "active", "Ninety days are too long for wallets.", gap=21 * DAY, among=4),
         TryRule(
-            at=moment, who=ADA, code=300, parameter="count", first=3, last=8, step=1, at_most=3,
+            at=moment, who=ADA, code=300, parameter="count", value=5, first=3, last=8, step=1, at_most=3,
             note=None,
         ),
         SetRule(
@@ -124,7 +125,7 @@ def _rules(start: datetime, rng: Random) -> list[Act]:
         switched(30.2, GRACE, 670, "active", "Four weeks in shadow: nearly all of them are washers."),
         switched(41.3, GRACE, 660, "active", "1,500 a day is any rent; 2,500 is not.", threshold=Decimal("2500.00")),
         TryRule(
-            at=on(53.3, LINUS), who=LINUS, code=1100, parameter="threshold",
+            at=on(53.3, LINUS), who=LINUS, code=1100, parameter="threshold", value=Decimal("225.00"),
             first=Decimal("100.00"), last=Decimal("300.00"), step=Decimal("25.00"), at_most=10,
         ),
     ]  # fmt: skip
