@@ -83,7 +83,13 @@ def _rate(service: Service, act: RateUser) -> None:
 def _try(service: Service, act: TryRule) -> None:
     present = service.run(service.rules)[act.code].setting
     sweep = Sweep(code=act.code, parameter=act.parameter, values=steps(act.first, act.last, act.step))
-    question = Question(candidates=(candidate(present, {act.parameter: act.value}),), start=0, end=LAST_TIME, sweep=sweep, at_most=act.at_most)
+    question = Question(
+        candidates=(candidate(present, {act.parameter: act.value}),),
+        start=0,
+        end=LAST_TIME,
+        sweep=sweep,
+        at_most=act.at_most,
+    )
     backtest_id = start(service, question, who=act.who)
     while (found := service.run(lambda session: backtests.get(session, backtest_id))) is not None:
         if found.status != "running":
