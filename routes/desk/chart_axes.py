@@ -1,8 +1,9 @@
 """Round places on the axes of a chart, of amounts and of times, and how they are written. Pure."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
+
+from routes.desk.words import date_of
 
 _DAY = 86_400
 _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)
@@ -52,11 +53,3 @@ def _written(start: int, end: int) -> Callable[[int], str]:
         return str(time) if date is None else date.strftime(form).lstrip("0" if length > 2 * _DAY else "")
 
     return write
-
-
-def date_of(time: int) -> datetime | None:
-    """The date that a time in seconds since 1970 is, in UTC; None if it is too late to have one."""
-    try:
-        return datetime.fromtimestamp(time, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None

@@ -1,22 +1,23 @@
 """Small charts, drawn here: pictures (SVG) that take their colours from the styles and say in words what they show."""
 
 from collections.abc import Sequence
-from math import ceil, log10
+from decimal import Decimal
+from math import ceil
 
 from markupsafe import Markup
 
+from routes.desk.chart_axes import nice_step, short_amount
+
 _SPARK = (112, 24)  # in pixels, as all that follows
 _MARGIN = 2
-_TICK_ROOM, _LABEL_ROOM, _TOP_ROOM = 34, 18, 8
+_TICK_ROOM, _LABEL_ROOM, _TOP_ROOM = 38, 18, 8
 
 
 def nice_ticks(most: float, count: int = 3) -> list[int]:
     """Whole numbers from 0 on for an axis, about `count` steps of a round size; the last is `most` or more."""
     if most <= 0:
         return [0, 1]
-    rough = max(most / count, 1)
-    power = 10 ** int(log10(rough))
-    step = next(int(power * one) for one in (1, 2, 5, 10) if power * one >= rough)
+    step = max(1, int(nice_step(Decimal(most), count)))
     return [step * number for number in range(ceil(most / step) + 1)]
 
 
@@ -67,7 +68,7 @@ def bars(
             Markup(
                 '<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(left, width, y, y, left - 5, y + 4, _short(tick))
+            ).format(left, width, y, y, left - 5, y + 4, short_amount(Decimal(tick)))
         )
     for number, (value, name) in enumerate(zip(values, names, strict=True)):
         shape = "bar-mark unfinished" if unfinished and number == len(values) - 1 else "bar-mark"
@@ -103,11 +104,3 @@ def _in_words(values: Sequence[float], names: Sequence[str], has_sum: bool) -> s
     most = max(range(len(values)), key=lambda number: values[number])
     total = f"In all {sum(values):,}, most" if has_sum else "Most"
     return f"{total} at {names[most]}: {values[most]:,}; at {names[-1]}: {values[-1]:,}."
-
-
-def _short(number: int) -> str:
-    """A number as an axis has room for it: "1,500" as "1.5k"."""
-    for size, unit in ((1_000_000, "M"), (1_000, "k")):
-        if number >= size:
-            return f"{number / size:g}{unit}"
-    return str(number)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from routes.desk import words
-from routes.desk.chart_axes import date_of, nice_step, short_amount, time_ticks
+from routes.desk.chart_axes import nice_step, short_amount, time_ticks
 
 MOST_DRAWN = 160  # actions; more are summed up in columns
 COLUMNS = 64
@@ -143,7 +143,7 @@ def _many(one: ChartAction | Column) -> int:
 
 
 def _said(time: int, strip: Strip) -> str:
-    date = date_of(time) if strip.has_dates else None
+    date = words.date_of(time) if strip.has_dates else None
     return str(time) if date is None else f"{date:%Y-%m-%d %H:%M:%S}"
 
 

@@ -78,23 +78,26 @@ def about(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
+def date_of(time: int) -> datetime | None:
+    """The date that a time in seconds since 1970 is, in UTC; None if it is too late to have one."""
+    try:
+        return datetime.fromtimestamp(time, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
 def event_time(time: int, has_dates: bool) -> str | Markup:
     """The time of an event as it was given; with a date if it counts seconds since 1970."""
-    if not has_dates:
-        return f"{time}"
-    try:
-        date = datetime.fromtimestamp(time, UTC)
-    except (OverflowError, ValueError, OSError):  # no date has a name so late
+    date = date_of(time) if has_dates else None
+    if date is None:
         return f"{time}"
     return Markup('<span class="event-time" title="{}">{}</span>').format(time, f"{date:%Y-%m-%d %H:%M:%S}")
 
 
 def event_day(time: int) -> str:
-    """The date of a time that counts seconds since 1970, which has one."""
-    try:
-        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d}"
-    except (OverflowError, ValueError, OSError):
-        return f"{time}"
+    """The date of a time that counts seconds since 1970; the time itself if it has none."""
+    date = date_of(time)
+    return f"{time}" if date is None else f"{date:%Y-%m-%d}"
 
 
 def seconds(count: int) -> str:
