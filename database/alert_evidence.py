@@ -13,8 +13,7 @@ from sqlalchemy import true as sql_true
 from sqlalchemy.orm import Session, aliased
 
 from database.models import LateOffset, User, UserAction, UserSettings
-
-Place = tuple[int, int]  # time and seq: where an action stands among those of its user
+from database.offsets import Place
 
 KINDS = ("deposit", "withdraw")
 # Of what arrived after an alert's action, so much is looked at for what came late.

@@ -52,7 +52,7 @@ class BulkForm(WorkForm):
     unnamed: _Count = 0
 
 
-class Outcome(NamedTuple):
+class BulkTally(NamedTuple):
     """What became of many alerts so far: how many matched and were changed, and which were refused, by status.
 
     `too_late` counts those that were raised or worked after it had begun, `unnamed` the refused ones that are not in
@@ -80,19 +80,19 @@ def work_alerts() -> Response:
     fields = form_fields()
     try:
         form = read_form(BulkForm, fields)
-        outcome = _all_of_list(form, fields) if form.all else _selected(form, fields)
+        tally = _all_of_list(form, fields) if form.all else _selected(form, fields)
     except BadForm as bad:
         return _shown(400, fields, bad.faults, None)
-    return _shown(200, fields, {}, outcome)
+    return _shown(200, fields, {}, tally)
 
 
 def _shown(
-    status: int, fields: Mapping[str, list[str]], faults: Mapping[str, str], outcome: Outcome | None
+    status: int, fields: Mapping[str, list[str]], faults: Mapping[str, str], tally: BulkTally | None
 ) -> Response:
     entered = {name: fields[name][-1] for name in ("do", "outcome", "assignee", "until", "note") if name in fields}
     of_list = fields.get("list", [""])[-1]
     values = {
-        "outcome": outcome,
+        "tally": tally,
         "faults": faults,
         "entered": entered,
         "list": of_list,
@@ -103,12 +103,12 @@ def _shown(
     if not is_part():
         return page("desk/bulk.html", status, **values)
     shown = part("desk/bulk_part.html", status, **values)
-    if outcome is not None and outcome.cursor is None and outcome.changed:
+    if tally is not None and tally.cursor is None and tally.changed:
         shown.headers["HX-Trigger"] = "desk:changed"
     return shown
 
 
-def _selected(form: BulkForm, fields: Mapping[str, list[str]]) -> Outcome:
+def _selected(form: BulkForm, fields: Mapping[str, list[str]]) -> BulkTally:
     """Change the alerts that are named, each if it is as its row was when it was selected."""
     named = list(dict.fromkeys(fields.get("id", ())))
     if not named:
@@ -127,7 +127,7 @@ def _touched_at(written: str | None) -> Callable[[WorkRow], bool]:
     return lambda row: bool(row.touched_at.isoformat() == written)
 
 
-def _all_of_list(form: BulkForm, fields: Mapping[str, list[str]]) -> Outcome:
+def _all_of_list(form: BulkForm, fields: Mapping[str, list[str]]) -> BulkTally:
     """Change the next ones of all alerts that the list has and that were there when it began."""
     ours, query = service(), InboxQuery.of_list(form.list)
     if query is None:  # the inbox as it is by itself would be far more than was meant
@@ -144,7 +144,7 @@ def _all_of_list(form: BulkForm, fields: Mapping[str, list[str]]) -> Outcome:
     return _changed(so_far, found.asked, before, cursor)
 
 
-def _changed(form: BulkForm, asked: bulk.Asked, refused: Mapping[int, list[str]], cursor: str | None) -> Outcome:
+def _changed(form: BulkForm, asked: bulk.Asked, refused: Mapping[int, list[str]], cursor: str | None) -> BulkTally:
     who = caller().name
     wanted, faults_of = form.wanted(who), form.faults_of
     results = (
@@ -159,7 +159,7 @@ def _changed(form: BulkForm, asked: bulk.Asked, refused: Mapping[int, list[str]]
             named.setdefault(result.status, []).append(alert_id(*result.key))
         else:
             unnamed += 1
-    return Outcome(
+    return BulkTally(
         matched=form.matched + sum(one.status != 404 for one in results),
         changed=form.changed + sum(one.is_changed for one in results),
         too_late=form.too_late,

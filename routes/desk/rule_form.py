@@ -7,7 +7,7 @@ from typing import NamedTuple, cast, get_args
 
 from rules.base import Rule, RuleInForce, RuleSetting, Status
 from rules.conflicts import setting_conflicts
-from rules.hindsight.question import Wanted
+from rules.hindsight.question import WantedValues
 from rules.model import RISKS, Risk, Value
 from rules.parameters import Parameter, written_values
 from rules.values import CENT
@@ -106,11 +106,11 @@ def read_draft(present: RuleSetting, entered: Mapping[str, str], base: RuleSetti
     return Draft(texts=texts, faults=faults, setting=setting)
 
 
-def changes(present: RuleSetting, setting: RuleSetting) -> Wanted:
+def changes(present: RuleSetting, setting: RuleSetting) -> WantedValues:
     """What has to be said so that a rule that is set to `present` is set to `setting`."""
     parameters = {name: value for name, value in setting.parameters.items() if present.parameters.get(name) != value}
     is_same = all(field.of(present) == field.of(setting) for field in fields_of(present.rule) if field.risk)
-    return Wanted(parameters, None if is_same else setting.by_risk)
+    return WantedValues(parameters, None if is_same else setting.by_risk)
 
 
 def _contradictions(present: RuleSetting, setting: RuleSetting) -> Iterator[tuple[str, str]]:

@@ -10,14 +10,14 @@ from routes.desk.user_timeline import Story
 
 _WIDTH, _HEIGHT, _MARGIN = 960, 200, 8
 
-Place = tuple[float, float]
+Point = tuple[float, float]
 
 
 def balance_picture(story: Story) -> Markup:
     """The balance as a step line; where columns stand for many actions, with the least and the most of each."""
     balances = [story.before, *(value for _, _, *some in _steps(story) for value in some)]
     least, most = min(balances), max(balances)
-    line: list[Place] = [_place(story, story.start, story.before, least, most)]
+    line: list[Point] = [_place(story, story.start, story.before, least, most)]
     reaches = Markup("")
     for start, end, low, high, after in _steps(story):
         x, y = _place(story, end, after, least, most)
@@ -50,7 +50,7 @@ def _steps(story: Story) -> Iterator[tuple[int, int, Decimal, Decimal, Decimal]]
         yield column.start, column.end, column.least, column.most, column.balance
 
 
-def _place(story: Story, time: int, balance: Decimal, least: Decimal, most: Decimal) -> Place:
+def _place(story: Story, time: int, balance: Decimal, least: Decimal, most: Decimal) -> Point:
     across, up = max(story.end - story.start, 1), max(most - least, Decimal("0.01"))
     x = _MARGIN + (_WIDTH - 2 * _MARGIN) * ((time - story.start) / across)
     y = _HEIGHT - _MARGIN - (_HEIGHT - 2 * _MARGIN) * float((balance - least) / up)

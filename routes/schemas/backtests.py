@@ -28,7 +28,7 @@ from routes.schemas.rules import (
     map_by_code,
 )
 from rules.base import Rule
-from rules.hindsight.question import MOST_STEPS, Wanted, parameter_of, step_of, steps
+from rules.hindsight.question import MOST_STEPS, WantedValues, parameter_of, step_of, steps
 from rules.model import Value
 from rules.parameters import Parameter
 from rules.payload import Payload
@@ -49,10 +49,10 @@ class CandidateRequest(Payload):
     parameters: ParameterValues | None = not_null()
     by_risk: RiskParameters | None = not_null()
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> WantedValues:
         """The request in the domain's own terms."""
         parameters = self.parameters.values() if self.parameters else {}
-        return Wanted(parameters, None if self.by_risk is None else self.by_risk.values())
+        return WantedValues(parameters, None if self.by_risk is None else self.by_risk.values())
 
 
 def _candidate(rule: Rule) -> type[CandidateRequest]:

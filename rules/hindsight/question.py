@@ -123,7 +123,7 @@ class Question:
         )
 
 
-class Wanted(NamedTuple):
+class WantedValues(NamedTuple):
     """How a rule is to be set in a backtest: the parameters that differ from what it is set to now.
 
     `by_risk` replaces what differs by rating; None keeps it.

@@ -17,7 +17,7 @@ from database.log_entries import add_log_entry
 from database.session import Transaction
 from rules.base import RuleSetting
 from rules.hindsight import run
-from rules.hindsight.question import Question, Sweep, Wanted, candidate
+from rules.hindsight.question import Question, Sweep, WantedValues, candidate
 from rules.payload import conflicting
 from rules.service import Service
 
@@ -40,7 +40,7 @@ class AnotherRuns(Exception):
 
 def ask(
     present: Mapping[int, RuleSetting],
-    wanted: Mapping[int, Wanted] | None,
+    wanted: Mapping[int, WantedValues] | None,
     *,
     start: int,
     end: int,

@@ -248,7 +248,7 @@ def test_many_at_once(at: Desk, page: Page, complaints: list[str]) -> None:
         session.execute(text(touch), {"user_id": int(alerts[1].split("-")[0])})
     page.get_by_label("Note for each").fill("The same card.")
     page.locator("#bulk").get_by_role("button", name="True", exact=True).click()
-    card = page.locator("#notices .outcome")
+    card = page.locator("#notices .bulk-tally")
     expect(card).to_contain_text("3 changed")
     expect(card.get_by_role("link", name=alerts[1])).to_be_visible()
     expect(page.locator("tbody :checked")).to_have_count(0)
@@ -269,7 +269,7 @@ def test_all_that_fit(at: Desk, page: Page) -> None:
         "**/bulk", lambda route: held.append(route) if "cursor" in str(route.request.post_data) else route.continue_()
     )
     press(page, "c", "3")
-    said = page.locator("#notices .outcome h2")
+    said = page.locator("#notices .bulk-tally h2")
     expect(said).to_have_text("500 changed so far")
     page.get_by_role("button", name="Stop").click()
     page.unroute("**/bulk")  # which lets the next 500 go, which were asked for before
@@ -337,7 +337,7 @@ def test_without_a_script(at: Desk, browser: Browser, cookies: dict[str, Any]) -
         for alert in (first, second):
             page.get_by_label(f"Select alert {alert}").check()
         page.locator("#bulk").get_by_role("button", name="Take").click()
-        expect(page.locator(".outcome h2")).to_have_text("2 changed")
+        expect(page.locator(".bulk-tally h2")).to_have_text("2 changed")
         page.get_by_role("link", name="Back to the list").click()
         page.get_by_role("button", name="Next alert").click()
         expect(page.locator("#toast")).to_contain_text("Nothing is left that nobody has.")

@@ -8,7 +8,7 @@ import pytest
 
 from routes.desk.rule_form import STATUS, changes, choices, differences, propose_sweep, read_draft, texts_of
 from rules.base import RuleSetting
-from rules.hindsight.question import Wanted, parameter_of
+from rules.hindsight.question import WantedValues, parameter_of
 from rules.registry import REGISTRY
 
 PRESENT = replace(
@@ -22,7 +22,7 @@ def test_what_is_left_alone_stays() -> None:
     assert (found.faults, differences(PRESENT, found.setting)) == ({}, [])
     assert found.texts == texts_of(PRESENT)
     assert found.texts["high.threshold"] == "50.00"
-    assert changes(PRESENT, found.setting) == Wanted({}, None)
+    assert changes(PRESENT, found.setting) == WantedValues({}, None)
 
 
 def test_what_is_typed() -> None:
@@ -35,7 +35,7 @@ def test_what_is_typed() -> None:
         ("threshold at high risk", Decimal("50.00"), None),
         ("window", 30, 60),
     ]
-    assert changes(PRESENT, found.setting) == Wanted({"threshold": Decimal("150.00"), "window": 60}, {})
+    assert changes(PRESENT, found.setting) == WantedValues({"threshold": Decimal("150.00"), "window": 60}, {})
 
 
 @pytest.mark.parametrize(
