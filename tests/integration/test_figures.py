@@ -274,7 +274,7 @@ def test_one_counts_at_a_time_and_rests(counting: Engine, monkeypatch: pytest.Mo
 
     def run(_: object) -> int:
         runs.append(1)
-        return 45
+        return PATIENCE
 
     monkeypatch.setattr(figures_job, "_run", run)
     threads = [threading.Thread(target=run_if_due, args=(counting,)) for _ in range(4)]
@@ -284,7 +284,7 @@ def test_one_counts_at_a_time_and_rests(counting: Engine, monkeypatch: pytest.Mo
     for thread in threads:
         thread.join()
     assert len(runs) == 1
-    assert 30 < run_if_due(counting) <= 45
+    assert run_if_due(counting) == figures_job.INTERVAL
 
 
 def test_a_dead_turn_ends(counting: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,6 +316,7 @@ def test_a_run_ends_and_goes_on_later(counting: Engine, client: FlaskClient, mon
     with counting.connect() as connection:
         connection.execute(text("UPDATE user_actions SET created_at = created_at - interval '40 days'"))
     monkeypatch.setattr(figures_job, "RUN", 0.0)
+    monkeypatch.setattr(figures_job, "RESTS", 1)
     monkeypatch.setattr(figures_job, "SETTLED", NOW_SETTLED)
     known: list[datetime] = []
     run_if_due(counting, known.append)
