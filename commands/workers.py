@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import queue
 import socket
 import time
 from collections import Counter
@@ -27,8 +28,37 @@ class WorkersFailed(Exception):
     """The workers do not keep running; the message says what happened."""
 
 
+class Wake:
+    """What `set` wakes up: like `threading.Event`, but `set` may also come as a signal in the middle of a `wait`.
+
+    An Event takes a lock for both, so a handler of signals would wait for the very code that it has interrupted, for
+    ever.
+    """
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()  # its `put` is made for handlers of signals
+
+    def set(self) -> None:
+        """End the wait, or the next one."""
+        if self._calls.empty():
+            self._calls.put(None)
+
+    def clear(self) -> None:
+        """Forget who has called so far."""
+        while self.wait(0):
+            pass
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a call, for so long at most; returns whether there was one."""
+        try:
+            self._calls.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        return True
+
+
 class Workers(MPServer):
-    """Granian, but for two things: what happens when a worker dies, and who holds the port.
+    """Granian, but for three things: what happens when a worker dies, who holds the port, and how signals wake it.
 
     Granian ends the service when a worker dies twice within 5.5 seconds. Here it is replaced after a pause that grows,
     a bounded number of times. `listener` stays open meanwhile: connections wait in its queue, and a worker that is
@@ -49,6 +79,7 @@ class Workers(MPServer):
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
+        self.main_loop_interrupt: Any = Wake()
         self._listener = listener
         self._on_tick, self._on_death, self._on_stop = on_tick, on_death, on_stop
         self._on_ready: Callable[[], None] | None = on_ready  # until it was called
