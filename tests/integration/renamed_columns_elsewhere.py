@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session
 from database import (
     actions,
     alert_counts,
+    alert_evidence,
     alert_lists,
     alerts,
     backtests,
@@ -69,7 +70,8 @@ from database.records import (
 )
 from database.session import begin, commit, make_engine, make_sessions
 
-LISTS = (actions, alert_counts, alert_lists, alerts, change_log, mutes, user_lists, user_timeline, views)
+OF_ALERTS = (alert_counts, alert_evidence, alert_lists, alerts, inbox)
+LISTS = (actions, *OF_ALERTS, change_log, mutes, user_lists, user_timeline, views)
 FIGURES = (figures, figures_counts, figures_progress, figures_step, figures_users)
 MODULES = (*LISTS, *FIGURES, backtests, dry_run, history, keys, log_entries, replayed, rule_versions, users)
 USED: set[str] = set()
@@ -101,6 +103,7 @@ def use_users(session: Session) -> None:
     assert users.next_user_id(session) == 1
     users.skip_taken_ids(session, 1)
     assert users.next_user_id(session) == 3
+    assert users.free_user_id(session) == 3
     user = users.lock_user(session, 1)
     assert user is not None
     users.change_user(session, user, risk=None, overrides='{"30": {"count": 4}}', author="me", note="why")
@@ -156,9 +159,12 @@ def use_lists(session: Session) -> None:
     one = alerts.get_alert(session, 1, 1, 30)
     assert one is not None
     assert (one.evidence, one.type, one.amount) == (EVIDENCE, "deposit", 1)
+    assert [row.seq for row in alerts.alerts_of_action(session, 1, 1)] == [1]
+    assert alerts.codes_that_fired(session, [30, 300]) == {30}
     assert alerts.count_alerts(session, 9) == [AlertCounts(code=30, alerts=2, shadow_alerts=1)]
     assert alerts.codes_that_fired(session, [30, 300]) == {30}
     assert actions.newest_times(session.connection(), [1, 2], 15) == {1: 10, 2: 10}
+    assert actions.seq_of_event(session, 1, "event 2") == 2
 
 
 def use_inbox(session: Session) -> None:
@@ -174,6 +180,18 @@ def use_inbox(session: Session) -> None:
         assert [one.place for one in found.named] == [(10, *key)]
         assert {one.matches for one in found.touched} == {True}
     assert [row.seq for row in alerts.alerts_by_key(session, [key])] == [1]
+
+
+def use_alert_evidence(session: Session) -> None:
+    (one,) = alert_evidence.actions_by_seq(session, 1, [2])
+    assert (one.place, one.type, one.ordinal, one.running_total, one.balance) == ((20, 2), "withdraw", 1, 2, 4)
+    assert [action.seq for action in alert_evidence.actions_before(session, 1, one.place, limit=9, since=5)] == [1, 2]
+    assert alert_evidence.actions_after(session, 1, one.place, limit=9, until=99) == []
+    assert alert_evidence.numbers_at(session, 1, [15]) == {("deposit", 15): (1, 1), ("withdraw", 15): (0, 0)}
+    assert alert_evidence.late_arrivals(session, 1, 1, 99)[0][0].seq == 2
+    settings = alert_evidence.settings_version(session, 1, 2)
+    assert settings is not None
+    assert settings.overrides == {"30": {"count": 4}}
 
 
 def use_users_lists(session: Session) -> None:
@@ -306,6 +324,9 @@ def use_log_entries(session: Session) -> None:
 
 
 def use_change_log(session: Session) -> None:
+    log_entries.add_log_entry(session, who="Ada", kind="backtest", subject="7", what="started")
+    session.commit()
+    assert change_log.who_started(session, 7, datetime(2026, 1, 1, tzinfo=UTC)) == "Ada"
     session.add(AlertChange(user_id=1, seq=2, code=30, n=1, at=datetime.now(UTC), who="Ada", what="note"))
     session.commit()
     wanted = change_log.LogFilter(who="Ada", start=datetime(2026, 1, 1, tzinfo=UTC))
@@ -413,6 +434,7 @@ def main(url: str) -> None:
         use_users(session)
         store(session)
         use_lists(session)
+        use_alert_evidence(session)
         use_users_lists(session)
         use_user_timeline(session)
         use_replayed(session)

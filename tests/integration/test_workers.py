@@ -151,7 +151,7 @@ def test_metrics_have_a_bound(start_service: StartService) -> None:
     maps = Path(f"/proc/{worker}/maps").read_text()
     [folder] = {Path(line.split()[-1]).parent for line in maps.splitlines() if line.endswith(".db")}
     before = {path.name: path.stat().st_size for path in folder.iterdir()}
-    assert len(before) == 6
+    assert len(before) == 8
     kill(worker)
     wait_until(lambda: worker not in service.workers() and len(service.workers()) == 2)
     for number in range(20):
