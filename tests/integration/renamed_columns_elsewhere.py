@@ -184,10 +184,17 @@ def use_inbox(session: Session) -> None:
 
 def use_alert_evidence(session: Session) -> None:
     (one,) = alert_evidence.actions_by_seq(session, 1, [2])
-    assert (one.place, one.type, one.ordinal, one.running_total, one.balance) == ((20, 2), "withdraw", 1, 2, 4)
+    assert (one.place, one.type, one.ordinal, one.running_total, one.balance) == (
+        (20, 2),
+        "withdraw",
+        1,
+        Decimal(2),
+        Decimal(4),
+    )
     assert [action.seq for action in alert_evidence.actions_before(session, 1, one.place, limit=9, since=5)] == [1, 2]
     assert alert_evidence.actions_after(session, 1, one.place, limit=9, until=99) == []
-    assert alert_evidence.numbers_at(session, 1, [15]) == {("deposit", 15): (1, 1), ("withdraw", 15): (0, 0)}
+    numbers = {kind: one.number for (kind, _), one in alert_evidence.numbers_at(session, 1, [15]).items()}
+    assert numbers == {"deposit": 1, "withdraw": 0}
     assert alert_evidence.late_arrivals(session, 1, 1, 99)[0][0].seq == 2
     settings = alert_evidence.settings_version(session, 1, 2)
     assert settings is not None
