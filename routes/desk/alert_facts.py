@@ -80,7 +80,7 @@ def measured(code: int, evidence: Mapping[str, Any]) -> Measured:
         return Measured(words.money(value), None if limit is None else words.money(limit), name, beyond)
     if name is None:
         return Measured(words.number(value), None, None, None)
-    shown = words.seconds(int(value)) if _unit(code, name) == "seconds" else words.number(value)
+    shown = words.rough(int(value)) if _unit(code, name) == "seconds" else words.number(value)
     return Measured(shown, written(code, name, limit), name, None)
 
 

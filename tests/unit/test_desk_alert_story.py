@@ -114,7 +114,7 @@ def test_raised_late_and_superseded() -> None:
         (1100, "100.01", {"threshold": "100.00"}, Measured("100.01", "100.00", "threshold", "0.01 over")),
         (1100, "0.01", {"threshold": "0.00"}, Measured("0.01", "0.00", "threshold", None)),
         (500, 1200, {"count": 5, "window": 60}, Measured("1,200", "5", "count", None)),
-        (620, 90 * 86_400, {"threshold": "500.00", "gap": 86_400}, Measured("90 days", "1 day", "gap", None)),
+        (620, 90 * 86_400 + 61, {"gap": 86_400}, Measured("90 days 1 minute", "1 day", "gap", None)),
         (630, "400.00", {"times": "5.00", "count": 10}, Measured("400.00", None, None, None)),
         (600, 3, {"threshold": "10000.00", "count": 3}, Measured("3", "3", "count", None)),
         (500, 7, {"limit": 5}, Measured("7", None, None, None)),
