@@ -43,7 +43,7 @@ MOST_CHARACTERS = 48 * 1024  # of JSON, which a form writes larger
 
 _FIELDS = ("type", "amount", "user_id", "time", "event_id")
 _NUMBERS = ("user_id", "time")
-_DIGITS = re.compile("[0-9]{1,19}")
+_DIGITS = re.compile("-?[0-9]{1,19}")
 _FIRST_TIME = 100_000  # when examples end on a clock that does not count from 1970: any time will do
 
 
@@ -100,7 +100,7 @@ def get_send_page() -> Response:
         is_one = len(events) == 1
         return _page("form" if is_one and query.how == "form" else "json", events[0] if is_one else events)
     typed = {name: value for name in _FIELDS if (value := getattr(query, name)) is not None}
-    return _page(query.how, _document(typed) if typed else EVENT_EXAMPLE | {"event_id": _new_id()})
+    return _page(query.how, _document(typed) if typed else _example())
 
 
 @blueprint.post(f"{DESK}/send")
@@ -144,6 +144,12 @@ def _page(
         faults=_faults(answers) if how == "form" else {},
         presets=service().run(_presets),
     )
+
+
+def _example() -> dict[str, Any]:
+    """An event to begin with; where times count seconds since 1970, it is of now."""
+    times = {"time": int(datetime.now(UTC).timestamp())} if service().policy.time_is_epoch else {}
+    return EVENT_EXAMPLE | times | {"event_id": _new_id()}
 
 
 def _document(typed: Mapping[str, str]) -> dict[str, Any]:

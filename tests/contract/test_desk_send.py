@@ -118,7 +118,13 @@ def test_each_preset_makes_its_rule_fire(make_client: ClientMaker, overdraft: st
         page = html.unescape(client.get(f"/desk/send?preset={code}&as=json").text)
         offered = typed(page)
         after = sent(client, "send", "json", json=json.dumps(offered))
-        assert f'-{code}">{code} ' in after, after
+        assert f'-{code}"><span class="rule">{code}</span> ' in after, after
+
+
+def test_the_example_is_of_now(make_client: ClientMaker) -> None:
+    """Where times count seconds since 1970, the event that the form begins with could have happened just now."""
+    page = make_client(time_is_epoch=True).get("/desk/send").text
+    assert len(re.findall(r'name="time" value="(\d{10})"', page)) == 1
 
 
 def test_the_command(client: FlaskClient) -> None:
