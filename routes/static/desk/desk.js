@@ -285,8 +285,12 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.defaultPrevented) return;
   if (key === "Escape") {
+    const menu = $("details:is(.menu, .more, .close-all)[open]");
     if (choices) choiceMade();
-    else if (!$("dialog[open]") && !isTyping(target)) clearSelection();
+    else if (menu && !$("dialog[open]")) {
+      menu.open = false;
+      $("summary", menu).focus();
+    } else if (!$("dialog[open]") && !isTyping(target)) clearSelection();
     return;
   }
   if (localStorage.getItem(OFF) || isTyping(target) || $("dialog[open]")) return;
