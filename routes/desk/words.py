@@ -1,5 +1,6 @@
 """How values are written on pages. Templates call these as `words.money(...)`."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,16 @@ STATUS = {"open": "Open", "acknowledged": "Acknowledged", "closed": "Closed"}
 OUTCOME = {"true_positive": "True", "false_positive": "False", "inconclusive": "Inconclusive"}
 RULE_STATUS = {"active": "Active", "shadow": "Shadow", "off": "Off"}
 RISK = {"low": "Low", "normal": "Normal", "high": "High"}
+# Breaking a line within one of these makes it hard to read.
+_UNBROKEN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?|[\d,.]*\d (?:%|s|minutes?|hours?|days?|times)(?!\w))")
 NOTHING = "–"  # noqa: RUF001 (where there is no value)
+
+
+def unbroken(text: str) -> Markup:
+    """A title or a sentence whose dates, and numbers with their units, are not broken over two lines."""
+    whole = Markup('<span class="nowrap">{}</span>')
+    parts = _UNBROKEN.split(text)  # every second one is to be kept together
+    return Markup("").join(whole.format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def money(value: Decimal | str | None) -> str:
