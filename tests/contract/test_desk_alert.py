@@ -233,7 +233,7 @@ def test_today(client: FlaskClient) -> None:
     assert 'hx-get="/desk/alerts/1-1-1100/today" hx-trigger="load"' in page_of(client, "1-1-1100")
     same = said(client, "1-1-1100/today")
     assert "Under today's version 1 this would fire." in same
-    assert "The parameters for this user are the same as then." in same
+    assert "This user's parameters are the same as then." in same
     client.put("/rules/1100", json={"parameters": {"threshold": "200.00"}, "note": "less noise"})
     part = page_of(client, "1-1-1100/today", **PART)
     assert "<html" not in part

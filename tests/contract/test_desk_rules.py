@@ -64,7 +64,7 @@ def test_the_list_has_each_rule_in_the_group_of_its_status(client: FlaskClient) 
     codes(client, type="withdraw", amount="1.00", time=11)
     answer = client.get("/desk/rules")
     page = said(answer)
-    groups = [page.index(f"{name} ") for name in ("Active answered", "Shadow judged", "Off not judged")]
+    groups = [page.index(f"{name} ") for name in ("Active in answers", "Shadow its alerts", "Off judges nothing")]
     assert groups == sorted(groups)
     rows = {row.split()[0]: row for row in map(_cells, re.findall(r"<tr>(.*?)</tr>", answer.text, re.DOTALL))}
     assert [("never fired" in rows[code]) for code in ("1100", "500", "123", "690")] == [False, False, True, True]
@@ -89,7 +89,7 @@ def test_the_form_is_what_is_declared(client: FlaskClient) -> None:
     assert 'placeholder="100.00"' in answer.text  # at high risk
     page = said(answer)
     assert "Half a minute holds a burst" in page
-    assert "0 s to 1 hour; as declared 30 s." in page
+    assert "0 s to 1 hour, 30 s by default." in page
     assert "Nothing differs from version 1." in page
     assert client.get("/desk/rules/7").status_code == 404
 
