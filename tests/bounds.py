@@ -17,6 +17,7 @@ from commands import connections, replay, replay_file, replay_order, replay_tall
 from config_loader import Settings
 from database import (
     alert_counts,
+    alert_evidence,
     alert_lists,
     backtests,
     embedded,
@@ -36,8 +37,9 @@ from database import (
     user_sets,
 )
 from routes import events, flask_reads, flask_streams, flask_threads, rules, users
+from routes.desk import alert_bulk, alert_proof, evidence_chart, pulse, send, user_timeline
+from routes.desk import forms as desk_forms
 from routes.desk import inbox as desk_inbox
-from routes.desk import pulse, user_timeline
 from routes.http import bodies, csv_answer, heads, intake, origins, problems
 from routes.http.sessions import LIFETIME
 from routes.schemas import fields
@@ -205,6 +207,24 @@ BOUNDS: dict[str, Bound] = {
     ),
     "alerts that a pulse of the inbox is asked about by name": Bound(
         count(pulse.MOST_SHOWN), "contract/test_desk_pulse.py::test_a_question_that_cannot_be"
+    ),
+    "form of a page of the desk": Bound(
+        f"{desk_forms.MAX_FORM // 1024} KiB", "contract/test_desk_frame.py::test_errors_are_pages"
+    ),
+    "events that `/desk/send` takes at once": Bound(
+        count(send.MOST_EVENTS), "contract/test_desk_send.py::test_too_many"
+    ),
+    "refused alerts that the end of bulk work names": Bound(
+        count(alert_bulk.MOST_NAMED), "contract/test_desk_bulk.py::test_what_was_refused_stays_named"
+    ),
+    "actions that the chart of an alert draws one by one": Bound(
+        count(evidence_chart.MOST_DRAWN), "contract/test_desk_alert.py::test_many_actions_are_summed_up"
+    ),
+    "later arrivals among which the page of an alert looks for late ones": Bound(
+        count(alert_evidence.ARRIVALS_SEEN), "contract/test_desk_alert.py::test_a_late_event_among_very_many"
+    ),
+    "lines of history on the proof page of an alert": Bound(
+        count(alert_proof.MOST_LINES), "contract/test_desk_proof.py::test_a_very_long_history"
     ),
     "saved views that the inbox lists": Bound(
         count(desk_inbox.VIEWS_SHOWN), "contract/test_desk_inbox.py::test_no_more_views_than_fit_are_listed"

@@ -72,7 +72,7 @@ def _history(session: Session, key: AlertKey, newest: Any) -> list[AlertChange]:
     lines = list(newest)
     while lines and lines[0].n > 1 and len(lines) < MOST_LINES:
         lines = [*page_of_history(session, key, HISTORY_SHOWN, lines[0].n)[::-1], *lines]
-    return lines
+    return lines[-MOST_LINES:]
 
 
 def _members(value: Mapping[str, Any]) -> str:

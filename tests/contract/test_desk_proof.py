@@ -1,5 +1,6 @@
 """The proof page of an alert: everything that proves it, on one sheet."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -72,6 +73,15 @@ def test_it_is_complete(dated: FlaskClient) -> None:
     assert 'hx-post="/desk/alerts/7-2-1100/verify" hx-trigger="load"' in html
     csv = dated.get("/alerts.csv?user_id=7&code=1100&from=1790000001&to=1790000001&snoozed=any&muted=any")
     assert len(csv.text.strip().splitlines()) == 2
+
+
+def test_a_very_long_history(dated: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest lines are on it, and which is the first of them."""
+    monkeypatch.setattr("routes.desk.alert_proof.MOST_LINES", 50)
+    prove(dated)
+    found = said(dated, "7-2-1100/proof")
+    assert re.findall(r"line \d{3}", found) == [f"line {number:03}" for number in range(53, 103)]
+    assert "are left out" in found
 
 
 def test_it_says_whether_all_is_the_same(client: FlaskClient, sessions: Sessions) -> None:
