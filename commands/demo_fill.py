@@ -100,7 +100,8 @@ class Filler:
         def add(session: Session) -> None:
             with Transaction(session) as transaction:
                 for one in self._people:
-                    users.create_user(session, one.user_id, name=one.name, total=one.total, risk="normal")
+                    if not users.create_user(session, one.user_id, name=one.name, total=one.total, risk="normal"):
+                        raise Stopped(f"User {one.user_id} has appeared meanwhile: does another demo run?")
                 transaction.commit()
 
         self._service.run(add)
@@ -153,6 +154,8 @@ class Filler:
         """Do what was planned before a moment for all alerts there are by then, as if each step had its own time."""
         self._stamp_arrivals()
         for alert in self._service.run(demo.seen_alerts):
+            if alert.user_id not in self._kinds:  # of an event that somebody has sent meanwhile
+                continue
             key = AlertKey(user_id=alert.user_id, seq=alert.seq, code=alert.code)
             self._seen[key] = alert
             if key not in self._plans:

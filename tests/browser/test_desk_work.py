@@ -344,6 +344,20 @@ def test_without_a_script(at: Desk, browser: Browser, cookies: dict[str, Any]) -
     assert (at.alert(first)["status"], at.alert(second)["assignee"]) == ("acknowledged", "Ada")
 
 
+def test_without_htmx(at: Desk, page: Page, context: BrowserContext, complaints: list[str]) -> None:
+    """A script that did not arrive: keys say so and change nothing, buttons work."""
+    [alert] = at.raised()
+    context.route("**/htmx.min.js*", lambda route: route.abort())
+    page.goto(f"{at.url}/")
+    press(page, "j", "a")
+    expect(page.locator("#notices .card h2")).to_have_text("A part of this page was not loaded")
+    assert at.alert(alert)["status"] == "open"
+    row(page, alert).locator("a.open").click()
+    page.get_by_role("button", name=re.compile("^True")).click()
+    expect(page.locator("#toast")).to_contain_text("closed as true")
+    assert {text for text in complaints if "ERR_FAILED" not in text} == set()
+
+
 def test_back_after_closing(at: Desk, page: Page) -> None:
     """One returns to the same filter, and to the row that one went from."""
     alerts = at.raised(4)

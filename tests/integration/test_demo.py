@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from app import create_app
+from commands.demo_events import make_people
 from commands.demo_fill import Filler
 from config_loader import load_settings
 from database.demo import other_data
@@ -165,6 +166,18 @@ def test_it_refuses_a_database_with_other_data(make_client: ClientMaker, databas
     assert (result.exit_code, result.stdout) == (2, "")
     assert "The database must be empty, but it holds users." in result.stderr
     assert rows(database_url, "SELECT count(*) FROM user_actions") == [(1,)]
+
+
+def test_two_at_once(make_client: ClientMaker, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where both have seen an empty database, the second one stores nothing."""
+    client = make_client()
+    [first, *_] = make_people(20, int(UNTIL.timestamp()))
+    assert client.post("/event", json=an_event(user_id=first.user_id)).status_code == 200
+    monkeypatch.setattr("commands.demo.other_data", lambda _: [])
+    result = fill(client.application)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "does another demo run?" in result.stderr
+    assert rows(database_url, "SELECT count(*) FROM users") == [(1,)]
 
 
 def test_it_is_stopped(make_client: ClientMaker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ export const leaves = (fields) => Boolean(fields.outcome || fields.until);
 /** Change an alert of the list: `fields` are those of a form about it. Returns whether it will be sent. */
 export function work(alert, fields) {
   const row = rowOf(alert);
+  if (isWithoutHtmx()) return false;
   if (waiting.length >= MOST_WAITING) {
     notice("Too many changes are waiting", "The service does not answer. What came before is still to be sent.");
     return false;
@@ -33,9 +34,15 @@ export function work(alert, fields) {
 
 /** Undo what was done last, and before that what came before; after whatever is still to be sent. */
 export function undo() {
-  if (!isSending && !undoable.length) return;
+  if ((!isSending && !undoable.length) || isWithoutHtmx()) return;
   waiting.push({ isUndo: true });
   sendAll();
+}
+
+// Answers could not be shown. Forms and links work without it.
+function isWithoutHtmx() {
+  if (!globalThis.htmx) notice("A part of this page was not loaded", "Reload it to work by keys; its buttons work as it is.");
+  return !globalThis.htmx;
 }
 
 /** Whether changes are still to be sent. What was sent is not lost if the page is left. */
