@@ -36,10 +36,10 @@ PICTURES = {
     "inbox": ("/desk/", WIDE, "light"),
     "inbox-dark": ("/desk/", WIDE, "dark"),
     "inbox-narrow": ("/desk/", NARROW, "light"),
-    "alert": ("/desk/alerts/1013-65-1100", (1280, 1000), "light"),
-    "alert-dark": ("/desk/alerts/1013-65-1100", (1280, 1000), "dark"),
-    "alert-narrow": ("/desk/alerts/1013-65-1100", NARROW, "dark"),
-    "user": ("/desk/users/1013", WIDE, "light"),
+    "alert": ("/desk/alerts/1225-89-300", (1280, 1000), "light"),
+    "alert-dark": ("/desk/alerts/1225-89-300", (1280, 1000), "dark"),
+    "alert-narrow": ("/desk/alerts/1225-89-300", NARROW, "dark"),
+    "user": ("/desk/users/1225", WIDE, "light"),
     "overview": ("/desk/overview", (1280, 1000), "light"),
     "overview-narrow": ("/desk/overview", NARROW, "dark"),
     "rules": ("/desk/rules", WIDE, "light"),
@@ -60,7 +60,7 @@ def main() -> int:
     with serving() as port, sync_playwright() as playwright:
         # Pages show the address that they are asked for at.
         options = [f"--host-resolver-rules=MAP {SHOWN_AT} 127.0.0.1:{port}"]
-        options += SAME_EACH_TIME
+        options += [*SAME_EACH_TIME, "--lang=en-GB"]  # in which fields for days are written
         options += ["--no-sandbox"] if os.geteuid() == 0 else []  # for root there is none
         browser = playwright.chromium.launch(executable_path=program, args=options)
         for name, (path, size, scheme) in PICTURES.items():
