@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from database.alerts import AlertRow
 from database.records import AlertKey
 from routes.desk import done
-from routes.desk.alert_rows import AlertLine
+from routes.desk.alert_rows import AlertLine, lines_of
 from routes.desk.forms import MAX_FORM, BadForm, form_fields, read_form
 from routes.desk.shell import go, is_part, page, part
 from routes.desk.work_forms import AlertForm
@@ -71,7 +71,7 @@ def _undoing(session: Session, key: AlertKey, form: AlertForm) -> Wanted:
     who = caller().name
     lines = done.lines_of(session, key, form.first, form.last)
     since = [line for line in read_alert(session, key).history if line.n >= form.first]
-    session.close()
+    session.close()  # the change is made in a transaction of its own, which sees to it that nothing has come since
     if not lines or any(line.who not in (who, SERVICE) for line in since):
         raise Stale
     return undoing((line for line in lines if line.who == who), datetime.now(UTC))
@@ -79,7 +79,8 @@ def _undoing(session: Session, key: AlertKey, form: AlertForm) -> Wanted:
 
 def _row(alert: AlertRow, what: done.Done | None, form: AlertForm) -> Response:
     """The row of a list as it is now, for a script that has shown it so already."""
-    shown = part("desk/worked_row.html", line=AlertLine.of(alert), what=what, list=form.list)
+    (line,) = service().read(lambda session: lines_of(session, [alert], may_be_muted=True))
+    shown = part("desk/worked_row.html", line=line, what=what, list=form.list)
     shown.headers["ETag"] = f'"{alert.work_version}"'
     return shown
 

@@ -1,6 +1,7 @@
 """Working one alert from pages: what forms do, where they lead, what was first, and the way back."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -185,9 +186,11 @@ def test_a_part_of_a_page_keeps_its_form(alerts: FlaskClient) -> None:
 
 
 def test_a_row(alerts: FlaskClient) -> None:
-    """A script that shows a list gets the row as it is now, and the way to undo it."""
+    """A script that shows a list gets the row as it is now, with its marks, and the way to undo it."""
+    alerts.put("/users/1/mutes/1100", json={"until": (datetime.now(UTC) + timedelta(days=1)).isoformat()})
     answer = work(alerts, headers=HTMX, outcome="true_positive", then="row")
     assert answer.status_code == 200
+    assert "Its user is muted for this rule" in answer.text
     assert 'data-etag="2"' in answer.text
     assert undo_of(answer.text) == {"do": "undo", "first": "1", "last": "2", "etag": "2", "then": "row"}
 
