@@ -60,7 +60,7 @@ def main() -> int:
     with serving() as port, sync_playwright() as playwright:
         # Pages show the address that they are asked for at.
         options = [f"--host-resolver-rules=MAP {SHOWN_AT} 127.0.0.1:{port}"]
-        options += [*SAME_EACH_TIME, "--lang=en-GB"]  # in which fields for days are written
+        options += SAME_EACH_TIME
         options += ["--no-sandbox"] if os.geteuid() == 0 else []  # for root there is none
         browser = playwright.chromium.launch(executable_path=program, args=options)
         for name, (path, size, scheme) in PICTURES.items():
