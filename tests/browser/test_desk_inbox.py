@@ -163,6 +163,15 @@ def test_how_close_rows_stand(inbox: Page) -> None:
     inbox.get_by_role("button", name="Compact").click()
 
 
+def test_escape_closes_a_menu(inbox: Page) -> None:
+    """The focus goes back to what opened it."""
+    opener = inbox.get_by_text("Views", exact=True)
+    opener.click()
+    inbox.get_by_label("Save these filters as").press("Escape")
+    expect(inbox.locator("details.menu")).not_to_have_attribute("open", "")
+    expect(opener).to_be_focused()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_keeps_anybody_from_using_the_inbox(service: Service, browser: Browser, scheme: Any) -> None:
     """Also with its filters, its views and its news open, users instead of alerts, or nothing in it; at 390 px too."""
