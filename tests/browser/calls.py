@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import requests
 from playwright.sync_api import Page
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
+from database.backtests import in_the_way
 from database.models import Base
 from routes.http.pages import DESK
 from tests.keys import app_without_database
@@ -117,6 +119,12 @@ def stored(database_url: str) -> dict[str, str]:
             for table in Base.metadata.tables
             if table not in COUNTS
         }
+
+
+def is_backtest_under_way(database_url: str) -> bool:
+    """Whether a backtest runs, or has processes left: what is stored of it changes by itself."""
+    with engine_on(database_url) as engine, Session(engine) as session:
+        return in_the_way(session) is not None
 
 
 def answered(service: Service) -> Counter[tuple[str, int]]:
