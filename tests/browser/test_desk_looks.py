@@ -47,7 +47,6 @@ PAGES = (
     "/desk/find",
     "/desk/find?q=30",
     "/sign-in",
-    "/desk/rules",
     "/desk/rules/1100",
 )
 MISSING = ("/desk/alerts/9-9-9", "/desk/nowhere")
