@@ -94,7 +94,7 @@ def test_a_change(service: Service, page: Page, complaints: list[str]) -> None:
     page.locator("[name=own-1100-threshold]").fill("x")
     page.get_by_label("Why").fill("Watched.")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#own-1100-threshold-fault")).to_contain_text("must be money")
+    expect(page.locator("#own-1100-threshold-fault")).to_contain_text("Must be money")
     expect(page.get_by_label("Why")).to_have_value("Watched.")
     page.locator("[name=own-1100-threshold]").fill("70")
     page.get_by_role("button", name="Show what would change").click()
