@@ -91,9 +91,10 @@ _of_rules = func.unnest(_AMONG).column_valued("asked")
 
 
 def _one_of(*which: ColumnExpressionArgument[bool]) -> ColumnElement[bool]:
-    # Not EXISTS: beside OR, PostgreSQL would read all alerts once instead of the first one of each rule.
-    one = select(Alert.code).where(Alert.code == _of_rules, *which).limit(1).correlate_except(Alert)
-    return one.scalar_subquery().is_not(None)
+    # Not EXISTS: beside OR, PostgreSQL would read all alerts once instead of the first one of each rule. And without an
+    # order it would look in the table, expecting many of the rule, and read all of it for a rule that has none.
+    one = select(Alert.code).where(Alert.code == _of_rules, *which).order_by(Alert.time, Alert.user_id, Alert.seq)
+    return one.limit(1).correlate_except(Alert).scalar_subquery().is_not(None)
 
 
 # For each status an index by code has the first one at once.

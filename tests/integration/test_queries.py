@@ -1,6 +1,6 @@
 """Statements that the engine does not use: ids for new users, actions and alerts page by page."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import product
 from random import Random
@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.event import listen
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import actions, alert_lists, users
+from database import actions, alert_lists, alerts, users
 from database.alert_filters import AlertFilter, AlertPlace
 from database.models import Alert, User
 from database.session import make_read_engine, make_sessions
@@ -286,18 +286,44 @@ def test_a_page_looks_at_few(wanted: dict[str, Any], reads: Sessions, monkeypatc
     with transaction(reads) as session:
         for statement in SPREAD.split(";"):
             session.execute(text(statement))
-        asked: list[Any] = []
-        listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-        alert_lists.page_of_alerts(session, AlertFilter(**wanted), 51, None)
-        cursor = session.connection().connection.cursor()
-        cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) " + asked[0][0], asked[0][1])
-        ((plan,),) = cursor.fetchall()
+        read = reads_of_alerts(session, lambda: alert_lists.page_of_alerts(session, AlertFilter(**wanted), 51, None))
+    assert [node["Node Type"] for node in read] == ["Index Scan"]
+    assert read[0]["Actual Rows"] + read[0].get("Rows Removed by Filter", 0) <= 10
+
+
+def test_what_ever_fired_is_found_at_once(reads: Sessions) -> None:
+    """The first alert of each rule is looked for, and none of the others; a rule that never fired costs as little."""
+    with transaction(reads) as session:
+        session.execute(text("INSERT INTO users (user_id, last_seq) VALUES (1, 3000)"))
+        session.execute(text(MANY_OF_ONE_RULE))
+        session.execute(text("ANALYZE alerts"))
+        read = reads_of_alerts(session, lambda: alerts.codes_that_fired(session, [30, 1100, 7]))
+        assert alerts.codes_that_fired(session, [30, 1100, 7]) == {30}
+    assert sum(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in read) <= 3
+
+
+MANY_OF_ONE_RULE = """
+WITH stored AS (
+    INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version, ordinal,
+        running_total)
+    SELECT 1, s, 'withdraw', 1, s, '{}'::int[], 1, 0, s, s FROM generate_series(1, 3000) AS s RETURNING *
+)
+INSERT INTO alerts (user_id, seq, code, time, evidence) SELECT user_id, seq, 30, time, '{}'::jsonb FROM stored
+"""
+
+
+def reads_of_alerts(session: Session, do: Callable[[], object]) -> list[Any]:
+    """The parts of the plan of the first statement that `do` executes that read alerts, with what they have read."""
+    asked: list[Any] = []
+    listen(session.get_bind(), "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+    do()
+    cursor = session.connection().connection.cursor()
+    cursor.execute("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) " + asked[0][0], asked[0][1])
+    ((plan,),) = cursor.fetchall()
 
     def nodes(node: Any) -> Iterator[Any]:
         yield node
         for child in node.get("Plans", ()):
             yield from nodes(child)
 
-    read = [node for node in nodes(plan[0]["Plan"]) if node.get("Relation Name") == "alerts"]
-    assert [node["Node Type"] for node in read] == ["Index Scan"]
-    assert read[0]["Actual Rows"] + read[0].get("Rows Removed by Filter", 0) <= 10
+    return [node for node in nodes(plan[0]["Plan"]) if node.get("Relation Name") == "alerts"]
