@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from sqlalchemy import URL
 
 from bench import load
-from bench.events import Clock
+from bench.events import EVIDENCE, Clock
 from bench.load import Poster
 from bench.measurement import Measurement, failures, percentile
 from bench.ratios import Row, Spread, quotient
@@ -156,10 +156,6 @@ def _load(poster: Poster, title: str, alerts: int, problems: set[str]) -> float:
 def _fill(made: Database, alerts: int) -> None:
     """Store actions, and of each user's every tenth an alert: the older half closed, every third taken by somebody."""
     users, every = alerts // EACH, ACTIONS // EACH
-    evidence = (
-        '{"rule_version": 1, "measured": "150.00", "parameters": {"threshold": "100.00"}, "origin": {"threshold": '
-        '"default"}, "actions": [1], "sentence": "A withdrawal of 150.00 is over 100.00."}'
-    ).replace(":", "\\:")
     made.do(
         f"INSERT INTO users (user_id, last_seq) SELECT u, {ACTIONS} FROM generate_series(1, {users}) AS u",
         f"""INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version,
@@ -173,7 +169,7 @@ def _fill(made: Database, alerts: int) -> None:
             CASE WHEN seq <= {ACTIONS // 2} THEN 'true_positive' END,
             CASE WHEN time % 3 = 0 THEN 'p' || time % 2 END,
             now() - ({users * ACTIONS} - time) * interval '0.5 seconds' - interval '1 hour',
-            now() - ({users * ACTIONS} - time) * interval '0.5 seconds' - interval '1 hour', '{evidence}'
+            now() - ({users * ACTIONS} - time) * interval '0.5 seconds' - interval '1 hour', '{EVIDENCE}'
         FROM user_actions WHERE seq % {every} = 0""",
         """INSERT INTO alert_history (user_id, seq, code, n, at, who, what, before, after)
         SELECT user_id, seq, code, 1, touched_at, 'p1', 'status', 'open', 'closed'

@@ -9,6 +9,12 @@ USERS = 1_000
 # second for a thousand users would put hundreds into every window.) About six actions fall into 30 seconds.
 GAP = 5
 
+# Of alerts that a benchmark stores by itself, for SQLAlchemy's text(), which takes a colon for a parameter.
+EVIDENCE = (
+    '{"rule_version": 1, "measured": "150.00", "parameters": {"threshold": "100.00"}, "origin": {"threshold": '
+    '"default"}, "actions": [1], "sentence": "A withdrawal of 150.00 is over 100.00."}'
+).replace(":", "\\:")
+
 
 class Clock:
     """Start times for measurements: each call returns one later than any time the previous measurement can reach."""

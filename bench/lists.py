@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import URL
 
+from bench.events import EVIDENCE
 from bench.load import Poster
 from bench.measurement import percentile
 from bench.ratios import Row, Spread
@@ -121,10 +122,6 @@ def _id(place: int, alerts: int) -> tuple[int, int, int]:
 def _fill(made: Database, alerts: int) -> None:
     """Store alerts as the service would: the older half closed, every third taken by somebody."""
     users = alerts // EACH
-    evidence = (
-        '{"rule_version": 1, "measured": "150.00", "parameters": {"threshold": "100.00"}, "origin": {"threshold": '
-        '"default"}, "actions": [1], "sentence": "A withdrawal of 150.00 is over 100.00."}'
-    ).replace(":", "\\:")
     made.do(
         f"INSERT INTO users (user_id, last_seq) SELECT u, {EACH} FROM generate_series(1, {users}) AS u",
         f"""INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version,
@@ -136,7 +133,7 @@ def _fill(made: Database, alerts: int) -> None:
         SELECT user_id, seq, (ARRAY[30, 1100, 1100, 123])[time % 4 + 1], time,
             CASE WHEN time <= {alerts // 2} THEN 'closed' ELSE 'open' END,
             CASE WHEN time <= {alerts // 2} THEN 'true_positive' END, CASE WHEN time % 3 = 0 THEN 'p' || time % 2 END,
-            now() - ({alerts} - time) * interval '1 second', '{evidence}'
+            now() - ({alerts} - time) * interval '1 second', '{EVIDENCE}'
         FROM user_actions""",
         "VACUUM ANALYZE",
         "CHECKPOINT",

@@ -73,9 +73,9 @@ class Report:
         if self.growth:
             blocks.append(_growth(self.growth))
         if self.lists:
-            blocks.append(_lists(self.lists))
+            blocks.append(_few_and_many(self.lists, "call"))
         if self.desk:
-            blocks.append(_desk(self.desk))
+            blocks.append(_few_and_many(self.desk, "page"))
         if self.memory:
             blocks.append(_flatness(self.memory))
         if self.hindsight:
@@ -176,22 +176,13 @@ def _growth(growth: Growth) -> str:
     return table(["one event for", "p50 ms", "min - max", "us against a new user"], lines)
 
 
-def _lists(lists: Lists) -> str:
-    lines = []
-    for title, values in lists.many.items():
-        few, many = Spread.of(lists.few[title]), Spread.of(values)
-        lines.append([title, f"{few.median:.2f}", f"{many.median:.2f}", _range(many, ".2f")])
-    few_alerts, many_alerts = lists.alerts
-    return table(["one call, p50 ms", f"{few_alerts:,} alerts", f"{many_alerts:,} alerts", "min - max"], lines)
-
-
-def _desk(found: Desk) -> str:
+def _few_and_many(found: Lists | Desk, each: str) -> str:
     lines = []
     for title, values in found.many.items():
         few, many = Spread.of(found.few[title]), Spread.of(values)
         lines.append([title, f"{few.median:.2f}", f"{many.median:.2f}", _range(many, ".2f")])
     few_alerts, many_alerts = found.alerts
-    return table(["one page, p50 ms", f"{few_alerts:,} alerts", f"{many_alerts:,} alerts", "min - max"], lines)
+    return table([f"one {each}, p50 ms", f"{few_alerts:,} alerts", f"{many_alerts:,} alerts", "min - max"], lines)
 
 
 def _flatness(memory: Flatness) -> str:

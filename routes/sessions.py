@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
-from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request
+from flask import Blueprint, Response, current_app, make_response, render_template, request
 from sqlalchemy.orm import Session
 
 from access.caller import SCOPES
@@ -17,7 +17,7 @@ from routes.http.bodies import TOO_LARGE, read_body
 from routes.http.hooks import service
 from routes.http.json_body import read_model
 from routes.http.operation import Nothing, Operation, describe, needs
-from routes.http.pages import PAGE_HEADERS, SIGN_IN, SIGN_OUT, own_path
+from routes.http.pages import PAGE_HEADERS, SIGN_IN, SIGN_OUT, lead_to, own_path
 from routes.http.problems import DATABASE_AWAY, NOT_JSON, Problem
 from routes.http.sessions import begin_session, end_session, session_ends, session_key
 from routes.schemas.sessions import SessionAnswer, SessionRequest
@@ -91,7 +91,7 @@ def sign_in() -> Response:
         _signed_in(fields.get("key", [""])[0].strip())
     except Problem as problem:
         return _page(wanted, problem)
-    return _to(own_path(wanted))
+    return lead_to(own_path(wanted))
 
 
 @blueprint.post(SIGN_OUT)
@@ -99,7 +99,7 @@ def sign_in() -> Response:
 def sign_out() -> Response:
     """What the forms of pages send to sign out; on to the page to sign in."""
     end_session()
-    return _to(SIGN_IN)
+    return lead_to(SIGN_IN)
 
 
 def _signed_in(presented: str) -> LivingKey:
@@ -147,9 +147,3 @@ def _who() -> str | None:
     except KeysUnknown:
         return None
     return None if key is None else key.name
-
-
-def _to(path: str) -> Response:
-    found = redirect(path, 303)
-    assert isinstance(found, Response)
-    return found

@@ -1,11 +1,11 @@
 """`GET /`: where to go from here; and what browsers ask for by themselves."""
 
-from flask import Blueprint, Response, abort, redirect, request, url_for
+from flask import Blueprint, Response, abort, request, url_for
 
 from routes.http import hints
 from routes.http.answers import json_answer
 from routes.http.operation import Operation, describe, needs
-from routes.http.pages import DESK, prefers_page
+from routes.http.pages import DESK, lead_to, prefers_page
 from routes.schemas.start import StartAnswer
 
 blueprint = Blueprint("start", __name__)
@@ -21,7 +21,7 @@ def get_start() -> Response:
     Callers that prefer HTML, as browsers do, are sent on to the desk, the pages on which people work.
     """
     wants_page = prefers_page(request.headers.get("Accept", ""))
-    answer = _to(f"{DESK}/") if wants_page else json_answer(StartAnswer.at(request.root_url.rstrip("/")))
+    answer = lead_to(f"{DESK}/", 302) if wants_page else json_answer(StartAnswer.at(request.root_url.rstrip("/")))
     answer.headers["Vary"] = "Accept"
     return answer
 
@@ -31,7 +31,7 @@ def get_start() -> Response:
 @needs("any")
 def docs_with_a_slash() -> Response:
     """The page of the document under other names that people type."""
-    return _to(url_for("docs.get_docs_page"))
+    return lead_to(url_for("docs.get_docs_page"), 302)
 
 
 @blueprint.get("/docs/examples/<path:posted>.json")
@@ -49,9 +49,3 @@ def example(posted: str) -> Response:
 def icon() -> Response:
     """No icon, which browsers ask for beside every page; they need not ask again today."""
     return Response(status=204, headers={"Cache-Control": _A_DAY})
-
-
-def _to(path: str) -> Response:
-    found = redirect(path)
-    assert isinstance(found, Response)
-    return found

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from flask import Response, make_response, redirect, render_template, request
+from flask import Response, make_response, render_template, request
 
 from access.caller import ANONYMOUS
 from database.alert_counts import count_each
@@ -13,7 +13,7 @@ from routes.desk.inbox_query import InboxQuery, Tab
 from routes.http.access import caller
 from routes.http.assets import asset_url
 from routes.http.hooks import service
-from routes.http.pages import DESK, PAGE_HEADERS, is_for_part
+from routes.http.pages import DESK, PAGE_HEADERS, is_for_part, lead_to
 from routes.http.sessions import session_ends
 
 RAIL: tuple[Tab, ...] = ("open", "mine")
@@ -63,8 +63,7 @@ def part(template: str, status: int = 200, **values: Any) -> Response:
 
 def go(path: str) -> Response:
     """Where a form leads that was accepted: to the page at `path`, a path of this service."""
-    found = redirect(path, 303)
-    assert isinstance(found, Response)
+    found = lead_to(path)
     found.headers["Cache-Control"] = "private, no-store"
     return found
 

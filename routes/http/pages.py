@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from flask import Response, redirect
 from jinja2 import Environment, FileSystemLoader
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
@@ -81,6 +82,13 @@ def _address(environ: Mapping[str, Any]) -> str:
     query = environ.get("QUERY_STRING", "")
     path = quote(str(environ.get("PATH_INFO", "")).encode("latin-1"))
     return f"{path}?{query}" if query else path
+
+
+def lead_to(path: str, status: int = 303) -> Response:
+    """The answer that leads a browser on to `path`; with 303, after what it sent was accepted."""
+    found = redirect(path, status)
+    assert isinstance(found, Response)
+    return found
 
 
 class SignInFirst(Problem):
