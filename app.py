@@ -36,6 +36,7 @@ from routes import (
     flask_streams,
     health,
     log,
+    metrics_port,
     mutes,
     openapi,
     proof,
@@ -102,7 +103,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         start,
         health,
         openapi,
-        metrics_page,
+        *([metrics_page] if settings.metrics_port is None else []),
         *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
@@ -191,6 +192,8 @@ def create_worker() -> asgi.Application:
         body_timeout=settings.body_timeout,
     )
     slow_readers.watch(settings.backend_port)
+    if listener := serve.metrics_listener(settings):
+        metrics_port.watch(listener, TrustedHosts.of(app.extensions))
     presence.announce(str(settings.database))
     figures_job.watch(str(settings.database), metrics.figures_known)
     serve.settle_worker()

@@ -59,8 +59,11 @@ class Settings(BaseSettings):
 
     backend_host: str = "127.0.0.1"
     backend_port: int = Field(5000, ge=1, le=65535)
+    # Where `/metrics` is, if on a port apart.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(None, ge=1, le=65535)
     # The names under which callers address the service, besides those of loopback; see `own_names`.
-    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_hosts: Annotated[tuple[forms.HostName, ...], NoDecode, forms.SEVERAL] = ()
     # Keys that are taken in at the start if they were never known, one a line.
     keys_file: forms.Folder | None = None
     # How many requests a key may make that has no rate of its own.
@@ -136,17 +139,6 @@ class Settings(BaseSettings):
             codes.append(int(word))
         return tuple(code for code in REGISTRY if code in codes)
 
-    @field_validator("trusted_hosts", mode="before")
-    @classmethod
-    def _names_of_hosts(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        names = forms.words(value)
-        for name in names:
-            if not forms.is_host(name):
-                raise ValueError(f"{name!r} is not the name or address of a host (without scheme, port or *)")
-        return tuple(names)
-
     @model_validator(mode="after")
     def _host_with_its_parts(self) -> Self:
         # A password alone is fine: docker compose reads it from the same .env.
@@ -156,6 +148,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"DB_HOST is needed with {' and '.join(present)}")
             if self.db_host is not None and (missing := [name for name, part in parts.items() if part is None]):
                 raise ValueError(f"DB_HOST needs {' and '.join(missing)} too")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_apart(self) -> Self:
+        if self.metrics_port == self.backend_port:
+            raise ValueError("METRICS_PORT must not be BACKEND_PORT: leave it out to have the metrics there")
         return self
 
     @model_validator(mode="after")

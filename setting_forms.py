@@ -59,6 +59,15 @@ def words(text: str) -> list[str]:
 SEVERAL = BeforeValidator(lambda value: tuple(words(value)) if isinstance(value, str) else value)
 
 
+def _host_name(value: str) -> str:
+    if not is_host(value):
+        raise ValueError(f"{value!r} is not the name or address of a host (without scheme, port or *)")
+    return value
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+
+
 def _network(value: Any) -> Any:
     try:
         return ip_network(value)

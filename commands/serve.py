@@ -1,7 +1,6 @@
 """`python app.py`: migrate the database, and serve until told to stop."""
 
 import argparse
-import errno
 import gc
 import multiprocessing
 import os
@@ -26,6 +25,7 @@ import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
 from access.keys_file import KeysFileError
 from commands import connections, start_access, start_keys, start_messages, start_rules
+from commands.listening import CannotListen, free_address, listener
 from commands.start_messages import Started
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
@@ -40,6 +40,7 @@ STOP_SECONDS = 5  # for requests still in progress when the service is asked to 
 
 
 _in_force: Settings | None = None  # the server's
+_of_metrics: socket.socket | None = None  # where the workers that it forks are asked for metrics, if on a port apart
 _leaving = 0  # the status to end with, once a signal has asked for it before it serves
 
 
@@ -64,7 +65,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
         with ExitStack() as stack:
             settings = load_settings().with_secret(start_access.making_a_key())
             logs.configure(readable=settings.global_test_flag)
-            address = _free_address(settings)
+            address, metrics_address = _free_addresses(settings)
             url, look_after = settings.database, _nothing
             if url is None:
                 place = f"embedded PostgreSQL below {settings.data_dir.resolve()}"
@@ -105,6 +106,9 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
                 workers=workers,
                 access=access,
             )
+            if metrics_address is not None and settings.metrics_port is not None and not settings.global_test_flag:
+                global _of_metrics
+                _of_metrics = stack.enter_context(listener(metrics_address, settings.metrics_port))
             _serve(settings, address, look_after, counts, lambda: start_messages.started(started))
         start_messages.stopped()
     except (SettingsError, KeysFileError, start_access.NobodyMayCall, start_rules.RulesOfOthers) as error:
@@ -158,7 +162,7 @@ def _serve(
         else:
             server = Workers(
                 "app:create_worker",
-                listener=stack.enter_context(_listener(address, settings.backend_port)),
+                listener=stack.enter_context(listener(address, settings.backend_port)),
                 on_ready=on_ready,
                 on_tick=look_after,
                 on_death=lambda number: metrics.forget_gauges(counts, number),
@@ -220,24 +224,15 @@ def _metrics_folder(workers: int) -> Iterator[Path | None]:
     yield None
 
 
-def _free_address(settings: Settings) -> str:
-    # The server takes only numeric addresses, and would report "address in use" only after the database has started.
-    name, port = settings.backend_host, settings.backend_port
+def _free_addresses(settings: Settings) -> tuple[str, str | None]:
+    """The numeric addresses of the service, and of its metrics if these are apart. Raises SettingsError."""
     try:
-        _, _, _, _, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        _listener(str(place[0]), port).close()
-    except OSError as error:
-        # Python's own text repeats the address; a name that is not found has no number of the system.
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror
-        setting = "BACKEND_PORT" if error.errno == errno.EADDRINUSE else "BACKEND_HOST, BACKEND_PORT"
-        raise SettingsError([f"{setting}: cannot listen on {name}:{port}: {reason}"]) from None
-    return str(place[0])
-
-
-def _listener(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.create_server((address, port), family=family)
+        address = free_address(settings.backend_host, settings.backend_port, settings="BACKEND")
+        if settings.metrics_port is None:
+            return address, None
+        return address, free_address(settings.metrics_host, settings.metrics_port, settings="METRICS")
+    except CannotListen as error:
+        raise SettingsError([str(error)]) from None
 
 
 def _complaint(error: Exception, status: int) -> int:
@@ -254,6 +249,14 @@ def worker_settings() -> Settings:
     In development mode workers are not forked, and read them anew. Raises SettingsError.
     """
     return _in_force or load_settings()
+
+
+def metrics_listener(settings: Settings) -> socket.socket | None:
+    """Where this worker is asked for metrics, if on a port apart: the server's socket, or if not forked its own."""
+    if _of_metrics is not None or settings.metrics_port is None:
+        return _of_metrics
+    address = free_address(settings.metrics_host, settings.metrics_port, settings="METRICS")
+    return listener(address, settings.metrics_port)
 
 
 def begin_worker() -> None:

@@ -36,7 +36,7 @@ from database import (
     user_lists,
     user_sets,
 )
-from routes import events, flask_reads, flask_streams, flask_threads, rules, users
+from routes import events, flask_reads, flask_streams, flask_threads, metrics_port, rules, users
 from routes.desk import alert_bulk, alert_proof, evidence_chart, pulse, send, user_timeline
 from routes.desk import forms as desk_forms
 from routes.desk import inbox as desk_inbox
@@ -614,6 +614,14 @@ BOUNDS: dict[str, Bound] = {
         f"{sum(metrics.SIZES.values()) / 2**20:.1f} MiB",
         "integration/test_workers.py::test_without_room_anywhere_there_are_no_metrics",
     ),
+    "calls at once on the port of the metrics, per worker": Bound(
+        count(metrics_port.AT_ONCE),
+        "integration/test_metrics_port.py::test_callers_that_stall_leave_the_port_to_others",
+    ),
+    "a call on the port of the metrics": Bound(
+        f"{seconds(metrics_port.SECONDS)}, and {metrics_port.MAX_HEAD // 1024} KiB",
+        "integration/test_metrics_port.py::test_callers_that_stall_leave_the_port_to_others",
+    ),
     "a run that counts figures, on all machines together": Bound(
         f"{seconds(figures_job.RUN)}, and the stretch of time it is at",
         "integration/test_figures.py::test_a_run_ends_and_goes_on_later",
@@ -674,6 +682,7 @@ KEEPERS: dict[str, str] = {
     "database/readiness.py Thread": "questions of `GET /readyz` at once, per worker",
     "database/watchdog.py Thread": "one for each engine",
     "metrics.py cache": "values of a label of the metrics",
+    "routes/metrics_port.py Thread": "calls at once on the port of the metrics, per worker",
     "routes/flask_reads.py ThreadPoolExecutor": "reads at once, per process",
     "database/alert_counts.py lru_cache": "statements on alerts that are kept, by what they filter by",
     "database/inbox.py lru_cache": "statements on alerts that are kept, by what they filter by",

@@ -49,9 +49,7 @@ class TrustedHosts:
         host = str(environ.get("HTTP_HOST", ""))
         if self.trusts(host.encode("latin-1")):
             return
-        name = host_name(host)
-        by_address = not host or (name is not None and _address(name) is not None)
-        if not (by_address and environ.get("PATH_INFO") in HEALTH_PATHS):
+        if not (is_no_name(host) and environ.get("PATH_INFO") in HEALTH_PATHS):
             raise UNTRUSTED_HOST.anew()
 
     def store_in(self, extensions: dict[str, Any]) -> None:
@@ -76,6 +74,12 @@ def host_name(host: str) -> str | None:
     if name.startswith("[") and (address is None or address.version == 4):
         return None
     return name if address is None else str(address)
+
+
+def is_no_name(host: str) -> bool:
+    """Whether a `Host` header is an address, or is not there."""
+    name = host_name(host)
+    return not host or (name is not None and _address(name) is not None)
 
 
 def must_be_of_own_page(environ: Mapping[str, Any], *, or_of_none: bool) -> None:

@@ -41,6 +41,8 @@ def test_defaults() -> None:
         "data_dir": Path(".local"),
         "backend_host": "127.0.0.1",
         "backend_port": 5000,
+        "metrics_host": "127.0.0.1",
+        "metrics_port": None,
         "keys_file": None,
         "key_rate": None,
         "workers": 2,
@@ -88,6 +90,8 @@ ENVIRONMENT = {
     "LATE_LIMIT": ("0", 0),
     "TIME_IS_EPOCH": ("true", True),
     "KEYS_FILE": ("/etc/keys", Path("/etc/keys")),
+    "METRICS_HOST": ("0.0.0.0", "0.0.0.0"),
+    "METRICS_PORT": ("9100", 9100),
     "KEY_RATE": ("6000/minute", "6000/minute"),
     "WORKERS": ("4", 4),
     "THREADS": ("1", 1),
@@ -265,6 +269,7 @@ BAD = {
     "OUT_OF_ORDER": ["allow"],
     "LATE_LIMIT": ["-1", "many"],
     "TIME_IS_EPOCH": ["2", "seconds"],
+    "METRICS_PORT": ["0", "65536", "metrics"],
     "KEY_RATE": ["100", "0/second", "100/day", "1/second;2/minute"],
     "KEYS_FILE": ["$HOME/keys"],
     "MAX_AHEAD": ["-1", "1h", "0.5"],
@@ -426,3 +431,10 @@ def test_max_ahead_needs_a_clock() -> None:
     assert problem.startswith("MAX_AHEAD needs TIME_IS_EPOCH=true")
     assert load_settings(None, max_ahead=0, time_is_epoch=True).max_ahead == 0
     assert load_settings(None, time_is_epoch=True).max_ahead is None
+
+
+def test_the_port_of_the_metrics_is_another() -> None:
+    """The service and its metrics cannot share a port that is apart."""
+    (problem,) = problems(metrics_port=5000)
+    assert problem.startswith("METRICS_PORT must not be BACKEND_PORT")
+    assert load_settings(None, metrics_port=5000, backend_port=5001).metrics_port == 5000
