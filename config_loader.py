@@ -21,9 +21,8 @@ from sqlalchemy import URL
 import env_file
 import setting_forms as forms
 from access.caller import Scope
-from access.rates import read_rate
 from rules.policy import LATE_LIMIT
-from rules.registry import DEFAULT_CODES, REGISTRY
+from rules.registry import DEFAULT_CODES
 
 # How alike a name must be to count as a mistyped setting: other programs' variables stand in the environment too.
 _ALIKE_IN_FILE, _ALIKE_IN_ENVIRONMENT = 0.8, 0.9
@@ -67,7 +66,7 @@ class Settings(BaseSettings):
     # Keys that are taken in at the start if they were never known, one a line.
     keys_file: forms.Folder | None = None
     # How many requests a key may make that has no rate of its own.
-    key_rate: str | None = None
+    key_rate: forms.Rate | None = None
     # Whether everybody may call, on any address, until the first key is made.
     allow_anonymous: bool = False
     # What signs the sessions of people, and what signed those that still hold.
@@ -96,7 +95,7 @@ class Settings(BaseSettings):
     group_commit_queue: int = Field(10_000, ge=1, le=1_000_000)
     global_test_flag: bool = False
 
-    rules: Annotated[tuple[int, ...], NoDecode] = DEFAULT_CODES
+    rules: Annotated[tuple[int, ...], NoDecode, forms.CODES] = DEFAULT_CODES
     # Whether a start may change the rules of another service that runs on the same database.
     rules_apply: bool = False
     unknown_users: Literal["create", "reject"] = "create"
@@ -109,6 +108,12 @@ class Settings(BaseSettings):
     # How many seconds ahead of the clock an event may then be.
     max_ahead: int | None = Field(None, ge=0, le=10_000_000_000)
 
+    # What webhooks may reach besides public addresses: hosts by their exact names, and networks; and private ranges.
+    webhook_allow: Annotated[tuple[forms.HostOrNetwork, ...], NoDecode, forms.SEVERAL] = ()
+    webhook_allow_private: bool = False
+    # How long the law keeps the data of a person whose account is closed.
+    retention_years: int = Field(5, ge=0, le=100)
+
     @field_validator("db_host")
     @classmethod
     def _folder_or_name(cls, value: str | None) -> str | None:
@@ -118,26 +123,6 @@ class Settings(BaseSettings):
     @classmethod
     def _postgresql_only(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(forms.with_driver(value.get_secret_value()))
-
-    @field_validator("key_rate")
-    @classmethod
-    def _a_rate(cls, value: str | None) -> str | None:
-        if value is not None:
-            read_rate(value)
-        return value
-
-    @field_validator("rules", mode="before")
-    @classmethod
-    def _known_codes(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        codes = []
-        for word in value.split(","):
-            if not (word.strip().isascii() and word.strip().isdigit()) or int(word) not in REGISTRY:
-                known = ", ".join(str(code) for code in REGISTRY)
-                raise ValueError(f"{word.strip()!r} is not the code of a rule; the rules are {known}")
-            codes.append(int(word))
-        return tuple(code for code in REGISTRY if code in codes)
 
     @model_validator(mode="after")
     def _host_with_its_parts(self) -> Self:

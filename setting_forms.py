@@ -1,4 +1,4 @@
-"""How single settings are written: folders, hosts and their addresses, and the database's URL."""
+"""How single settings are written: folders, hosts and their addresses, rules, rates, and the database's URL."""
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -10,7 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from access.rates import read_rate
 from database import connecting
+from rules.registry import REGISTRY
 
 DRIVER = "postgresql+psycopg2"
 
@@ -68,6 +70,29 @@ def _host_name(value: str) -> str:
 HostName = Annotated[str, AfterValidator(_host_name)]
 
 
+def _codes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    codes = []
+    for word in value.split(","):
+        if not (word.strip().isascii() and word.strip().isdigit()) or int(word) not in REGISTRY:
+            known = ", ".join(str(code) for code in REGISTRY)
+            raise ValueError(f"{word.strip()!r} is not the code of a rule; the rules are {known}")
+        codes.append(int(word))
+    return tuple(code for code in REGISTRY if code in codes)
+
+
+CODES = BeforeValidator(_codes)
+
+
+def _rate(value: str) -> str:
+    read_rate(value)
+    return value
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
+
+
 def _network(value: Any) -> Any:
     try:
         return ip_network(value)
@@ -77,6 +102,17 @@ def _network(value: Any) -> Any:
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
+
+def _host_or_network(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if is_host(value) and not is_address(value.strip("[]")):
+        return value.rstrip(".").lower()
+    return _network(value.strip("[]"))
+
+
+HostOrNetwork = Annotated[str | IPv4Network | IPv6Network, BeforeValidator(_host_or_network)]
 
 SECRET_LENGTH = 32  # characters, of what signs sessions
 

@@ -18,6 +18,8 @@ from sqlalchemy import (
     column,
     func,
     insert,
+    literal,
+    literal_column,
     select,
     text,
     update,
@@ -25,7 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from database.models import Alert, AlertChange
+from database.models import Alert, AlertChange, OutboxEvent, User
+from database.outbox import somebody_wants
 from database.records import AlertKey
 
 WorkRow = Row[*tuple[Any, ...]]  # the key of an alert, and what people have made of it
@@ -44,6 +47,16 @@ class WorkedAlert(NamedTuple):
     snoozed_until: datetime | None
     claim_lapses_at: datetime | None
     work_version: int
+
+
+class WorkedEvent(NamedTuple):
+    """That an alert was worked: `change` says what became of it, in which fields, and who did it."""
+
+    user_id: int
+    seq: int
+    code: int
+    work_version: int
+    change: dict[str, Any]
 
 
 class NewAlertChange(NamedTuple):
@@ -77,6 +90,7 @@ _TYPES: Mapping[str, Any] = {
     "code": Integer(),
     **dict.fromkeys(("status", "outcome", "assignee", "who", "what", "before", "after", "note"), Text()),
     **dict.fromkeys(("snoozed_until", "claim_lapses_at"), _MOMENT),
+    "change": JSONB(),
 }
 _NOW = select(func.clock_timestamp(type_=_MOMENT))
 _AT = bindparam("at", type_=_MOMENT)
@@ -99,6 +113,7 @@ def _written(records: Sequence[tuple[Any, ...]]) -> str:
 
 
 _asked, _worked, _lines = _table_of(AlertKey), _table_of(WorkedAlert), _table_of(NewAlertChange)
+_changed = _table_of(WorkedEvent)
 
 _READ = WORK.join(_asked, _same(_asked))
 _STORED = ("status", "outcome", "assignee", "snoozed_until", "claim_lapses_at", "work_version")
@@ -114,6 +129,27 @@ _STORE = (
 _ADD_LINES = insert(AlertChange).from_select(
     [getattr(AlertChange, name) for name in (*NewAlertChange._fields, "at")],
     select(*(_lines.c[name] for name in NewAlertChange._fields), _AT),
+)
+# What happened to the user until now is committed: whoever stored it held the alerts that it changed.
+_happened = (
+    select(
+        _changed.c.user_id,
+        User.last_seq.label("at_seq"),
+        (_changed.c.work_version + literal_column("1")).label("n"),
+        _changed.c.seq,
+        _changed.c.code,
+        literal("alert.changed", literal_execute=True).label("event"),
+        User.risk.label("risk"),
+        _changed.c.change,
+    )
+    .join(User, User.user_id == _changed.c.user_id)
+    .join(Alert, _same(_changed))
+    .where(~Alert.shadow)
+    .subquery()
+)
+_TELL = insert(OutboxEvent).from_select(
+    [getattr(OutboxEvent, column.name) for column in _happened.c],
+    select(_happened).where(somebody_wants(_happened.c)),
 )
 
 
@@ -140,8 +176,14 @@ def read_work(session: Session, keys: Sequence[AlertKey]) -> dict[AlertKey, Work
     return {AlertKey(user_id=row.user_id, seq=row.seq, code=row.code): row for row in rows}
 
 
-def store_work(session: Session, worked: Sequence[WorkedAlert], lines: Sequence[NewAlertChange], at: datetime) -> bool:
-    """Store what became of alerts at this moment, and the lines of their histories.
+def store_work(
+    session: Session,
+    worked: Sequence[WorkedAlert],
+    lines: Sequence[NewAlertChange],
+    events: Sequence[WorkedEvent],
+    at: datetime,
+) -> bool:
+    """Store what became of alerts at this moment, the lines of their histories, and what webhooks want to be told.
 
     Returns False if one of the alerts was changed since it was read: then the transaction must not be committed.
     """
@@ -151,6 +193,7 @@ def store_work(session: Session, worked: Sequence[WorkedAlert], lines: Sequence[
         return False
     # A session would take an INSERT's parameters for rows.
     session.connection().execute(_ADD_LINES, {"rows": _written(lines), "at": at})
+    session.connection().execute(_TELL, {"rows": _written(events)})
     return True
 
 

@@ -1,4 +1,4 @@
-"""The statements that judge a batch of events, built from the models.
+"""The statements that judge a batch of events, built from the models; `storing.py` has those that store what comes out.
 
 They take arrays and keep one text for every number of events, users and rules, so that the server only ever sees the
 same few statements. Each connection prepares them once: planning them costs more than running them. What belongs
@@ -36,9 +36,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
+from database import storing
 from database.late_offsets import corrected
 from database.locks import AT_ONCE, Waits
-from database.models import Alert, RuleVersion, User, UserAction
+from database.models import RuleVersion, User, UserAction
 from database.offsets import LateOffsets
 from database.prepared import Planned, Prepared, Records, array, array_of, prepare, run_directly
 from database.records import (
@@ -46,8 +47,6 @@ from database.records import (
     EventKey,
     LastN,
     LockedUser,
-    NewAction,
-    NewAlert,
     NextN,
     StoredAction,
 )
@@ -60,8 +59,6 @@ DELTAS = Records(Deltas, "delta", User, actions=User.last_seq)
 LAST = Records(LastN, "last", UserAction, after=_TIME, limit=_NUMBER)
 FOLLOWING = Records(NextN, "following", UserAction, limit=_NUMBER)
 KEYS = Records(EventKey, "event", UserAction)
-ACTIONS = Records(NewAction, "action", UserAction)
-ALERTS = Records(NewAlert, "alert", Alert)
 
 
 # Locking
@@ -185,17 +182,6 @@ def _read_actions(laid: Iterable[tuple[Any, ...]]) -> list[StoredAction]:
     return [new(StoredAction, row[1:]) for row in laid if not row[0]]
 
 
-# Storing
-
-
-def _insert(model: type[Any], new: Records) -> Any:
-    columns: list[InstrumentedAttribute[Any]] = [getattr(model, column.name) for column in new.c]
-    values: list[ColumnElement[Any]] = [
-        own if own.type is column.type else cast(own, column.type) for own, column in zip(new.c, columns, strict=True)
-    ]
-    return insert(model).from_select(columns, select(*values))
-
-
 _COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock())
 # What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is
 # asked of them.
@@ -204,12 +190,7 @@ _READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
 _READ_HISTORY = Prepared(
     "read_history", union_all(*_RECENT, _lay_actions(FOLLOWING_FOUND), _lay_actions(_of_keys(), answers=True))
 )
-_INSERT_ACTIONS = Prepared("insert_actions", _insert(UserAction, ACTIONS))
-_INSERT_ALERTS = Prepared("insert_alerts", _insert(Alert, ALERTS))
-PREPARED = (_COUNT_AND_LOCK, _READ_RECENT, _READ_HISTORY, _INSERT_ACTIONS, _INSERT_ALERTS)
-
-_STORE = _INSERT_ACTIONS.execute
-_STORE_WITH_ALERTS = _INSERT_ACTIONS.execute + _INSERT_ALERTS.execute
+PREPARED = (_COUNT_AND_LOCK, _READ_RECENT, _READ_HISTORY, *storing.PREPARED)
 
 
 def begin_lock_and_read(
@@ -254,24 +235,6 @@ def read_history(
     values = LAST.arrays(last) | FOLLOWING.arrays(following)
     values |= DELTAS.arrays([]) | KEYS.arrays(keys)
     return corrected(connection, _read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
-
-
-def store(connection: Connection, *, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:
-    """Store `actions` and `alerts`."""
-    _store(connection, actions, alerts, "")
-
-
-def store_and_commit(connection: Connection, *, actions: Sequence[NewAction], alerts: Sequence[NewAlert]) -> None:
-    """Store `actions` and `alerts` and commit the transaction."""
-    _store(connection, actions, alerts, "COMMIT")
-
-
-def _store(connection: Connection, actions: Sequence[NewAction], alerts: Sequence[NewAlert], end: str) -> None:
-    values = ACTIONS.arrays(actions)
-    if alerts:
-        run_directly(connection, _STORE_WITH_ALERTS + end, values | ALERTS.arrays(alerts))
-    else:
-        run_directly(connection, _STORE + end, values)
 
 
 _TAKE_BACK = Planned(

@@ -258,6 +258,18 @@ class NewAlert(NamedTuple):
     high_risk: bool
 
 
+class NewOutboxEvent(NamedTuple):
+    """A row for `outbox`: what happened to an alert that people may see; `risk` is its user's rating now."""
+
+    user_id: int
+    at_seq: int
+    n: int
+    seq: int
+    code: int
+    event: str
+    risk: str
+
+
 class LateAction(NamedTuple):
     """A new action that came late."""
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from database.alert_work import NewAlertChange, WorkedAlert, WorkRow
+from database.alert_work import NewAlertChange, WorkedAlert, WorkedEvent, WorkRow
 from database.records import AlertKey
 from work.change import LAPSED, SERVICE, HistoryLine, Wanted, WorkState, changed, lines
 
@@ -49,3 +49,12 @@ class AlertAtWork:
     def lines(self) -> list[NewAlertChange]:
         """The new lines of its history."""
         return [NewAlertChange(**self.key._asdict(), **line._asdict()) for line in self.history]
+
+    def event(self) -> WorkedEvent:
+        """What webhooks are told of its new lines: which fields they are about and what these are now, but no note."""
+        change = {
+            **self.state._asdict(),
+            "fields": list(dict.fromkeys(line.what for line in self.history)),
+            "who": self.history[-1].who,
+        }
+        return WorkedEvent(**self.key._asdict(), work_version=self.version, change=change)

@@ -90,4 +90,4 @@ def store(session: Session, worked: Sequence[AlertAtWork], at: datetime) -> bool
     if not new:
         return True
     lines = [line for one in new for line in one.lines()]
-    return alert_work.store_work(session, [one.stored() for one in new], lines, at)
+    return alert_work.store_work(session, [one.stored() for one in new], lines, [one.event() for one in new], at)

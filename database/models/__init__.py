@@ -4,6 +4,7 @@
 """
 
 from database.models.base import MONEY, NOW, Base
+from database.models.checkpoints import Checkpoint
 from database.models.events import (
     USER_IDS,
     Alert,
@@ -15,7 +16,8 @@ from database.models.events import (
     UserSettings,
 )
 from database.models.figures import DailyFigure, DailyUsers, FiguresProgress, MinuteFigure
-from database.models.people import AlertChange, Key, KeyUse, LogEntry, Mute, SavedView
+from database.models.people import AlertChange, Erasure, Key, KeyUse, LogEntry, Mute, SavedView
+from database.models.webhooks import Delivery, DeliveryAttempt, OutboxEvent, Webhook, WebhookRelay, WebhookState
 
 __all__ = [
     "MONEY",
@@ -25,8 +27,12 @@ __all__ = [
     "AlertChange",
     "Backtest",
     "Base",
+    "Checkpoint",
     "DailyFigure",
     "DailyUsers",
+    "Delivery",
+    "DeliveryAttempt",
+    "Erasure",
     "FiguresProgress",
     "Key",
     "KeyUse",
@@ -34,9 +40,13 @@ __all__ = [
     "LogEntry",
     "MinuteFigure",
     "Mute",
+    "OutboxEvent",
     "RuleVersion",
     "SavedView",
     "User",
     "UserAction",
     "UserSettings",
+    "Webhook",
+    "WebhookRelay",
+    "WebhookState",
 ]

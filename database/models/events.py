@@ -38,6 +38,8 @@ class User(Base):
         CheckConstraint("user_id > 0", name="user_id_positive"),
         CheckConstraint("total >= 0", name="total_not_negative"),
         CheckConstraint("risk IN ('low', 'normal', 'high')", name="risk_known"),
+        # Those who are to be erased: few.
+        Index("ix_users_to_erase", "user_id", postgresql_where=text("erasure_requested_at IS NOT NULL")),
     )
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -56,6 +58,15 @@ class User(Base):
     # Whether it has rows in late_offsets: read with the lock, so that nobody else asks for them.
     has_late_offsets: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+    # When the account was closed: from then on the law's time runs, in which its data is kept. Null: it is open.
+    closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Whether its data must be kept whatever else holds, such as for a court.
+    legal_hold: Mapped[bool] = mapped_column(server_default=false())
+    # Somebody asked for it to be erased, which is done as soon as nothing keeps it.
+    erasure_requested_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    erased_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Its actions with an earlier `time` were removed; checkpoints has what is left of them.
+    pruned_before: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class UserSettings(Base):

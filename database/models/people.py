@@ -134,3 +134,17 @@ class SavedView(Base):
     query: Mapped[dict[str, Any]] = mapped_column(JSONB)
     shared: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=NOW)
+
+
+class Erasure(Base):
+    """That a person was erased: the number alone. A backup from before brings the person back, this says so."""
+
+    __tablename__ = "erasures"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    erased_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), primary_key=True, server_default=func.clock_timestamp()
+    )
+    who: Mapped[str] = mapped_column(Text)
+    # Why it was done before the law's time was over, if it was.
+    override: Mapped[str | None] = mapped_column(Text)

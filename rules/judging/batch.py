@@ -9,7 +9,7 @@ from typing import NamedTuple
 from database.offsets import LateOffsets
 from database.records import StoredAction
 from rules.judging.evidence import written_evidence
-from rules.model import Action, ActionType, Event, NumberedAction
+from rules.model import Action, ActionType, Event, NumberedAction, Risk
 from rules.timeline import Timeline
 from rules.versions import RuleSet
 
@@ -38,14 +38,14 @@ class BatchUser:
 
     `last_seq` is that of the newest stored action, `balance` what the user has. `unused_actions` and `unused_net` are
     what was added to the user with the lock and no stored event has used yet. `rule_set` judges its new actions,
-    `settings_version` counts the changes of its rating and overrides, and `is_high_risk` says whether the rating is
-    high. If it `is_full`, it can have no more actions.
+    `settings_version` counts the changes of its rating (`risk`) and overrides. If it `is_full`, it can have no more
+    actions.
     """
 
     user_id: int
     rule_set: RuleSet
     settings_version: int = 0
-    is_high_risk: bool = False
+    risk: Risk = "normal"
     is_new: bool = False
     is_full: bool = False
     last_seq: int = 0

@@ -15,7 +15,7 @@ from time import perf_counter
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from database import dry_run, judging
+from database import dry_run, judging, storing
 from database.actions import newest_times
 from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
@@ -98,18 +98,16 @@ class RuleEngine:
             batch.check()
             if late_users:
                 store.store_late(connection, batch, late_users)
-            actions, alerts = store.new_rows(batch)
-            if waits.hold_rules:
-                last_actions, last_alerts = actions, alerts
-            else:
+            rows = last = store.new_rows(batch)
+            if not waits.hold_rules:
                 # A change of a rule waits for this no longer than a COMMIT takes.
-                judging.store(connection, actions=actions, alerts=alerts)
+                storing.store(connection, rows)
                 if hold_rules(connection) != batch.rules_number:
                     raise RulesChanged
-                last_actions, last_alerts = [], []
+                last = storing.NewRows()
             with transaction.committing():
-                judging.store_and_commit(connection, actions=last_actions, alerts=last_alerts)
-            self._observer.raised(alert.code for alert in alerts if not alert.shadow)
+                storing.store_and_commit(connection, last)
+            self._observer.raised(alert.code for alert in rows.alerts if not alert.shadow)
             self._done("write_and_commit", begun)
         return outcomes
 

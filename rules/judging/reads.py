@@ -72,11 +72,12 @@ def begin_and_read(
         added = deltas[user.user_id]
         if user.is_full:
             added = Deltas(user_id=user.user_id, actions=0, net=Decimal(0))
+        risk = cast(Risk, user.risk)
         batch.users[user.user_id] = BatchUser(
             user_id=user.user_id,
-            rule_set=rules.rule_set(cast(Risk, user.risk), user.overrides),
+            rule_set=rules.rule_set(risk, user.overrides),
             settings_version=user.settings_version,
-            is_high_risk=user.risk == "high",
+            risk=risk,
             is_new=user.is_new,
             is_full=user.is_full,
             last_seq=user.last_seq - added.actions,

@@ -55,7 +55,7 @@ def _judge_again(user: BatchUser, history: History, rule: RuleInForce) -> None:
             new = AlertState(stands=True, late=True, evidence=written_evidence(rule, finding), shadow=rule.shadow)
             user.alerts[key] = new
     elif state.stands != (finding is not None):
-        state.stands, state.changed = not state.stands, True
+        state.stands, state.changed, state.shadow = not state.stands, True, rule.shadow
 
 
 class _Late:

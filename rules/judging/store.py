@@ -6,7 +6,8 @@ from sqlalchemy import Connection
 
 from database import judging, late_counts, late_events
 from database.prepared import array
-from database.records import Deltas, LateAction, NewAction, NewAlert, Standing
+from database.records import Deltas, LateAction, NewAction, NewAlert, NewOutboxEvent, Standing
+from database.storing import NewRows
 from rules.judging.batch import Batch, BatchUser
 
 
@@ -45,8 +46,8 @@ def store_late(connection: Connection, batch: Batch, late_users: Iterable[BatchU
         late_events.supersede(connection, changed)
 
 
-def new_rows(batch: Batch) -> tuple[list[NewAction], list[NewAlert]]:
-    """The actions and alerts that a batch stores; what its late events change must have been stored before."""
+def new_rows(batch: Batch) -> NewRows:
+    """What a batch stores; what its late events change must have been stored before."""
     actions: list[NewAction] = []
     for event, action, codes in batch.stored:
         user = batch.users[event.user_id]
@@ -70,6 +71,7 @@ def new_rows(batch: Batch) -> tuple[list[NewAction], list[NewAlert]]:
             )
         )
     alerts: list[NewAlert] = []
+    outbox: list[NewOutboxEvent] = []
     for user in batch.users.values():
         for (seq, code), state in user.alerts.items():
             if state.evidence is not None:
@@ -83,7 +85,23 @@ def new_rows(batch: Batch) -> tuple[list[NewAction], list[NewAlert]]:
                         late=state.late,
                         superseded=not state.stands,
                         shadow=state.shadow,
-                        high_risk=user.is_high_risk,
+                        high_risk=user.risk == "high",
                     )
                 )
-    return actions, alerts
+            # Nobody is told of shadow alerts.
+            if state.shadow:
+                continue
+            if state.evidence is not None:
+                outbox.append(_happened(user, seq, code, 0, "alert.created"))
+                if not state.stands:
+                    outbox.append(_happened(user, seq, code, 1, "alert.superseded"))
+            elif state.changed:
+                what = "alert.reinstated" if state.stands else "alert.superseded"
+                outbox.append(_happened(user, seq, code, 1, what))
+    return NewRows(actions, alerts, outbox)
+
+
+def _happened(user: BatchUser, seq: int, code: int, n: int, event: str) -> NewOutboxEvent:
+    return NewOutboxEvent(
+        user_id=user.user_id, at_seq=user.last_seq, n=n, seq=seq, code=code, event=event, risk=user.risk
+    )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import judging, late_counts, late_offsets, prepared
+from database import judging, late_counts, late_offsets, prepared, storing
 from rules import timeline
 from rules.hindsight import verify
 from rules.judging import ahead, lookups, parts
@@ -53,6 +53,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     with monkeypatch.context() as patch:
         patch.setattr(judging, "run_directly", run)
+        patch.setattr(storing, "run_directly", run)
         yield counts
 
 

@@ -44,7 +44,8 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
         prepare(connection, judging.PREPARED)
         found = connection.execute(text("SELECT name, CAST(parameter_types AS text[]) FROM pg_prepared_statements"))
         types: dict[str, list[str]] = dict(found.all())
-        users, actions, alerts = (columns(connection, name) for name in ("users", "user_actions", "alerts"))
+        tables = ("users", "user_actions", "alerts", "outbox")
+        users, actions, alerts, outbox = (columns(connection, name) for name in tables)
 
     def arrays(of: dict[str, str], *names: str) -> list[str]:
         return [f"{'text' if of[name] in ('jsonb', 'integer[]') else of[name]}[]" for name in names]
@@ -66,6 +67,7 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
             *("user_id", "seq", "code", "time", "evidence"),
             *("late", "superseded", "shadow", "high_risk"),
         ),
+        "insert_outbox": arrays(outbox, "user_id", "at_seq", "n", "seq", "code", "event", "risk"),
     }
 
 

@@ -34,8 +34,12 @@ TABLES = [
     "alert_history",
     "alerts",
     "backtests",
+    "checkpoints",
     "daily_figures",
     "daily_users",
+    "deliveries",
+    "delivery_attempts",
+    "erasures",
     "figures_progress",
     "key_uses",
     "keys",
@@ -43,11 +47,15 @@ TABLES = [
     "log_entries",
     "minute_figures",
     "mutes",
+    "outbox",
     "rule_versions",
     "user_actions",
     "user_settings",
     "users",
     "views",
+    "webhook_relay",
+    "webhook_states",
+    "webhooks",
 ]
 
 
