@@ -1,6 +1,6 @@
 """The service: `create_app()` wires it, `python app.py` serves it."""
 
-import commands.starting  # noqa: F401 (first of all: loading the rest takes a moment, in which Ctrl+C ends it)
+import commands.starting  # first of all: loading the rest takes a moment, in which Ctrl+C ends it
 
 # isort: split
 
@@ -59,6 +59,8 @@ from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
 from work import figures_job
+
+commands.starting.imported()
 
 # The most connections of a process's main engine. Requests that share a transaction share its connection, so far fewer
 # are needed than threads; and all processes together must stay below PostgreSQL's max_connections (100 by default).

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -43,6 +44,10 @@ hypothesis.settings.load_profile("tests")
 
 # A shell has what it starts in the background ignore Ctrl+C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests start hundreds of programs, each of which would compile all of the project's modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The developer's configuration decides which server is used and nothing else: each test chooses every other setting.
 _configured = load_settings()
