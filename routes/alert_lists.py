@@ -31,9 +31,10 @@ from routes.schemas.alert_lists import (
     OrderedAlerts,
     Side,
 )
-from routes.schemas.alerts import AlertAnswer, AlertsAnswer, alert_id
+from routes.schemas.alerts import AlertAnswer, AlertsAnswer
 from rules.payload import FieldProblem
 from rules.registry import REGISTRY
+from rules.values import alert_id
 
 blueprint = Blueprint("alerts lists", __name__)
 

@@ -1,6 +1,8 @@
 """All rules, in the order in which an answer lists their codes."""
 
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from rules.base import Rule
 
@@ -31,3 +33,12 @@ if len(REGISTRY) != len(_RULES):
 
 # Active unless the setting RULES or a PUT says otherwise; the others ship switched off.
 DEFAULT_CODES: tuple[int, ...] = (1100, 30, 300, 123)
+
+
+def title_of(code: int, evidence: Mapping[str, Any]) -> str:
+    """The title of a rule, as it was when it raised an alert with this evidence."""
+    # The rule may have been removed from the service, or have other parameters by now.
+    try:
+        return REGISTRY[code].titled(evidence["parameters"])
+    except KeyError:
+        return f"Rule {code}"

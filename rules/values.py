@@ -81,3 +81,8 @@ def read_moment(raw: object) -> datetime:
 def written_moment(moment: datetime) -> str:
     """`moment` in UTC as RFC 3339, to the microsecond."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def alert_id(user_id: int, seq: int, code: int) -> str:
+    """The id of an alert in answers and paths."""
+    return f"{user_id}-{seq}-{code}"

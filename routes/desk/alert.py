@@ -22,8 +22,8 @@ from routes.http.hooks import service
 from routes.http.operation import needs
 from routes.http.unknown import unknown_alert
 from routes.http.verifying import verified
-from routes.schemas.alerts import alert_id as written_id
 from routes.schemas.fields import Id, digits
+from rules.values import alert_id as written_id
 from work.alerts import HISTORY_SHOWN, UnknownAlert
 
 blueprint = Blueprint("desk_alert", __name__, template_folder="../templates")

@@ -18,9 +18,8 @@ from routes.desk.work_places import list_path
 from routes.http.access import caller
 from routes.http.hooks import service
 from routes.http.operation import needs
-from routes.schemas.alerts import alert_id
 from routes.schemas.fields import MomentText
-from rules.values import ALERT_ID, MAX_ID
+from rules.values import ALERT_ID, MAX_ID, alert_id
 from work import bulk
 
 blueprint = Blueprint("desk_alert_bulk", __name__, template_folder="../templates")

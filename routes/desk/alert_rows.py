@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from database.alerts import AlertRow
 from database.mutes import muted_among
 from routes.desk.alert_facts import measured
-from routes.schemas.alerts import alert_id, claim_has_lapsed, title_of
+from routes.schemas.alerts import claim_has_lapsed
+from rules.registry import title_of
+from rules.values import alert_id
 
 
 class AlertLine(NamedTuple):

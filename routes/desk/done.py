@@ -17,8 +17,7 @@ from database.records import AlertKey
 from routes.desk import words
 from routes.http.hooks import service
 from routes.http.pages import DESK
-from routes.schemas.alerts import alert_id
-from rules.values import ALERT_ID, read_moment
+from rules.values import ALERT_ID, alert_id, read_moment
 from work.bulk import can_be
 from work.change import WorkState
 

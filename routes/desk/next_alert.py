@@ -11,7 +11,7 @@ from routes.desk.work_places import alert_path, list_path
 from routes.http.access import caller
 from routes.http.hooks import service
 from routes.http.operation import needs
-from routes.schemas.alerts import alert_id
+from rules.values import alert_id
 from work.queue import next_alert
 
 blueprint = Blueprint("desk_next_alert", __name__)

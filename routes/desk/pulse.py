@@ -21,8 +21,8 @@ from routes.http.access import caller
 from routes.http.hooks import service
 from routes.http.operation import needs
 from routes.http.pages import PAGE_HEADERS
-from routes.schemas.alerts import alert_id
 from routes.schemas.fields import AlertId, MomentText
+from rules.values import alert_id
 from work.bulk import can_be
 
 blueprint = Blueprint("desk_pulse", __name__, template_folder="../templates")

@@ -16,7 +16,8 @@ from database.user_timeline import (
     first_and_last,
     reached,
 )
-from routes.schemas.alerts import alert_id, title_of
+from rules.registry import title_of
+from rules.values import alert_id
 
 POINTS = 5_000  # actions that are shown one by one
 COLUMNS = 400  # of a longer stretch: about one for each two pixels

@@ -10,7 +10,7 @@ from routes.desk.work_forms import AlertForm, Do
 from routes.http.access import caller
 from routes.http.hooks import service
 from routes.http.pages import DESK
-from routes.schemas.alerts import alert_id
+from rules.values import alert_id
 
 LEAVES: tuple[Do, ...] = ("close", "snooze")  # what takes an alert out of the way, so that one goes on to the next
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from routes.http.answers import Answer, json_bytes
 from routes.http.problems import Problem
-from routes.schemas.alerts import title_of
 from rules.model import DryRun, Outcome, Refusal, Verdict
+from rules.registry import title_of
 from rules.wording import shown_evidence
 
 PATHS = ("/event", "/api/events")

@@ -1,7 +1,7 @@
 """The answers to requests for something that is not there."""
 
 from routes.http.problems import Problem
-from routes.schemas.alerts import alert_id
+from rules.values import alert_id
 
 
 def unknown_alert(user_id: int, seq: int, code: int) -> Problem:

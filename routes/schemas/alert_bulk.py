@@ -9,11 +9,11 @@ from pydantic_core import PydanticCustomError
 from database.records import AlertKey
 from routes.schemas.alert_lists import AlertFilters
 from routes.schemas.alert_work import WorkNote, WorkRequest
-from routes.schemas.alerts import alert_id
 from routes.schemas.answer_fields import may_be_absent
 from routes.schemas.fields import AlertId, MomentText, exactly_one, not_null
 from routes.schemas.rules import ChangeRequest
 from rules.payload import Payload
+from rules.values import alert_id
 from work.bulk import MOST, BulkResult
 
 _QUERY = {"query", "touched_before", "expect", "cursor"}

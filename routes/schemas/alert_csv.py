@@ -5,7 +5,9 @@ from operator import attrgetter
 from typing import Any
 
 from database.alerts import AlertRow
-from routes.schemas.alerts import alert_id, claim_has_lapsed, title_of
+from routes.schemas.alerts import claim_has_lapsed
+from rules.registry import title_of
+from rules.values import alert_id
 from rules.wording import shown_evidence
 
 EXAMPLE = (

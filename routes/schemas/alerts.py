@@ -1,6 +1,5 @@
 """Queries and answers about alerts."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
@@ -18,7 +17,8 @@ from routes.schemas.fields import (
     Seconds,
 )
 from routes.schemas.words import ActionType, AlertOutcome, AlertStatus, Origin
-from rules.registry import REGISTRY
+from rules.registry import title_of
+from rules.values import alert_id
 from rules.wording import shown_evidence
 from work.alerts import AlertAndHistory
 
@@ -122,20 +122,6 @@ class AlertAnswer(BaseModel):
 def claim_has_lapsed(row: AlertRow) -> bool:
     """Whether its assignee had it from the queue, and has not worked it in time: nobody has it then."""
     return row.claim_lapses_at is not None and row.claim_lapses_at <= datetime.now(UTC)
-
-
-def alert_id(user_id: int, seq: int, code: int) -> str:
-    """The id of an alert in answers and paths."""
-    return f"{user_id}-{seq}-{code}"
-
-
-def title_of(code: int, evidence: Mapping[str, Any]) -> str:
-    """The title of a rule, as it was when it raised an alert with this evidence."""
-    # The rule may have been removed from the service, or have other parameters by now.
-    try:
-        return REGISTRY[code].titled(evidence["parameters"])
-    except KeyError:
-        return f"Rule {code}"
 
 
 class AlertsAnswer(BaseModel):

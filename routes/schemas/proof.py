@@ -5,10 +5,10 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from routes.schemas.alerts import alert_id
 from routes.schemas.answer_fields import may_be_absent
 from routes.schemas.fields import AlertId, Code, Id
 from rules.hindsight.verify_report import LISTED, Difference, VerifyReport
+from rules.values import alert_id
 
 _SAME: JsonDict = {"same": True, "derived_from": 214, "differences": []}
 

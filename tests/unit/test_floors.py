@@ -54,6 +54,7 @@ PURE = (
     "database.records",
     "access.key_format",
     "work.change",
+    "work.webhook_messages",
 )
 
 LOADED = """
