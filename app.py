@@ -12,6 +12,7 @@ from flask import Flask
 
 import logs
 import metrics
+import traces
 from access.keyring import Keyring
 from access.limits import KeyLimits
 from access.rates import read_rate
@@ -177,7 +178,7 @@ def make_service(settings: Settings, url: str) -> Service:
         group_commit_max=settings.group_commit_max if settings.group_commit == "on" else None,
         group_commit_queue=settings.group_commit_queue,
         threads=settings.threads,
-        observer=metrics.Recorder(),
+        observer=traces.observed(metrics.Recorder()),
     )
 
 
@@ -185,6 +186,8 @@ def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
     settings = serve.worker_settings()
+    traces.start(settings.otel_exporter_otlp_endpoint, settings.otel_traces_sampler_arg)
+    logs.say_with_each_line(traces.in_log_line)
     app = create_app(settings)
     Keyring.of(app.extensions).watch()
     application = asgi.application(

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     # Where `/metrics` is, if on a port apart.
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = Field(None, ge=1, le=65535)
+    # The collector that traces are sent to, and the share of the requests that are recorded if callers do not say.
+    otel_exporter_otlp_endpoint: forms.CollectorUrl | None = None
+    otel_traces_sampler_arg: float = Field(1.0, ge=0, le=1)
     # The names under which callers address the service, besides those of loopback; see `own_names`.
     trusted_hosts: Annotated[tuple[forms.HostName, ...], NoDecode, forms.SEVERAL] = ()
     # Keys that are taken in at the start if they were never known, one a line.

@@ -8,7 +8,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing import util
 from queue import Empty, SimpleQueue
@@ -18,10 +18,19 @@ import orjson
 import structlog
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+_more: Callable[[], Mapping[str, str]] = dict  # what each line says besides
+
+
+def _add_more(_logger: object, _method: str, line: EventDict) -> EventDict:
+    line.update(_more())
+    return line
+
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
+    _add_more,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
@@ -43,6 +52,12 @@ def configure(readable: bool) -> None:
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Lines(_without_waiting(sys.stdout)))),
         cache_logger_on_first_use=True,
     )
+
+
+def say_with_each_line(more: Callable[[], Mapping[str, str]]) -> None:
+    """Have each line say also what `more` returns when it is logged."""
+    global _more
+    _more = more
 
 
 def never_wait() -> None:

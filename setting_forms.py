@@ -140,6 +140,18 @@ def _header_name(value: str) -> str:
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 
 
+_COLLECTOR = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^\s?#@]*)?")
+
+
+def _collector_url(value: str) -> str:
+    if not _COLLECTOR.fullmatch(value):
+        raise ValueError("is not the address of a collector, such as http://127.0.0.1:4318 (without /v1/traces)")
+    return value
+
+
+CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
+
+
 def with_driver(text: str) -> str:
     """The URL of a PostgreSQL, with our driver named. Raises ValueError, whose message has no password."""
     # Since SQLAlchemy 2.1 a bare postgresql:// means a driver other than ours, so we always name it.

@@ -12,7 +12,7 @@ from routes.flask_threads import FlaskInThreads
 from routes.http.access import Access
 from routes.http.bodies import MAX_BODY
 from routes.http.decisions import PATHS, answer_with
-from routes.http.exchange import REQUEST_ID, begin, end
+from routes.http.exchange import REQUEST_ID, TRACEPARENT, begin, end
 from routes.http.heads import MAX_HEAD, MAX_HEADERS
 from routes.http.intake import Intake
 from routes.http.json_body import JSON
@@ -26,7 +26,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = dict[bytes, bytes]
 
 _JSON = {JSON.encode() + parameter for parameter in (b"", b"; charset=utf-8", b";charset=utf-8")}
-_REQUEST_ID = REQUEST_ID.lower().encode()
+_REQUEST_ID, _TRACEPARENT = REQUEST_ID.lower().encode(), TRACEPARENT.encode()
 _PATHS = {path.encode() for path in PATHS}
 
 
@@ -46,17 +46,21 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
         if headers is None or caller is None:
             await flask(scope, receive, send)
             return
-        exchange = begin(headers.get(_REQUEST_ID, b"").decode("latin-1"))
+        exchange = begin(
+            headers.get(_REQUEST_ID, b"").decode("latin-1"), headers.get(_TRACEPARENT, b"").decode("latin-1")
+        )
         exchange.who = caller.name
         try:
             key = headers.get(b"idempotency-key")
             length = int(headers[b"content-length"])
             body = await intake.read(receive, length)
             event = read_event(body, None if key is None else key.decode("latin-1"))
+            exchange.enter()
             answer = answer_with(await service.judge_soon(event))
         except Exception as error:
             if isinstance(error, Problem) and error.kind == BODIES_FULL.kind:
                 await intake.throw_away(receive)  # or the caller might see no answer
+            exchange.enter()
             answer = answer_to(error, exchange.request_id)
         if caller.quota is not None:
             answer = answer._replace(headers={**answer.headers, **caller.quota.headers()})

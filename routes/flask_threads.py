@@ -13,13 +13,14 @@ from a2wsgi.wsgi import build_environ
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
+import traces
 from access.caller import Caller
 from access.keyring import Keyring
 from routes.flask_reads import FlaskReads
 from routes.flask_streams import FlaskStreams, streamed_paths
 from routes.http.access import CALLER, Access
 from routes.http.converters import template_of
-from routes.http.exchange import REQUEST_ID, begin, end
+from routes.http.exchange import REQUEST_ID, TRACEPARENT, begin, end
 from routes.http.heads import check_head
 from routes.http.intake import LARGE_BODY, LINGER_BYTES, Intake
 from routes.http.operation import max_body_of
@@ -145,6 +146,7 @@ class FlaskInThreads:
         while self._under_way:
             await asyncio.sleep(0.01)
         await asyncio.to_thread(Keyring.of(self._app.extensions).close)
+        await asyncio.to_thread(traces.stop)
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -160,6 +162,7 @@ class _Request:
         self.has_body = bool(self.length) or b"transfer-encoding" in named
         self.is_packed = b"content-encoding" in named
         self.request_id = named.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
+        self.traceparent = named.get(TRACEPARENT.encode(), b"").decode("latin-1")
         # Of what WSGI calls its environ, what says which page it wants, if any.
         self.wants = {
             "PATH_INFO": scope.get("path", "").encode().decode("latin-1"),
@@ -209,7 +212,7 @@ class _Request:
 
 
 async def _refuse(request: _Request, problem: Problem, send: Send) -> None:
-    exchange = begin(request.request_id)
+    exchange = begin(request.request_id, request.traceparent)
     exchange.who = request.caller.name if request.caller else problem.who
     answer = shown(problem.answer(exchange.request_id), request.wants)
     if request.caller and request.caller.quota:

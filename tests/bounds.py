@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 import app
 import logs
 import metrics
+import traces
 from access import bad_keys, key_changes, key_terms, keyring, keys_file, limits, rates
 from commands import connections, replay, replay_file, replay_order, replay_tally, serve, slow_readers, workers
 from config_loader import Settings
@@ -622,6 +623,14 @@ BOUNDS: dict[str, Bound] = {
         f"{seconds(metrics_port.SECONDS)}, and {metrics_port.MAX_HEAD // 1024} KiB",
         "integration/test_metrics_port.py::test_callers_that_stall_leave_the_port_to_others",
     ),
+    "spans that wait to be sent, per process": Bound(
+        count(traces.SPANS_WAITING), "unit/test_traces.py::test_more_spans_than_may_wait"
+    ),
+    "a message to the collector of traces": Bound(
+        f"{traces.AT_ONCE} spans, {seconds(traces.SEND_SECONDS)}, and {seconds(traces.STOP_SECONDS)} at the end",
+        "integration/test_traces.py::test_traces_of_the_real_service",
+    ),
+    "links of a span": Bound(count(traces.MOST_LINKS), "unit/test_traces.py::test_more_requests_than_links"),
     "a run that counts figures, on all machines together": Bound(
         f"{seconds(figures_job.RUN)}, and the stretch of time it is at",
         "integration/test_figures.py::test_a_run_ends_and_goes_on_later",
@@ -681,6 +690,7 @@ KEEPERS: dict[str, str] = {
     "database/presence.py Thread": "one for each worker",
     "database/readiness.py Thread": "questions of `GET /readyz` at once, per worker",
     "database/watchdog.py Thread": "one for each engine",
+    "traces.py Thread": "one at the end of each worker",
     "metrics.py cache": "values of a label of the metrics",
     "routes/metrics_port.py Thread": "calls at once on the port of the metrics, per worker",
     "routes/flask_reads.py ThreadPoolExecutor": "reads at once, per process",

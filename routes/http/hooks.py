@@ -7,7 +7,7 @@ from access.caller import Caller
 from routes.http import hints, pages, safe_headers
 from routes.http.access import CALLER, Access
 from routes.http.converters import template_of
-from routes.http.exchange import REQUEST_ID, Exchange, begin, end
+from routes.http.exchange import REQUEST_ID, TRACEPARENT, Exchange, begin, end
 from routes.http.operation import Operation
 from routes.http.origins import is_as_written
 from routes.http.paging import read_query
@@ -42,7 +42,8 @@ def _answer_to(error: Exception) -> Response:
 
 
 def _begin() -> None:
-    g.exchange = begin(request.headers.get(REQUEST_ID, ""))
+    g.exchange = begin(request.headers.get(REQUEST_ID, ""), request.headers.get(TRACEPARENT, ""))
+    g.exchange.enter()
     if not (as_written := is_as_written(request.environ)):
         request.url_rule = None  # it only looks like one
     # In the server the bridge has let the caller in already.

@@ -73,6 +73,24 @@ class RuleEngine:
         """
         begun = perf_counter()
         self._observer.begun(len(events))
+        try:
+            outcomes = self._transact(session, events, atomic, begun, repair_limit, waits)
+        except BaseException as error:
+            self._observer.ended(error)
+            raise
+        self._observer.ended(None)
+        return outcomes
+
+    def _transact(
+        self,
+        session: Session,
+        events: Sequence[Event],
+        atomic: bool,
+        begun: float,
+        repair_limit: int | None,
+        waits: Waits,
+    ) -> list[Outcome]:
+        """`process`, which began at `begun` (perf_counter)."""
         expected = self.rules.versions(session).newest
         with Transaction(session, by_message=True) as transaction:
             connection = transaction.connection

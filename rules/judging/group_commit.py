@@ -129,7 +129,7 @@ class GroupCommit:
                 self._stays.enter_new(ticket, rank)
             else:
                 self._in_first += 1
-            self._observer.queued()  # before anybody can take it, so that the count is never below zero
+            ticket.mark = self._observer.queued()  # before anybody can take it, so that the count is never below zero
         self._add([ticket], rank)
 
     def _add(self, tickets: Sequence[Ticket], rank: int) -> None:
@@ -274,6 +274,7 @@ class GroupCommit:
 
     def _process(self, tickets: Sequence[Ticket], rank: int) -> Exception | None:
         """Give them their outcomes. Returns the error if that failed."""
+        self._observer.together([ticket.mark for ticket in tickets])
         try:
             hand_out(tickets, self._ways.of(rank)([ticket.event for ticket in tickets]))
         except BaseException as error:

@@ -43,7 +43,22 @@ class Ticket:
     `rank` is that of the lane it waits in, 0 for the first.
     """
 
-    __slots__ = ("error", "event", "is_done", "loop", "outcome", "queued", "raised_at", "rank", "since", "turn", "wake")
+    __slots__ = (
+        *(
+            "error",
+            "event",
+            "is_done",
+            "loop",
+            "mark",
+            "outcome",
+            "queued",
+            "raised_at",
+            "rank",
+            "since",
+            "turn",
+            "wake",
+        ),
+    )
 
     def __init__(self, event: Event) -> None:
         self.event = event
@@ -54,6 +69,7 @@ class Ticket:
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.raised_at: TracebackType | None = None
+        self.mark: object = None  # what the observer knows it by
         self.wake: Callable[[], None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.turn: asyncio.Future[None] | None = None

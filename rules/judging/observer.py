@@ -10,11 +10,15 @@ Stage = Literal["lock_and_read", "judge", "write_and_commit"]
 class Observer:
     """Called as things happen, by many threads at once; does nothing unless a subclass does."""
 
-    def queued(self) -> None:
-        """An event waits for a batch."""
+    def queued(self) -> object:
+        """An event waits for a batch. Returns whatever is to be passed to `together` with those that go with it."""
+        return None
 
     def taken(self, waits: Sequence[float]) -> None:
         """Events left the queue for a batch; `waits` are the seconds that each waited."""
+
+    def together(self, marks: Sequence[object]) -> None:
+        """The transactions that this thread begins next are for the events that `queued` returned these for."""
 
     def begun(self, events: int) -> None:
         """A transaction begins for this number of events."""
@@ -24,6 +28,9 @@ class Observer:
 
     def raised(self, codes: Iterable[int]) -> None:
         """Alerts with these codes are stored and committed."""
+
+    def ended(self, error: BaseException | None) -> None:
+        """The transaction that this thread began last is over: done, or broken off by `error`."""
 
 
 class HarmlessObserver(Observer):
@@ -35,13 +42,18 @@ class HarmlessObserver(Observer):
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
 
-    def queued(self) -> None:
+    def queued(self) -> object:
         with suppress(Exception):
-            self._observer.queued()
+            return self._observer.queued()
+        return None
 
     def taken(self, waits: Sequence[float]) -> None:
         with suppress(Exception):
             self._observer.taken(waits)
+
+    def together(self, marks: Sequence[object]) -> None:
+        with suppress(Exception):
+            self._observer.together(marks)
 
     def begun(self, events: int) -> None:
         with suppress(Exception):
@@ -54,3 +66,7 @@ class HarmlessObserver(Observer):
     def raised(self, codes: Iterable[int]) -> None:
         with suppress(Exception):
             self._observer.raised(codes)
+
+    def ended(self, error: BaseException | None) -> None:
+        with suppress(Exception):
+            self._observer.ended(error)
