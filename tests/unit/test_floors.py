@@ -55,6 +55,7 @@ PURE = (
     "access.key_format",
     "work.change",
     "work.webhook_messages",
+    "work.webhook_addresses",
 )
 
 LOADED = """
