@@ -1,5 +1,6 @@
 """What is recorded as a span, and the bounds of what waits to be sent."""
 
+import logging
 import socket
 from collections.abc import Iterator
 
@@ -26,6 +27,7 @@ def _end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     traces.stop()
     traces.enter(None)
+    logging.getLogger("opentelemetry").handlers = [logging.NullHandler()]  # its last words are no other test's
 
 
 def test_the_ratio_holds_for_callers_who_have_not_decided(silent: str) -> None:
