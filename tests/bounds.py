@@ -675,6 +675,7 @@ BOUNDS: dict[str, Bound] = {
 
 # What holds things or runs beside the caller, by file and kind: the bound that it comes under, or why it has none.
 KEEPERS: dict[str, str] = {
+    "transaction_alerts_client.py deque": "threads of the caller that wait, each for a call of its own",
     "logs.py SimpleQueue": "lines of the log that wait, per process and stream",
     "logs.py Thread": "one for each of the two streams",
     "routes/http/origins.py lru_cache": "hosts that are remembered as trusted or not",
