@@ -19,9 +19,10 @@ from access.rates import read_rate
 from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.demo import demo
-from commands.endings import or_end
+from commands.endings import is_loaded_for_command, or_end
 from commands.keys import keys
 from commands.replay import replay
+from commands.upgrade import upgrade
 from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations, presence
@@ -72,16 +73,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Returns the Flask application.
 
     Without `settings`, reads them from the environment. If those name no database, starts (or joins) the embedded one
-    for as long as this process lives, and migrates it. Raises SettingsError; under a command
-    whatever prevents it ends the process, with a message.
+    for as long as this process lives, and migrates it, which our commands do themselves. Raises SettingsError; under a
+    command whatever prevents it ends the process, with a message.
     """
+    is_own = False
     if settings is None:
-        settings = or_end(_own_settings, SettingsError, embedded.EmbeddedError, migrations.MigrationError, OSError)
+        settings, is_own = or_end(
+            _own_settings, SettingsError, embedded.EmbeddedError, migrations.MigrationError, OSError
+        )
     if settings.database is None:
         raise SettingsError(["DATABASE_URL: the application needs a database"])
     logs.configure(readable=settings.global_test_flag)
 
     app = Flask("app", static_folder=None)
+    app.config["OWN_DATABASE"] = is_own
     app.config["MAX_CONTENT_LENGTH"] = bodies.MAX_BODY
     app.url_map.merge_slashes = False  # an odd path is a 404, not a redirect
     app.url_map.converters["id"] = IdConverter
@@ -110,11 +115,13 @@ def create_app(settings: Settings | None = None) -> Flask:
         *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
-    for command in (replay, backtest, verify, demo, keys):
+    for command in (replay, backtest, verify, demo, keys, upgrade):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
     logs.when_dropped(metrics.log_lines_dropped)
+    service.readiness.when_warned(health.log_warnings)
+    service.readiness.when_warned(metrics.indexes_known)
     service.store_in(app.extensions)
     keyring, hosts = Keyring(settings.database), TrustedHosts(settings.own_names)
     limits = KeyLimits(None if settings.key_rate is None else read_rate(settings.key_rate))
@@ -146,14 +153,17 @@ def _proxy(settings: Settings) -> TrustedProxy | None:
     return TrustedProxy(settings.trusted_proxy_header, settings.trusted_proxies, settings.trusted_proxy_scopes)
 
 
-def _own_settings() -> Settings:
+def _own_settings() -> tuple[Settings, bool]:
+    """The settings, and whether the database is the embedded one."""
     settings = load_settings()
-    if settings.database is None:
-        stack = ExitStack()
-        atexit.register(stack.close)
-        settings = settings.with_database(stack.enter_context(embedded.use(settings.data_dir)))
+    if settings.database is not None:
+        return settings, False
+    stack = ExitStack()
+    atexit.register(stack.close)
+    settings = settings.with_database(stack.enter_context(embedded.use(settings.data_dir)))
+    if not is_loaded_for_command():  # a command of ours migrates it when it needs it: one says first what that will do
         migrations.upgrade(str(settings.database))
-    return settings
+    return settings, True
 
 
 def make_service(settings: Settings, url: str) -> Service:

@@ -84,6 +84,12 @@ class _Metrics:
             multiprocess_mode="max",
             **ours,
         )
+        self.indexes = Gauge(
+            "unusable_indexes",
+            "Indexes that are missing or invalid, as `GET /readyz` last found.",
+            multiprocess_mode="max",
+            **ours,
+        )
 
 
 class Recorder(Observer):
@@ -123,6 +129,11 @@ def log_lines_dropped(lines: int) -> None:
 def figures_known(as_of: datetime) -> None:
     """Record the moment up to which figures are counted."""
     _all().figures.set(as_of.timestamp())
+
+
+def indexes_known(warnings: Sequence[str]) -> None:
+    """Record how many indexes are missing or invalid, each of which has a warning."""
+    _all().indexes.set(len(warnings))
 
 
 def watch_pools(engines: Sequence[Engine]) -> None:

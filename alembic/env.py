@@ -2,24 +2,32 @@
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 from alembic import context
+from alembic.runtime.migration import MigrationInfo
+from alembic.script import Script
 from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, event, text
 from sqlalchemy.exc import DBAPIError
 
 from config_loader import SettingsError, load_settings
 from database import connecting, embedded, fitness, migrations
+from database.interruptible import interruptible
 from database.models import Base
+from database.session import LOCK_NOT_AVAILABLE, sqlstate
 
 # Any number will do if every runner uses the same one: two services that start at once must not both migrate.
 ADVISORY_LOCK = 7_310_042
 # Seconds. Another runner may have much to do first, but one that hangs must not hold up a start forever.
 TURN_TIMEOUT = 60.0
 TURN_INTERVAL = 0.1
-# A migration that waits for a lock blocks everything that queues up after it: give up instead.
-TIMEOUTS = ("SET lock_timeout = '4s'", "SET statement_timeout = '10min'")
+# A migration that waits for a lock keeps everything waiting that comes after it. So it soon gives up its place, lets
+# those go first, and tries again: half a second is less than any request may wait (READ_TIMEOUT, DB_TIMEOUT).
+TIMEOUTS = ("SET lock_timeout = '500ms'", "SET statement_timeout = '10min'")
+LOCK_REST = 1.0  # seconds, for those who waited meanwhile
+# Seconds in which a migration must have got its locks: less than another runner waits for its turn.
+LOCK_PATIENCE = 45.0
 # Without this, a statement whose runner was killed would keep running and hold the lock.
 END_WITH_RUNNER = "SET client_connection_check_interval = '1s'"
 
@@ -28,11 +36,18 @@ def migrate(connection: Connection) -> None:
     """Run the migrations on `connection`. If one fails, those before it stay applied.
 
     Sets `at` in the configuration's attributes to the last revision that was applied, and `applied` to how many were
-    applied now; neither if a newer release has migrated it. Raises DBAPIError if PostgreSQL refuses something, and
-    CommandError if another runner takes longer than TURN_TIMEOUT (or `turn_timeout` in the attributes, in seconds).
+    applied now; neither if a newer release has migrated it. `lock_watch` in the attributes follows the locks. Raises
+    DBAPIError if PostgreSQL refuses something, and CommandError if another runner takes longer than TURN_TIMEOUT (or
+    `turn_timeout` in the attributes, in seconds) or a lock cannot be had within LOCK_PATIENCE (or `lock_patience`).
     """
     # At the start of every transaction, so that no migration runs with what the one before it set for itself.
     event.listen(connection, "begin", _limit)
+    with interruptible() as check_interrupted:
+        event.listen(connection, "begin", lambda _: check_interrupted())
+        _migrate(connection)
+
+
+def _migrate(connection: Connection) -> None:
     if _is_ahead(connection):
         return
     _take_turn(connection)
@@ -43,18 +58,47 @@ def migrate(connection: Connection) -> None:
         target_metadata=Base.metadata,
         compare_server_default=True,
         transaction_per_migration=True,
-        on_version_apply=lambda step, **_: _applied(step.up_revision_id),
+        on_version_apply=lambda step, **_: _applied(step),
     )
     _remember(context.get_context().get_current_revision())
     migrations.note(connection)  # first, so that older releases know what is coming
     connection.commit()
-    with context.begin_transaction():
-        context.run_migrations()
+    watch = context.config.attributes.get("lock_watch")
+    with watch.following(connection) if watch else nullcontext():
+        _run(connection)
     migrations.note(connection)  # of a table that was not there before
     # Commits what ran outside any migration: creating the version table, if there was nothing else to do.
     connection.commit()
     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
     connection.commit()
+
+
+def _run(connection: Connection) -> None:
+    """Run what is pending; a migration that does not get its locks is undone, and tried again for a while."""
+    attributes = context.config.attributes
+    patience = float(attributes.get("lock_patience", LOCK_PATIENCE))
+    waits_at, until = None, 0.0
+    while True:
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+            return
+        except DBAPIError as error:
+            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+                raise
+        connection.rollback()
+        waiting = migrations.begun(context.config)
+        if waiting != waits_at:
+            waits_at, until = waiting, time.monotonic() + patience
+            print(f"Migration {waiting} waits until its tables are free.", file=sys.stderr, flush=True)
+        if time.monotonic() >= until:
+            holders = migrations.holders(connection)
+            connection.commit()
+            raise CommandError(
+                f"migration {waiting}: its tables were not free for {patience:g} s{holders}. What came before it stays;"
+                " the next attempt goes on there."
+            )
+        time.sleep(LOCK_REST)
 
 
 def _is_ahead(connection: Connection) -> bool:
@@ -101,9 +145,12 @@ def _remember(revision: str | None) -> None:
     context.config.attributes["at"] = revision
 
 
-def _applied(revision: str | None) -> None:
-    _remember(revision)
-    context.config.attributes["applied"] = context.config.attributes.get("applied", 0) + 1
+def _applied(step: MigrationInfo) -> None:
+    attributes = context.config.attributes
+    _remember(step.up_revision_id)
+    attributes["applied"] = attributes.get("applied", 0) + 1
+    if (watch := attributes.get("lock_watch")) and isinstance(step.up_revision, Script):
+        watch.applied(step.up_revision.revision, step.up_revision.doc)
 
 
 def render() -> None:

@@ -89,12 +89,25 @@ def service() -> Service:
     return Service.of(current_app.extensions)
 
 
+def is_loaded_for_command() -> bool:
+    """Whether Flask loads the application to find one of our commands: its own (run, shell) it knows without."""
+    context = click.get_current_context(silent=True)
+    return context is not None and isinstance(context.command, click.Group)
+
+
 def check_database() -> None:
-    """Raise Stopped if the database cannot be used, its migrations are not current, or tables are missing."""
+    """Raise Stopped if the database cannot be used, its migrations are not current, or tables are missing.
+
+    The embedded database is migrated first.
+    """
     try:
+        if current_app.config["OWN_DATABASE"]:
+            migrations.upgrade(service().url)
         problem = service().run(migrations.problem) or "; ".join(service().run(_missing))
     except SQLAlchemyError as error:
         raise Stopped(f"The database cannot be used: {cause(error)}") from None
+    except migrations.MigrationError as error:
+        raise Stopped(str(error)) from None
     if problem:
         raise Stopped(problem)
 

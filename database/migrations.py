@@ -7,17 +7,18 @@ import re
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from database.connecting import place_of
+from database.lock_watch import LockWatch
 from database.session import sqlstate
 
 # The oldest revision whose release can serve the tables as the newest migration leaves them. A migration that takes
@@ -69,31 +70,56 @@ class Upgraded(NamedTuple):
     applied: int
 
 
-def upgrade(url: str) -> Upgraded:
+def upgrade(url: str, watch: LockWatch | None = None) -> Upgraded:
     """Bring the database at `url` to the newest revision; nothing happens if it has that already.
 
-    Raises MigrationError; the migrations before the one that failed stay applied.
+    `watch` then has what each migration locked, and for how long. Raises MigrationError; the migrations before the one
+    that failed stay applied.
     """
     configuration = config(url)
+    configuration.attributes["lock_watch"] = watch
     try:
         command.upgrade(configuration, "head")
     except (DBAPIError, CommandError) as error:
         reason = getattr(error, "orig", None) or error
-        failed = _failed(configuration) if isinstance(error, DBAPIError) else ""
+        name = begun(configuration) if isinstance(error, DBAPIError) else ""
+        failed = f"migration {name}: " if name else ""
         advice = _ADVICE.get(sqlstate(error) or "", "") if isinstance(error, DBAPIError) else ""
         said = f"{failed}{str(reason).strip()}{advice}"
         raise MigrationError(f"The database {place_of(url)} cannot be used: {said}") from None
     return Upgraded(configuration.attributes.get("at"), configuration.attributes.get("applied", 0))
 
 
-def _failed(configuration: Config) -> str:
-    """Which migration of an upgrade failed, to be put before the reason; empty if none had begun."""
+def begun(configuration: Config) -> str:
+    """The migration of an upgrade that comes after what was applied; empty if the upgrade has not come to that."""
     if "at" not in configuration.attributes:
         return ""
     at = configuration.attributes["at"]
     script = ScriptDirectory.from_config(configuration)
     revision = script.get_revision(at) if at else None
-    return "".join(f"migration {name}: " for name in (revision.nextrev if revision else script.get_bases()))
+    return ", ".join(revision.nextrev if revision else script.get_bases())
+
+
+# How old a transaction is, and what it does, PostgreSQL tells only of one's own role, or to pg_read_all_stats.
+_HOLDERS = text("""
+    SELECT a.pid, a.application_name AS program, date_trunc('second', clock_timestamp() - a.xact_start) AS age
+    FROM pg_stat_activity AS a
+    WHERE a.pid <> pg_backend_pid() AND EXISTS (
+        SELECT FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+        WHERE l.pid = a.pid AND l.granted AND c.relkind IN ('r', 'p') AND c.oid >= 16384
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ) AND coalesce(clock_timestamp() - a.xact_start >= interval '1 second', true)
+    ORDER BY a.xact_start NULLS LAST LIMIT 3
+""")
+
+
+def holders(connection: Connection) -> str:
+    """Who has held locks on tables of this database for a while, the longest first, to follow a clause; or nothing."""
+    found = [
+        f"{row.program or 'a program without a name'} (process {row.pid}{f', for {row.age}' if row.age else ''})"
+        for row in connection.execute(_HOLDERS)
+    ]
+    return f"; tables are held by {', '.join(found)}" if found else ""
 
 
 class MigrationState(Enum):
@@ -134,6 +160,15 @@ def standing_of(connection: Connection, known: str | None = None) -> MigrationSt
         return MigrationState.BEHIND
     row = connection.execute(text(f"SELECT {_AT} FROM alembic_version")).first()  # noqa: S608 (a constant)
     return standing(row.version_num, row.note, known or head()) if row else MigrationState.BEHIND
+
+
+def render(configuration: Config, script: Script, into: Any) -> None:
+    """Write the SQL that the migration runs to `into`, a file: each statement at once, its COMMIT among them.
+
+    Raises whatever the migration raises: one that reads the database, which is not there, may raise anything.
+    """
+    configuration.output_buffer = into
+    command.upgrade(configuration, f"{script.down_revision or 'base'}:{script.revision}", sql=True)
 
 
 def explain(found: MigrationState) -> str:

@@ -1,13 +1,14 @@
 """Whether the database can take events now: asked for real, but not more often than needed."""
 
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from time import monotonic
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from database import fitness
+from database import fitness, indexes
 from database.migrations import MigrationState, explain, standing_of
 from database.session import make_asking_engine, sqlstate
 
@@ -19,6 +20,9 @@ AWAY = "The database is unavailable or too slow."
 FULL = "The database can store nothing: its disk is full."
 READ_ONLY = "The database can store nothing: it is read-only."
 UNFIT = "The database lacks tables or rights that the service needs; the log says which when the service starts."
+NOT_UNIQUE = (
+    "The database lacks an index that keeps rows unique, or it is invalid: flask --app app upgrade --plan says which."
+)
 
 _CODES = {"53100": FULL, "25006": READ_ONLY, "42P01": explain(MigrationState.BEHIND), "42501": UNFIT}
 
@@ -44,6 +48,12 @@ class Readiness:
         self._until = self._asked = float("-inf")
         self._is_asking = False
         self._problem: str | None = None
+        self._listeners: list[Callable[[tuple[str, ...]], None]] = []
+        self.warnings: tuple[str, ...] = ()  # what to look after although events can be taken, as of the last answer
+
+    def when_warned(self, tell: Callable[[tuple[str, ...]], None]) -> None:
+        """Have `tell` called with the warnings whenever they are others than before."""
+        self._listeners.append(tell)
 
     def problem(self) -> str | None:
         """Why the database can take no events, in a sentence; None if it can. Takes PATIENCE seconds at most."""
@@ -73,14 +83,25 @@ class Readiness:
         # Only a sentence is kept: an error would keep all that its frames hold.
         try:
             with self._engine.connect() as connection:
-                if problem := explain(standing_of(connection)):
+                standing = standing_of(connection)
+                if problem := explain(standing):
                     return problem
                 if connection.execute(_ASK).one().is_read_only:
                     return READ_ONLY
                 if fitness.faults(connection):
                     return UNFIT
                 connection.execute(_WRITE)
-                return None
+                # A newer release may have replaced indexes that this one declares.
+                found = indexes.unusable(connection) if standing is MigrationState.CURRENT else []
+                self._warn(found)
+                return NOT_UNIQUE if any(one.keeps_unique for one in found) else None
         except SQLAlchemyError as error:
             code = sqlstate(error) if isinstance(error, DBAPIError) else None
             return _CODES.get(code or "", AWAY)
+
+    def _warn(self, found: list[indexes.Unusable]) -> None:
+        warnings = tuple(f"{one}. {one.remedy}" for one in found)
+        if warnings != self.warnings:
+            self.warnings = warnings
+            for tell in self._listeners:
+                tell(warnings)

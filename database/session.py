@@ -23,8 +23,8 @@ _TRY_AGAIN = {"40001", "40P01"}
 # a role that may not connect.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
 _OUT_OF_NUMBERS = {"22003", "2200H"}  # numeric value out of range; a sequence has reached its end
-_LOCK_NOT_AVAILABLE = "55P03"
-_AWAY_CODES = {_LOCK_NOT_AVAILABLE, "25006", "3D000", "28000", "28P01"}
+LOCK_NOT_AVAILABLE = "55P03"
+_AWAY_CODES = {LOCK_NOT_AVAILABLE, "25006", "3D000", "28000", "28P01"}
 
 ATTEMPTS = 3
 
@@ -272,7 +272,7 @@ def sqlstate(error: DBAPIError) -> str | None:
 
 def is_lock_timeout(error: Exception) -> bool:
     """Whether `error` means that a lock was not to be had within the time for locks; nothing was stored then."""
-    return isinstance(error, DBAPIError) and sqlstate(error) == _LOCK_NOT_AVAILABLE
+    return isinstance(error, DBAPIError) and sqlstate(error) == LOCK_NOT_AVAILABLE
 
 
 def is_out_of_numbers(error: Exception) -> bool:

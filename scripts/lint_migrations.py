@@ -11,7 +11,6 @@ import sysconfig
 from io import StringIO
 from pathlib import Path
 
-from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
@@ -61,8 +60,7 @@ def _check_one(configuration: Config, script: Script) -> list[str]:
 def render(configuration: Config, script: Script) -> str:
     """The SQL that the migration runs, as `alembic upgrade --sql` prints it. Raises whatever the migration raises."""
     buffer = StringIO()
-    configuration.output_buffer = buffer
-    command.upgrade(configuration, f"{script.down_revision or 'base'}:{script.revision}", sql=True)
+    migrations.render(configuration, script, buffer)
     return buffer.getvalue()
 
 

@@ -573,8 +573,11 @@ BOUNDS: dict[str, Bound] = {
         f"{len(replay.WAITS)} times, {seconds(sum(replay.WAITS))} in all",
         "integration/test_bounds.py::test_replay_gives_up",
     ),
-    "a migration's wait for a lock": Bound(
-        "4 s", "integration/test_migrations.py::test_what_a_migration_sets_for_itself_ends_with_it"
+    "a migration's wait for a lock, at once": Bound(
+        "0.5 s", "integration/test_migrations.py::test_what_a_migration_sets_for_itself_ends_with_it"
+    ),
+    "a migration's waits for locks, in all": Bound(
+        "45 s", "integration/test_upgrades.py::test_a_migration_that_gets_no_lock_says_who_has_it"
     ),
     "a migration's statement": Bound(
         "10 min", "integration/test_migrations.py::test_what_a_migration_sets_for_itself_ends_with_it"
@@ -689,6 +692,7 @@ KEEPERS: dict[str, str] = {
     "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",
     "database/presence.py Thread": "one for each worker",
+    "database/lock_watch.py Thread": "one for each upgrade, until its end",
     "database/readiness.py Thread": "questions of `GET /readyz` at once, per worker",
     "database/watchdog.py Thread": "one for each engine",
     "traces.py Thread": "one at the end of each worker",

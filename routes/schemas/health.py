@@ -11,3 +11,9 @@ class HealthAnswer(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
 
     status: Annotated[str, Field(pattern="^ok$")]
+
+
+class ReadinessAnswer(HealthAnswer):
+    """That events can be taken, and what to look after all the same; without `warnings`, nothing."""
+
+    warnings: list[str] = []

@@ -263,7 +263,12 @@ op.execute("SET lock_timeout = 0")
     )
     add(tmp_path, f'op.execute("INSERT INTO seen {seen}")')
     command.upgrade(config_with(tmp_path, database_url), "head")
-    assert rows(database_url, "SELECT * FROM seen") == [("4s", "10min"), ("0", "0"), ("4s", "10min"), ("4s", "10min")]
+    assert rows(database_url, "SELECT * FROM seen") == [
+        ("500ms", "10min"),
+        ("0", "0"),
+        ("500ms", "10min"),
+        ("500ms", "10min"),
+    ]
 
 
 def _upgrade_with(folder: Path, url: str, barrier: Any = None) -> None:
