@@ -20,7 +20,7 @@ unexport $(filter-out $(PIP_KEPT),$(filter PIP_%,$(.VARIABLES)))
 unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
 unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
 
-.PHONY: help run demo replay backtest verify migrate console db.migrate db.console dump restore test test-browser coverage bench soak e2e clients \
+.PHONY: help run demo replay backtest verify migrate upgrade console db.migrate db.console dump restore test test-browser coverage bench soak e2e clients \
 	docs lint format assets pictures lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
@@ -49,6 +49,9 @@ verify: .venv/.run ## derive every stored alert again, and list each difference
 
 migrate db.migrate: .venv/.run ## migrate the configured (or embedded) database to the newest version
 	@exec $(PY) -m alembic upgrade head
+
+upgrade: .venv/.run ## migrate it and say what was locked for how long; ARGS=--plan only says what would be
+	@exec $(PY) -m flask --app app upgrade $(ARGS)
 
 console db.console: .venv/.run ## open psql on the configured (or embedded) database
 	@exec $(PY) -m scripts.console

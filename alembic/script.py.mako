@@ -4,7 +4,8 @@
 # - Expand, backfill, contract: add what is new (nullable, or with a constant default) and write both; fill old rows;
 #   drop the old in a later release. Nothing is dropped or renamed in the release that stops using it.
 # - This file is one transaction and holds its locks until the end: do little work, on one table if possible.
-#   It waits 4 s for a lock and 10 min for a statement (alembic/env.py), then fails; earlier migrations stay applied.
+#   It waits half a second at a time for its locks, 45 s in all, and 10 min for a statement (alembic/env.py); then it
+#   fails, and earlier migrations stay applied.
 # - One subcommand per ALTER. No table is rewritten: no new type, no generated column, no volatile default (random()).
 # - An index on a table that has rows is made CONCURRENTLY, in a migration of its own, in
 #   `with op.get_context().autocommit_block():`. Such a block may fail half-way: it must be safe to run again.

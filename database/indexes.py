@@ -36,7 +36,7 @@ class Unusable:
             return f"Unless it is being made right now: DROP INDEX CONCURRENTLY {self.name}."
         if self.name not in _INDEXES:
             return "It belongs to a constraint: restore it from a backup."
-        return "flask --app app upgrade makes it again, while the service goes on."
+        return "flask --app app upgrade makes it again."
 
 
 _INDEXES: dict[str, Index] = {

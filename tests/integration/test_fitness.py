@@ -8,6 +8,7 @@ import pytest
 import structlog
 from flask.testing import FlaskClient
 from sqlalchemy import make_url, text
+from structlog.testing import capture_logs
 
 from access import keyring
 from access.key_format import make_key
@@ -221,3 +222,59 @@ def test_a_database_that_turns_read_only(make_client: ClientMaker, database_url:
     do(database_url, f"ALTER DATABASE {make_url(database_url).database} SET default_transaction_read_only = on")
     answer = client.post("/event", json=an_event())
     assert (problem(answer, 503)["type"], answer.headers["Retry-After"]) == ("urn:problem:database-read-only", "1")
+
+
+# Indexes
+
+
+def test_an_index_that_is_not_used_is_a_warning(
+    client: FlaskClient, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missing or invalid, declared or left over, it is named with a remedy, in the log and the metrics too."""
+    monkeypatch.setattr(readiness, "FRESH", 0)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "ok"})
+    invalid = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{}'::regclass"
+    do(
+        database_url,
+        "DROP INDEX ix_alerts_late",
+        invalid.format("ix_alerts_touched"),
+        "CREATE INDEX ix_left_over ON users (name)",
+        invalid.format("ix_left_over"),
+    )
+    with capture_logs() as lines:
+        answer = client.get("/readyz")
+        client.get("/readyz")
+    found = [
+        "The index ix_alerts_late of alerts is missing. flask --app app upgrade makes it again.",
+        "The index ix_alerts_touched of alerts is invalid. flask --app app upgrade makes it again.",
+        "The index ix_left_over of users is invalid. Unless it is being made right now: DROP INDEX CONCURRENTLY"
+        " ix_left_over.",
+    ]
+    assert (answer.status_code, answer.get_json()) == (200, {"status": "ok", "warnings": found})
+    assert [line["warnings"] for line in lines if line["event"] == "indexes_unusable"] == [tuple(found)]
+    assert "transaction_alerts_unusable_indexes 3.0" in client.get("/metrics").text
+    assert client.post("/event", json=an_event()).status_code == 200
+
+    do(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    assert client.get("/readyz").status_code == 200  # a newer release has other indexes
+    do(database_url, f"UPDATE alembic_version SET version_num = '{migrations.head()}'", "DROP INDEX ix_left_over")
+    assert client.application.test_cli_runner().invoke(args=["upgrade"]).exit_code == 0
+    assert client.get("/readyz").get_json() == {"status": "ok"}
+    assert "transaction_alerts_unusable_indexes 0.0" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE rule_versions DROP CONSTRAINT uq_rule_versions_code_version",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_user_actions_user_id_event_id'::regclass",
+    ],
+)
+def test_without_an_index_that_keeps_rows_unique_it_is_not_ready(
+    client: FlaskClient, database_url: str, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """Events would be stored twice, or none: nobody should send any."""
+    monkeypatch.setattr(readiness, "FRESH", 0)
+    do(database_url, statement)
+    assert problem(client.get("/readyz"), 503)["detail"] == readiness.NOT_UNIQUE
