@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine, NullPool
 
 from commands.endings import Command, Stopped, service
 from database import connecting, fitness, indexes, migrations, upgrade_plan
-from database.lock_watch import BLOCK_READS, BLOCK_WRITES, LockWatch, Measured, TableLock
+from database.lock_watch import BLOCK_READS, BLOCK_WRITES, LockWatch, MigrationTimes, TableLock
 from database.migrations import MigrationState
-from database.upgrade_plan import Plan, Size, Step
+from database.upgrade_plan import Plan, Size, PlannedMigration
 
 WIDTH = 120  # characters of a statement that are shown
 
@@ -71,7 +71,7 @@ def _plan(place: str, connection: Connection) -> Iterator[str]:
         yield from (f"  {line}" for line in _step(step, plan))
 
 
-def _step(step: Step, plan: Plan) -> Iterator[str]:
+def _step(step: PlannedMigration, plan: Plan) -> Iterator[str]:
     if not step.is_written:
         yield "Its statements depend on what is stored, and cannot be told beforehand."
         return
@@ -111,7 +111,7 @@ def _bytes(size: int) -> str:
 def _upgrade(url: str) -> None:
     longest = {"reads": 0.0, "writes": 0.0}
 
-    def tell(done: Measured) -> None:
+    def tell(done: MigrationTimes) -> None:
         click.echo(f"{done.revision}  {done.message}  ({_seconds(done.seconds)})")
         for lock in upgrade_plan.strongest(done.held):
             click.echo(

@@ -35,7 +35,7 @@ class TableLock(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Measured:
+class MigrationTimes:
     """What one migration took: seconds in all, and of each lock the longest time that it was held, and waited for."""
 
     revision: str
@@ -64,7 +64,7 @@ class _Times:
     since: dict[TableLock, float] = field(default_factory=dict)
     longest: dict[TableLock, float] = field(default_factory=dict)
 
-    def begin(self, lock: TableLock, at: float) -> None:
+    def start(self, lock: TableLock, at: float) -> None:
         self.since.setdefault(lock, at)
 
     def end(self, lock: TableLock, at: float) -> None:
@@ -80,7 +80,7 @@ class _Times:
 class LockWatch:
     """Follows the migrations that one connection runs on the database at `url`, and passes each to `tell` when done."""
 
-    def __init__(self, url: str, tell: Callable[[Measured], None]) -> None:
+    def __init__(self, url: str, tell: Callable[[MigrationTimes], None]) -> None:
         self._url, self._tell = url, tell
         self._mutex = threading.Lock()
         self._stop = threading.Event()
@@ -145,7 +145,7 @@ class LockWatch:
             self._last_waiting.clear()
             if self._ending is not None:
                 revision, message = self._ending
-                done = Measured(
+                done = MigrationTimes(
                     revision=revision,
                     message=message,
                     seconds=now - self._begun,
@@ -190,12 +190,12 @@ class LockWatch:
             if (table := self._tables.get(oid)) and (name := named(mode)) not in HARMLESS:
                 found[is_granted].add(TableLock(table, name))
         for lock in found[False]:
-            self._waited.begin(lock, self._statement)
+            self._waited.start(lock, self._statement)
             self._last_waiting[lock] = now
         for lock in found[True]:
             since = self._last_waiting.pop(lock, self._statement)
             self._waited.end(lock, since)
-            self._held.begin(lock, since)
+            self._held.start(lock, since)
         if is_all:
             for lock in self._held.since.keys() - found[True]:
                 self._held.end(lock, now)

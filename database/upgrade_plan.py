@@ -43,7 +43,7 @@ class Size(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Step:
+class PlannedMigration:
     """One pending migration. Without `is_written` its SQL depends on what is stored, and cannot be told."""
 
     revision: str
@@ -79,7 +79,7 @@ class Plan:
 
     at: str | None
     to: str
-    steps: list[Step]
+    steps: list[PlannedMigration]
     sizes: Mapping[str, Size]
 
 
@@ -152,9 +152,9 @@ class _Statements:
         """Nothing is kept back."""
 
 
-def step_of(script: Script, known: Catalogue) -> Step:
+def step_of(script: Script, known: Catalogue) -> PlannedMigration:
     """What one migration would do. Its own indexes are added to the catalogue."""
-    step = Step(revision=script.revision, message=script.doc)
+    step = PlannedMigration(revision=script.revision, message=script.doc)
     into = _Statements()
     try:
         migrations.render(migrations.config(), script, into)

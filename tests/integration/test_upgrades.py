@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from database import migrations, upgrade_plan
 from database.connecting import connect
-from database.lock_watch import HARMLESS, LockWatch, Measured, TableLock, named
+from database.lock_watch import HARMLESS, LockWatch, MigrationTimes, TableLock, named
 from database.upgrade_plan import Catalogue
 from tests.conftest import ClientMaker
 from tests.migrations import add, config_with
@@ -188,9 +188,9 @@ def test_the_first_release_serves_while_its_database_is_upgraded(first_release: 
 # What is planned and measured
 
 
-def upgraded(url: str, folder: Path | None = None) -> list[Measured]:
+def upgraded(url: str, folder: Path | None = None) -> list[MigrationTimes]:
     """What each migration of an upgrade of the database at `url` locked; those in `folder` come after our own."""
-    done: list[Measured] = []
+    done: list[MigrationTimes] = []
     configuration = config_with(folder, url) if folder else migrations.config(url)
     configuration.attributes["lock_watch"] = LockWatch(url, done.append)
     command.upgrade(configuration, "head")
@@ -280,7 +280,7 @@ def test_a_migration_gives_way_to_those_who_hold_its_tables(
 ) -> None:
     """It waits for half a second at a time, so that nobody stands behind it for longer, and then tries again."""
     wanted = add(tmp_path, 'op.add_column("alerts", sa.Column("country", sa.Text))')
-    done: list[Measured] = []
+    done: list[MigrationTimes] = []
     with closing(psycopg2.connect(database_url.replace("+psycopg2", ""))) as holder, holder.cursor() as cursor:
         cursor.execute("SELECT FROM alerts")
         upgrade = threading.Thread(target=lambda: done.extend(upgraded(database_url, tmp_path)))
