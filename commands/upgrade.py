@@ -10,7 +10,7 @@ from commands.endings import Command, Stopped, service
 from database import connecting, fitness, indexes, migrations, upgrade_plan
 from database.lock_watch import BLOCK_READS, BLOCK_WRITES, LockWatch, MigrationTimes, TableLock
 from database.migrations import MigrationState
-from database.upgrade_plan import Plan, Size, PlannedMigration
+from database.upgrade_plan import Plan, PlannedMigration, Size
 
 WIDTH = 120  # characters of a statement that are shown
 
