@@ -2,7 +2,9 @@
 
 import sys
 import time
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Literal
 
 from alembic import context
 from alembic.runtime.migration import MigrationInfo
@@ -12,7 +14,7 @@ from sqlalchemy import Connection, NullPool, event, text
 from sqlalchemy.exc import DBAPIError
 
 from config_loader import SettingsError, load_settings
-from database import connecting, embedded, fitness, migrations
+from database import connecting, embedded, fitness, migrations, pooler
 from database.interruptible import interruptible
 from database.models import Base
 from database.session import LOCK_NOT_AVAILABLE, sqlstate
@@ -30,6 +32,8 @@ LOCK_REST = 1.0  # seconds, for those who waited meanwhile
 LOCK_PATIENCE = 45.0
 # Without this, a statement whose runner was killed would keep running and hold the lock.
 END_WITH_RUNNER = "SET client_connection_check_interval = '1s'"
+# For the transaction that has the lock while others of the runner migrate.
+STAYS = "SET LOCAL idle_in_transaction_session_timeout = 0"
 
 
 def migrate(connection: Connection) -> None:
@@ -44,15 +48,14 @@ def migrate(connection: Connection) -> None:
     event.listen(connection, "begin", _limit)
     with interruptible() as check_interrupted:
         event.listen(connection, "begin", lambda _: check_interrupted())
-        _migrate(connection)
+        if _is_ahead(connection):
+            return
+        with _turn(connection):
+            if not _is_ahead(connection):  # by now
+                _migrate(connection)
 
 
 def _migrate(connection: Connection) -> None:
-    if _is_ahead(connection):
-        return
-    _take_turn(connection)
-    if _is_ahead(connection):  # by now
-        return
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -61,6 +64,8 @@ def _migrate(connection: Connection) -> None:
         on_version_apply=lambda step, **_: _applied(step),
     )
     _remember(context.get_context().get_current_revision())
+    if migrations.loses_schema(connection) and _has_work():
+        raise CommandError(migrations.SCHEMA_BEHIND_POOLER)
     migrations.note(connection)  # first, so that older releases know what is coming
     connection.commit()
     watch = context.config.attributes.get("lock_watch")
@@ -68,8 +73,6 @@ def _migrate(connection: Connection) -> None:
         _run(connection)
     migrations.note(connection)  # of a table that was not there before
     # Commits what ran outside any migration: creating the version table, if there was nothing else to do.
-    connection.commit()
-    connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
     connection.commit()
 
 
@@ -119,26 +122,57 @@ def _is_ahead(connection: Connection) -> bool:
 def _limit(connection: Connection) -> None:
     # Through the driver: to SQLAlchemy the transaction has not begun yet.
     cursor = connection.connection.cursor()
-    cursor.execute("; ".join((*TIMEOUTS, END_WITH_RUNNER)))
+    limits = "; ".join((*TIMEOUTS, END_WITH_RUNNER))
+    if not pooler.is_shared(connection):
+        cursor.execute(limits)
+    elif not connection.connection.autocommit:  # those that are alone have no limits anyway
+        cursor.execute(limits.replace("SET ", "SET LOCAL "))
     cursor.close()
 
 
-def _take_turn(connection: Connection) -> None:
-    """Take the lock, which the session holds across its transactions until the connection ends, however it ends.
+@contextmanager
+def _turn(connection: Connection) -> Iterator[None]:
+    """Have the lock, which the session holds across its transactions until the connection ends, however it ends.
+
+    Behind a pooler sessions do not last: there a transaction on a connection of its own holds it, which has read
+    nothing, so that nobody waits for what it sees.
+    """
+    if not pooler.is_shared(connection):
+        _take_turn(connection, "session")
+        yield
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY_LOCK})
+        connection.commit()
+        return
+    with connection.engine.connect() as other:
+        _take_turn(other, "transaction")
+        yield
+
+
+def _take_turn(connection: Connection, holder: Literal["session", "transaction"]) -> None:
+    """Take the lock.
 
     It is polled, since a statement that waited for it would keep its snapshot. CREATE INDEX CONCURRENTLY waits for
     all older snapshots, so the runner that migrates and the runner that waits would wait for each other.
     """
     seconds = float(context.config.attributes.get("turn_timeout", TURN_TIMEOUT))
     until = time.monotonic() + seconds
+    in_session = holder == "session"
+    ask = text(f"SELECT pg_try_advisory_{'' if in_session else 'xact_'}lock(:key)")
     while True:
-        taken = connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
-        connection.commit()
+        if not in_session:
+            connection.exec_driver_sql(STAYS)
+        taken = connection.scalar(ask, {"key": ADVISORY_LOCK})
+        if in_session or not taken:
+            connection.commit()
         if taken:
             return
         if time.monotonic() >= until:
             raise CommandError(f"another process has been migrating it for more than {seconds:g} s")
         time.sleep(TURN_INTERVAL)
+
+
+def _has_work() -> bool:
+    return bool(context.config.attributes["at"] != context.script.get_current_head())
 
 
 def _remember(revision: str | None) -> None:
@@ -192,7 +226,7 @@ def online() -> None:
                 print(error, file=sys.stderr)
                 sys.exit(2 if isinstance(error, SettingsError) else 1)
         # Without a pool the connection closes at the end of its block, and frees the lock.
-        engine = connecting.connect(url, "migrations", poolclass=NullPool)
+        engine = connecting.connect(url, "migrations", poolclass=NullPool, one_by_one=True)
         migrate(stack.enter_context(engine.connect()))
 
 

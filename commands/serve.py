@@ -77,7 +77,8 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
                 start_messages.step(f"Connecting to the database {place}")
             start_messages.step(f"Bringing the database to migration {migrations.head()}")
             upgraded = migrations.upgrade(url)
-            fitness.check(url)
+            if note := fitness.check(url):
+                start_messages.step(note)
             service = make_service(settings, url)
             start_keys.enter(service, settings.keys_file)
             access = start_access.check(

@@ -27,8 +27,10 @@ def upgrade(plan: bool) -> None:
     is (or can be) brought up to date, 2 if not, 130 after Ctrl+C.
     """
     url = service().url
-    engine = connecting.connect(url, "upgrade", poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = connecting.connect(url, "upgrade", poolclass=NullPool, isolation_level="AUTOCOMMIT", one_by_one=True)
     with engine.connect() as connection:
+        if migrations.loses_schema(connection):
+            raise Stopped(f"The database cannot be upgraded: {migrations.SCHEMA_BEHIND_POOLER}.")
         standing = _standing(connection)
         if standing is MigrationState.AHEAD:
             click.echo("A newer release has migrated the database; this one can serve it too. Nothing is to be done.")

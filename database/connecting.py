@@ -5,12 +5,16 @@ contradicts ours is refused at the start (`problems`), since PostgreSQL would he
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import make_dsn
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
+
+from database import pooler
 
 APPLICATION_NAME = "transaction-alerts"  # in pg_stat_activity, unless the URL has another
 
@@ -19,7 +23,7 @@ _ALWAYS = {
     "standard_conforming_strings": "on",
     "array_nulls": "on",
     "transform_null_equals": "off",
-    "default_transaction_isolation": r"read\ committed",
+    "default_transaction_isolation": "read committed",
     "DateStyle": "ISO",
     "TimeZone": "UTC",  # in others the last day of the year 9999 is in 10000, which Python cannot read
 }
@@ -46,23 +50,46 @@ _UTF8 = {"utf8", "utf-8", "unicode"}
 _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|\S)*)")
 
 
-def arguments(url: str, purpose: str = "", **settings: object) -> dict[str, Any]:
-    """The driver's arguments for a connection to the PostgreSQL at `url`, besides those in the URL itself.
+def make(
+    url: str,
+    purpose: str = "",
+    *,
+    settings: Mapping[str, object] = MappingProxyType({}),
+    driver: Mapping[str, object] = MappingProxyType({}),
+    one_by_one: bool = False,
+    **more: Any,
+) -> Engine:
+    """An engine on the PostgreSQL at `url`.
 
-    `purpose` is added to the name in pg_stat_activity; `settings` are PostgreSQL's, for this connection.
+    `purpose` is added to the name in pg_stat_activity; `settings` are PostgreSQL's, for its connections or, where a
+    pooler keeps them from those, for its transactions (`one_by_one` as in `pooler.adapt`). `driver` has further
+    arguments of the driver, and `more` is for SQLAlchemy.
     """
     query = make_url(url).query
-    ours = " ".join(f"-c {name}={value}" for name, value in (_ALWAYS | settings).items())
-    return {
+    ours: dict[str, object] = {pooler.ARRIVED: "on", **_ALWAYS, **settings}
+    arguments: dict[str, object] = {
         "application_name": f"{_text(query, 'application_name') or APPLICATION_NAME} {purpose}".strip(),
         "client_encoding": "utf8",
-        "options": f"{_text(query, 'options')} {ours}".strip(),
+        "options": " ".join([_text(query, "options"), *(f"-c {name}={_escaped(ours[name])}" for name in ours)]).strip(),
     }
+    # Looking for a type that the service does not use would take three messages for each connection.
+    engine = create_engine(url, connect_args={**arguments, **driver}, use_native_hstore=False, **more)
+    asked = {name.replace("-", "_"): re.sub(r"\\(.)", r"\1", value) for name, value in _options(query)}
+    pooler.adapt(engine, {**asked, **ours}, one_by_one=one_by_one)
+    return engine
 
 
 def connect(url: str, purpose: str = "", **more: Any) -> Engine:
-    """An engine on the PostgreSQL at `url` for work that has no limits of its own; `more` is for SQLAlchemy."""
-    return create_engine(url, connect_args=arguments(url, purpose) | {"connect_timeout": 10}, **more)
+    """The same for work that has no limits of its own."""
+    return make(url, purpose, driver={"connect_timeout": 10}, **more)
+
+
+def _escaped(value: object) -> str:
+    return str(value).replace("\\", "\\\\").replace(" ", r"\ ")
+
+
+def _options(query: Any) -> list[tuple[str, str]]:
+    return _OPTION.findall(_text(query, "options"))
 
 
 def dsn(url: URL) -> str:
@@ -85,6 +112,11 @@ def place_of(url: str) -> str:
     return f"{parts.database or 'of the role'} on {named if named and named[0] != '/' else 'the local socket'}"
 
 
+def chooses_schema(url: URL) -> bool:
+    """Whether `url` says itself in which schema the tables are."""
+    return any(name.lower() == "search_path" for name, _ in _options(url.query))
+
+
 def problems(url: URL) -> list[str]:
     """What in `url` the service cannot do, a sentence each, without any value."""
     found = []
@@ -95,7 +127,7 @@ def problems(url: URL) -> list[str]:
             found.append("client_encoding cannot be set: the service speaks UTF-8")
         elif name.lower() in _FOREIGN:
             found.append(f"{name} is another driver's: {_FOREIGN[name.lower()]} would do the same")
-    for name, value in _OPTION.findall(_text(url.query, "options")):
+    for name, value in _options(url.query):
         setting = name.lower().replace("-", "_")
         if setting in _OURS and not (setting == "client_encoding" and value.lower() in _UTF8):
             found.append(f"options: {setting} cannot be set: {_OURS[setting]}")

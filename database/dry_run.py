@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Text, bindparam, cast, func, select
 
-from database.judging import DELTAS, HAS_ROOM, PREPARED, read_history
+from database.judging import COUNT_AND_LOCK, DELTAS, HAS_ROOM, read_history
 from database.models import Alert, RuleVersion, User
 from database.offsets import LateOffsets
-from database.prepared import Planned, prepare, run_directly
+from database.prepared import Planned, in_transaction_with, run_directly
 from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
 
 _USERS = Planned(
@@ -46,11 +46,14 @@ def begin_and_read(
 
     Begins a transaction that sees one state of the database to its end.
     """
-    prepare(connection, PREPARED)
-    rows = run_directly(connection, _BEGIN + _USERS.text, DELTAS.arrays(deltas))
-    users = [user for row in rows if (user := _as_if_counted(create, *row)) is not None]
-    offsets = LateOffsets([user.user_id for user in users if user.has_late_offsets])
-    return users, read_history(connection, last=last, following=following, keys=keys, offsets=offsets), offsets
+
+    def read(first: str) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
+        rows = run_directly(connection, _BEGIN + first + _USERS.text, DELTAS.arrays(deltas))
+        users = [user for row in rows if (user := _as_if_counted(create, *row)) is not None]
+        offsets = LateOffsets([user.user_id for user in users if user.has_late_offsets])
+        return users, read_history(connection, last=last, following=following, keys=keys, offsets=offsets), offsets
+
+    return in_transaction_with(connection, COUNT_AND_LOCK, read)
 
 
 def _as_if_counted(

@@ -5,6 +5,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database.connecting import connect, place_of
 from database.models import USER_IDS, Base, Mute, SavedView, User
+from database.pooler import is_shared
 
 OLDEST_VERSION = 150000  # of PostgreSQL, as it writes it
 
@@ -81,17 +82,25 @@ def faults(connection: Connection, *, rights: bool = True) -> list[str]:
     return found
 
 
-def check(url: str) -> None:
+BEHIND_POOLER = (
+    "A pooler keeps the service's settings from PostgreSQL, its time limits too: each transaction sets them for itself"
+)
+
+
+def check(url: str) -> str:
     """Raise Unfit unless the role of `url` has all the tables and rights there that the service needs.
 
-    To be called when the migrations are current: then what is missing was lost in another way.
+    Returns what people should know of the connection, or nothing. To be called when the migrations are current: then
+    what is missing was lost in another way.
     """
     try:
         with connect(url, "start", poolclass=NullPool).connect() as connection:
             found = faults(connection)
+            note = BEHIND_POOLER if is_shared(connection) else ""
     except SQLAlchemyError as error:
         raise Unfit(f"The database {place_of(url)} cannot be used: {getattr(error, 'orig', None) or error}") from None
     if found:
         missing = any("missing" in fault or "lacks" in fault for fault in found)
         advice = " Restore it from a backup: its migrations count as done." if missing else ""
         raise Unfit(f"The database {place_of(url)} cannot serve: {'; '.join(found)}.{advice}")
+    return note

@@ -41,7 +41,7 @@ from database.late_offsets import corrected
 from database.locks import AT_ONCE, Waits
 from database.models import RuleVersion, User, UserAction
 from database.offsets import LateOffsets
-from database.prepared import Planned, Prepared, Records, array, array_of, prepare, run_directly
+from database.prepared import Planned, Prepared, Records, array, array_of, in_transaction_with, run_directly
 from database.records import (
     Deltas,
     EventKey,
@@ -182,7 +182,6 @@ def _read_actions(laid: Iterable[tuple[Any, ...]]) -> list[StoredAction]:
     return [new(StoredAction, row[1:]) for row in laid if not row[0]]
 
 
-_COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock())
 # What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is
 # asked of them.
 _RECENT = [_lay_users(), _lay_actions(_last())]
@@ -190,7 +189,8 @@ _READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
 _READ_HISTORY = Prepared(
     "read_history", union_all(*_RECENT, _lay_actions(FOLLOWING_FOUND), _lay_actions(_of_keys(), answers=True))
 )
-PREPARED = (_COUNT_AND_LOCK, _READ_RECENT, _READ_HISTORY, *storing.PREPARED)
+# The first of a transaction: if it is known, so is all that can follow.
+COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock(), after=(_READ_RECENT, _READ_HISTORY, *storing.PREPARED))
 
 
 def begin_lock_and_read(
@@ -210,14 +210,16 @@ def begin_lock_and_read(
     whether the rules stay as they are until the transaction ends. Returns also what is known of the users' late
     offsets, for all that follows.
     """
-    prepare(connection, PREPARED)
     values = DELTAS.arrays(deltas) | LAST.arrays(last) | {"create": create}
-    begin = waits.around(_COUNT_AND_LOCK.execute)
+    read = _READ_RECENT.execute
     if following or keys:
         values |= FOLLOWING.arrays(following) | KEYS.arrays(keys)
-        laid = run_directly(connection, begin + _READ_HISTORY.execute, values)
-    else:
-        laid = run_directly(connection, begin + _READ_RECENT.execute, values)
+        read = _READ_HISTORY.execute
+    laid = in_transaction_with(
+        connection,
+        COUNT_AND_LOCK,
+        lambda first: run_directly(connection, waits.around(first + COUNT_AND_LOCK.execute) + read, values),
+    )
     users = _read_users(laid)
     offsets = LateOffsets([user.user_id for user in users if user.has_late_offsets])
     return users, corrected(connection, _read_actions(laid), offsets), offsets

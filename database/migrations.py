@@ -13,12 +13,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from database.connecting import place_of
+from database.connecting import chooses_schema, connect, place_of
 from database.lock_watch import LockWatch
+from database.pooler import is_shared
 from database.session import sqlstate
 
 # The oldest revision whose release can serve the tables as the newest migration leaves them. A migration that takes
@@ -85,9 +86,39 @@ def upgrade(url: str, watch: LockWatch | None = None) -> Upgraded:
         name = begun(configuration) if isinstance(error, DBAPIError) else ""
         failed = f"migration {name}: " if name else ""
         advice = _ADVICE.get(sqlstate(error) or "", "") if isinstance(error, DBAPIError) else ""
+        advice += _advice_on_pooler(url, str(reason))
         said = f"{failed}{str(reason).strip()}{advice}"
         raise MigrationError(f"The database {place_of(url)} cannot be used: {said}") from None
     return Upgraded(configuration.attributes.get("at"), configuration.attributes.get("applied", 0))
+
+
+# What has to run outside transactions would find its tables elsewhere.
+SCHEMA_BEHIND_POOLER = (
+    "a pooler does not pass on the search_path in the URL's options: migrate over a connection to PostgreSQL itself, or"
+    " set it for the role (ALTER ROLE ... SET search_path)"
+)
+
+
+def loses_schema(connection: Connection) -> bool:
+    """Whether statements outside transactions do not go to the schema that the URL of `connection` names."""
+    return is_shared(connection) and chooses_schema(connection.engine.url)
+
+
+def _advice_on_pooler(url: str, reason: str) -> str:
+    if "unsupported startup parameter" in reason:
+        return "\nPgBouncer has to let the service in: ignore_startup_parameters = options."
+    if "closed the connection" in reason and _passes_single_statements(url):
+        return "\nPgBouncer has to keep transactions together: pool_mode = transaction, or session."
+    return ""
+
+
+def _passes_single_statements(url: str) -> bool:
+    """Whether a pooler is in between, and statements outside transactions reach the database."""
+    try:
+        with connect(url, "start", poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+            return is_shared(connection)
+    except DBAPIError:
+        return False
 
 
 def begun(configuration: Config) -> str:

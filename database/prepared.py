@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
-from typing import Any, cast
+from hashlib import sha256
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import BindParameter, Connection, Text, bindparam, column, func
 from sqlalchemy.dialects import postgresql
@@ -19,6 +20,9 @@ from sqlalchemy.sql.compiler import FROM_LINTING, SQLCompiler
 from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import JSON, TypeEngine
 
+from database.pooler import is_lost, is_shared
+
+T = TypeVar("T")
 Values = Mapping[str, Any]
 
 
@@ -71,20 +75,25 @@ _dialect: Callable[..., PGDialect_psycopg2] = PGDialect_psycopg2
 
 
 class Prepared:
-    """A statement that a connection prepares once, by the text `prepare`; `execute` runs it with arguments by name.
+    """A statement that is prepared once on each connection to the server; `execute` runs it with arguments by name.
 
-    Its parameters, their types and their order follow from `statement`.
+    Its parameters, their types and their order follow from `statement`, and its name there from `name` and from all
+    that: where the name is known, it means this statement and no other release's. `after` are those that are prepared
+    before it, so that they are known wherever it is.
     """
 
-    def __init__(self, name: str, statement: Any) -> None:
+    def __init__(self, name: str, statement: Any, after: Sequence["Prepared"] = ()) -> None:
         dialect = _dialect(paramstyle="numeric_dollar")
         dialect.bind_typing = BindTyping.NONE  # PREPARE names the types
         compiled = compiled_once(statement, dialect)
         order = compiled.positiontup or []
         types = [_written(compiled.binds[bind].type, compiled) for bind in order]
-        self.name = name
-        self.prepare = f"PREPARE {name} ({', '.join(types)}) AS\n{compiled.string};\n"
-        self.execute = f"EXECUTE {name} ({', '.join(f'%({bind})s' for bind in order)});\n"
+        text = f"({', '.join(types)}) AS\n{compiled.string}"
+        digest = sha256("\n".join([text, *(each.name for each in after)]).encode()).hexdigest()
+        self.name: str = f"{name}_{digest[:8]}"
+        self.prepare = f"PREPARE {self.name} {text}"
+        self.execute = f"EXECUTE {self.name} ({', '.join(f'%({bind})s' for bind in order)});\n"
+        self.all = (*after, self)
 
 
 class Planned:
@@ -120,12 +129,42 @@ def _written(of: TypeEngine[Any], compiled: SQLCompiler) -> str:
     return compiled.dialect.type_compiler_instance.process(of)
 
 
-def prepare(connection: Connection, statements: Sequence[Prepared]) -> None:
-    """Prepare the statements unless this connection has done so; they must be the same ones each time."""
-    if not connection.info.get("prepared"):
-        # If this broke off in the middle before, what was prepared then is still there.
-        run_directly(connection, "DEALLOCATE ALL;\n" + "".join(each.prepare for each in statements), {})
-        connection.info["prepared"] = True
+# No statement of this name is prepared; one is already; what it selects has another type by now.
+_NOT_AS_PREPARED = {"26000", "42P05", "0A000"}
+_IS_PREPARED = "is_prepared"
+
+
+def in_transaction_with(connection: Connection, prepared: Prepared, send: Callable[[str], T]) -> T:
+    """What `send` returns, which begins a transaction in which `prepared` and those before it are known.
+
+    It is called with what its first message is to have after BEGIN: nothing; but if it then finds that they are not
+    known after all, it is called once more with what prepares them. Within a transaction the connection to the server
+    stays the same, so they are known from there on.
+    """
+    # Where others use it too, one of them has probably prepared them: doing it again would lose their plans.
+    if not (connection.info.get(_IS_PREPARED) or is_shared(connection)):
+        run_directly(connection, prepare_anew(prepared), {})
+        connection.info[_IS_PREPARED] = True
+    try:
+        return send("")
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) not in _NOT_AS_PREPARED:
+            raise
+    connection.exec_driver_sql("ROLLBACK")
+    return send(prepare_anew(prepared))
+
+
+def prepare_anew(prepared: Prepared) -> str:
+    """What prepares a statement, and first those before it, whatever of them is known there."""
+    # The last one goes first, and comes last: however it is cut short, where that is known so are the others.
+    forget = [
+        f"IF EXISTS (SELECT FROM pg_prepared_statements WHERE name = '{each.name}') THEN "
+        f"EXECUTE 'DEALLOCATE {each.name}'; END IF; "
+        for each in reversed(prepared.all)
+    ]
+    prepare = [f"EXECUTE $prepare${each.prepare}$prepare$; " for each in prepared.all]
+    # Percent signs as in all texts that take arguments.
+    return f"DO $anew$ BEGIN {''.join([*forget, *prepare])}END $anew$;\n".replace("%", "%%")
 
 
 def run_directly(connection: Connection, statement: str, values: Values) -> list[tuple[Any, ...]]:
@@ -140,7 +179,7 @@ def run_directly(connection: Connection, statement: str, values: Values) -> list
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description is not None else []
         except base as error:
-            lost = dialect.is_disconnect(cast(Any, error), own.dbapi_connection, cursor)
+            lost = is_lost(error) or dialect.is_disconnect(cast(Any, error), own.dbapi_connection, cursor)
             if lost:
                 connection.invalidate(error)
                 connection.engine.dispose()  # those that wait in the pool are likely to be as stale

@@ -1,6 +1,8 @@
 """Who serves from a database: each process that does holds a lock there, on a connection of its own.
 
-However a process ends, the lock ends with its connection, at once unless its whole machine is gone.
+However a process ends, the lock ends with its connection, at once unless its whole machine is gone. Where a pooler
+lends connections for a transaction at a time, a transaction holds the lock. It is followed by another every few
+seconds, since who counts figures waits for the oldest.
 """
 
 import threading
@@ -9,12 +11,17 @@ import time
 from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import connecting
+from database import connecting, pooler
 
 # Any number will do, if no other lock has it (see the migrations and database/history.py).
 _SERVING = 7_310_045
 # One database can have the tables of several services, each in a schema of its own.
-_TAKE = "SELECT pg_advisory_lock_shared(:key, hashtext(coalesce(current_schema(), '')))"
+_SCHEMA = "SELECT hashtext(coalesce(current_schema(), ''))"
+_TAKE, _KEEP = "SELECT pg_advisory_lock_shared({0}, {1})", "SELECT 1"
+_TAKE_ON_LOAN = (
+    "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_advisory_xact_lock_shared({0}, {1})"
+)
+_KEEP_ON_LOAN = f"ROLLBACK; {_TAKE_ON_LOAN}"  # one message, so that nobody can look in between
 _TAKEN = (
     "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = :key "
     "AND objid = hashtext(coalesce(current_schema(), ''))::oid "
@@ -35,10 +42,12 @@ def _hold(url: str) -> None:
     while True:
         try:
             with engine.connect() as connection:
-                connection.execute(text(_TAKE), {"key": _SERVING})
+                take, keep = (_TAKE_ON_LOAN, _KEEP_ON_LOAN) if pooler.is_shared(connection) else (_TAKE, _KEEP)
+                schema = connection.scalar(text(_SCHEMA))
+                connection.exec_driver_sql(take.format(_SERVING, schema))
                 while True:
                     time.sleep(_CHECK)
-                    connection.execute(text("SELECT 1"))
+                    connection.exec_driver_sql(keep.format(_SERVING, schema))
         except SQLAlchemyError:
             time.sleep(_CHECK)
 

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from psycopg2 import Error as DriverError
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Engine, NullPool
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
@@ -54,7 +54,7 @@ def make_engine(
     that wants one more waits for it, also up to `timeout`. `planning` has further settings of PostgreSQL.
     """
     milliseconds = int(timeout * 1000)
-    engine = create_engine(
+    engine = connecting.make(
         url,
         # A statement is its own transaction unless BEGIN is sent: judging does so in its statements, others by
         # `begin`. It saves two round trips on everything that only reads.
@@ -62,26 +62,30 @@ def make_engine(
         pool_size=connections,
         max_overflow=0,
         pool_timeout=timeout,
-        connect_args={
-            "connect_timeout": max(2, int(timeout)),  # libpq takes 2 seconds at least
-            "tcp_user_timeout": milliseconds,
-            **connecting.arguments(
-                url,
-                statement_timeout=milliseconds,
-                lock_timeout=milliseconds if lock is None else int(lock * 1000),
-                # One plan for every number of events: they come as arrays.
-                plan_cache_mode="force_generic_plan",
-                # Compiling a statement that takes a fraction of a millisecond costs more than running it.
-                jit="off",
-                # A client that stalls within a transaction would hold its users' locks.
-                idle_in_transaction_session_timeout=2 * milliseconds,
-                **planning,
-            ),
+        driver=_bounded(timeout),
+        settings={
+            "statement_timeout": milliseconds,
+            "lock_timeout": milliseconds if lock is None else int(lock * 1000),
+            # One plan for every number of events: they come as arrays.
+            "plan_cache_mode": "force_generic_plan",
+            # Compiling a statement that takes a fraction of a millisecond costs more than running it.
+            "jit": "off",
+            # A client that stalls within a transaction would hold its users' locks.
+            "idle_in_transaction_session_timeout": 2 * milliseconds,
+            **planning,
         },
     )
     # The longest that a transaction may take: a lock, and three statements.
     watchdog.watch(engine, 4 * timeout)
     return engine
+
+
+def _bounded(seconds: float) -> dict[str, object]:
+    """The driver's arguments by which connecting, and waiting for a server that is out of reach, take so long."""
+    return {
+        "connect_timeout": max(2, int(seconds)),  # libpq takes 2 seconds at least
+        "tcp_user_timeout": int(seconds * 1000),
+    }
 
 
 def make_read_engine(url: str, *, timeout: float, connections: int) -> Engine:
@@ -95,22 +99,19 @@ def make_history_engine(url: str, seconds: float | None = None) -> Engine:
     A transaction sees one state of the database, and may take any time, or each of its waits `seconds`.
     """
     milliseconds = int((seconds or 0) * 1000)
-    engine = create_engine(
+    engine = connecting.make(
         url,
+        "history",
         poolclass=NullPool,
         isolation_level="REPEATABLE READ",
-        connect_args={
-            **({"connect_timeout": max(2, int(seconds)), "tcp_user_timeout": milliseconds} if seconds else {}),
-            **connecting.arguments(
-                url,
-                "history",
-                # The process that shares its state with others waits for them.
-                statement_timeout=milliseconds,
-                idle_in_transaction_session_timeout=milliseconds,
-                # It may take no more than one core.
-                max_parallel_workers_per_gather=0,
-                jit="off",
-            ),
+        driver=_bounded(seconds) if seconds else {},
+        settings={
+            # The process that shares its state with others waits for them.
+            "statement_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": milliseconds,
+            # It may take no more than one core.
+            "max_parallel_workers_per_gather": 0,
+            "jit": "off",
         },
     )
     if seconds:
@@ -123,14 +124,13 @@ def make_backtest_engine(url: str) -> Engine:
 
     Each sign of life has a connection of its own: none is kept that could hang or be lost.
     """
-    return create_engine(
+    return connecting.make(
         url,
+        "backtest",
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={
-            "connect_timeout": 5,
-            **connecting.arguments(url, "backtest", statement_timeout=5000, lock_timeout=5000),
-        },
+        driver={"connect_timeout": 5},
+        settings={"statement_timeout": 5000, "lock_timeout": 5000},
     )
 
 
@@ -141,21 +141,17 @@ def make_asking_engine(url: str, purpose: str, *, timeout: float, keep: bool = F
     time it is asked over a new connection, unless it is to `keep` one.
     """
     milliseconds = int(timeout * 1000)
-    engine = create_engine(
+    engine = connecting.make(
         url,
+        purpose,
         **({"pool_size": 1, "max_overflow": 0, "pool_timeout": timeout} if keep else {"poolclass": NullPool}),
         isolation_level="AUTOCOMMIT",
-        connect_args={
-            "connect_timeout": max(2, int(timeout)),
-            "tcp_user_timeout": milliseconds,
-            **connecting.arguments(
-                url,
-                purpose,
-                statement_timeout=milliseconds,
-                lock_timeout=milliseconds,
-                work_mem="64kB",
-                jit="off",
-            ),
+        driver=_bounded(timeout),
+        settings={
+            "statement_timeout": milliseconds,
+            "lock_timeout": milliseconds,
+            "work_mem": "64kB",
+            "jit": "off",
         },
     )
     watchdog.watch(engine, 2 * timeout)

@@ -51,6 +51,7 @@ class _Watch:
 def watch(engine: Engine, seconds: float) -> None:
     """From now on, a connection of `engine` that is out of its pool for over `seconds` loses its socket."""
     watch = _Watch(seconds)
+    event.listen(engine, "connect", watch.taken, insert=True)  # what is asked of a new one takes time too
     event.listen(engine, "checkout", watch.taken)
     event.listen(engine, "checkin", watch.returned)
     threading.Thread(target=_run, args=(weakref.ref(engine), watch), daemon=True, name="database-watchdog").start()

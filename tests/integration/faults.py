@@ -82,7 +82,7 @@ class Faults:
         message, fault = len(self.sent), None
         if self.counting:
             self.sent.append(len(parts))
-            if statement.startswith("DEALLOCATE"):
+            if "DEALLOCATE" in statement:
                 self.prepares.add(message)
             if self.wanted is not None and self.wanted[0].message == message:
                 place, fault = self.wanted

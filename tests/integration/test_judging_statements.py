@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import judging, late_counts, late_events, late_offsets, prepared
 from database.models import Alert, User, UserAction
-from database.prepared import Planned, Prepared, Records, prepare
+from database.prepared import Planned, Prepared, Records, prepare_anew, run_directly
 from database.records import Deltas, EventKey, LastN, LockedUser, NewAlert, StoredAction
 from tests.integration.test_engine import post
 
@@ -41,7 +41,7 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
     """PostgreSQL prepares every statement, with the types of the columns; JSON and arrays travel as text."""
     with sessions() as session:
         connection = session.connection()
-        prepare(connection, judging.PREPARED)
+        run_directly(connection, prepare_anew(judging.COUNT_AND_LOCK), {})
         found = connection.execute(text("SELECT name, CAST(parameter_types AS text[]) FROM pg_prepared_statements"))
         types: dict[str, list[str]] = dict(found.all())
         tables = ("users", "user_actions", "alerts", "outbox")
@@ -53,7 +53,7 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
     one_user = arrays(users, "user_id")
     last = [*arrays(actions, "user_id", "type", "time", "time"), "bigint[]"]
     following = [*arrays(actions, "user_id", "type", "time"), "bigint[]"]
-    assert types == {
+    assert {name.rpartition("_")[0]: of for name, of in types.items()} == {
         "count_and_lock": [*arrays(users, "user_id", "last_seq", "net"), "boolean"],
         "read_recent": one_user + last,
         "read_history": one_user + last + following + arrays(actions, "user_id", "event_id"),
@@ -84,17 +84,15 @@ def test_what_is_not_prepared_runs(name: str, sessions: Sessions) -> None:
 def test_a_connection_prepares_once(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is prepared stays with the connection, and is not sent again."""
     sent: list[str] = []
-    directly = prepared.run_directly
 
-    def run(connection: Connection, statement: str, values: Any) -> Any:
+    def run(_connection: Connection, statement: str, _values: Any) -> Any:
         sent.append(statement)
-        return directly(connection, statement, values)
 
     monkeypatch.setattr(prepared, "run_directly", run)
     for _ in range(2):
         with sessions() as session:
-            prepare(session.connection(), judging.PREPARED)
-    assert len(sent) == 1
+            prepared.in_transaction_with(session.connection(), judging.COUNT_AND_LOCK, sent.append)
+    assert ["PREPARE" in each for each in sent] == [True, False, False]
 
 
 def test_a_literal_is_refused() -> None:
