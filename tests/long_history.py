@@ -2,7 +2,9 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
@@ -29,6 +31,17 @@ def make(sessions: sessionmaker[Session], users: int = 300, each: int = 100) -> 
     with transaction(sessions) as session:
         for statement in _MAKE.split(";"):
             session.execute(text(statement), {"users": users, "each": each})
+
+
+@contextmanager
+def lasting(folder: Path) -> Iterator[tuple[str, ...]]:
+    """A command, instead of that of a backtest, which runs until this is left: a test's end waits for it."""
+    sign = folder / "lasting"
+    sign.touch()
+    try:
+        yield "sh", "-c", 'while test -e "$0"; do sleep 0.02; done', str(sign)
+    finally:
+        sign.unlink()
 
 
 def wait_for(what: Callable[[], Any]) -> Any:

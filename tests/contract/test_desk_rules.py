@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from werkzeug.test import TestResponse
 from database import backtests
 from tests.contract.helpers import Sessions, an_event, codes
 from tests.keys import add_key, bearer, look
-from tests.long_history import wait_for
+from tests.long_history import lasting, wait_for
 from tests.postgres import transaction
 
 HTMX = {"HX-Request": "true"}
@@ -342,10 +343,10 @@ def test_a_sweep_through_values_that_contradict_others(client: FlaskClient) -> N
     assert faults_in(answer) == ["sweep"]
 
 
-def test_progress_is_asked_for_until_it_is_done(client: FlaskClient, sessions: Sessions, run_is: Any) -> None:
+def test_progress_is_asked_for_until_it_is_done(client: FlaskClient, run_is: Any, tmp_path: Path) -> None:
     """A part of the page that asks for itself again, later and later; when it has ended, the whole try in its place."""
-    run_is("sleep", "60")
-    try:
+    with lasting(tmp_path) as command:
+        run_is(*command)
         answer = save(client, f"{PAGE}/try", window="60")
         page, _, _ = answer.headers["Location"].partition("#")
         number = page.rpartition("=")[2]
@@ -362,9 +363,6 @@ def test_progress_is_asked_for_until_it_is_done(client: FlaskClient, sessions: S
         ended = client.get(f"{PAGE}/try/{number}", headers=HTMX)
         assert (ended.headers["HX-Retarget"], "It was cancelled" in said(ended)) == ("#try", True)
         assert 'hx-trigger="load delay' not in ended.text
-    finally:
-        with transaction(sessions) as session:
-            session.execute(text("UPDATE backtests SET status = 'cancelled', finished_at = clock_timestamp()"))
 
 
 def test_a_result_of_an_earlier_release(client: FlaskClient, sessions: Sessions, run_is: Any) -> None:

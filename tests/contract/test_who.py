@@ -1,5 +1,6 @@
 """Who did what: the name of the key, in versions, in settings and in the log of changes, whatever a body says."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from database.models import LogEntry
 from tests.conftest import ClientMaker
 from tests.contract.helpers import NOTHING, Sessions, counts, pointers, problem
 from tests.keys import add_key, bearer
+from tests.long_history import lasting
 
 
 @pytest.fixture
@@ -52,14 +54,15 @@ def test_a_user(ada: FlaskClient, sessions: Sessions) -> None:
         assert session.scalars(text("SELECT author FROM user_settings WHERE version > 1")).all() == ["Ada"]
 
 
-def test_a_backtest(ada: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backtest(ada: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Who starts and who cancels a backtest is noted; cancelling one that has ended is nothing."""
-    monkeypatch.setattr("rules.hindsight.start.COMMAND", ("sleep", "30"))
-    assert ada.post("/backtests", json={"from": 5}).status_code == 202
-    problem(ada.post("/backtests", json={}), 409)
-    for _ in range(2):
-        assert ada.delete("/backtests/1").status_code == 202
-    problem(ada.delete("/backtests/2"), 404)
+    with lasting(tmp_path) as command:
+        monkeypatch.setattr("rules.hindsight.start.COMMAND", command)
+        assert ada.post("/backtests", json={"from": 5}).status_code == 202
+        problem(ada.post("/backtests", json={}), 409)
+        for _ in range(2):
+            assert ada.delete("/backtests/1").status_code == 202
+        problem(ada.delete("/backtests/2"), 404)
     found = log(sessions)
     assert [entry[:4] for entry in found] == [("Ada", "backtest", "1", what) for what in ("started", "cancelled")]
     assert found[0][5]["from"] == 5
