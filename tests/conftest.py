@@ -17,6 +17,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Pool, event
 from sqlalchemy.orm import Session, sessionmaker
+from werkzeug.routing import Rule
 
 from access import key_changes, keyring
 from config_loader import Settings, load_settings
@@ -48,6 +49,22 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests start hundreds of programs, each of which would compile all of the project's modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Most of what it takes to make an application are two functions for each URL rule, which the rule's text determines.
+_compile_builder = Rule._compile_builder
+_builders: dict[tuple[object, ...], Any] = {}
+
+
+def _compile_builder_once(rule: Rule, append_unknown: bool = True) -> Any:
+    if rule.defaults:
+        return _compile_builder(rule, append_unknown)
+    key = (append_unknown, *rule._trace)
+    if key not in _builders:
+        _builders[key] = _compile_builder(rule, append_unknown)
+    return _builders[key]
+
+
+Rule._compile_builder = _compile_builder_once  # type: ignore[assignment, method-assign]
 
 # The developer's configuration decides which server is used and nothing else: each test chooses every other setting.
 _configured = load_settings()
