@@ -21,7 +21,7 @@ unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
 unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
 
 .PHONY: help run demo replay backtest verify migrate upgrade console db.migrate db.console dump restore test test-browser coverage bench soak e2e clients \
-	docs lint format assets pictures lock start stop logs clean FORCE
+	docs lint format assets pictures sbom lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -105,6 +105,9 @@ assets: .venv/.run ## take the scripts and icons of the desk out of their npm pa
 
 pictures: .venv/.dev ## take the pictures of the desk in docs/pictures, of demo data (needs Chromium)
 	@exec $(PY) -m scripts.pictures
+
+sbom: .venv/.dev ## write what the service is made of to sbom.cdx.json (CycloneDX)
+	@$(PY) -m scripts.bill_of_materials
 
 lock: .tools/.ready ## lock the newest dependencies that Pipfile allows
 	@$(PIPENV) lock
