@@ -1,10 +1,13 @@
-FROM python:3.13-slim AS build
+# `make images` adds the digest.
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 COPY requirements.txt ./
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.txt
 
-FROM python:3.13-slim
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home alerts
 WORKDIR /app
 COPY --from=build /venv /venv

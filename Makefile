@@ -21,7 +21,7 @@ unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
 unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
 
 .PHONY: help run demo replay backtest verify migrate upgrade console db.migrate db.console dump restore test test-browser coverage bench soak e2e clients \
-	docs lint format assets pictures sbom lock start stop logs clean FORCE
+	docs lint format assets pictures sbom images lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -108,6 +108,9 @@ pictures: .venv/.dev ## take the pictures of the desk in docs/pictures, of demo 
 
 sbom: .venv/.dev ## write what the service is made of to sbom.cdx.json (CycloneDX)
 	@$(PY) -m scripts.bill_of_materials
+
+images: .venv/.run ## name the images that ours are built on by their digests (needs Docker)
+	@$(PY) -m scripts.pin_images
 
 lock: .tools/.ready ## lock the newest dependencies that Pipfile allows
 	@$(PIPENV) lock
