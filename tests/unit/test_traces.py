@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import traces
+from routes.http.exchange import begin, end
 from rules.judging.observer import Observer
 
 SAMPLED = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
@@ -106,3 +107,15 @@ def test_what_callers_cannot_put_into_a_span(silent: str) -> None:
     traces.end(span, route=None, method="BREW", status=500)
     shown = span.to_json()  # type: ignore[attr-defined]
     assert ("BREW" in shown, '"name": "HTTP"' in shown, '"error.type": "500"' in shown) == (False, True, True)
+
+
+def test_lines_of_the_log_name_their_trace(silent: str) -> None:
+    """Those that are logged while a request is in hand, of whatever kind."""
+    traces.start(silent, 1.0)
+    exchange = begin("", SAMPLED)
+    assert traces.in_log_line() == {}
+    exchange.enter()
+    assert traces.in_log_line() == {"trace_id": "0123456789abcdef0123456789abcdef"}
+    exchange.answered(200)
+    end(exchange, route="/event", method="POST")
+    assert traces.in_log_line() == {}
