@@ -19,8 +19,9 @@ def verify(processes: int, as_json: bool) -> None:
     """Derive every stored alert again from the stored actions, and list each difference.
 
     Actions are judged by the rules, ratings and overrides that first judged them. Balances, running sums and the
-    answered codes are checked too. Nothing is changed, and the service keeps running. Exit status: 0 if there is no
-    difference, 1 if there is one, 2 if it could not be done, 130 after Ctrl+C.
+    answered codes are checked too. What was judged with actions that have been pruned since is passed over and counted.
+    Nothing is changed, and the service keeps running. Exit status: 0 if there is no difference, 1 if there is one, 2 if
+    it could not be done, 130 after Ctrl+C.
     """
     check_database()
     report, seconds = over_all("Verifying", VerifyWork(), VerifyReport(), processes)
@@ -34,6 +35,7 @@ def _data(report: VerifyReport) -> dict[str, object]:
         "users": report.users,
         "actions": report.actions,
         "alerts": report.alerts,
+        "unproved": report.unproved,
         "differences": report.found,
         "listed": [
             {"user_id": one.user_id, "seq": one.seq, "code": one.code, "what": one.what} for one in report.differences
@@ -49,6 +51,7 @@ def _text(report: VerifyReport, seconds: float) -> str:
         f"users               {report.users:>12,}",
         f"actions             {report.actions:>12,}",
         f"alerts              {report.alerts:>12,}",
+        *([f"alerts not proved   {report.unproved:>12,}  raised with pruned actions"] if report.unproved else []),
         f"differences         {report.found:>12,}",
         f"seconds             {seconds:>12,.1f}",
         f"actions per second  {report.actions / seconds:>12,.0f}",

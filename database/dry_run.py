@@ -26,6 +26,7 @@ _USERS = Planned(
         cast(User.overrides, Text),
         User.settings_version,
         User.has_late_offsets,
+        User.pruned_before,
         HAS_ROOM,
         select(func.max(RuleVersion.number)).scalar_subquery(),
     ).select_from(DELTAS.table.outerjoin(User, User.user_id == DELTAS.c.user_id))
@@ -67,6 +68,7 @@ def _as_if_counted(
     overrides: str,
     settings_version: int,
     has_late_offsets: bool,
+    pruned_before: int | None,
     has_room: bool,
     rules_number: int | None,
 ) -> LockedUser | None:
@@ -88,6 +90,7 @@ def _as_if_counted(
         settings_version=0 if is_new else settings_version,
         rules_number=rules_number or 0,
         has_late_offsets=not is_new and has_late_offsets,
+        pruned_before=pruned_before,
     )
 
 

@@ -27,7 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from database.models import Alert, LateOffset, User, UserAction, UserSettings
+from database.checkpoint_rows import StoredCheckpoint
+from database.checkpoints import checkpoints_of
+from database.models import Alert, Checkpoint, LateOffset, User, UserAction, UserSettings
 from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
 from database.session import make_history_engine
 
@@ -87,8 +89,9 @@ def stretches(connection: Connection, actions: int) -> Iterator[Users]:
         yield Users(first=first, last=last, actions=count)
 
 
+_REMOVED = select(func.coalesce(func.sum(Checkpoint.actions), 0)).where(Checkpoint.user_id == User.user_id)
 _ACTIONS_OF_ALERT = (
-    select(User.last_seq)
+    select(User.last_seq - _REMOVED.correlate(User).scalar_subquery())
     .join(Alert, Alert.user_id == User.user_id)
     .where(
         Alert.user_id == bindparam("user", type_=BigInteger),
@@ -99,8 +102,9 @@ _ACTIONS_OF_ALERT = (
 
 
 def actions_of_alert(connection: Connection, user_id: int, seq: int, code: int) -> int | None:
-    """How many actions the user with this alert has; None if there is no such alert."""
-    return connection.execute(_ACTIONS_OF_ALERT, {"user": user_id, "seq": seq, "code": code}).scalar()
+    """How many actions of the user with this alert are there; None if there is no such alert."""
+    found = connection.execute(_ACTIONS_OF_ALERT, {"user": user_id, "seq": seq, "code": code}).scalar()
+    return None if found is None else int(found)
 
 
 # What is read of each action, in this order: `rules.hindsight` finds the fields of a line by position.
@@ -239,6 +243,15 @@ def totals(connection: Connection, users: Users) -> list[StoredTotals]:
     """What the rows of `users` say about their actions."""
     rows = connection.execute(_TOTALS, {"first": users.first, "last": users.last})
     return [StoredTotals(user_id=user_id, last_seq=last_seq, net=net) for user_id, last_seq, net in rows]
+
+
+_CHECKPOINTS = checkpoints_of(_of_users(Checkpoint.user_id))
+
+
+def checkpoints(connection: Connection, users: Users) -> list[StoredCheckpoint]:
+    """What is left of removed actions of `users`, by user and type."""
+    rows = connection.execute(_CHECKPOINTS, {"first": users.first, "last": users.last})
+    return [StoredCheckpoint._make(row) for row in rows]
 
 
 _SETTINGS = select(

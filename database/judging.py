@@ -23,7 +23,6 @@ from sqlalchemy import (
     case,
     cast,
     delete,
-    false,
     func,
     literal_column,
     null,
@@ -126,7 +125,7 @@ FOLLOWING_FOUND = _following()
 
 
 # Users and actions come in rows of one kind, so that one statement reads both: a user is laid over the columns of an
-# action. Only the functions below know how.
+# action, with one more in front of them, which is null for actions. Only the functions below know how.
 
 
 # A row without an earlier version was made by this transaction (1), one that it wrote was counted up (0), any other was
@@ -138,7 +137,7 @@ _MADE_OR_COUNTED: ColumnElement[int] = literal_column(
 
 def _lay_users() -> Select[Any]:
     columns: list[ColumnElement[Any] | InstrumentedAttribute[Any]] = [
-        true(),
+        func.coalesce(User.pruned_before, literal_column("-1")),
         User.user_id,
         User.last_seq,
         User.risk,
@@ -155,11 +154,11 @@ def _lay_users() -> Select[Any]:
 def _lay_actions(found: Found, *, answers: bool = False) -> Select[*tuple[Any, ...]]:
     only_answers = () if answers else ("event_id", "alert_codes")
     fields = [null() if name in only_answers else getattr(found.actions, name) for name in StoredAction._fields]
-    return select(false(), *fields).select_from(found.source)
+    return select(null(), *fields).select_from(found.source)
 
 
 def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
-    users = [row for row in laid if row[0]]
+    users = [row for row in laid if row[0] is not None]
     return [
         LockedUser(
             user_id=user_id,
@@ -172,14 +171,15 @@ def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
             settings_version=settings_version,
             rules_number=int(rules_number or 0),
             has_late_offsets=offsets is not None,
+            pruned_before=None if pruned < 0 else pruned,
         )
-        for _, user_id, last_seq, risk, balance, made, overrides, offsets, settings_version, rules_number in users
+        for pruned, user_id, last_seq, risk, balance, made, overrides, offsets, settings_version, rules_number in users
     ]
 
 
 def _read_actions(laid: Iterable[tuple[Any, ...]]) -> list[StoredAction]:
     new = tuple.__new__  # without a call for each: there may be a hundred thousand
-    return [new(StoredAction, row[1:]) for row in laid if not row[0]]
+    return [new(StoredAction, row[1:]) for row in laid if row[0] is None]
 
 
 # What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is

@@ -128,15 +128,18 @@ def times_of_nth(connection: Connection, until: Sequence[NextN]) -> list[tuple[i
     return [(user_id, time, nth) for user_id, time, nth in _NTH.run(connection, UNTIL.arrays(until))]
 
 
-_ACTION_SETTINGS = Planned(
-    select(*[getattr(UserAction, name) for name in ActionSettings._fields]).where(
-        UserAction.user_id == PLACES.c.user_id, UserAction.seq == PLACES.c.seq
-    )
-)
+def _action_settings() -> Select[Any]:
+    x = aliased(UserAction, name="x")
+    since = select(x.rules_number, x.settings_version).where(x.user_id == PLACES.c.user_id, x.seq >= PLACES.c.seq)
+    found = since.order_by(x.seq).limit(literal_column("1")).lateral("s")
+    return select(PLACES.c.user_id, PLACES.c.seq, *found.c).select_from(PLACES.table.join(found, true()))
+
+
+_ACTION_SETTINGS = Planned(_action_settings())
 
 
 def action_settings(connection: Connection, places: Sequence[ActionKey]) -> list[ActionSettings]:
-    """By what some actions were first judged."""
+    """By what some actions were first judged; in place of one that was removed, the next to arrive, if any."""
     return [ActionSettings._make(row) for row in _ACTION_SETTINGS.run(connection, PLACES.arrays(places))]
 
 

@@ -26,7 +26,8 @@ class LockedUser(NamedTuple):
     If it `is_full`, nothing was added: it has as many actions, or as large a balance, as there can be.
 
     `overrides` is JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of
-    the rules. `has_late_offsets`: something is to be added to the running counts and sums that are stored.
+    the rules. `has_late_offsets`: something is to be added to the running counts and sums that are stored. Its actions
+    with `time` before `pruned_before` were removed; None: none were.
     """
 
     user_id: int
@@ -39,6 +40,7 @@ class LockedUser(NamedTuple):
     settings_version: int
     rules_number: int
     has_late_offsets: bool
+    pruned_before: int | None = None
 
 
 class StoredAction(NamedTuple):
@@ -89,7 +91,10 @@ class Offset(NamedTuple):
 
 
 class ActionSettings(NamedTuple):
-    """By what an action was first judged: the newest change of any rule, and of the user's settings."""
+    """By what an action was first judged: the newest change of any rule, and of the user's settings.
+
+    If the action at `seq` was removed, it says that of the next one to arrive.
+    """
 
     user_id: int
     seq: int

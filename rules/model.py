@@ -82,6 +82,7 @@ class Refusal:
         "too_far_ahead",
         "too_late",
         "event_id_conflict",
+        "pruned",
         "user_full",
         "unavailable",
     ]

@@ -66,14 +66,16 @@ class TypedSeries(Series):
     So the count and sum of a window follow from its first and its last action. A late action changes the numbers of
     all later ones; from then on they are put together when they are asked for: from those of the stored actions
     (`ordinals`, `totals`: at a new one, those of the stored one before it), and from the new actions up to there.
+    `base` is the count and sum of those before the first that is stored: zeros, unless some were removed.
     """
 
-    __slots__ = ("_new", "_new_amounts", "_new_totals", "_stored", "ordinals", "totals", "was_late")
+    __slots__ = ("_new", "_new_amounts", "_new_totals", "_stored", "base", "ordinals", "totals", "was_late")
 
     def __init__(self) -> None:
         super().__init__()
         self.ordinals: list[int] = []
         self.totals: list[Decimal] = []
+        self.base: tuple[int, Decimal] = (0, NOTHING)
         self._stored: dict[int, tuple[int, Decimal]] = {}  # the numbers of the stored actions, as they were read
         # Once an action has come late: the places of new actions, their amounts, and the running sum of these as far as
         # it has been needed.
@@ -87,7 +89,7 @@ class TypedSeries(Series):
             self._take_apart()
         at = super().add(action)
         # The action before a new one is always read, so there is no gap between the two.
-        ordinal, total = (self.ordinals[at - 1], self.totals[at - 1]) if at else (0, NOTHING)
+        ordinal, total = (self.ordinals[at - 1], self.totals[at - 1]) if at else self.base
         self.ordinals.insert(at, ordinal)
         self.totals.insert(at, total)
         new = bisect_left(self._new, action.place)
@@ -119,9 +121,9 @@ class TypedSeries(Series):
         return self.totals[end - 1] - self.totals[start] + self.actions[start].amount
 
     def numbers(self, index: int) -> tuple[int, Decimal]:
-        """The running count and sum of the action at `index`; zeros before the first one."""
+        """The running count and sum of the action at `index`; before the first one, `base`."""
         if index < 0:
-            return 0, NOTHING
+            return self.base
         ordinal, total = self.ordinals[index], self.totals[index]
         if not self.was_late:
             return ordinal, total
@@ -144,7 +146,7 @@ class TypedSeries(Series):
         new = [one for one in self.actions if one.seq not in self._stored]
         self._new, self._new_amounts, self._new_totals = [one.place for one in new], [one.amount for one in new], []
         self.ordinals, self.totals = [], []
-        numbers = (0, NOTHING)
+        numbers = self.base
         for action in self.actions:
             numbers = self._stored.get(action.seq, numbers)
             self.ordinals.append(numbers[0])

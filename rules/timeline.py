@@ -1,7 +1,7 @@
 """A user's actions in order of time, and what a rule may see of them."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -12,9 +12,10 @@ from rules.series import NOTHING, Series, TypedSeries
 class Timeline:
     """The part of one user's actions that judging needs, in order of (time, arrival)."""
 
-    __slots__ = ("_all", "_typed")
+    __slots__ = ("_all", "_first_removed", "_typed")
 
     def __init__(self) -> None:
+        self._first_removed: Action | None = None
         self._all = Series()
         self._typed: dict[ActionType, TypedSeries] = {"deposit": TypedSeries(), "withdraw": TypedSeries()}
 
@@ -36,8 +37,9 @@ class Timeline:
             typed.ordinals.append(typed.ordinals[-1] + 1)
             totals.append(totals[-1] + action.amount)
         else:
-            typed.ordinals.append(1)
-            totals.append(action.amount)
+            count, total = typed.base
+            typed.ordinals.append(count + 1)
+            totals.append(total + action.amount)
 
     def load(self, stored: Iterable[NumberedAction]) -> None:
         """Add stored actions; none of them may be here yet."""
@@ -46,6 +48,20 @@ class Timeline:
         for kind, series in self._typed.items():
             if of_kind := [one for one in ordered if one.action.type == kind]:
                 series.load_numbered(of_kind)
+
+    def go_on_from(self, first: Action, numbers: Mapping[ActionType, tuple[int, Decimal]]) -> None:
+        """Count from removed actions on: the `first` of them, and how many there were of each type, and their sum.
+
+        Nothing may have been added yet, except for what was loaded.
+        """
+        self._first_removed = first
+        for kind, base in numbers.items():
+            self._typed[kind].base = base
+
+    def has_any(self, of: ActionType, until: int) -> bool:
+        """Whether an action of this type with `time` up to `until` is here."""
+        times = self._typed[of].times
+        return bool(times) and times[0] <= until
 
     @property
     def may_be_crowded(self) -> bool:
@@ -171,8 +187,9 @@ class History:
 
     @property
     def first(self) -> Action:
-        """The user's first action in order of time. Declared by `First`."""
-        return self._timeline._all.actions[0]
+        """The user's first action in order of time, even if it was removed. Declared by `First`."""
+        removed = self._timeline._first_removed
+        return self._timeline._all.actions[0] if removed is None else removed
 
 
 class Sums(NamedTuple):

@@ -16,6 +16,7 @@ STATUS = {
     "too_far_ahead": 409,
     "too_late": 409,
     "event_id_conflict": 409,
+    "pruned": 409,
     "user_full": 409,
     "unavailable": 503,
 }

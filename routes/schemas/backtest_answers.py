@@ -104,6 +104,10 @@ class ResultAnswer(BaseModel):
     start: Annotated[Seconds | None, Field(alias="from", description="The time of the oldest action in the period.")]
     end: Annotated[Seconds | None, Field(alias="to", description="The time of the newest action in the period.")]
     days: Annotated[int, Field(ge=1, description="On how many days there are actions; at least 1.")]
+    left_out: Count | None = may_be_absent(
+        "How many actions the rules cannot judge, since they were judged first with others that have been pruned: what "
+        "they raised and would raise counts nowhere. Older results do not have it."
+    )
     warnings: Annotated[
         list[str] | None, optional("What casts doubt on the figures: sentences. Older results do not have it.")
     ] = None
@@ -165,6 +169,7 @@ _DETAIL: JsonDict = _SUMMARY | {
         "from": 10,
         "to": 20,
         "days": 1,
+        "left_out": 0,
         "warnings": [],
         "then": _NONE | {"busiest_day": None},
         "now": _ONE | {"busiest_day": {"from": 0, "to": 86399, "alerts": 1}},

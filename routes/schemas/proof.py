@@ -46,14 +46,29 @@ class DifferenceAnswer(BaseModel):
         )
 
 
+class UnprovedAnswer(BaseModel):
+    """Stored alerts that were raised with actions that have been pruned, so that not all about them can be derived."""
+
+    alerts: Annotated[int, Field(ge=1, description="How many alerts of the user.")]
+    this_alert: Annotated[bool, Field(description="Whether the alert that was asked about is one of them.")]
+
+    @classmethod
+    def of(cls, report: VerifyReport) -> Self:
+        """The answer about one user."""
+        return cls(alerts=report.unproved, this_alert=report.asked_is_unproved)
+
+
 class VerifyAnswer(BaseModel):
     """Whether all that is stored of the alert's user follows from the user's actions, and every difference."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SAME]})
 
     same: bool
-    derived_from: Annotated[int, Field(ge=0, description="How many actions the user has.")]
+    derived_from: Annotated[int, Field(ge=0, description="How many actions of the user are there.")]
     differences: Annotated[list[DifferenceAnswer], Field(max_length=LISTED)]
+    unproved: UnprovedAnswer | None = may_be_absent(
+        "What could not be derived, since it was raised with actions that have been pruned; left out if there is none."
+    )
     more: bool | None = may_be_absent("Always true. There are further differences, which are not listed.")
 
     @classmethod
@@ -63,5 +78,6 @@ class VerifyAnswer(BaseModel):
             same=report.found == 0,
             derived_from=report.actions,
             differences=[DifferenceAnswer.of(one) for one in report.differences],
+            unproved=UnprovedAnswer.of(report) if report.unproved else None,
             more=True if report.found > len(report.differences) else None,
         )

@@ -22,6 +22,7 @@ from database.records import StoredAlert, Users
 from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
 from rules.hindsight.verify import Verifier
 from rules.hindsight.verify_report import VerifyReport
+from rules.pruned import pruned_by_user
 from rules.rule_settings import read_versions
 from rules.versions import RuleVersions, settings_by_user
 
@@ -81,6 +82,7 @@ class BacktestWork:
             history.actions_to_backtest(connection, users, end),
             settings_by_user(history.settings(connection, users)),
             history.standing_alerts(connection, users, self.plan.codes, start=start, end=end),
+            pruned_by_user(history.checkpoints(connection, users)),
         )
 
     def complete(self, connection: Connection, result: BacktestResult) -> None:
@@ -128,6 +130,7 @@ class VerifyWork:
             StoredSource(connection),
             settings_by_user(history.settings(connection, users)),
             history.totals(connection, users),
+            pruned_by_user(history.checkpoints(connection, users)),
         )
 
     def complete(self, connection: Connection, result: VerifyReport) -> None:

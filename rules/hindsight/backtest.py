@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from database.records import StandingAlert
 from rules.base import RuleInForce, RuleSetting
-from rules.hindsight.stored_history import Settings, actions_of, by_user, settings_at
+from rules.hindsight.stored_history import Settings, actions_of, by_user, settings_at, without
 from rules.judging.evidence import evidence_of
 from rules.model import ACTION_TYPES, Action, ActionType, Finding
+from rules.pruned import Pruned, is_complete
 from rules.timeline import History, Timeline
 from rules.versions import FIRST_SETTINGS, RiskAndOverrides, RuleSet
 
@@ -94,11 +96,14 @@ class BacktestResult:
 
     `then` is what is stored; `now` is what would be, followed by each step of the sweep. `first` and `last` are the
     times of the oldest and the newest action in the period, and `days` those that have any; `actions` and `users` are
-    those that were read. Of what is stored, `true_positives` and `false_positives` were closed as such.
+    those that were read. `left_out` actions were judged first with others that have been removed, and cannot be judged
+    without them by all of the rules: by those, they count nowhere. Of what is stored, `true_positives` and
+    `false_positives` were closed as such.
     """
 
     actions: int = 0
     users: int = 0
+    left_out: int = 0
     first: int | None = None
     last: int | None = None
     days: set[int] = field(default_factory=set)
@@ -113,6 +118,7 @@ class BacktestResult:
         """Add what was found over other users."""
         self.actions += other.actions
         self.users += other.users
+        self.left_out += other.left_out
         if other.first is not None and other.last is not None:
             self.span(other.first, other.last)
         if len(self.days) < MOST_DAYS:
@@ -143,10 +149,17 @@ class Backtester:
         self._swept = {candidate.code for candidate in plan.sweep}
         self._checks: dict[RiskAndOverrides, _Checks] = {}
 
-    def judge(self, copied: str, settings: Settings, standing: Iterable[StandingAlert]) -> BacktestResult:
+    def judge(
+        self,
+        copied: str,
+        settings: Settings,
+        standing: Iterable[StandingAlert],
+        pruned: Mapping[int, Pruned] = MappingProxyType({}),
+    ) -> BacktestResult:
         """Judge all actions of some users; `copied` is what `database.history.actions_to_backtest` returns.
 
-        `settings` are all that these users ever had; `standing` are their alerts in the period.
+        `settings` are all that these users ever had; `standing` are their alerts in the period,
+        `pruned` what is left of removed actions, by user.
         """
         result = BacktestResult(now=[AlertFigures() for _ in self._steps])
         stored: dict[int, _Stored] = {}
@@ -156,7 +169,7 @@ class Backtester:
             if alert.outcome is not None:
                 own.outcomes[alert.seq, alert.code] = alert.outcome
         for user_id, lines in by_user(copied.splitlines()):
-            self._judge_user(result, user_id, list(lines), settings, stored.get(user_id, _NONE))
+            self._judge_user(result, user_id, list(lines), settings, stored.get(user_id, _NONE), pruned.get(user_id))
         return result
 
     def _judge_user(
@@ -166,12 +179,17 @@ class Backtester:
         lines: list[list[str]],
         settings: Settings,
         stored: "_Stored",
+        pruned: Pruned | None,
     ) -> None:
         then = stored.times
         result.users += 1
         result.actions += len(lines)
         start = self._plan.start
         timeline = Timeline()
+        # What is not known without removed actions, by seq and code: then it is left out at all steps.
+        unknown: set[tuple[int, int]] = set()
+        if pruned is not None:
+            timeline.go_on_from(pruned.first, pruned.numbers)
         found: list[dict[tuple[int, int], int]] = [{} for _ in self._steps]
         fresh: list[tuple[Action, RuleInForce, Finding]] = []
         version, rules = "0", self._checks_for(FIRST_SETTINGS)
@@ -190,12 +208,22 @@ class Backtester:
                 day = now.time // DAY
                 result.days.add(day)
                 tomorrow = (day + 1) * DAY
+            if pruned is not None and now.seq <= pruned.until_seq:
+                unknown.update(
+                    [(now.seq, one[3].code) for one in rules[now.type] if not is_complete(one[3], history, pruned)]
+                )
             for step, check, parameters, rule in rules[now.type]:
                 if (finding := check(history, parameters)) is not None:
                     key = now.seq, rule.code
                     found[step][key] = now.time
                     if step == 0 and key not in then and len(fresh) < SAMPLES:
                         fresh.append((now, rule, finding))
+        if unknown:
+            result.left_out += len({seq for seq, _ in unknown})
+            stored = _Stored(without(stored.times, unknown), without(stored.outcomes, unknown))
+            then = stored.times
+            found = [without(one, unknown) for one in found]
+            fresh = [one for one in fresh if (one[0].seq, one[1].code) not in unknown]
         if (newest := int(lines[-1][4])) >= start:
             result.span(next(at for line in lines if (at := int(line[4])) >= start), newest)
         if self._swept:

@@ -186,7 +186,8 @@ def report(question: Question, result: BacktestResult) -> dict[str, Any]:
         "from": result.first,
         "to": result.last,
         "days": days,
-        "warnings": _warnings(result.days),
+        "left_out": result.left_out,
+        "warnings": [*_warnings(result.days), *_left_out(result.left_out)],
         "then": _figures(result.then, days) | {"busiest_day": _busiest(result.then.days)},
         "now": _figures(now, days) | {"busiest_day": _busiest(now.days)},
         **_changes(now),
@@ -236,6 +237,15 @@ def _warnings(days: Collection[int]) -> list[str]:
     return [
         f"There is no action in the {(gap - 1) // 365:,} years between the times {before * DAY + DAY - 1} and "
         f"{after * DAY}: perhaps times of two clocks are mixed, or seconds and milliseconds."
+    ]
+
+
+def _left_out(actions: int) -> list[str]:
+    if not actions:
+        return []
+    return [
+        f"{actions:,} actions were judged first with others that have been pruned since. What the rules would make of "
+        "them is not known, so what they raised and would raise counts nowhere."
     ]
 
 

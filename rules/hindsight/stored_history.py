@@ -1,12 +1,16 @@
 """Stored actions in order of time, to be judged again: what backtest and verify share."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
+from typing import TypeVar
 
+from database.records import StoredAlert
 from rules.model import ACTION_TYPES, Action, ActionType
 from rules.versions import FIRST_SETTINGS, RiskAndOverrides
+
+T = TypeVar("T")
 
 Settings = Mapping[int, Mapping[int, RiskAndOverrides]]  # by user and version
 
@@ -35,3 +39,25 @@ def action_of(line: Sequence[str]) -> Action:
 def settings_at(settings: Settings, user_id: int, version: int) -> RiskAndOverrides | None:
     """A user's settings at one of their versions; None if there is no such version."""
     return settings.get(user_id, {}).get(version) if version else FIRST_SETTINGS
+
+
+class AlertsInOrder:
+    """Stored alerts by user and seq, to be taken action by action."""
+
+    def __init__(self, alerts: Iterator[StoredAlert]) -> None:
+        self._rest = alerts
+        self._next = next(alerts, None)
+
+    def of(self, user_id: int, seq: int) -> dict[int, StoredAlert]:
+        """Those of one action by code. What comes before it is passed over."""
+        found: dict[int, StoredAlert] = {}
+        while (alert := self._next) is not None and (alert.user_id, alert.seq) <= (user_id, seq):
+            if (alert.user_id, alert.seq) == (user_id, seq):
+                found[alert.code] = alert
+            self._next = next(self._rest, None)
+        return found
+
+
+def without(of: Mapping[tuple[int, int], T], keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], T]:
+    """What `of` has, except for `keys`."""
+    return {key: one for key, one in of.items() if key not in keys}

@@ -1,6 +1,6 @@
 """What a verification has found: each difference between what is stored and what follows from the actions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -33,11 +33,19 @@ class Difference(NamedTuple):
 
 @dataclass
 class VerifyReport:
-    """What was looked at, and what was found."""
+    """What was looked at, and what was found.
+
+    Of the `alerts`, `unproved` ones were raised with actions that have been removed, so that not all about them can be
+    derived; of the `actions`, `unproved_actions` were judged with such. `asked_is_unproved` is whether the alert is one
+    of these for which its user was verified.
+    """
 
     users: int = 0
     actions: int = 0
     alerts: int = 0
+    unproved: int = 0
+    unproved_actions: int = 0
+    asked_is_unproved: bool = False
     found: int = 0
     differences: list[Difference] = field(default_factory=list)
 
@@ -46,6 +54,8 @@ class VerifyReport:
         self.users += other.users
         self.actions += other.actions
         self.alerts += other.alerts
+        self.unproved += other.unproved
+        self.unproved_actions += other.unproved_actions
         self.found += other.found
         if other.differences:
             together = [*self.differences, *other.differences]
@@ -54,6 +64,7 @@ class VerifyReport:
     def join(self, other: "VerifyReport") -> None:
         """Add more on a user who has been counted."""
         self.alerts += other.alerts
+        self.unproved += other.unproved
         self.found += other.found
         self.differences += other.differences[: LISTED - len(self.differences)]
 
@@ -92,8 +103,20 @@ def numbers_shown(count: int, total: Decimal) -> dict[str, Any]:
     return {"count": count, "sum": str(total)}
 
 
-def compare_codes(report: VerifyReport, user_id: int, seq: int, answered: str, raised: Iterable[int]) -> None:
-    """Note if an action was not answered with the codes that it raises; `answered` is as PostgreSQL writes them."""
+def compare_codes(
+    report: VerifyReport,
+    user_id: int,
+    seq: int,
+    answered: str,
+    raised: Iterable[int],
+    unproved: Collection[int] = (),
+) -> None:
+    """Note if an action was not answered with the codes that it raises; `answered` is as PostgreSQL writes them.
+
+    Nothing is said of codes that are `unproved`.
+    """
+    if unproved:
+        answered = f"{{{','.join(str(code) for code in _listed(answered) if code not in unproved)}}}"
     codes = f"{{{','.join(map(str, raised))}}}"
     if answered != codes:
         what = f"it was answered with {answered}, and raises {codes}"
@@ -110,9 +133,14 @@ _Differs = tuple[str, str, Any, Any]
 
 
 def differences(
-    alert: StoredAlert | None, expected: ExpectedAlert | None, stands: bool, time: int
+    alert: StoredAlert | None, expected: ExpectedAlert | None, stands: bool, time: int, *, is_unproved: bool = False
 ) -> Iterator[_Differs]:
-    """What differs between an alert as it is stored and as it follows, if it `stands` on an action with this time."""
+    """What differs between an alert as it is stored and as it follows, if it `stands` on an action with this time.
+
+    If it `is_unproved`, no more is known than whether it stands.
+    """
+    if is_unproved and alert is None and not stands:
+        return
     if alert is None:
         evidence = None if expected is None else expected.evidence
         yield "it is missing" if stands else "it held for a while, and is missing", "alert", None, evidence
@@ -125,6 +153,8 @@ def differences(
         yield what, "superseded", alert.superseded, not stands
     if alert.time != time:
         yield "its time is not that of its action", "time", alert.time, time
+    if is_unproved:
+        return
     if expected is None:
         if alert.superseded:  # else that has been reported already
             yield "it never followed from the actions", "alert", alert.evidence, None

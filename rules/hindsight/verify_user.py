@@ -9,6 +9,7 @@ from rules.hindsight.all_users import StoredSource
 from rules.hindsight.verify import Verifier
 from rules.hindsight.verify_report import VerifyReport
 from rules.overload import Overloaded
+from rules.pruned import pruned_by_user
 from rules.rule_settings import read_versions
 from rules.versions import settings_by_user
 
@@ -49,12 +50,20 @@ class UserVerifier:
                 if actions > MOST_ACTIONS:
                     raise TooManyActions
                 user = Users(first=user_id, last=user_id, actions=actions)
-                return Verifier(read_versions(connection), _Pace()).verify(
+                unproved: set[tuple[int, int, int]] = set()
+                asked = (user_id, seq, code)
+                verifier = Verifier(
+                    read_versions(connection), _Pace(), lambda key: unproved.add(key) if key == asked else None
+                )
+                report = verifier.verify(
                     user,
                     StoredSource(connection, at_once=2 * STRETCH),
                     settings_by_user(history.settings(connection, user)),
                     history.totals(connection, user),
+                    pruned_by_user(history.checkpoints(connection, user)),
                 )
+                report.asked_is_unproved = asked in unproved
+                return report
         finally:
             self._places.release()
 

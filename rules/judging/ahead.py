@@ -126,6 +126,8 @@ class Repairs:
     def _alike(self, user_id: int, settings: Mapping[int, tuple[int, int]]) -> list[Arrivals] | None:
         if len(set(settings.values())) > MOST_CHANGES:
             return None
+        if self.users[user_id].first_new - 1 not in settings:
+            return None  # the newest arrival was removed: nothing says where the last change was
         reaches = {one: _reach(self._rule_set(user_id, *one)) for one in set(settings.values())}
         found: list[Arrivals] = []
         for seq in sorted(settings):
@@ -194,7 +196,11 @@ class Repairs:
 
     def _after_former_first(self, connection: Connection) -> list[Ahead]:
         """What is within reach of the former first actions of users who get a new first one, if a rule cares."""
-        asked = [user_id for user_id, reach in self.reaches.items() if reach.after_first is not None]
+        asked = [
+            user_id
+            for user_id, reach in self.reaches.items()
+            if reach.after_first is not None and self.users[user_id].pruned is None  # else it stays the first
+        ]
         if not asked:
             return []
         firsts: dict[int, int] = {}

@@ -10,6 +10,7 @@ from database.offsets import LateOffsets
 from database.records import StoredAction
 from rules.judging.evidence import written_evidence
 from rules.model import Action, ActionType, Event, NumberedAction, Risk
+from rules.pruned import Pruned, was_complete_on_arrival
 from rules.timeline import Timeline
 from rules.versions import RuleSet
 
@@ -48,6 +49,10 @@ class BatchUser:
     risk: Risk = "normal"
     is_new: bool = False
     is_full: bool = False
+    # Its actions with `time` before this were removed. `pruned` is what is left of them: None unless it was needed, but
+    # always there for a user with late events.
+    pruned_before: int | None = None
+    pruned: Pruned | None = None
     last_seq: int = 0
     balance: Decimal = Decimal(0)
     unused_actions: int = 0
@@ -60,6 +65,8 @@ class BatchUser:
     rule_sets: dict[int, RuleSet] = field(default_factory=dict)  # what judged each action, by `seq`
     alerts: dict[tuple[int, int], AlertState] = field(default_factory=dict)  # by `seq` and code
     late: list[Action] = field(default_factory=list)  # new ones that came after others of a later time
+    # What could not be judged (again), since it was judged first with actions that are gone: `seq` and code
+    unproved: set[tuple[int, int]] = field(default_factory=set)
     first_new: int = field(init=False)  # the `seq` of the first new action, if any
 
     # What was there when the batch began, to be checked at its end
@@ -69,6 +76,13 @@ class BatchUser:
     def __post_init__(self) -> None:
         self.first_new = self.last_seq + 1
         self._opening_balance = self.balance
+        if self.pruned is not None:
+            self.go_on_from(self.pruned)
+
+    def go_on_from(self, pruned: Pruned) -> None:
+        """Count from removed actions on."""
+        self.pruned = pruned
+        self.timeline.go_on_from(pruned.first, pruned.numbers)
 
     @property
     def has_nothing(self) -> bool:
@@ -126,7 +140,12 @@ class BatchUser:
         self.place(action, rule_set)
         history = self.timeline.at(action)
         codes: tuple[int, ...] = ()
+        # Only of actions that are judged as if they arrived again.
+        pruned = self.pruned if self.pruned is not None and action.seq <= self.pruned.until_seq else None
         for rule in rule_set.by_type[action.type]:
+            if pruned is not None and not was_complete_on_arrival(rule, history, pruned):
+                self.unproved.add((action.seq, rule.code))
+                continue
             finding = rule.check(history, rule.parameters)
             if finding is not None:
                 if not rule.shadow:

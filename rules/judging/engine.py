@@ -186,6 +186,8 @@ class RuleEngine:
             if (first.type, first.amount, first.time) == (event.type, event.amount, event.time):
                 return Verdict(event.user_id, codes, replayed=True)
             return Refusal("event_id_conflict", "This event_id came before with another payload.")
+        if user.pruned_before is not None and event.time < user.pruned_before:
+            return Refusal("pruned", f"The user's actions before time {user.pruned_before} have been removed.")
         if user.is_full or user.last_seq >= MOST_ACTIONS:
             return Refusal("user_full", "The user has as many actions, or as large a balance, as there can be.")
         if not self._policy.allow_overdraft and event.type == "withdraw" and user.balance + signed(event) < 0:

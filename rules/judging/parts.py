@@ -57,7 +57,7 @@ def _repair_part(
     start: int,
     end: int,
 ) -> None:
-    part = BatchUser(user_id=user.user_id, rule_set=user.rule_set, last_seq=user.first_new - 1)
+    part = BatchUser(user_id=user.user_id, rule_set=user.rule_set, last_seq=user.first_new - 1, pruned=user.pruned)
     part.late = user.late
     points, complete = repairs.note(part, found), {user.user_id: [(start, end)]}
 

@@ -3,16 +3,19 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Protocol, cast
 
 from sqlalchemy import Connection
 
 from database import judging
+from database.checkpoints import read_checkpoints
 from database.offsets import LateOffsets
 from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
 from rules.judging.batch import Batch, BatchUser, signed
 from rules.judging.lookups import Lookups, Point, lookups, oldest_in_crowds
 from rules.model import ACTION_TYPES, Event, Risk
+from rules.pruned import pruned_by_user
 from rules.values import LAST_TIME
 from rules.versions import NO_OVERRIDES, RulesSnapshot
 
@@ -80,6 +83,7 @@ def begin_and_read(
             risk=risk,
             is_new=user.is_new,
             is_full=user.is_full,
+            pruned_before=user.pruned_before,
             last_seq=user.last_seq - added.actions,
             balance=user.balance - added.net,
             unused_actions=added.actions,
@@ -93,6 +97,8 @@ def begin_and_read(
         read_oldest(connection, batch, _points(batch, events, crowded))
     if any(user.last_seq + user.unused_actions > late_limit for user in batch.users.values()):
         _read_to_count(connection, batch, events, late_limit)
+    if any(user.pruned_before is not None for user in batch.users.values()):
+        _read_checkpoints(connection, batch, events)
     return batch
 
 
@@ -152,6 +158,37 @@ def _read_to_count(connection: Connection, batch: Batch, events: Sequence[Event]
                 last += [LastN(user_id=user_id, type=kind, after=-1, time=time, limit=1) for kind in ACTION_TYPES]
     if last:
         read_more(connection, batch, Lookups(last=last, following=[]))
+
+
+def _read_checkpoints(connection: Connection, batch: Batch, events: Iterable[Event]) -> None:
+    """Read what is left of removed actions, of those users for whom it matters.
+
+    Stored actions go on counting from it, so most events need none of it: only those before which no action of a type
+    is stored, those that are judged by the user's first action, and late ones.
+    """
+    own: dict[int, list[Event]] = defaultdict(list)
+    for event in events:
+        own[event.user_id].append(event)
+    asked = [
+        user_id
+        for user_id, user in batch.users.items()
+        if user.pruned_before is not None and _needs_checkpoint(user, own[user_id])
+    ]
+    if asked:
+        for user_id, pruned in pruned_by_user(read_checkpoints(connection, asked)).items():
+            batch.users[user_id].go_on_from(pruned)
+
+
+def _needs_checkpoint(user: BatchUser, events: Sequence[Event]) -> bool:
+    times = [event.time for event in events]
+    newest = user.timeline.newest()
+    if (newest is not None and newest.time > times[0]) or any(a > b for a, b in pairwise(times)):
+        return True
+    readings = [user.rule_set.reading[event.type] for event in events]
+    return any(
+        reading.first or not all(user.timeline.has_any(kind, times[0]) for kind in reading.needs)
+        for reading in readings
+    )
 
 
 def read_more(connection: Connection, batch: Batch, more: Lookups) -> None:

@@ -7,6 +7,7 @@ from rules.judging.batch import AlertState, BatchUser
 from rules.judging.evidence import written_evidence
 from rules.judging.late import Reach, reach_of
 from rules.model import ACTION_TYPES, Action, ActionType
+from rules.pruned import is_complete
 from rules.timeline import History
 from rules.versions import RuleSet
 
@@ -15,7 +16,7 @@ def repair(user: BatchUser, reach: Reach) -> None:
     """Judge again what the late actions of `user` can change, and note the difference in its alerts.
 
     The timeline must hold every action in reach and what is read to judge it, and `user.rule_sets` what judged each of
-    them. `reach` is how far any of those rules can reach.
+    them. `reach` is how far any of those rules can reach. What cannot be judged without removed actions stays as it is.
     """
     late = _Late(user)
     last = max(action.time for action in user.late)
@@ -32,11 +33,15 @@ def repair(user: BatchUser, reach: Reach) -> None:
         history = user.timeline.at(action)
         if rule_set not in far:
             far[rule_set] = _far(rule_set)
+        pruned = user.pruned if user.pruned is not None and action.seq <= user.pruned.until_seq else None
         others, endless = far[rule_set]
         is_far = others.is_passed(action.time - last, min(after.values()))
         for rule in endless[action.type] if is_far else rule_set.by_type[action.type]:
             if late.reaches(history, rule):
-                _judge_again(user, history, rule)
+                if pruned is None or is_complete(rule, history, pruned):
+                    _judge_again(user, history, rule)
+                else:
+                    user.unproved.add((action.seq, rule.code))
 
 
 def _far(rule_set: RuleSet) -> tuple[Reach, dict[ActionType, tuple[RuleInForce, ...]]]:

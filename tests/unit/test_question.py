@@ -113,6 +113,7 @@ def test_what_is_reported() -> None:
         "from": 86_399,
         "to": 259_200,
         "days": 4,
+        "left_out": 0,
         "warnings": [],
         "then": {
             "alerts": 2,

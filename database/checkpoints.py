@@ -1,0 +1,25 @@
+"""Reading what is left of removed actions: see docs/decisions/checkpoints.md."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, any_, select
+
+from database.models import Checkpoint, User
+from database.prepared import Planned, array, array_of
+from database.checkpoint_rows import StoredCheckpoint
+
+_COLUMNS = [getattr(User if name == User.pruned_before.key else Checkpoint, name) for name in StoredCheckpoint._fields]
+
+
+def checkpoints_of(users: ColumnElement[bool]) -> Select[Any]:
+    """A query for the checkpoints of some users; each row makes a StoredCheckpoint."""
+    return select(*_COLUMNS).join_from(Checkpoint, User, User.user_id == Checkpoint.user_id).where(users)
+
+
+_OF_USERS = Planned(checkpoints_of(Checkpoint.user_id == any_(array_of("user_id", Checkpoint.user_id.type))))
+
+
+def read_checkpoints(connection: Connection, user_ids: Sequence[int]) -> list[StoredCheckpoint]:
+    """What is left of the removed actions of these users, by type; nothing of those who have lost none."""
+    return [StoredCheckpoint._make(row) for row in _OF_USERS.run(connection, {"user_id": array(user_ids)})]
