@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, any_, select
 
+from database.checkpoint_rows import StoredCheckpoint
 from database.models import Checkpoint, User
 from database.prepared import Planned, array, array_of
-from database.checkpoint_rows import StoredCheckpoint
 
 _COLUMNS = [getattr(User if name == User.pruned_before.key else Checkpoint, name) for name in StoredCheckpoint._fields]
 

@@ -276,3 +276,14 @@ def survey_user(connection: Connection, user_id: int, before: int) -> Removal:
     """What `prune_user` would remove in the end."""
     actions, alerts, open_alerts = connection.execute(_SURVEY, {"user": user_id, "before": before}).one()
     return Removal(actions=actions, alerts=alerts, open_alerts=open_alerts)
+
+
+_MAY_REMOVE = text(
+    "SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE NOT has_table_privilege(to_regclass(name), 'DELETE')"
+)
+
+
+def rights_lacking(connection: Connection) -> list[str]:
+    """The rights to remove rows that the role lacks; the service needs none of them, so its role may well have none."""
+    tables = [model.__tablename__ for model in (AlertChange, Alert, LateOffset, UserAction)]
+    return [f"DELETE on {name}" for name in connection.execute(_MAY_REMOVE, {"names": tables}).scalars()]

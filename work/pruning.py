@@ -71,6 +71,13 @@ class Pruning:
         self._sessions = make_sessions(self._engine)
         self.report = PruneReport()
 
+    def rights_lacking(self) -> str:
+        """What the role of the connection may not do, of what this takes; empty if it may do all."""
+        if self._is_dry:
+            return ""
+        with self._engine.connect() as connection:
+            return ", ".join(pruning.rights_lacking(connection))
+
     def would_keep_something(self) -> bool:
         """Whether any action of anybody is not older."""
         with self._engine.connect() as connection:

@@ -24,6 +24,7 @@ from schemathesis.openapi.checks import RejectedPositiveData, UseAfterFree
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from database import pruning
 from database.judging import MOST_ACTIONS
 from routes.health import NOT_READY
 from routes.http.converters import IdConverter
@@ -655,6 +656,10 @@ def test_the_examples_of_problems_are_what_comes(
     rejecting.post("/users", json={"user_id": 1})
     rejecting.post("/users", json={"user_id": 8})
     rejecting.post("/event", json=an_event(event_id="a"))
+    rejecting.post("/event", json=an_event(user_id=8, time=9))
+    with transaction(sessions) as session:
+        pruning.prune_user(session.connection(), 8, before=10, most=1)
+    before_the_cut = rejecting.post("/event", json=an_event(user_id=8, time=9))
     with transaction(sessions) as session:
         session.execute(text(f"UPDATE users SET last_seq = {MOST_ACTIONS} WHERE user_id = 8"))
     answers = [
@@ -662,6 +667,7 @@ def test_the_examples_of_problems_are_what_comes(
         rejecting.post("/event?limit=5", json=an_event()),
         rejecting.post("/event", json=an_event(user_id=7)),
         rejecting.post("/event", json=an_event(event_id="a", amount="1.00")),
+        before_the_cut,
         rejecting.post("/event", json=an_event(type="withdraw", amount="42.01")),
         rejecting.post("/event", json=an_event(time=9)),
         make_client(time_is_epoch=True, max_ahead=3600).post("/event", json=an_event(time=2**62)),

@@ -24,7 +24,7 @@ for table in Base.metadata.sorted_tables:
         column.name = f"the {column.name}"
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
@@ -36,6 +36,7 @@ from database import (
     alerts,
     backtests,
     change_log,
+    checkpoints,
     dry_run,
     figures,
     figures_counts,
@@ -47,6 +48,7 @@ from database import (
     keys,
     log_entries,
     mutes,
+    pruning,
     replayed,
     rule_versions,
     user_lists,
@@ -57,7 +59,7 @@ from database import (
 from database.alert_filters import AlertFilter
 from database.alerts import AlertCounts
 from database.backtests import InTheWay
-from database.models import Alert, AlertChange, LogEntry, User, UserAction
+from database.models import Alert, AlertChange, Checkpoint, LogEntry, User, UserAction
 from database.records import (
     AlertKey,
     Deltas,
@@ -73,7 +75,20 @@ from database.session import begin, commit, make_engine, make_sessions
 OF_ALERTS = (alert_counts, alert_evidence, alert_lists, alerts, inbox)
 LISTS = (actions, *OF_ALERTS, change_log, mutes, user_lists, user_timeline, views)
 FIGURES = (figures, figures_counts, figures_progress, figures_step, figures_users)
-MODULES = (*LISTS, *FIGURES, backtests, dry_run, history, keys, log_entries, replayed, rule_versions, users)
+MODULES = (
+    *LISTS,
+    *FIGURES,
+    backtests,
+    checkpoints,
+    pruning,
+    dry_run,
+    history,
+    keys,
+    log_entries,
+    replayed,
+    rule_versions,
+    users,
+)
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
 
@@ -429,6 +444,26 @@ def use_history(connection: Connection) -> None:
     ]
 
 
+def use_pruning(session: Session) -> None:
+    begin(session)
+    connection = session.connection()
+    assert not pruning.rights_lacking(connection)
+    assert pruning.count_users(connection) == 2
+    assert pruning.has_newer(connection, 20, 1)
+    assert pruning.stretch_of_users(connection, 0, 5, 15) == (2, 2, [1, 2], [])
+    assert pruning.survey_user(connection, 1, 15).actions == 1
+    removed = pruning.prune_user(connection, 1, 15, 5)
+    assert (removed.actions, removed.alerts, removed.is_done) == (1, 1, True)
+    (left,) = checkpoints.read_checkpoints(connection, [1])
+    place = session.execute(text("SELECT 1 AS seq, 'deposit' AS type, 1.00 AS amount, 10 AS time")).one()
+    digest = pruning.digest_after(pruning.NO_DIGEST, 1, [place])
+    assert session.scalars(select(Checkpoint.digest)).all() == [digest]
+    assert (left.actions, left.total, left.first_time, left.until_seq, left.pruned_before) == (1, Decimal(1), 10, 2, 15)
+    assert history.checkpoints(connection, Users(first=1, last=2, actions=3)) == [left]
+    session.execute(select(checkpoints.checkpoints_of(Checkpoint.user_id == 1).subquery()))
+    session.rollback()
+
+
 def main(url: str) -> None:
     engine = make_engine(url, timeout=10, connections=1)
     with engine.connect() as connection:
@@ -456,6 +491,8 @@ def main(url: str) -> None:
         use_figures(session)
     with history.snapshot(url) as connection:
         use_history(connection)
+    with make_sessions(engine)() as session:
+        use_pruning(session)
     assert not (public - USED), sorted(public - USED)
 
 

@@ -27,7 +27,6 @@ from tests.integration.test_hindsight import (
     user_set,
 )
 
-
 check = settings(max_examples=30)
 
 
