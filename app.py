@@ -22,6 +22,7 @@ from commands.demo import demo
 from commands.endings import is_loaded_for_command, or_end
 from commands.keys import keys
 from commands.replay import replay
+from commands.restored import restored
 from commands.upgrade import upgrade
 from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
@@ -115,7 +116,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
-    for command in (replay, backtest, verify, demo, keys, upgrade):
+    for command in (replay, backtest, verify, demo, keys, upgrade, restored):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)

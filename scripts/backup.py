@@ -5,11 +5,20 @@ Needs no PostgreSQL of its own, and works on the embedded one and on a configure
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+from sqlalchemy import NullPool, inspect
+from sqlalchemy.exc import SQLAlchemyError
+
+from config_loader import load_settings
+from database import connecting, embedded, webhook_hold
+from database.errors import cause
+from database.models import WebhookRelay
 from scripts import console
 
 USAGE = "usage: make dump FILE=alerts.dump, or make restore FILE=alerts.dump"
+HOW = "  .venv/bin/flask --app app restored"
 # Whoever restores it owns it: the roles of the other database may not be there.
 WITHOUT_ROLES = ("--no-owner", "--no-privileges")
 
@@ -44,7 +53,31 @@ def restore(file: Path) -> int:
     if not file.is_file():
         print(f"{file}: no such file.", file=sys.stderr)
         return 2
-    return console.run("pg_restore", ["--single-transaction", "--exit-on-error", *WITHOUT_ROLES, str(file)])
+    status = console.run("pg_restore", ["--single-transaction", "--exit-on-error", *WITHOUT_ROLES, str(file)])
+    return status or hold_webhooks()
+
+
+def hold_webhooks() -> int:
+    """Have nothing sent from the restored database until somebody decides, if there are webhooks. Returns 0, or 1."""
+    with ExitStack() as stack:
+        settings = load_settings()
+        url = settings.database or stack.enter_context(embedded.use(settings.data_dir))
+        engine = connecting.connect(url, "restore", poolclass=NullPool)
+        try:
+            with engine.begin() as connection:
+                if not inspect(connection).has_table(WebhookRelay.__tablename__):
+                    return 0  # an earlier release, which has none
+                waiting = webhook_hold.waiting(connection)
+                if any(waiting):
+                    webhook_hold.hold(connection, webhook_hold.RESTORED)
+                    print(f"Webhooks are held: {waiting} may have been sent before. To decide what becomes of these:")
+                    print(
+                        f"{HOW} --resume  sends them, and what comes\n{HOW} --discard drops them, and sends what comes"
+                    )
+        except SQLAlchemyError as error:
+            print(f"Restored, but webhooks are not held: {cause(error)}\nRun {HOW.strip()}.", file=sys.stderr)
+            return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ for table in Base.metadata.sorted_tables:
         column.name = f"the {column.name}"
 
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
@@ -55,11 +55,23 @@ from database import (
     user_timeline,
     users,
     views,
+    webhook_hold,
 )
 from database.alert_filters import AlertFilter
 from database.alerts import AlertCounts
 from database.backtests import InTheWay
-from database.models import Alert, AlertChange, Checkpoint, LogEntry, User, UserAction
+from database.models import (
+    Alert,
+    AlertChange,
+    Checkpoint,
+    Delivery,
+    LogEntry,
+    OutboxEvent,
+    User,
+    UserAction,
+    Webhook,
+    WebhookRelay,
+)
 from database.records import (
     AlertKey,
     Deltas,
@@ -88,6 +100,7 @@ MODULES = (
     replayed,
     rule_versions,
     users,
+    webhook_hold,
 )
 USED: set[str] = set()
 EVIDENCE = {"parameters": {"count": 3}}
@@ -417,6 +430,27 @@ def use_figures(session: Session) -> None:
     commit(session)
 
 
+def use_webhook_hold(session: Session) -> None:
+    webhook_hold.notice_restore(session)
+    assert webhook_hold.held(session) is None
+    session.execute(update(WebhookRelay).values({WebhookRelay.place: "elsewhere"}))
+    webhook_hold.notice_restore(session)
+    assert webhook_hold.held(session) == webhook_hold.RESTORED
+    webhook_hold.hold(session, "a reason")
+    assert webhook_hold.held(session) == "a reason"
+    webhook_hold.release(session)
+    assert webhook_hold.held(session) is None
+    session.add(OutboxEvent(user_id=1, at_seq=1, n=0, seq=1, code=30, event="alert.created", risk="normal"))
+    webhook = Webhook(url="", events=[], secret=b"", created_by="me")
+    session.add(webhook)
+    session.flush()
+    session.add(Delivery(webhook_id=webhook.webhook_id, message_id="", event="", body="", next_at=datetime.now(UTC)))
+    session.flush()
+    assert webhook_hold.waiting(session) == (1, 1, 1)
+    assert webhook_hold.discard_some(session) == 2
+    assert webhook_hold.waiting(session) == (0, 0, 1)
+
+
 def use_history(connection: Connection) -> None:
     assert history.take_turn(connection)
     assert history.name_of(connection)
@@ -487,6 +521,7 @@ def main(url: str) -> None:
         use_change_log(session)
         use_views(session)
         use_dry_run(session.connection())
+        use_webhook_hold(session)
     with make_sessions(engine)() as session:
         use_figures(session)
     with history.snapshot(url) as connection:
