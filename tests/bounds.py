@@ -36,6 +36,7 @@ from database import (
     session,
     user_lists,
     user_sets,
+    webhook_hold,
 )
 from routes import events, flask_reads, flask_streams, flask_threads, metrics_port, rules, users
 from routes.desk import alert_bulk, alert_proof, evidence_chart, pulse, send, user_timeline
@@ -572,6 +573,10 @@ BOUNDS: dict[str, Bound] = {
     "`replay`'s wait for the database": Bound(
         f"{len(replay.WAITS)} times, {seconds(sum(replay.WAITS))} in all",
         "integration/test_bounds.py::test_replay_gives_up",
+    ),
+    "rows that one transaction of `restored --discard` takes": Bound(
+        f"{count(webhook_hold.STRETCH)} of each table",
+        "integration/test_backup.py::test_more_is_discarded_than_one_transaction_takes",
     ),
     "a migration's wait for a lock, at once": Bound(
         "0.5 s", "integration/test_migrations.py::test_what_a_migration_sets_for_itself_ends_with_it"

@@ -184,3 +184,12 @@ def test_who_may_not_ask_for_the_server_goes_by_the_database(
     assert held(database_url) == webhook_hold.RESTORED
     run(sending, "restored", "--resume")
     assert held(database_url) is None
+
+
+def test_more_is_discarded_than_one_transaction_takes(
+    sending: FlaskClient, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that waits, one stretch after the other."""
+    monkeypatch.setattr(webhook_hold, "STRETCH", 1)
+    assert run(sending, "restored", "--discard").startswith(f"Discarded: {WAITING}.")
+    assert state(database_url) == (0, {"delivered": 1, "given_up": 2})
