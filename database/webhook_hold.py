@@ -93,13 +93,13 @@ def discard_some(connection: Connection | Session) -> int:
     events = select(*keys).order_by(*keys).limit(STRETCH).subquery()
     dropped = delete(OutboxEvent).where(*(one == events.c[one.key] for one in keys)).returning(literal(1))
     messages = select(Delivery.delivery_id).where(Delivery.status == "waiting").limit(STRETCH)
-    given_up = (
+    ended = (
         update(Delivery)
         .where(Delivery.delivery_id.in_(messages))
         .values({Delivery.status: "given_up", Delivery.next_at: None, Delivery.finished_at: func.clock_timestamp()})
         .returning(literal(1))
     )
-    return sum(len(connection.execute(statement).all()) for statement in (dropped, given_up))
+    return sum(len(connection.execute(statement).all()) for statement in (dropped, ended))
 
 
 def _place(connection: Connection | Session) -> str:
