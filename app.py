@@ -28,6 +28,7 @@ from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
 from database import embedded, migrations, presence
 from database.engines import make_engines
+from database.replica import Replica
 from routes import (
     alert_bulk,
     alert_lists,
@@ -124,6 +125,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     service.readiness.when_warned(health.log_warnings)
     service.readiness.when_warned(metrics.indexes_known)
     service.store_in(app.extensions)
+    if settings.replica is not None:
+        Replica(service.url, settings.replica).store_in(app.extensions)
     keyring, hosts = Keyring(settings.database), TrustedHosts(settings.own_names)
     limits = KeyLimits(None if settings.key_rate is None else read_rate(settings.key_rate))
     keyring.when_flushed(limits.learn)
@@ -176,6 +179,7 @@ def make_service(settings: Settings, url: str) -> Service:
             connections=min(settings.threads, CONNECTIONS),
             read_timeout=settings.read_timeout,
             read_connections=settings.read_threads + flask_streams.AT_ONCE,
+            replica_url=settings.replica,
         ),
         policy=Policy(
             rules=tuple(REGISTRY[code] for code in settings.rules),
@@ -201,6 +205,8 @@ def create_worker() -> asgi.Application:
     logs.say_with_each_line(traces.in_log_line)
     app = create_app(settings)
     Keyring.of(app.extensions).watch()
+    if (replica := Replica.of(app.extensions)) is not None:
+        replica.watch()
     application = asgi.application(
         app,
         threads=settings.threads,

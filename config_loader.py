@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     db_name: str | None = None
     db_user: str | None = None
     db_password: SecretStr | None = None
+    # A replica of it, for lists, exports, backtests and verify.
+    database_read_url: SecretStr | None = None
     test_database_url: SecretStr | None = None
     data_dir: forms.Folder = Path(".local")
 
@@ -122,7 +124,7 @@ class Settings(BaseSettings):
     def _folder_or_name(cls, value: str | None) -> str | None:
         return str(forms.expanded(Path(value))) if value and value.startswith("~") else value
 
-    @field_validator("database_url", "test_database_url")
+    @field_validator("database_url", "database_read_url", "test_database_url")
     @classmethod
     def _postgresql_only(cls, value: SecretStr | None) -> SecretStr | None:
         return None if value is None else SecretStr(forms.with_driver(value.get_secret_value()))
@@ -142,6 +144,12 @@ class Settings(BaseSettings):
     def _ports_apart(self) -> Self:
         if self.metrics_port == self.backend_port:
             raise ValueError("METRICS_PORT must not be BACKEND_PORT: leave it out to have the metrics there")
+        return self
+
+    @model_validator(mode="after")
+    def _replica_of_something(self) -> Self:
+        if self.database_read_url is not None and self.database is None:
+            raise ValueError("DATABASE_READ_URL needs DATABASE_URL or DB_HOST: the embedded database has no replica")
         return self
 
     @model_validator(mode="after")
@@ -178,6 +186,11 @@ class Settings(BaseSettings):
         else:
             url = URL.create(forms.DRIVER, self.db_user, password, self.db_host, self.db_port, self.db_name)
         return url.render_as_string(hide_password=False)
+
+    @property
+    def replica(self) -> str | None:
+        """The SQLAlchemy URL of the replica to read from, if there is one."""
+        return None if self.database_read_url is None else self.database_read_url.get_secret_value()
 
     def with_database(self, url: str) -> "Settings":
         """The same settings, bound to the PostgreSQL at `url` (a SQLAlchemy URL)."""

@@ -24,12 +24,13 @@ from watchfiles import PythonFilter
 import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
 from access.keys_file import KeysFileError
-from commands import connections, start_access, start_keys, start_messages, start_rules
+from commands import connections, start_access, start_keys, start_messages, start_replica, start_rules
 from commands.listening import CannotListen, free_address, listener
 from commands.start_messages import Started
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
 from database import connecting, embedded, fitness, migrations
+from database.replica import NotAReplica
 from rules.service import Service
 from version import VERSION
 
@@ -79,6 +80,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             upgraded = migrations.upgrade(url)
             if note := fitness.check(url):
                 start_messages.step(note)
+            start_replica.check(url, settings.replica)
             service = make_service(settings, url)
             start_keys.enter(service, settings.keys_file)
             access = start_access.check(
@@ -112,7 +114,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
                 _of_metrics = stack.enter_context(listener(metrics_address, settings.metrics_port))
             _serve(settings, address, look_after, counts, lambda: start_messages.started(started))
         start_messages.stopped()
-    except (SettingsError, KeysFileError, start_access.NobodyMayCall, start_rules.RulesOfOthers) as error:
+    except (SettingsError, KeysFileError, start_access.NobodyMayCall, start_rules.RulesOfOthers, NotAReplica) as error:
         sys.exit(_complaint(error, 2))
     except (embedded.EmbeddedError, migrations.MigrationError, fitness.Unfit) as error:
         sys.exit(_complaint(error, 1))

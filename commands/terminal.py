@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import click
+from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from commands.endings import Interrupted, Stopped, service
 from database.errors import cause
+from database.replica import LOOK, MOST_BEHIND, Replica
 from rules.hindsight.all_users import Busy, Result, Work, cores, over_all_users
 
 ResultT = TypeVar("ResultT", bound=Result)
@@ -35,7 +37,7 @@ def over_all(label: str, work: Work[ResultT], result: ResultT, processes: int) -
     Returns the filled `result` and the seconds it took. Raises Stopped on failure and Interrupted after Ctrl+C, when
     all processes have ended.
     """
-    url = service().url
+    url = _history_url()
     begun = time.monotonic()
     try:
         with ExitStack() as stack:
@@ -49,6 +51,24 @@ def over_all(label: str, work: Work[ResultT], result: ResultT, processes: int) -
     except BrokenProcessPool:
         raise Stopped("One of the processes was killed, perhaps because memory ran out.") from None
     return result, max(time.monotonic() - begun, 1e-9)
+
+
+def _history_url() -> str:
+    """Where history is read: from the replica, once that has all that was stored until now; else from the primary."""
+    replica = Replica.of(current_app.extensions)
+    if replica is None:
+        return service().url
+    began = time.monotonic()
+    replica.watch()
+    try:
+        while not replica.has(began):
+            if time.monotonic() > began + MOST_BEHIND:
+                click.echo("The replica (DATABASE_READ_URL) does not keep up: reading from the primary.", err=True)
+                return replica.primary
+            time.sleep(LOOK)
+    finally:
+        replica.close()
+    return replica.url
 
 
 def _progress(label: str, stack: ExitStack, begun: float) -> Callable[[int, int], None]:

@@ -31,16 +31,32 @@ class Engines:
     repairs: Engine
     changes: Engine
     reads: Engine
+    replica: Engine | None
     timeout: float
 
     @property
     def all(self) -> tuple[Engine, ...]:
         """All of them."""
-        return self.main, self.shared, self.patient, self.repairs, self.changes, self.reads
+        primary = self.main, self.shared, self.patient, self.repairs, self.changes, self.reads
+        return primary if self.replica is None else (*primary, self.replica)
 
 
-def make_engines(url: str, *, timeout: float, connections: int, read_timeout: float, read_connections: int) -> Engines:
-    """Engines on the PostgreSQL at `url`; `connections` are those of the main one, the others have few."""
+def make_engines(
+    url: str,
+    *,
+    timeout: float,
+    connections: int,
+    read_timeout: float,
+    read_connections: int,
+    replica_url: str | None = None,
+) -> Engines:
+    """Engines on the PostgreSQL at `url`, and on its replica; `connections` are those of the main one.
+
+    The others have few.
+    """
+    replica = None
+    if replica_url is not None:
+        replica = make_read_engine(replica_url, timeout=read_timeout, connections=read_connections)
     return Engines(
         main=make_engine(url, timeout=timeout, connections=connections),
         shared=make_engine(url, timeout=timeout, connections=SHARED, lock=min(timeout / 4, SHARED_WAIT)),
@@ -49,5 +65,6 @@ def make_engines(url: str, *, timeout: float, connections: int, read_timeout: fl
         # It pauses within its transaction, so a short DB_TIMEOUT is not for it.
         changes=make_engine(url, timeout=max(timeout, CHANGE_SECONDS), connections=CHANGES),
         reads=make_read_engine(url, timeout=read_timeout, connections=read_connections),
+        replica=replica,
         timeout=timeout,
     )

@@ -23,7 +23,7 @@ _TRY_AGAIN = {"40001", "40P01"}
 # a role that may not connect.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
 _OUT_OF_NUMBERS = {"22003", "2200H"}  # numeric value out of range; a sequence has reached its end
-LOCK_NOT_AVAILABLE = "55P03"
+LOCK_NOT_AVAILABLE, _QUERY_CANCELED = "55P03", "57014"
 _AWAY_CODES = {LOCK_NOT_AVAILABLE, "25006", "3D000", "28000", "28P01"}
 
 ATTEMPTS = 3
@@ -269,6 +269,11 @@ def sqlstate(error: DBAPIError) -> str | None:
 def is_lock_timeout(error: Exception) -> bool:
     """Whether `error` means that a lock was not to be had within the time for locks; nothing was stored then."""
     return isinstance(error, DBAPIError) and sqlstate(error) == LOCK_NOT_AVAILABLE
+
+
+def is_too_slow(error: Exception) -> bool:
+    """Whether `error` means that a statement was cut off, since it took longer than it may."""
+    return isinstance(error, DBAPIError) and sqlstate(error) == _QUERY_CANCELED
 
 
 def is_out_of_numbers(error: Exception) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from flask import Flask
 
+from database.replica import Replica
 from routes.flask_threads import FlaskInThreads
+from routes.http import own_writes
 from routes.http.access import Access
 from routes.http.bodies import MAX_BODY
 from routes.http.decisions import PATHS, answer_with
@@ -39,6 +41,7 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
     flask = FlaskInThreads(app, threads=threads, read_threads=read_threads, intake=intake)
     service = Service.of(app.extensions)
     hosts, access = TrustedHosts.of(app.extensions), Access.of(app.extensions)
+    replica = Replica.of(app.extensions)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         headers = _plain(scope, hosts)
@@ -57,6 +60,8 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
             event = read_event(body, None if key is None else key.decode("latin-1"))
             exchange.enter()
             answer = answer_with(await service.judge_soon(event))
+            if replica is not None:
+                own_writes.note(caller.name)
         except Exception as error:
             if isinstance(error, Problem) and error.kind == BODIES_FULL.kind:
                 await intake.throw_away(receive)  # or the caller might see no answer

@@ -10,7 +10,7 @@ from database import backtests
 from routes.http.access import caller
 from routes.http.answers import json_answer
 from routes.http.bodies import TOO_LARGE
-from routes.http.hooks import service
+from routes.http.hooks import reader, service
 from routes.http.json_body import read_model
 from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
@@ -60,7 +60,7 @@ def create_backtest() -> Response:
     present = service().run(service().rules)
     question = _question(wanted, {code: change.setting for code, change in present.items()})
     try:
-        backtest_id = start(service(), question, who=caller().name)
+        backtest_id = start(reader(), question, who=caller().name)
     except AnotherRuns as other:
         raise backtest_running(other.backtest_id, is_ending=not other.is_running) from None
     row = service().run(lambda session: _existing(session, backtest_id))

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, MutableMapping, Sequence
 from contextvars import copy_context
+from copy import copy
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine  # noqa: TID251
@@ -14,7 +15,8 @@ from database.engines import REPAIR_SECONDS, Engines  # noqa: TID251
 from database.locks import AT_ONCE, Waits, busy_users  # noqa: TID251
 from database.models import RuleVersion  # noqa: TID251
 from database.readiness import Readiness  # noqa: TID251
-from database.session import CommitUncertain, is_lock_timeout, is_settled, make_sessions, run  # noqa: TID251
+from database.replica import Replica  # noqa: TID251
+from database.session import CommitUncertain, is_lock_timeout, is_settled, is_too_slow, make_sessions, run  # noqa: TID251
 from rules.hindsight.verify_user import UserVerifier
 from rules.judging.batches import Batches
 from rules.judging.engine import RuleEngine
@@ -69,6 +71,9 @@ class Service:
         self._rules = self._engine.rules
         self._batches = Batches(self._engine.process, engines)
         self.verifier = UserVerifier(self.url)
+        self.history_url = self.url
+        self._replica: Replica | None = None
+        self._sessions_of_replica = self._sessions_of_reads
         self._dry_runs = threading.BoundedSemaphore(DRY_RUNS)
         self._changes = Together(self._set_rules, most=MOST_CHANGES, patience=PATIENCE)
         self._queue = GroupCommit(
@@ -187,7 +192,22 @@ class Service:
 
     def read(self, work: Callable[[Session], T]) -> T:
         """The same for work that only reads and may be asked for at any time by anybody: it has few connections."""
+        if self._replica is not None:
+            try:
+                return run(self._sessions_of_replica, work)
+            except SQLAlchemyError as error:
+                if is_too_slow(error):
+                    raise
+                self._replica.doubt()  # and read from the primary
         return run(self._sessions_of_reads, work)
+
+    def on(self, replica: Replica) -> "Service":
+        """The same service, but that its replica is read: by `read`, for all of history, and to verify a user."""
+        assert self.engines.replica is not None
+        other = copy(self)
+        other._replica, other._sessions_of_replica = replica, make_sessions(self.engines.replica)
+        other.verifier, other.history_url = UserVerifier(replica.url), replica.url
+        return other
 
     def run_long(self, work: Callable[[Session], T]) -> T:
         """The same for work that may take minutes: it has few connections."""

@@ -690,6 +690,7 @@ KEEPERS: dict[str, str] = {
     "routes/http/assets.py lru_cache": "one value for each file of the desk",
     "access/key_changes.py BoundedSemaphore": "changes of keys under way at once, per process",
     "access/keyring.py Thread": "one for each worker, which looks for changes of keys",
+    "database/replica.py Thread": "one for each worker, which looks how far the replica is",
     "commands/workers.py SimpleQueue": "one call at a time: what wakes the server is forgotten as it wakes",
     "commands/demo_fill.py deque": "what one demo stores: some fifty thousand events and their alerts",
     "commands/serve.py Thread": "one for each worker, which watches its parent",

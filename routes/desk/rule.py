@@ -14,7 +14,7 @@ from routes.desk.rule_page import Entered, must_exist, rule_page, shown, version
 from routes.desk.rule_question import read_question
 from routes.desk.shell import go, is_part, part
 from routes.http.access import caller
-from routes.http.hooks import service
+from routes.http.hooks import reader, service
 from routes.http.operation import needs
 from routes.http.pages import DESK
 from routes.http.problems import Problem
@@ -74,7 +74,7 @@ def try_rule(code: int) -> Response:
     if question is None:
         return rule_page(code, entered)
     try:
-        backtest_id = start(service(), question, who=caller().name)
+        backtest_id = start(reader(), question, who=caller().name)
     except AnotherRuns as other:
         return rule_page(code, replace(entered, in_the_way=other, status=409))
     kept = {name: texts[name] for name in (STATUS,) if texts.get(name, present[code].status) != present[code].status}

@@ -4,7 +4,8 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from access.caller import Caller
-from routes.http import hints, pages, safe_headers
+from database.replica import Replica
+from routes.http import hints, own_writes, pages, safe_headers
 from routes.http.access import CALLER, Access
 from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID, TRACEPARENT, Exchange, begin, end
@@ -15,6 +16,8 @@ from routes.http.problems import answer_to
 from routes.schemas.fields import Query
 from rules.service import Service
 
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
 
 def register(app: Flask) -> None:
     """Begin and end every exchange of `app`, and answer every exception with a problem document."""
@@ -24,8 +27,16 @@ def register(app: Flask) -> None:
 
 
 def service() -> Service:
-    """The service of the application that is answering the current request."""
-    return Service.of(current_app.extensions)
+    """The service of the application that is answering the current request; it reads from where a read may."""
+    return reader() if request.method in _SAFE else Service.of(current_app.extensions)
+
+
+def reader() -> Service:
+    """The same for whoever only reads, whatever the request: from the replica if that has all that the caller wrote."""
+    ours, replica = Service.of(current_app.extensions), Replica.of(current_app.extensions)
+    if replica is None or not replica.has(own_writes.last(g.caller.name)):
+        return ours
+    return ours.on(replica)
 
 
 def _answer_to(error: Exception) -> Response:
@@ -73,6 +84,8 @@ def _end(response: Response) -> Response:
     name, value = exchange.answered(response.status_code)
     response.headers[name] = value
     found: Caller | None = g.get("caller")
+    if found is not None and request.method not in _SAFE:
+        own_writes.note(found.name)
     if found is not None and found.quota is not None:
         response.headers.update(found.quota.headers())
     safe_headers.add_to(response)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from routes.http.hooks import service
+from routes.http.hooks import reader
 from routes.http.problems import Problem
 from routes.http.unknown import unknown_alert
 from routes.schemas.proof import VerifyAnswer
@@ -23,7 +23,7 @@ def verify(user_id: int, seq: int, code: int) -> VerifyReport:
     Raises Problem: 404 if there is no such alert, 422 if that would be too much; and Overloaded.
     """
     try:
-        report = service().verifier.verify(user_id, seq, code)
+        report = reader().verifier.verify(user_id, seq, code)
     except TooManyActions:
         raise TOO_MANY.anew() from None
     except TookTooLong:

@@ -33,8 +33,8 @@ log = structlog.get_logger()
 class Run:
     """A run of one backtest, whose row says what is asked."""
 
-    def __init__(self, backtest_id: int, url: str) -> None:
-        self._id, self._url = backtest_id, url
+    def __init__(self, backtest_id: int, url: str, history_url: str) -> None:
+        self._id, self._history_url = backtest_id, history_url
         self._engine = make_backtest_engine(url)
         self._done, self._total = 0, 0
         self._ending = threading.Lock()
@@ -67,7 +67,7 @@ class Run:
         work, patience = BacktestWork(question.plan), time.monotonic() + PATIENCE
         while True:
             try:
-                return over_all_users(self._url, work, question.empty_result(), processes, self._progress)
+                return over_all_users(self._history_url, work, question.empty_result(), processes, self._progress)
             except Busy:
                 if time.monotonic() > patience:
                     raise
@@ -117,9 +117,12 @@ def _kind(error: Exception) -> str:
     return type(getattr(error, "orig", None) or error).__name__
 
 
-def order(backtest_id: int, url: str) -> bytes:
-    """The line of standard input that says which backtest to run on the database at `url`."""
-    return json.dumps({"backtest_id": backtest_id, "url": url}).encode() + b"\n"
+def order(backtest_id: int, url: str, history_url: str) -> bytes:
+    """The line of standard input that says which backtest of the database at `url` to run, on the history at another.
+
+    That is a replica, or the same.
+    """
+    return json.dumps({"backtest_id": backtest_id, "url": url, "history_url": history_url}).encode() + b"\n"
 
 
 def main() -> None:

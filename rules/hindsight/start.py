@@ -79,7 +79,7 @@ def start(service: Service, question: Question, *, who: str) -> int:
     process = None
     with suppress(OSError):  # if it did not start, it has ended
         process = subprocess.Popen(COMMAND, cwd=ROOT, stdin=subprocess.PIPE, bufsize=0)
-        _input(process).write(run.order(backtest_id, service.url))
+        _input(process).write(run.order(backtest_id, service.url, service.history_url))
     args = (service, backtest_id, process)
     threading.Thread(target=_attend, args=args, daemon=True, name="backtest").start()
     return backtest_id

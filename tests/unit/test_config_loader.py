@@ -37,6 +37,7 @@ def test_defaults() -> None:
         "db_name": None,
         "db_user": None,
         "db_password": None,
+        "database_read_url": None,
         "test_database_url": None,
         "data_dir": Path(".local"),
         "backend_host": "127.0.0.1",
@@ -430,6 +431,14 @@ def test_what_contradicts_the_service_is_refused(query: str, expected: str) -> N
     (problem,) = problems(database_url=f"postgresql://db/alerts?{query}")
     assert problem.startswith(f"DATABASE_URL: {expected}")
     assert SECRET not in problem
+
+
+def test_a_replica_needs_a_primary() -> None:
+    """The embedded database has none, so a replica without a configured primary is a mistake."""
+    (problem,) = problems(database_read_url="postgresql://db/alerts")
+    assert "DATABASE_READ_URL needs DATABASE_URL or DB_HOST" in problem
+    settings = load_settings(None, database_url="postgresql://a/alerts", database_read_url="postgresql://b/alerts")
+    assert settings.replica == "postgresql+psycopg2://b/alerts"
 
 
 def test_max_ahead_needs_a_clock() -> None:
