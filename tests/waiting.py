@@ -9,7 +9,7 @@ from pathlib import Path
 
 # Seconds, for whatever is certain to happen. It is only ever waited in full by a test that fails: so much longer than
 # anything takes on a busy machine, of which a test may get a twentieth.
-PATIENCE = 20
+PATIENCE = 300
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
