@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from commands import serve
+from commands.upgrade import upgrade
 from config_loader import Settings
 from tests.service import ROOT
 from version import VERSION
@@ -90,6 +91,15 @@ def test_what_every_container_may_and_has() -> None:
         assert "/tmp" in [mount["mountPath"] for mount in one["volumeMounts"]]
         assert {mount["name"] for mount in one["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
     assert [one["automountServiceAccountToken"] for one in resources("ServiceAccount")] == [False]
+
+
+def test_the_migration_is_a_command_of_the_service() -> None:
+    """It has the role that owns the tables, and nothing else has."""
+    one = containers()["transaction-alerts-migrate"]
+    (command,) = re.findall(r"^flask --app app (\w+)$", " ".join(one["command"]), re.MULTILINE)
+    assert command == upgrade.name
+    owner = [name for name, own in containers().items() if "transaction-alerts-owner" in str(own)]
+    assert owner == ["transaction-alerts-migrate"]
 
 
 def test_probes_and_the_end() -> None:
