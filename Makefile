@@ -65,7 +65,7 @@ test-browser: .venv/.dev ## run the tests that need a browser (as root it instal
 			echo 'Chromium is missing: install it, and a font (apt-get install chromium fonts-dejavu-core)' >&2; exit 1; }; \
 		echo 'Installing Chromium'; $(QUIETLY) apt-get update -q; \
 		DEBIAN_FRONTEND=noninteractive $(QUIETLY) apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }
-	@exec $(PY) -m pytest -n 0 tests/browser
+	@exec $(PY) -m pytest --dist loadfile tests/browser # the tests of a file share a service
 
 coverage: .venv/.dev ## run all tests and write htmlcov/index.html
 	@$(PY) -m coverage erase
