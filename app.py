@@ -20,6 +20,7 @@ from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.demo import demo
 from commands.endings import is_loaded_for_command, or_end
+from commands.erasures import erasures
 from commands.keys import keys
 from commands.replay import replay
 from commands.restored import restored
@@ -43,6 +44,7 @@ from routes import (
     metrics_port,
     mutes,
     openapi,
+    people,
     proof,
     rules,
     sessions,
@@ -62,7 +64,8 @@ from routes.http.sessions import SignedSessions
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
-from work import figures_job
+from work import erasure_job, figures_job
+from work.retention import Retention
 
 commands.starting.imported()
 
@@ -105,6 +108,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         log,
         views,
         users,
+        people,
         mutes,
         rules,
         backtests,
@@ -117,7 +121,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
-    for command in (replay, backtest, verify, demo, keys, upgrade, restored):
+    for command in (replay, backtest, verify, demo, keys, erasures, upgrade, restored):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
@@ -139,7 +143,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         sessions=_sessions(app, settings),
         proxy=_proxy(settings),
     )
-    for one in (keyring, hosts, access):
+    for one in (keyring, hosts, access, Retention(settings.retention_years)):
         one.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
@@ -218,6 +222,7 @@ def create_worker() -> asgi.Application:
         metrics_port.watch(listener, TrustedHosts.of(app.extensions))
     presence.announce(str(settings.database))
     figures_job.watch(str(settings.database), metrics.figures_known)
+    erasure_job.watch(str(settings.database), Retention(settings.retention_years))
     serve.settle_worker()
     return application
 

@@ -28,7 +28,7 @@ from database.records import AlertKey
 AlertRow = Row[*tuple[Any, ...]]  # the columns of an alert, and `type` and `amount` of its action
 
 # Columns, not Alert objects: making 500 objects takes longer than reading the rows.
-_ALERTS = (
+ALERTS = (
     select(*Alert.__table__.columns, UserAction.type, UserAction.amount)
     .select_from(Alert)
     .join(UserAction, and_(UserAction.user_id == Alert.user_id, UserAction.seq == Alert.seq))
@@ -37,13 +37,13 @@ _ALERTS = (
 
 def get_alert(session: Session, user_id: int, seq: int, code: int) -> AlertRow | None:
     """The alert with its action, or None."""
-    one = _ALERTS.where(Alert.user_id == user_id, Alert.seq == seq, Alert.code == code)
+    one = ALERTS.where(Alert.user_id == user_id, Alert.seq == seq, Alert.code == code)
     return session.execute(one).one_or_none()
 
 
 def alerts_of_action(session: Session, user_id: int, seq: int) -> Sequence[AlertRow]:
     """All alerts of an action, those in shadow too, by code."""
-    own = _ALERTS.where(Alert.user_id == user_id, Alert.seq == seq)
+    own = ALERTS.where(Alert.user_id == user_id, Alert.seq == seq)
     return session.execute(own.order_by(Alert.code)).all()
 
 
@@ -51,7 +51,7 @@ def alerts_by_key(session: Session, keys: Collection[AlertKey]) -> Sequence[Aler
     """Those of these alerts that there are, each with its action, in no order."""
     if not keys:
         return ()
-    return session.execute(_ALERTS.where(tuple_(Alert.user_id, Alert.seq, Alert.code).in_(keys))).all()
+    return session.execute(ALERTS.where(tuple_(Alert.user_id, Alert.seq, Alert.code).in_(keys))).all()
 
 
 # Only the newest: counting all alerts would take longer the older the service is, and a count kept up with each alert

@@ -6,6 +6,7 @@ never ended as HTTP ends an answer: the connection is cut, so that nobody takes 
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from a2wsgi.wsgi import build_environ
 from flask import Flask
 
 from routes.flask_reads import Wsgi
+from routes.http.converters import template_of
 from routes.http.exchange import REQUEST_ID
 from routes.http.operation import Operation
 from routes.http.problems import OLD_HTTP, STREAMS_FULL, answer_to
@@ -29,23 +31,25 @@ STALLED = 60.0
 
 
 def streamed_paths(app: Flask) -> frozenset[str]:
-    """The paths of `app` whose answers are sent piece by piece."""
+    """The paths of `app` whose answers are sent piece by piece, such as `/users/{user_id}/export`."""
     operations = {name: getattr(view, "operation", None) for name, view in app.view_functions.items()}
     streamed = {name for name, one in operations.items() if isinstance(one, Operation) and one.streams}
-    return frozenset(rule.rule for rule in app.url_map.iter_rules() if rule.endpoint in streamed)
+    return frozenset(template_of(rule.rule) for rule in app.url_map.iter_rules() if rule.endpoint in streamed)
 
 
 class FlaskStreams:
     """Sends the answers of a WSGI application at `paths` piece by piece, at most AT_ONCE of them at once."""
 
     def __init__(self, wsgi: Wsgi, paths: frozenset[str]) -> None:
-        self._wsgi, self._paths = wsgi, paths
+        self._wsgi = wsgi
+        # Whatever stands for a parameter: if it cannot be one, the answer is a short 404.
+        self._paths = re.compile("|".join(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) for path in sorted(paths)))
         self._threads = ThreadPoolExecutor(AT_ONCE, "streams")
         self._room = AT_ONCE
 
     def takes(self, scope: Scope) -> bool:
         """Whether this is a request for such an answer."""
-        return scope["path"] in self._paths and scope["method"] == "GET"
+        return scope["method"] == "GET" and self._paths.fullmatch(scope["path"]) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. Raises Problem: 503 if enough answers are being sent already, 505 for HTTP/1.0, which

@@ -1,6 +1,9 @@
-"""Users: create one, read one, change how one is judged, list a user's actions."""
+"""Users: create one, read one, change one, list a user's actions."""
 
-from flask import Blueprint, Response
+from datetime import datetime
+from functools import partial
+
+from flask import Blueprint, Response, current_app
 from sqlalchemy.orm import Session
 
 from database import actions, users
@@ -16,10 +19,8 @@ from routes.http.operation import Operation, describe
 from routes.http.paging import BAD_QUERY, cut, place, read_query
 from routes.http.problems import DATABASE_AWAY, EXHAUSTED, NOT_JSON, Problem
 from routes.http.unknown import unknown_user
+from routes.schemas.user_actions import ActionAnswer, ActionsAnswer, ActionsQuery
 from routes.schemas.users import (
-    ActionAnswer,
-    ActionsAnswer,
-    ActionsQuery,
     UserAnswer,
     UserChange,
     UserChangedAnswer,
@@ -29,6 +30,8 @@ from routes.schemas.users import (
 )
 from rules.payload import FieldProblem
 from rules.user_settings import UnknownUser, existing_user, log_user, set_user
+from work.erasure import HasBegun, change_account
+from work.retention import Retention
 
 blueprint = Blueprint("users", __name__)
 
@@ -41,6 +44,9 @@ BAD_CHANGE = Problem(
     400,
     "The request has missing or bad fields.",
     errors=[FieldProblem("/risk", "Input should be 'low', 'normal' or 'high'")],
+)
+BEING_ERASED = Problem(
+    409, "The user's erasure has begun; it cannot be taken back. Nothing was stored.", kind="being-erased"
 )
 
 USER = {"user_id": {"description": "The id of a user."}}
@@ -87,10 +93,11 @@ def create_user() -> Response:
 def get_user(user_id: int) -> Response:
     """Read a user with the present balance.
 
-    `overrides` is there if the user has any.
+    `overrides` is there if the user has any, and so are `closed_at`, `legal_hold`, `retained_until`,
+    `erasure_requested_at` and `erased_at`.
     """
     user = service().read(lambda session: _existing(session, user_id))
-    return tagged(UserAnswer.of(user), user.settings_version)
+    return tagged(UserAnswer.of(user, _retained_until(user)), user.settings_version)
 
 
 @blueprint.patch("/users/<id:user_id>")
@@ -100,32 +107,42 @@ def get_user(user_id: int) -> Response:
         path=USER,
         body=UserChangeRequest,
         answers={200: UserChangedAnswer},
-        problems=(BAD_CHANGE, unknown_user(7), EXHAUSTED, changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
+        problems=(BAD_CHANGE, unknown_user(7), EXHAUSTED, BEING_ERASED, changed(), TOO_LARGE, NOT_JSON, DATABASE_AWAY),
         tagged=True,
     )
 )
 def change_user(user_id: int) -> Response:
-    """Change how a user is judged.
+    """Change a user: how one is judged, and what keeps the data.
 
     Sets the risk rating and the overrides, which are values of rule parameters for this user alone. What is left out
     stays as it is; `overrides` is replaced as a whole. The change is in force for every event judged after the answer.
-    With `If-Match`, the answer is a 412 if somebody else has changed the user in the meantime.
+    With `If-Match`, the answer is a 412 if somebody else has changed the rating or the overrides in the meantime.
+
+    `closed_at`, `legal_hold` and `erasure_requested` need the scope `admin` as well. They say how long the data of the
+    person is kept: the law's years run from `closed_at`, and a hold has no end. With `erasure_requested` the user is
+    erased some minutes after nothing keeps the data any more; `DELETE /users/{id}` asks for the same.
     """
     wanted = read_model(UserChange)
     must_be_author(wanted.author)
+    account, who = wanted.account(), caller().name
+    if account is not None:
+        must_hold("admin")
     try:
         user = set_user(
             service(),
             user_id,
             risk=wanted.risk if "risk" in wanted.model_fields_set else None,
             overrides=None if wanted.overrides is None else wanted.overrides.values(),
-            who=caller().name,
+            who=who,
             note=wanted.note or None,
             must_match=must_match,
+            also=None if account is None else partial(change_account, wanted=account, who=who),
         )
     except UnknownUser:
         raise unknown_user(user_id) from None
-    return tagged(UserChangedAnswer.of(user), user.settings_version)
+    except HasBegun:
+        raise BEING_ERASED.anew() from None
+    return tagged(UserChangedAnswer.of(user, _retained_until(user)), user.settings_version)
 
 
 @blueprint.get("/users/<id:user_id>/rules")
@@ -192,3 +209,7 @@ def _existing(session: Session, user_id: int) -> User:
         return existing_user(session, user_id)
     except UnknownUser:
         raise unknown_user(user_id) from None
+
+
+def _retained_until(user: User) -> datetime | None:
+    return Retention.of(current_app.extensions).until(user)

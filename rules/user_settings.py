@@ -16,6 +16,7 @@ from rules.model import Risk, Value
 from rules.parameters import written_values
 from rules.payload import conflicting
 from rules.service import Service
+from rules.values import written_moment
 from rules.versions import RuleChange
 
 Overrides = Mapping[str, Mapping[str, Value]]  # values of rules' parameters for one user, by code and name
@@ -42,11 +43,13 @@ def set_user(
     who: str,
     note: str | None,
     must_match: Callable[[int], None],
+    also: Callable[[Session, User], None] | None = None,
 ) -> User:
     """Give a user another rating or other overrides, for every event judged from now on; None keeps what there is.
 
-    `must_match` is called under the user's lock with the present version; if it raises, nothing is stored. Raises
-    UnknownUser, and BadPayload if overrides contradict what the rules are set to, or each other.
+    `must_match` is called under the user's lock with the present version; if it raises, nothing is stored. `also`
+    changes something else about the locked user; with it alone there is no new version. Raises UnknownUser, and
+    BadPayload if overrides contradict what the rules are set to, or each other.
     """
     # Read before, since that may store what is declared.
     rules = service.run(service.rules) if overrides else {}
@@ -59,16 +62,19 @@ def set_user(
             must_match(user.settings_version)
             if overrides is not None:
                 must_agree(overrides, risk or cast(Risk, user.risk), rules)
-            before = _shown(user)
-            users.change_user(
-                session,
-                user,
-                risk=risk,
-                overrides=None if overrides is None else json.dumps(written(overrides)),
-                author=who,
-                note=note,
-                may_take_long=may_take_long,
-            )
+            before = shown_in_log(user)
+            if also is not None:
+                also(session, user)
+            if also is None or risk is not None or overrides is not None:
+                users.change_user(
+                    session,
+                    user,
+                    risk=risk,
+                    overrides=None if overrides is None else json.dumps(written(overrides)),
+                    author=who,
+                    note=note,
+                    may_take_long=may_take_long,
+                )
             log_user(session, "changed", user, who=who, before=before, note=note)
             transaction.commit()
         return user
@@ -104,13 +110,25 @@ def log_user(
     before: dict[str, Any] | None = None,
     note: str | None = None,
 ) -> None:
-    """Note in the log of changes how a user is judged from now on."""
-    subject = str(user.user_id)
+    """Note in the log of changes what a user is from now on."""
     add_log_entry(
-        session, who=who, kind="user", subject=subject, what=what, before=before, after=_shown(user), note=note
+        session,
+        who=who,
+        kind="user",
+        subject=str(user.user_id),
+        what=what,
+        before=before,
+        after=shown_in_log(user),
+        note=note,
     )
 
 
-def _shown(user: User) -> dict[str, Any]:
-    """What the log says of a user."""
-    return {"version": user.settings_version, "risk": user.risk, "overrides": user.overrides}
+def shown_in_log(user: User) -> dict[str, Any]:
+    """What the log says of a user: how it is judged, and what keeps its data or not, if anything does."""
+    account = {
+        "closed_at": user.closed_at and written_moment(user.closed_at),
+        "legal_hold": user.legal_hold,
+        "erasure_requested": user.erasure_requested_at is not None,
+    }
+    settings = {"version": user.settings_version, "risk": user.risk, "overrides": user.overrides}
+    return settings | {name: value for name, value in account.items() if value}

@@ -19,6 +19,10 @@ from scripts import console
 
 USAGE = "usage: make dump FILE=alerts.dump, or make restore FILE=alerts.dump"
 HOW = "  .venv/bin/flask --app app restored"
+AFTERWARDS = (
+    "Restored. People who were erased since the dump was made are in it: before the service is started, run\n"
+    "make migrate, and .venv/bin/flask --app app erasures apply FILE with the newest ledger (docs/backup.md)."
+)
 # Whoever restores it owns it: the roles of the other database may not be there.
 WITHOUT_ROLES = ("--no-owner", "--no-privileges")
 
@@ -54,6 +58,8 @@ def restore(file: Path) -> int:
         print(f"{file}: no such file.", file=sys.stderr)
         return 2
     status = console.run("pg_restore", ["--single-transaction", "--exit-on-error", *WITHOUT_ROLES, str(file)])
+    if status == 0:
+        print(AFTERWARDS)
     return status or hold_webhooks()
 
 

@@ -14,7 +14,17 @@ import logs
 import metrics
 import traces
 from access import bad_keys, key_changes, key_terms, keyring, keys_file, limits, rates
-from commands import connections, replay, replay_file, replay_order, replay_tally, serve, slow_readers, workers
+from commands import (
+    connections,
+    erasures,
+    replay,
+    replay_file,
+    replay_order,
+    replay_tally,
+    serve,
+    slow_readers,
+    workers,
+)
 from config_loader import Settings
 from database import (
     alert_counts,
@@ -38,11 +48,11 @@ from database import (
     user_sets,
     webhook_hold,
 )
-from routes import events, flask_reads, flask_streams, flask_threads, metrics_port, rules, users
+from routes import events, flask_reads, flask_streams, flask_threads, metrics_port, people, rules, users
 from routes.desk import alert_bulk, alert_proof, evidence_chart, pulse, send, user_timeline
 from routes.desk import forms as desk_forms
 from routes.desk import inbox as desk_inbox
-from routes.http import bodies, csv_answer, heads, intake, origins, problems
+from routes.http import bodies, csv_answer, heads, intake, origins, person_file, problems
 from routes.http.sessions import LIFETIME
 from routes.schemas import fields
 from routes.schemas.alert_work import Assignee, WorkNote
@@ -57,7 +67,7 @@ from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
-from work import bulk, figures_job, queue, tries
+from work import bulk, erasure, erasure_job, figures_job, queue, tries
 from work import views as saved_views
 from work.alerts import HISTORY_SHOWN
 
@@ -360,6 +370,30 @@ BOUNDS: dict[str, Bound] = {
     ),
     "rows of an export in memory": Bound(
         count(csv_answer.PAGE), "unit/test_csv_answer.py::test_pages_are_read_as_they_are_taken"
+    ),
+    "rows of an export of a user in memory": Bound(
+        count(person_file.PAGE), "contract/test_people.py::test_everything_is_in_the_file"
+    ),
+    "all of an export of a user": Bound(
+        seconds(2 * person_file.WAIT), "contract/test_people.py::test_an_export_that_takes_too_long_is_cut_off"
+    ),
+    "reason of an `override`": Bound(longest(people.Override), "contract/test_people.py::test_an_override"),
+    "an erasure that somebody waits for": Bound(
+        seconds(people.PATIENCE), "integration/test_erasure.py::test_it_goes_on_where_it_was_left"
+    ),
+    "rows of a transaction that erases": Bound(
+        count(erasure.STRETCH), "integration/test_erasure.py::test_it_goes_on_where_it_was_left"
+    ),
+    "a run that erases who is due, per process": Bound(
+        seconds(erasure_job.RUN), "integration/test_erasure.py::test_a_run_ends_and_the_next_goes_on"
+    ),
+    "rest between runs that erase": Bound(
+        f"{seconds(erasure_job.INTERVAL)}, or {erasure_job.RESTS} times as long as the run",
+        "integration/test_erasure.py::test_a_run_ends_and_the_next_goes_on",
+    ),
+    "a line of a ledger that is applied": Bound(
+        f"{count(erasures.LONGEST)} characters",
+        "integration/test_erasure.py::test_a_bad_line_is_named_and_nothing_is_erased",
     ),
     "`/healthz` and `/readyz` at once, per process": Bound(
         "1 each", "unit/test_flask_reads.py::test_as_many_at_once_as_there_are_threads"
@@ -722,6 +756,7 @@ KEEPERS: dict[str, str] = {
     "rules/judging/lanes.py SimpleQueue": "one order at a time: the next is given when the one before has ended",
     "rules/judging/lanes.py Thread": "one leader for each of the two shared lanes",
     "rules/service.py BoundedSemaphore": "dry runs at once, per process",
+    "work/erasure_job.py Thread": "one for each worker, which erases who is due",
     "work/figures_job.py Thread": "one for each worker, which counts figures when it is its turn",
     "rules/together.py deque": "changes of rules that wait, per process",
 }

@@ -83,15 +83,16 @@ def end_mute(session: Session, user_id: int, code: int, *, who: str) -> MuteInFo
 
 def mutes_of(session: Session, user_id: int) -> list[MuteInForce]:
     """A user's mutes in force, by code."""
-    return [_in_force(mute) for mute in mutes.mutes_of(session, user_id)]
+    return [in_force(mute) for mute in mutes.mutes_of(session, user_id)]
 
 
 def _stored(session: Session, user_id: int, code: int) -> MuteInForce | None:
     found = mutes.find_mute(session, user_id, code)
-    return None if found is None else _in_force(found)
+    return None if found is None else in_force(found)
 
 
-def _in_force(mute: Mute) -> MuteInForce:
+def in_force(mute: Mute) -> MuteInForce:
+    """A mute as it is stored."""
     return MuteInForce(**{name: getattr(mute, name) for name in MuteInForce._fields})
 
 

@@ -11,13 +11,14 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 MOMENT = sa.DateTime(timezone=True)
-COLUMNS = ("closed_at", "legal_hold", "erasure_requested_at", "erased_at")
+COLUMNS = ("closed_at", "legal_hold", "erasure_requested_at", "erasure_requested_by", "erased_at")
 
 
 def upgrade() -> None:
     op.add_column("users", sa.Column("closed_at", MOMENT))
     op.add_column("users", sa.Column("legal_hold", sa.Boolean, server_default=sa.false(), nullable=False))
     op.add_column("users", sa.Column("erasure_requested_at", MOMENT))
+    op.add_column("users", sa.Column("erasure_requested_by", sa.Text))
     op.add_column("users", sa.Column("erased_at", MOMENT))
     op.create_table(
         "erasures",

@@ -64,6 +64,8 @@ class User(Base):
     legal_hold: Mapped[bool] = mapped_column(server_default=false())
     # Somebody asked for it to be erased, which is done as soon as nothing keeps it.
     erasure_requested_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    erasure_requested_by: Mapped[str | None] = mapped_column(Text)
+    # When it was erased last. While the request is no newer, the rest of that is still under way.
     erased_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     # Its actions with an earlier `time` were removed; checkpoints has what is left of them.
     pruned_before: Mapped[int | None] = mapped_column(BigInteger)

@@ -26,11 +26,11 @@ def export(
 
     `columns` are those of `csv_answer`.
     """
-    ended = _noted_export(subject, query.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    ended = noted_export(subject, query.model_dump(mode="json", by_alias=True, exclude_unset=True))
     return csv_answer(f"{subject}-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.csv", columns, pages, ended)
 
 
-def _noted_export(subject: str, filters: Mapping[str, Any]) -> Callable[[int, bool], None]:
+def noted_export(subject: str, filters: Mapping[str, Any]) -> Callable[[int, bool], None]:
     """Note that the caller begins to export `subject` with these filters, and return what notes the end.
 
     That takes the number of rows and whether these were all. What HEAD asks for is no export.

@@ -1,25 +1,24 @@
 """Requests and answers about users and their actions."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, create_model
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, create_model
+from pydantic_core import CoreSchema, PydanticCustomError
 from typing_extensions import TypeAliasType
 
-from database.models import User, UserAction
-from routes.schemas.answer_fields import AsStored, ParametersAnswer, may_be_absent
+from database.models import User
+from routes.schemas.answer_fields import AsStored, Moment, ParametersAnswer, may_be_absent
 from routes.schemas.fields import (
     WHOLE,
     Code,
     Id,
+    MomentText,
     MoneyText,
     Name,
     OpeningBalance,
-    PageQuery,
-    Seconds,
-    cursor_of,
     not_null,
     optional,
 )
@@ -34,12 +33,13 @@ from routes.schemas.rules import (
     left_out,
     map_by_code,
 )
-from routes.schemas.words import ActionType, Origin, Risk, RuleStatus
+from routes.schemas.words import Origin, Risk, RuleStatus
 from rules import model
 from rules.base import RuleInForce, RuleSetting
 from rules.conflicts import conflicts
 from rules.parameters import read_values, written_values
 from rules.payload import Payload
+from work.erasure import AccountChange
 
 
 class UserRequest(Payload):
@@ -63,13 +63,18 @@ OverridesAnswer = TypeAliasType(
 )
 
 
-def _members(user: User) -> dict[str, Any]:
+def _members(user: User, retained_until: datetime | None) -> dict[str, Any]:
     return {
         "id": user.user_id,
         "name": user.name,
         "total": f"{user.total:.2f}",
         "balance": f"{user.balance:.2f}",
         "risk": user.risk,
+        "closed_at": user.closed_at,
+        "legal_hold": user.legal_hold or None,
+        "retained_until": None if user.erased_at else retained_until,
+        "erasure_requested_at": user.erasure_requested_at,
+        "erased_at": user.erased_at,
     }
 
 
@@ -90,11 +95,18 @@ class UserAnswer(BaseModel):
     overrides: Annotated[dict[str, Any], AsStored(OverridesAnswer)] | None = may_be_absent(
         "Rule parameters for this user alone, by code; left out if there are none."
     )
+    closed_at: Moment | None = may_be_absent("When the account was closed; left out while it is open.")
+    legal_hold: bool | None = may_be_absent("Always true. The data must be kept whatever else holds.")
+    retained_until: Moment | None = may_be_absent("Until when the law keeps the data of a closed account.")
+    erasure_requested_at: Moment | None = may_be_absent(
+        "Since when it is to be erased as soon as nothing keeps the data; left out once all of that is done."
+    )
+    erased_at: Moment | None = may_be_absent("When it was erased.")
 
     @classmethod
-    def of(cls, user: User) -> Self:
-        """The answer about a stored user."""
-        return cls(**_members(user), overrides=user.overrides or None)
+    def of(cls, user: User, retained_until: datetime | None = None) -> Self:
+        """The answer about a stored user, whose data the law keeps until a moment, unless that is None."""
+        return cls(**_members(user, retained_until), overrides=user.overrides or None)
 
 
 class UserChangedAnswer(UserAnswer):
@@ -122,54 +134,9 @@ class UserChangedAnswer(UserAnswer):
     ]
 
     @classmethod
-    def of(cls, user: User) -> Self:
+    def of(cls, user: User, retained_until: datetime | None = None) -> Self:
         """The answer about a user who has just been changed."""
-        return cls(**_members(user), overrides=user.overrides)
-
-
-class ActionAnswer(BaseModel):
-    """One stored action; `seq` counts its user's actions in order of arrival, from 1."""
-
-    seq: Id
-    type: ActionType
-    amount: MoneyText
-    time: Seconds
-    event_id: str | None
-
-    @classmethod
-    def of(cls, action: UserAction) -> Self:
-        """The answer about a stored action."""
-        return cls(
-            seq=action.seq,
-            type=cast(model.ActionType, action.type),
-            amount=str(action.amount),
-            time=action.time,
-            event_id=action.event_id,
-        )
-
-
-class ActionsAnswer(BaseModel):
-    """A page of actions, newest first, and the cursor of the next page (null on the last one)."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "actions": [{"seq": 1, "type": "deposit", "amount": "42.00", "time": 10, "event_id": None}],
-                    "next": None,
-                }
-            ]
-        }
-    )
-
-    actions: list[ActionAnswer]
-    next: str | None
-
-
-class ActionsQuery(PageQuery):
-    """Which of a user's actions to list."""
-
-    cursor: Annotated[str, cursor_of(2)] = ""
+        return cls(**_members(user, retained_until), overrides=user.overrides)
 
 
 class Overrides(GroupsRequest):
@@ -189,10 +156,21 @@ OverridesRequest: type[Overrides] = create_model(
 )
 
 
-class UserChangeRequest(ChangeRequest):
-    """What to change about how a user is judged. What is left out stays as it is."""
+def _not_ahead(moment: datetime | None) -> datetime | None:
+    if moment is not None and moment > datetime.now(UTC):
+        raise PydanticCustomError("moment", "must not be in the future")
+    return moment
 
-    read_only: ClassVar = frozenset({"id", "user_id", "name", "total", "balance"})
+
+ACCOUNT = frozenset({"closed_at", "legal_hold", "erasure_requested"})
+
+
+class UserChangeRequest(ChangeRequest):
+    """What to change about a user. What is left out stays as it is."""
+
+    read_only: ClassVar = frozenset(
+        {"id", "user_id", "name", "total", "balance", "retained_until", "erasure_requested_at", "erased_at"}
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -203,8 +181,29 @@ class UserChangeRequest(ChangeRequest):
 
     risk: Annotated[Risk, optional()] = "normal"
     overrides: Overrides | None = not_null()
+    closed_at: Annotated[
+        MomentText | None,
+        AfterValidator(_not_ahead),
+        optional("When the account was closed, not in the future; null: it is open."),
+    ] = None
+    legal_hold: Annotated[bool, optional("Whether the data must be kept whatever else holds.")] = False
+    erasure_requested: Annotated[
+        bool, optional("Whether it is to be erased as soon as nothing keeps the data; false takes that back.")
+    ] = False
     note: Note = None
     author: Author = None
+
+    def account(self) -> AccountChange | None:
+        """What to change about what keeps the data; None for nothing."""
+        sent = self.model_fields_set
+        if not sent & ACCOUNT:
+            return None
+        return AccountChange(
+            closed_at=self.closed_at,
+            reopens="closed_at" in sent and self.closed_at is None,
+            legal_hold=self.legal_hold if "legal_hold" in sent else None,
+            erasure_requested=self.erasure_requested if "erasure_requested" in sent else None,
+        )
 
 
 # What validates it: for each rule, only its own parameters.

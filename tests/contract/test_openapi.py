@@ -121,6 +121,8 @@ STATUSES = {
     ("POST", "/user"): {"201", "400", "409", "413", "415"},
     ("GET", "/users/{user_id}"): {"200", "304", "404"},
     ("PATCH", "/users/{user_id}"): {"200", "400", "404", "409", "412", "413", "415"},
+    ("DELETE", "/users/{user_id}"): {"202", "204", "400", "404", "409"},
+    ("GET", "/users/{user_id}/export"): {"200", "404", "505"},
     ("GET", "/users/{user_id}/rules"): {"200", "404"},
     ("GET", "/users/{user_id}/actions"): {"200", "400", "404"},
     ("GET", "/users/{user_id}/mutes"): {"200", "404"},
@@ -202,6 +204,7 @@ MORE_KINDS = {
     ("PUT", "/rules/{code}"): {"overloaded"},
     ("POST", "/alerts/{alert_id}/verify"): {"overloaded"},
     ("GET", "/log.csv"): {"exports-full"},
+    ("GET", "/users/{user_id}/export"): {"exports-full"},
     ("POST", "/keys"): {"key-changes-full"},
     ("DELETE", "/keys/{key_id}"): {"key-changes-full"},
     ("POST", "/keys/{key_id}/rotate"): {"key-changes-full"},
@@ -884,11 +887,11 @@ def is_against_the_contract(context: Any, failure: Any, case: Any, response: Any
     parameters of a rule are those of the rule in the path, and bounds hold for money in text too. What a backtest
     sweeps is a parameter of a rule that is tried, with a limited number of values, a period does not end before it
     begins, and a cursor is of its list. Parameters may not contradict each other. Any value of If-Match is wrong unless
-    it was read a moment ago. A key and a mute end in the future, and a key's name is printable. And a backtest that is
-    deleted is cancelled, a key revoked, and both can still be read.
+    it was read a moment ago. A key and a mute end in the future, an account was closed in the past, and a key's name is
+    printable. And a backtest that is deleted is cancelled, a key revoked, a user erased, and all can still be read.
     """
     if isinstance(failure, UseAfterFree):
-        return not {"backtest_id", "key_id"} & set(case.path_parameters)
+        return not {"backtest_id", "key_id", "user_id"} & set(case.path_parameters)
     if isinstance(failure, AcceptedNegativeData):
         return not (response.content and response.json().get("rejected"))
     if isinstance(failure, RejectedPositiveData) and response.status_code == 412:
@@ -923,7 +926,7 @@ def _cannot_be_said(case: Any, body: Any, name: Any) -> Any:
     # A moment in the future, an outcome for what is closed, a printable name, tags of what is named, and floats.
     if name.removeprefix("set/") in ("snoozed_until", "outcome", "assignee", "etags", "query") or "query/" in name:
         return True
-    if name == "until" or (name in ("name", "expires_at", "rate") and "scopes" in body):
+    if name in ("until", "closed_at") or (name in ("name", "expires_at", "rate") and "scopes" in body):
         return True
     if name == "author":
         return True  # it is the name of the key

@@ -38,6 +38,7 @@ from database import (
     change_log,
     checkpoints,
     dry_run,
+    erasures,
     figures,
     figures_counts,
     figures_progress,
@@ -48,6 +49,7 @@ from database import (
     keys,
     log_entries,
     mutes,
+    person,
     pruning,
     replayed,
     rule_versions,
@@ -87,9 +89,11 @@ from database.session import begin, commit, make_engine, make_sessions
 OF_ALERTS = (alert_counts, alert_evidence, alert_lists, alerts, inbox)
 LISTS = (actions, *OF_ALERTS, change_log, mutes, user_lists, user_timeline, views)
 FIGURES = (figures, figures_counts, figures_progress, figures_step, figures_users)
+PEOPLE = (erasures, person)
 MODULES = (
     *LISTS,
     *FIGURES,
+    *PEOPLE,
     backtests,
     checkpoints,
     pruning,
@@ -372,6 +376,40 @@ def use_change_log(session: Session) -> None:
     assert change_log.who_started(session, 1, datetime(2026, 1, 1, tzinfo=UTC)) is None
 
 
+def use_people(session: Session) -> None:
+    session.commit()
+    begin(session)
+    user = users.lock_user(session, 2)
+    assert user is not None
+    erasures.change_account(session, user, closed_at=datetime(2001, 1, 1, tzinfo=UTC), legal_hold=False)
+    erasures.request_erasure(session, user, who="Ada")
+    assert erasures.page_of_users_to_erase(session, datetime.now(UTC), 9, 0) == [2]
+    erasures.withdraw_erasure(session, user)
+    assert not erasures.has_begun(user)
+    erasures.begin_erasure(session, user, who="Ada", override="why")
+    assert erasures.has_begun(user)
+    assert erasures.lock_if_free(session, 2) is user
+    for part in erasures.PARTS:
+        last = erasures.erase_stretch(session, 2, part, None, 1)
+        while last is not None:
+            last = erasures.erase_stretch(session, 2, part, last, 1)
+    erasures.end_erasure(session, user)
+    (line,) = erasures.page_of_erasures(session, 9, None)
+    assert erasures.page_of_erasures(session, 9, (line.user_id, line.erased_at)) == []
+    erasures.begin_erasure_again(session, user, line._replace(who="Grace"))
+    erasures.enter_erasure(session, line)
+    commit(session)
+    assert str(erasures.entries_about(2, "mute")) != str(erasures.entries_about(2, "user"))
+    assert str(erasures.is_subject(person.export_of(2)))
+    pages = (person.settings_of, person.actions_of, person.alerts_of, person.history_of, person.mutes_of)
+    found = [sum(len(page) for page in read(session, 2, 1)) for read in pages]
+    assert found == [0, 1, 1, 0, 0]
+    assert list(person.entries_of(session, 2, 1)) == []
+    assert list(person.deliveries_of(session, 2, 1)) == []
+    assert person.checkpoints_of(session, 2) == []
+    assert [one.override for one in person.erasures_of(session, 2)] == ["why"]
+
+
 def use_views(session: Session) -> None:
     session.commit()
     begin(session)
@@ -519,6 +557,7 @@ def main(url: str) -> None:
         use_keys(session)
         use_log_entries(session)
         use_change_log(session)
+        use_people(session)
         use_views(session)
         use_dry_run(session.connection())
         use_webhook_hold(session)

@@ -1,4 +1,4 @@
-"""an index for who is to be erased"""
+"""indexes for who is to be erased, and for what the log says of a user"""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,16 @@ def upgrade() -> None:
             postgresql_concurrently=True,
             if_not_exists=True,
         )
+        op.drop_index("ix_log_entries_subject", "log_entries", postgresql_concurrently=True, if_exists=True)
+        op.create_index(
+            "ix_log_entries_subject",
+            "log_entries",
+            ["kind", sa.text('subject COLLATE "C"'), "entry_id"],
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_log_entries_subject", "log_entries")
     op.drop_index("ix_users_to_erase", "users")
