@@ -6,7 +6,7 @@ database and of the table that notes the place. A restore makes at least the tab
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, literal, or_, select, text, update
+from sqlalchemy import Connection, delete, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -15,13 +15,13 @@ from database.models import Delivery, OutboxEvent, Webhook, WebhookRelay
 RESTORED = "The database was restored, or copied, or its server upgraded: messages that wait may have been sent before."
 STRETCH = 10_000  # rows that one transaction discards
 
-# Who may not ask for it goes by the numbers alone, which another server can happen to have as well.
-_MAY_ASK = text("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")
-_SERVER = text("SELECT system_identifier::text FROM pg_control_system()")
+# Who may not ask for the server's identifier goes by these alone, which another server can happen to have as well.
 _NUMBERS = text(f"""
-    SELECT concat('database ', oid, ', table ', '{WebhookRelay.__tablename__}'::regclass::oid)
+    SELECT concat('database ', oid, ', table ', '{WebhookRelay.__tablename__}'::regclass::oid) AS numbers,
+           has_function_privilege('pg_control_system()', 'EXECUTE') AS may_ask
     FROM pg_database WHERE datname = current_database()
 """)  # noqa: S608 (the name of our own model)
+_SERVER = text("SELECT system_identifier::text FROM pg_control_system()")
 
 
 class Waiting(NamedTuple):
@@ -40,22 +40,16 @@ class Waiting(NamedTuple):
 def notice_restore(connection: Connection | Session) -> None:
     """Hold webhooks if this is no longer the database in which they were sent last; the first time, note which it is.
 
-    To be called before anything is sent. What the caller commits then says whether they are held.
+    To be called before anything is sent, each time: it costs three short questions. What the caller commits then says
+    whether they are held.
     """
     here = _place(connection)
+    if connection.scalar(select(WebhookRelay.place)) == here:
+        return
     connection.execute(insert(WebhookRelay).values({WebhookRelay.relay_id: 1}).on_conflict_do_nothing())
     elsewhere = WebhookRelay.place != here
-    moved = update(WebhookRelay).where(or_(WebhookRelay.place.is_(None), elsewhere))
-    connection.execute(
-        moved.values(
-            {
-                WebhookRelay.held: func.coalesce(
-                    WebhookRelay.held, select(literal(RESTORED)).where(elsewhere).scalar_subquery()
-                ),
-                WebhookRelay.place: here,
-            }
-        )
-    )
+    reason = func.coalesce(WebhookRelay.held, select(literal(RESTORED)).where(elsewhere).scalar_subquery())
+    connection.execute(update(WebhookRelay).values({WebhookRelay.held: reason, WebhookRelay.place: here}))
 
 
 def held(connection: Connection | Session) -> str | None:
@@ -103,5 +97,5 @@ def discard_some(connection: Connection | Session) -> int:
 
 
 def _place(connection: Connection | Session) -> str:
-    server = connection.scalar(_SERVER) if connection.scalar(_MAY_ASK) else "unknown"
-    return f"server {server}, {connection.scalar(_NUMBERS)}"
+    found = connection.execute(_NUMBERS).one()
+    return f"server {connection.scalar(_SERVER) if found.may_ask else 'unknown'}, {found.numbers}"

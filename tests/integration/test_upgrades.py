@@ -21,7 +21,7 @@ from alembic import command
 from alembic.util import CommandError
 from sqlalchemy import text
 
-from database import migrations, upgrade_plan
+from database import embedded, migrations, upgrade_plan
 from database.connecting import connect
 from database.lock_watch import HARMLESS, LockWatch, MigrationTimes, TableLock, named
 from database.upgrade_plan import Catalogue
@@ -391,3 +391,22 @@ def test_the_command(make_client: ClientMaker, empty_database_url: str) -> None:
         connection.execute(text("DROP INDEX left_over"))
         assert said().count("\n") == 1
     command.check(migrations.config(empty_database_url))
+
+
+def test_a_plan_for_the_embedded_database_changes_nothing(ready_folder: Path) -> None:
+    """It is migrated by other commands when they need it, and not as the application is loaded for this one."""
+    environment = os.environ | {"DATA_DIR": str(ready_folder)}
+
+    def flask(*words: str) -> str:
+        command = [sys.executable, "-m", "flask", "--app", "app", *words]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with embedded.use(ready_folder, fsync="off") as url, connect(url).connect() as connection:
+        assert " is empty. To come, up to " in flask("upgrade", "--plan")
+        tables = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        assert connection.scalar(tables) == 0
+        connection.rollback()
+        flask("keys", "list")
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == migrations.head()
