@@ -39,10 +39,11 @@ def check(configuration: Config) -> list[str]:
     """What is wrong with the migrations of `configuration`, oldest first; those in EXCLUDED are skipped."""
     scripts = ScriptDirectory.from_config(configuration).walk_revisions()
     wanted = [script for script in scripts if script.revision not in EXCLUDED]
-    return [fault for script in reversed(wanted) for fault in _check_one(configuration, script)]
+    return [fault for script in reversed(wanted) for fault in check_one(configuration, script)]
 
 
-def _check_one(configuration: Config, script: Script) -> list[str]:
+def check_one(configuration: Config, script: Script) -> list[str]:
+    """What is wrong with one migration of `configuration`, whether it is in EXCLUDED or not."""
     name = Path(script.path).name
     try:
         sql = render(configuration, script)

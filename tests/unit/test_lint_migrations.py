@@ -16,8 +16,10 @@ from tests.service import ROOT
 
 def faults(folder: Path, body: str) -> list[str]:
     """The faults of a migration with `body` as its upgrade."""
-    add(folder, body)
-    return lint_migrations.check(config_with(folder))
+    revision = add(folder, body)
+    configuration = config_with(folder)
+    script = ScriptDirectory.from_config(configuration).get_revision(revision)
+    return lint_migrations.check_one(configuration, script)
 
 
 def test_the_projects_own_migrations_are_clean() -> None:
