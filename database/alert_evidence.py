@@ -12,7 +12,8 @@ from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, any_, bindparam
 from sqlalchemy import true as sql_true
 from sqlalchemy.orm import Session, aliased
 
-from database.models import LateOffset, User, UserAction, UserSettings
+from database.checkpoints import removed
+from database.models import Checkpoint, LateOffset, User, UserAction, UserSettings
 from database.offsets import Place
 
 KINDS = ("deposit", "withdraw")
@@ -87,7 +88,8 @@ def _placed() -> Select[Any]:
         tuple_(other.time, other.seq) < tuple_(UserAction.time, UserAction.seq),
     )
     newest = before.order_by(other.time.desc(), other.seq.desc()).limit(1).correlate(UserAction).scalar_subquery()
-    others, own = func.coalesce(newest, 0), _total(UserAction)
+    gone = removed(Checkpoint.total, UserAction.user_id, case((is_deposit, "withdraw"), else_="deposit"))
+    others, own = func.coalesce(newest, gone), _total(UserAction)
     numbers: dict[str, Any] = {
         "ordinal": UserAction.ordinal + _added(UserAction, LateOffset.added_count),
         "running_total": own,
@@ -177,8 +179,12 @@ def numbers_at(session: Session, user_id: int, times: Sequence[int]) -> dict[tup
         own = (UserAction.user_id == user_id, UserAction.type == kind, UserAction.time <= time)
         up_to = select(number.label("number"), _total(UserAction).label("total")).where(*own)
         last = up_to.order_by(UserAction.time.desc(), UserAction.seq.desc()).limit(1).lateral("last")
-        rows = select(time, last.c.number, last.c.total).select_from(asked.join(last, sql_true(), isouter=True))
-        found |= {(kind, at): Numbers(many or 0, total or Decimal("0.00")) for at, many, total in session.execute(rows)}
+        numbers = (
+            func.coalesce(last.c.number, removed(Checkpoint.actions, user_id, kind)),
+            func.coalesce(last.c.total, removed(Checkpoint.total, user_id, kind)),
+        )
+        rows = select(time, *numbers).select_from(asked.join(last, sql_true(), isouter=True))
+        found |= {(kind, at): Numbers(many, total or Decimal("0.00")) for at, many, total in session.execute(rows)}
     return found
 
 

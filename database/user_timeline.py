@@ -25,7 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 
-from database.models import Alert, LateOffset, UserAction
+from database.checkpoints import removed
+from database.models import Alert, Checkpoint, LateOffset, UserAction
 
 _TYPES = ("deposit", "withdraw")
 _USER = bindparam("user", type_=BigInteger)
@@ -87,8 +88,11 @@ def _reached() -> Select[Any]:
         late = late.where(offset.user_id == _USER, offset.type == kind, place)
         added = late.order_by(offset.time.desc(), offset.seq.desc()).limit(1).lateral(f"added_{kind}")
         tables = tables.outerjoin(found, true()).outerjoin(added, true())
-        for stored, more in ((found.c.ordinal, added.c.added_count), (found.c.running_total, added.c.added_total)):
-            columns.append(func.coalesce(stored, 0) + func.coalesce(more, 0))
+        for stored, before, more in (
+            (found.c.ordinal, Checkpoint.actions, added.c.added_count),
+            (found.c.running_total, Checkpoint.total, added.c.added_total),
+        ):
+            columns.append(func.coalesce(stored, removed(before, _USER, kind)) + func.coalesce(more, 0))
     return select(*columns).select_from(tables).order_by(moment)
 
 
@@ -96,7 +100,7 @@ _REACHED = _reached()
 
 
 def reached(session: Session, user_id: int, moments: Sequence[int]) -> list[Reached]:
-    """What a user's actions had come to at each of these moments (in seconds, ascending).
+    """What a user's actions, those removed included, had come to at each of these moments (in seconds, ascending).
 
     It reads a few rows for each moment, however many actions there are.
     """

@@ -24,13 +24,15 @@ class ChangedParameter(NamedTuple):
 class Today(NamedTuple):
     """What would come of the action today. `sentence` is what the alert would say; None: it would not be raised.
 
-    `status` is that of the rule, which raises nothing while it is off.
+    `status` is that of the rule, which raises nothing while it is off. If it `is_unknown`, what the rule looks back at
+    has been removed.
     """
 
     version: int
     status: str
     sentence: str | None
     changed: list[ChangedParameter]
+    is_unknown: bool
 
 
 def today_of(session: Session, found: AlertContext, change: RuleChange | None, *, has_dates: bool) -> Today | None:
@@ -54,4 +56,4 @@ def today_of(session: Session, found: AlertContext, change: RuleChange | None, *
     if again.evidence is not None:
         many = len(again.evidence["actions"]) + again.evidence.get("actions_unlisted", 0)
         sentence = shown_sentence(again.evidence["sentence"], many, has_dates)
-    return Today(change.setting.version, change.setting.status, sentence, changed)
+    return Today(change.setting.version, change.setting.status, sentence, changed, again.is_unknown)

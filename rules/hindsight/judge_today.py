@@ -6,11 +6,13 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy.orm import Session
 
 from database.alert_evidence import PlacedAction, actions_after, actions_before
+from database.checkpoints import read_checkpoints
 from database.models import User
 from rules.base import RuleInForce, reading
 from rules.judging.evidence import evidence_of
 from rules.model import LISTED_ACTIONS, Action, ActionType, NumberedAction, Risk
 from rules.parameters import read_values
+from rules.pruned import is_complete, pruned_by_user
 from rules.timeline import Timeline
 from rules.versions import RuleChange
 
@@ -19,12 +21,13 @@ class JudgedToday(NamedTuple):
     """What a rule, as it is set now, finds on an action.
 
     `rule` has the parameters in force for the user, and `evidence` is what it would raise the alert with; None if it
-    would not.
+    would not. If it `is_unknown`, nobody can say: what the rule looks back at has been removed.
     """
 
     change: RuleChange
     rule: RuleInForce
     evidence: dict[str, Any] | None
+    is_unknown: bool = False
 
 
 def judge_today(session: Session, change: RuleChange, user: User, action: PlacedAction) -> JudgedToday:
@@ -41,7 +44,13 @@ def judge_today(session: Session, change: RuleChange, user: User, action: Placed
     if rule.rule.judges(now.action.type):
         timeline = Timeline()
         timeline.load(_look_back(session, user.user_id, action, rule))
-        finding = rule.check(timeline.at(now.action), rule.parameters)
+        history = timeline.at(now.action)
+        if user.pruned_before is not None:
+            pruned = pruned_by_user(read_checkpoints(session.connection(), [user.user_id]))[user.user_id]
+            timeline.go_on_from(pruned.first, pruned.numbers)
+            if not is_complete(rule, history, pruned):
+                return JudgedToday(change, rule, None, is_unknown=True)
+        finding = rule.check(history, rule.parameters)
     return JudgedToday(change, rule, None if finding is None else evidence_of(rule, finding))
 
 
