@@ -22,6 +22,7 @@ from commands.demo import demo
 from commands.endings import is_loaded_for_command, or_end
 from commands.erasures import erasures
 from commands.keys import keys
+from commands.prune import prune
 from commands.replay import replay
 from commands.restored import restored
 from commands.upgrade import upgrade
@@ -121,7 +122,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
-    for command in (replay, backtest, verify, demo, keys, erasures, upgrade, restored):
+    for command in (replay, backtest, verify, prune, demo, keys, erasures, upgrade, restored):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)

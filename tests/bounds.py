@@ -48,6 +48,7 @@ from database import (
     user_sets,
     webhook_hold,
 )
+from database import pruning as stored_pruning
 from routes import events, flask_reads, flask_streams, flask_threads, metrics_port, people, rules, users
 from routes.desk import alert_bulk, alert_proof, evidence_chart, pulse, send, user_timeline
 from routes.desk import forms as desk_forms
@@ -67,7 +68,7 @@ from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
-from work import bulk, erasure, erasure_job, figures_job, queue, tries
+from work import bulk, erasure, erasure_job, figures_job, pruning, queue, tries
 from work import views as saved_views
 from work.alerts import HISTORY_SHOWN
 
@@ -575,6 +576,19 @@ BOUNDS: dict[str, Bound] = {
     ),
     "actions of a user whose alert is verified": Bound(
         count(verify_user.MOST_ACTIONS), "contract/test_proof.py::test_too_many_actions"
+    ),
+    "actions that `prune` removes in one transaction": Bound(
+        count(pruning.ACTIONS), "integration/test_pruning.py::test_the_cut_moves_step_by_step"
+    ),
+    "wait of `prune` for a user": Bound(
+        f"{stored_pruning.LOCK_TIMEOUT} ms", "integration/test_pruning.py::test_users_in_use_are_left"
+    ),
+    "users that `prune` tries again": Bound(
+        f"{count(pruning.MOST_BUSY)}, {('once', 'twice', 'three times')[pruning.TRIES - 1]}",
+        "integration/test_pruning.py::test_users_in_use_are_left",
+    ),
+    "users that `prune` looks at in one statement": Bound(
+        count(pruning.USERS), "integration/test_pruning.py::test_all_users"
     ),
     "work to verify one user": Bound(seconds(verify_user.WORK), "contract/test_proof.py::test_it_takes_too_long"),
     "users verified at once, per process": Bound(

@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "backtest": "Backtest",
     "export": "Export",
     "sign-in": "Sign-in",
+    "prune": "Pruning",
 }
 # How the values of an alert's fields are written; those of others as they are.
 _ALERT_WORDS: Mapping[str, Mapping[str, str]] = {"status": words.STATUS, "outcome": words.OUTCOME}
