@@ -67,7 +67,7 @@ def digest_after(digest: bytes, user_id: int, actions: Iterable[Any]) -> bytes:
     return digest
 
 
-_LOCK = select(User.last_seq, User.legal_hold).where(User.user_id == _USER).with_for_update(key_share=True)
+_LOCK = select(User.last_seq, User.legal_hold, User.pruned_before).where(User.user_id == _USER).with_for_update(key_share=True)
 
 
 def _oldest() -> Select[Any]:
@@ -122,6 +122,8 @@ def prune_user(connection: Connection, user_id: int, before: int, most: int) -> 
         return Removal(is_held=True)
     oldest = connection.execute(_OLDEST, {"user": user_id, "before": before, "most": most}).scalars().all()
     if not oldest:
+        if user.pruned_before is not None and user.pruned_before < before:
+            connection.execute(update(User).where(User.user_id == user_id).values({User.pruned_before: before}))
         return Removal()
     is_done = len(oldest) <= most
     cut = before if is_done else max(oldest[-1], oldest[0] + 1)

@@ -102,7 +102,7 @@ _FILL = f"""
         (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version, ordinal, running_total)
     SELECT n, seq, 'deposit', 2.5, seq, '{{}}', 0, 0, seq, 2.5 * seq
     FROM generate_series(1, {USERS}) AS n, generate_series(1, 2) AS seq
-"""  # noqa: S608 (a number of ours)
+"""
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
