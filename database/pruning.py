@@ -67,7 +67,11 @@ def digest_after(digest: bytes, user_id: int, actions: Iterable[Any]) -> bytes:
     return digest
 
 
-_LOCK = select(User.last_seq, User.legal_hold, User.pruned_before).where(User.user_id == _USER).with_for_update(key_share=True)
+_LOCK = (
+    select(User.last_seq, User.legal_hold, User.pruned_before)
+    .where(User.user_id == _USER)
+    .with_for_update(key_share=True)
+)
 
 
 def _oldest() -> Select[Any]:
