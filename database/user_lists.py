@@ -26,7 +26,8 @@ class UsersFound(NamedTuple):
 
 
 def _page(with_risk: bool) -> Select[Any]:
-    columns = (User.user_id, User.name, User.balance, User.risk, User.last_seq, User.user_id.label("listed"))
+    shown = (User.user_id, User.name, User.balance, User.risk, User.last_seq, User.erased_at)
+    columns = (*shown, User.user_id.label("listed"))
     seen = select(*columns).where(User.user_id > bindparam("after", type_=BigInteger)).order_by(User.user_id)
     limit = bindparam("limit", type_=Integer)
     if with_risk:
@@ -54,8 +55,8 @@ _PAGE, _PAGE_WITH_RISK = _page(with_risk=False), _page(with_risk=True)
 def page_of_users(session: Session, limit: int, after: int, risk: str | None) -> UsersFound:
     """Up to `limit` users with an id over `after`, in order of id; only those with this rating unless it is None.
 
-    Each has user_id, name, balance, risk and last_seq, and how many of its newest alerts are `open`; `more`: it has
-    others that were not looked at. A search by rating breaks off after LOOKED_AT users.
+    Each has user_id, name, balance, risk, last_seq and erased_at, and how many of its newest alerts are `open`; `more`:
+    it has others that were not looked at. A search by rating breaks off after LOOKED_AT users.
     """
     values: dict[str, Any] = {"limit": limit, "after": after}
     if risk is None:

@@ -20,6 +20,7 @@ from routes.desk import (
     rules,
     send,
     user,
+    user_data,
     user_settings,
     users,
 )
@@ -36,6 +37,7 @@ PAGES: tuple[ModuleType, ...] = (
     users,
     user,
     user_settings,
+    user_data,
     send,
     overview,
     log,

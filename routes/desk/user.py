@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from sqlalchemy.orm import Session
 
@@ -35,6 +35,7 @@ from rules.registry import REGISTRY
 from rules.user_settings import UnknownUser, existing_user
 from rules.values import LAST_TIME, MAX_ID
 from work.mutes import NotMuted, UnknownRule, end_mute, mutes_of, set_mute
+from work.retention import Retention
 
 blueprint = Blueprint("desk_user", __name__, template_folder="../templates")
 
@@ -141,6 +142,7 @@ def _read(user_id: int, query: UserQuery, *, only_actions: bool = False) -> Mapp
             "all_alerts": _count(session, inbox.model_copy(update={"tab": "all"}).filter(caller())),
             "lines": [AlertLine.of(row) for row in page_of_alerts(session, unclosed, ALERTS, None).rows],
             "story": story,
+            "until": Retention.of(current_app.extensions).until(user),
             "picture": None if story is None else balance_picture(story),
             "rules": UserRulesAnswer.of(user, (change.setting for change in rules.values())).rules,
             "units": {code: {one.name: one.unit for one in rule.declared} for code, rule in REGISTRY.items()},

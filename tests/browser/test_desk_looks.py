@@ -37,6 +37,7 @@ PAGES = (
     "/desk/users/1",
     "/desk/users/2",
     "/desk/users/1/settings",
+    "/desk/users/1/data",
     "/desk/rules",
     "/desk/rules/123",
     "/desk/overview",
