@@ -11,7 +11,6 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    collate,
     func,
     literal,
     null,
@@ -143,20 +142,11 @@ class Part(NamedTuple):
         return found
 
 
-SUBJECT: ColumnElement[str] = collate(LogEntry.subject, "C")
-
-
-def is_subject(subject: str) -> ColumnElement[bool]:
-    """Which entries of the log are about this subject of their kind."""
-    return SUBJECT.in_((subject,))
-
-
 def entries_about(user_id: int, kind: str) -> ColumnElement[bool]:
     """Which entries of the log are about a user, of the kind "user" or "mute"."""
-    if kind == "mute":  # their subject is such as "7/1100", and ":" is what follows "9"
-        within = SUBJECT.between(f"{user_id}/", f"{user_id}/:")
-        return and_(LogEntry.kind == kind, within)
-    return and_(LogEntry.kind == kind, is_subject(str(user_id)))
+    # The subject of a mute is such as "7/1100".
+    subject = LogEntry.subject.like(f"{user_id}/%") if kind == "mute" else LogEntry.subject == str(user_id)
+    return and_(LogEntry.kind == kind, subject)
 
 
 def _note(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
@@ -184,7 +174,7 @@ PARTS: tuple[Part, ...] = (
     Part(LogEntry, (LogEntry.entry_id,), LogEntry.note.is_not(None), {LogEntry.note: None}, kind="user"),
     Part(
         LogEntry,
-        (SUBJECT, LogEntry.entry_id),
+        (LogEntry.entry_id,),
         or_(LogEntry.note.is_not(None), *(_note(one).is_not(None) for one in _IN_LOG)),
         {LogEntry.note: None} | {one: _without_note(one) for one in _IN_LOG},
         kind="mute",

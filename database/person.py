@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from database.alerts import ALERTS, AlertRow
-from database.erasures import SUBJECT, entries_about, is_subject
+from database.erasures import entries_about
 from database.models import (
     Alert,
     AlertChange,
@@ -59,10 +59,10 @@ def mutes_of(session: Session, user_id: int, size: int) -> Pages[Mute]:
 
 def entries_of(session: Session, user_id: int, size: int) -> Pages[LogEntry]:
     """What the log says of the user, of mutes, and of exports of all that is stored about the user."""
-    export = (LogEntry.kind == "export", is_subject(export_of(user_id)))
+    export = (LogEntry.kind == "export", LogEntry.subject == export_of(user_id))
     for which in ((entries_about(user_id, "user"),), (entries_about(user_id, "mute"),), export):
         rows = select(LogEntry).where(*which)
-        yield from _pages(session, rows, (SUBJECT, LogEntry.entry_id), lambda row: (row.subject, row.entry_id), size)
+        yield from _pages(session, rows, (LogEntry.entry_id,), lambda row: (row.entry_id,), size)
 
 
 def export_of(user_id: int) -> str:

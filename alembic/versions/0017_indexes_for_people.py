@@ -30,7 +30,8 @@ def upgrade() -> None:
         op.create_index(
             "ix_log_entries_subject",
             "log_entries",
-            ["kind", sa.text('subject COLLATE "C"'), "entry_id"],
+            ["kind", "subject", "entry_id"],
+            postgresql_ops={"subject": "text_pattern_ops"},
             postgresql_concurrently=True,
             if_not_exists=True,
         )

@@ -67,7 +67,7 @@ class LogEntry(Base):
         Index(None, "kind", "at", "entry_id"),
         Index(None, "who", "kind", "at", "entry_id"),
         # What was done to one thing. A prefix of the subject is a stretch of it: "7/" of the mutes of user 7.
-        Index("ix_log_entries_subject", "kind", text('subject COLLATE "C"'), "entry_id"),
+        Index("ix_log_entries_subject", "kind", "subject", "entry_id", postgresql_ops={"subject": "text_pattern_ops"}),
     )
 
     entry_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
