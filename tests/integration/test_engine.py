@@ -1,5 +1,6 @@
 """The engine on a real PostgreSQL: what it answers, what it stores, and what it costs."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -11,7 +12,7 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import judging, prepared
+from database import prepared
 from database import users as database_users
 from rules.judging.engine import RuleEngine
 from rules.model import Event, Outcome, Refusal, Verdict
@@ -95,8 +96,9 @@ def statements(sessions: Sessions) -> Iterator[list[str]]:
     engine, directly = sessions.kw["bind"], prepared.run_directly
     sqlalchemy_event.listen(engine, "before_cursor_execute", record)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (prepared, judging):
-            patch.setattr(module, "run_directly", run_directly)
+        for name, module in list(sys.modules.items()):
+            if name.startswith("database.") and getattr(module, "run_directly", None) is directly:
+                patch.setattr(module, "run_directly", run_directly)
         yield executed
     sqlalchemy_event.remove(engine, "before_cursor_execute", record)
 

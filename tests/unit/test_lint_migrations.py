@@ -161,7 +161,7 @@ def test_written_sql_is_bounded_and_whole(tmp_path: Path) -> None:
     assert "LIKE '%';" in texts[0]
     for sql in texts:
         begun = sql.index("BEGIN;")
-        assert sql.index("SET lock_timeout = '4s';") < begun
+        assert sql.index("SET lock_timeout = '500ms';") < begun
         assert sql.index("SET statement_timeout = '10min';") < begun
         assert (sql.count("BEGIN;"), sql.count("COMMIT;")) == (1, 1)
 
@@ -181,7 +181,7 @@ def test_a_new_migration_carries_the_rules(tmp_path: Path) -> None:
         "One subcommand per ALTER",
         "No table is rewritten",
         "volatile default",
-        "4 s",
+        "half a second at a time",
         "in the release that stops using it",
         "squawk-ignore RULE: REASON",
     ):
