@@ -95,7 +95,7 @@ class CheckpointAnswer(BaseModel):
     """What is left of actions of one type that were removed."""
 
     type: ActionType
-    count: int
+    actions: int
     total: MoneyText
     first_time: Seconds
     created_at: Moment
@@ -103,7 +103,7 @@ class CheckpointAnswer(BaseModel):
     @classmethod
     def of(cls, row: Checkpoint) -> Self:
         """The answer about a stored checkpoint."""
-        same = {name: getattr(row, name) for name in ("type", "count", "first_time", "created_at")}
+        same = {name: getattr(row, name) for name in ("type", "actions", "first_time", "created_at")}
         return cls.model_validate(same | {"total": f"{row.total:.2f}"})
 
 

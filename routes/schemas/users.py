@@ -19,6 +19,7 @@ from routes.schemas.fields import (
     MoneyText,
     Name,
     OpeningBalance,
+    Seconds,
     not_null,
     optional,
 )
@@ -75,6 +76,7 @@ def _members(user: User, retained_until: datetime | None) -> dict[str, Any]:
         "retained_until": None if user.erased_at else retained_until,
         "erasure_requested_at": user.erasure_requested_at,
         "erased_at": user.erased_at,
+        "pruned_before": user.pruned_before,
     }
 
 
@@ -102,6 +104,9 @@ class UserAnswer(BaseModel):
         "Since when it is to be erased as soon as nothing keeps the data; left out once all of that is done."
     )
     erased_at: Moment | None = may_be_absent("When it was erased.")
+    pruned_before: Seconds | None = may_be_absent(
+        "All actions with an earlier `time` have been removed; left out if none have been."
+    )
 
     @classmethod
     def of(cls, user: User, retained_until: datetime | None = None) -> Self:
@@ -169,7 +174,17 @@ class UserChangeRequest(ChangeRequest):
     """What to change about a user. What is left out stays as it is."""
 
     read_only: ClassVar = frozenset(
-        {"id", "user_id", "name", "total", "balance", "retained_until", "erasure_requested_at", "erased_at"}
+        {
+            "id",
+            "user_id",
+            "name",
+            "total",
+            "balance",
+            "retained_until",
+            "erasure_requested_at",
+            "erased_at",
+            "pruned_before",
+        }
     )
 
     model_config = ConfigDict(

@@ -58,7 +58,11 @@ def test_events_before_the_cut_are_refused(pruned: FlaskClient) -> None:
 
 def test_what_is_left_is_listed(pruned: FlaskClient) -> None:
     """The balance is what it was; actions and alerts before the cut are gone."""
-    assert pruned.get("/users/7").get_json()["balance"] == "96.00"
+    user = pruned.get("/users/7").get_json()
+    assert (user["balance"], user["pruned_before"]) == ("96.00", CUT)
+    assert "pruned_before" not in pruned.post("/users", json={}).get_json()
+    (left,) = pruned.get("/users/7/export").get_json()["checkpoints"]
+    assert (left["type"], left["actions"], left["total"], left["first_time"]) == ("withdraw", 3, "152.00", 10)
     assert [one["seq"] for one in pruned.get("/users/7/actions").get_json()["actions"]] == [6, 5, 4]
     listed = [one["id"] for one in pruned.get("/alerts?user_id=7").get_json()["alerts"]]
     assert sorted(listed) == ["7-4-1100", "7-4-30", "7-5-30", "7-6-30"]
@@ -98,8 +102,12 @@ def test_balances_and_numbers_are_what_they_were(sessions_before: sessionmaker[S
         assert numbers_at(session, 7, [2_000])["withdraw", 2_000] == Numbers(6, Decimal("304.00"))
 
 
-def test_the_page_of_a_user(pruned: FlaskClient) -> None:
+def test_the_page_of_a_user(pruned: FlaskClient, sessions: sessionmaker[Session]) -> None:
     """It has the balance as it is, and its pictures begin with what there was at the cut."""
     page = pruned.get("/desk/users/7")
     assert page.status_code == 200
     assert "96.00" in page.text
+    assert "have been pruned. The balance goes on from them." in page.text
+    with transaction(sessions) as session:
+        prune_user(session.connection(), 7, 1_000, 10)
+    assert "All actions have been pruned." in pruned.get("/desk/users/7").text

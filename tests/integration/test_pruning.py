@@ -23,6 +23,7 @@ from rules.judging import ahead, parts
 from rules.model import Event, Outcome, Refusal
 from rules.registry import DEFAULT_CODES, REGISTRY
 from rules.values import LAST_TIME
+from tests.integration.test_engine import statements
 from tests.integration.test_hindsight import (
     AMOUNTS,
     ORIGINS,
@@ -376,3 +377,19 @@ def test_events_and_pruning_at_the_same_time(sessions: Sessions, database_url: s
     assert count == sum(stored)
     assert sum(refused) > 0
     assert report.actions < count
+
+
+def test_what_an_event_costs(sessions: Sessions) -> None:
+    """A pruned user's event takes as many statements as others', unless no action of a type is left before it."""
+    live = Live(sessions, DEFAULT_CODES)
+    for user in (1, 2, 3):
+        live.post(events(live.first + user, "d 1 @1, w 1 @2, d 1 @10, w 1 @11"))
+    prune(sessions, live.first + 2, 5)
+    prune(sessions, live.first + 3, 11)
+    took = []
+    for user in (1, 2, 3):
+        with statements(sessions) as executed:
+            live.post(events(live.first + user, "d 1 @20"))
+        took.append(len(executed))
+    assert took[0] == took[1] == took[2] - 1
+    assert live.report().differences == []

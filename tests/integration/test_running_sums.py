@@ -10,12 +10,13 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import late_counts
+from database.pruning import prune_user
 from rules.judging.engine import RuleEngine
 from rules.model import Event
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from tests.numbers import NUMBERED_ACTIONS
-from tests.postgres import engine_on
+from tests.postgres import engine_on, transaction
 from tests.service import ROOT
 from tests.unit.test_registry import stream
 
@@ -100,3 +101,15 @@ def test_the_sql_of_the_page_mends_what_is_wrong(sessions: sessionmaker[Session]
     after = stored(sessions)
     assert [row[:7] for row in after] == [row[:7] for row in before]
     assert [row for row in after if row.user_id not in (2, 3)] == [row for row in before if row.user_id not in (2, 3)]
+
+
+def test_the_sql_of_the_page_goes_on_from_checkpoints(sessions: sessionmaker[Session], database_url: str) -> None:
+    """What was removed is counted as ever."""
+    post_a_random_history(sessions)
+    with transaction(sessions) as session:
+        middle = session.scalar(text("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY time) FROM user_actions"))
+        for user_id in (1, 2):
+            assert prune_user(session.connection(), user_id, middle, 1_000).actions > 10
+    before = stored(sessions)
+    run(database_url, sql_of_the_page())
+    assert stored(sessions) == before
