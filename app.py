@@ -28,7 +28,7 @@ from commands.restored import restored
 from commands.upgrade import upgrade
 from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
-from database import embedded, migrations, presence
+from database import embedded, embedded_secret, migrations, presence
 from database.engines import make_engines
 from database.replica import Replica
 from routes import (
@@ -38,6 +38,7 @@ from routes import (
     alerts,
     asgi,
     backtests,
+    deliveries,
     events,
     flask_streams,
     health,
@@ -52,6 +53,7 @@ from routes import (
     start,
     users,
     views,
+    webhooks,
 )
 from routes import keys as keys_view
 from routes import metrics as metrics_page
@@ -67,6 +69,9 @@ from rules.registry import REGISTRY
 from rules.service import Service
 from work import erasure_job, figures_job
 from work.retention import Retention
+from work.webhook_addresses import AddressPolicy
+from work.webhook_secrets import WebhookSecrets
+from work.webhooks import Webhooks
 
 commands.starting.imported()
 
@@ -113,6 +118,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         mutes,
         rules,
         backtests,
+        webhooks,
+        deliveries,
         keys_view,
         sessions,
         start,
@@ -144,7 +151,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         sessions=_sessions(app, settings),
         proxy=_proxy(settings),
     )
-    for one in (keyring, hosts, access, Retention(settings.retention_years)):
+    secrets_of_webhooks = WebhookSecrets(*settings.secret_keys)
+    endpoints = Webhooks(secrets_of_webhooks, _address_policy(settings))
+    for one in (keyring, hosts, access, Retention(settings.retention_years), secrets_of_webhooks, endpoints):
         one.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
     return app
@@ -152,8 +161,12 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _sessions(app: Flask, settings: Settings) -> SignedSessions:
     # Without a server, which makes one for all of its workers, this process is the only one.
-    secret = settings.secret_key.get_secret_value() if settings.secret_key else secrets.token_hex(32)
+    secret = settings.session_secret.get_secret_value() if settings.session_secret else secrets.token_hex(32)
     return SignedSessions(app, secret, [one.get_secret_value() for one in settings.secret_key_fallbacks])
+
+
+def _address_policy(settings: Settings) -> AddressPolicy:
+    return AddressPolicy(allow=settings.webhook_allow, allow_private=settings.webhook_allow_private)
 
 
 def _proxy(settings: Settings) -> TrustedProxy | None:
@@ -170,6 +183,7 @@ def _own_settings() -> tuple[Settings, bool]:
     stack = ExitStack()
     atexit.register(stack.close)
     settings = settings.with_database(stack.enter_context(embedded.use(settings.data_dir)))
+    settings = settings.with_secret_key(embedded_secret.kept_secret(settings.data_dir))
     if not is_loaded_for_command():  # a command of ours migrates it when it needs it: one says first what that will do
         migrations.upgrade(str(settings.database))
     return settings, True

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 import click
 from click.core import ParameterSource
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     database_url: SecretStr | None = None
-    db_host: str | None = None
+    db_host: forms.DatabaseHost | None = None
     db_port: int = Field(5432, ge=1, le=65535)
     db_name: str | None = None
     db_user: str | None = None
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     key_rate: forms.Rate | None = None
     # Whether everybody may call, on any address, until the first key is made.
     allow_anonymous: bool = False
-    # What signs the sessions of people, and what signed those that still hold.
+    # What signs the sessions of people and encrypts the secrets of webhooks, and what did so before.
     secret_key: forms.LongSecret | None = None
     secret_key_fallbacks: Annotated[tuple[forms.LongSecret, ...], NoDecode, forms.SEVERAL] = ()
     # In which header a proxy names the people it lets in, from which addresses it is believed, and what they may do.
@@ -119,10 +119,8 @@ class Settings(BaseSettings):
     # How long the law keeps the data of a person whose account is closed.
     retention_years: int = Field(5, ge=0, le=100)
 
-    @field_validator("db_host")
-    @classmethod
-    def _folder_or_name(cls, value: str | None) -> str | None:
-        return str(forms.expanded(Path(value))) if value and value.startswith("~") else value
+    # No setting: what signs sessions where there is no SECRET_KEY.
+    _secret_of_this_start: SecretStr | None = PrivateAttr(None)
 
     @field_validator("database_url", "database_read_url", "test_database_url")
     @classmethod
@@ -196,8 +194,29 @@ class Settings(BaseSettings):
         """The same settings, bound to the PostgreSQL at `url` (a SQLAlchemy URL)."""
         return self.model_copy(update={"database_url": SecretStr(url)})
 
+    @property
+    def session_secret(self) -> SecretStr | None:
+        """What signs sessions."""
+        return self.secret_key or self._secret_of_this_start
+
+    @property
+    def secret_keys(self) -> tuple[str | None, list[str]]:
+        """SECRET_KEY, or None, and those that it had before, as plain text."""
+        present = None if self.secret_key is None else self.secret_key.get_secret_value()
+        return present, [one.get_secret_value() for one in self.secret_key_fallbacks]
+
+    def with_secret_key(self, secret: str) -> "Settings":
+        """The same settings; without a SECRET_KEY, with this one, which later starts have too."""
+        return self if self.secret_key else self.model_copy(update={"secret_key": SecretStr(secret)})
+
+    def with_session_secret(self, secret: str | None = None) -> "Settings":
+        """The same settings; without a SECRET_KEY, with a secret for sessions alone: this one, or a new one."""
+        settings = self.model_copy()
+        settings._secret_of_this_start = SecretStr(secret or secrets.token_hex(forms.SECRET_LENGTH))
+        return settings
+
     def with_secret(self, making_a_key: str = "") -> "Settings":
-        """The same settings; without a secret, with one of this start's own if only its machine or everybody can call.
+        """The same settings; without a SECRET_KEY, with a secret for the sessions of this start.
 
         Raises SettingsError, which also names the command `making_a_key`, if others can reach the service with keys:
         their sessions would end with each start.
@@ -210,7 +229,7 @@ class Settings(BaseSettings):
             if making_a_key:
                 problems.append(f"Callers need keys there too; to make the first: {making_a_key}")
             raise SettingsError(problems)
-        return self.model_copy(update={"secret_key": SecretStr(secrets.token_hex(forms.SECRET_LENGTH))})
+        return self.with_session_secret()
 
 
 def load_settings(path: Path | None = Path(".env"), **overrides: Any) -> Settings:
@@ -269,19 +288,10 @@ def _forget_what_flask_read() -> None:
     source = context.find_root().get_parameter_source("env_file") if context else None
     if source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
         raise SettingsError(["--env-file: settings are read from the environment and the .env of this folder alone"])
-    if (began := _environment_at_start()) is not None:
+    if (began := env_file.names_at_start()) is not None:
         for name in set(os.environ) - began:
             if name.upper() in _names() or name.startswith("PG"):
                 del os.environ[name]
-
-
-def _environment_at_start() -> set[str] | None:
-    """The names of the variables that this process was started with; None where the system does not tell."""
-    try:
-        lines = Path("/proc/self/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    return {os.fsdecode(line.partition(b"=")[0]) for line in lines}
 
 
 def _problem(detail: Any) -> str:

@@ -5,6 +5,7 @@ quotes a backslash escapes, and there as without quotes `${NAME}` and `${NAME:-d
 its line, or with its quote.
 """
 
+import os
 import re
 import stat
 from collections.abc import Callable, Container, Mapping
@@ -183,3 +184,12 @@ def _unescaped(text: str, variable: Callable[[re.Match[str]], str]) -> str:
 def _end_of_line(text: str, at: int) -> int:
     match = _LINE_END.search(text, at)
     return match.end() if match else len(text)
+
+
+def names_at_start() -> set[str] | None:
+    """The names of the variables that this process was started with; None where the system does not tell."""
+    try:
+        lines = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return {os.fsdecode(line.partition(b"=")[0]) for line in lines}

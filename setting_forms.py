@@ -33,6 +33,13 @@ def expanded(path: Path) -> Path:
 Folder = Annotated[Path, AfterValidator(expanded)]
 
 
+def _folder_or_name(value: str) -> str:
+    return str(expanded(Path(value))) if value.startswith("~") else value
+
+
+DatabaseHost = Annotated[str, AfterValidator(_folder_or_name)]
+
+
 def is_address(text: str) -> bool:
     """Whether this is an IP address."""
     try:

@@ -24,12 +24,12 @@ from watchfiles import PythonFilter
 import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
 from access.keys_file import KeysFileError
-from commands import connections, start_access, start_keys, start_messages, start_replica, start_rules
+from commands import connections, start_access, start_keys, start_messages, start_replica, start_rules, start_webhooks
 from commands.listening import CannotListen, free_address, listener
 from commands.start_messages import Started
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
-from database import connecting, embedded, fitness, migrations
+from database import connecting, embedded, embedded_secret, fitness, migrations
 from database.replica import NotAReplica
 from rules.service import Service
 from version import VERSION
@@ -39,6 +39,7 @@ from version import VERSION
 SWITCH_SECONDS = 0.001
 STOP_SECONDS = 5  # for requests still in progress when the service is asked to stop
 
+_SESSION_SECRET = "TRANSACTION_ALERTS_SESSION_SECRET"  # noqa: S105 (the name of the variable that hands it on)
 
 _in_force: Settings | None = None  # the server's
 _of_metrics: socket.socket | None = None  # where the workers that it forks are asked for metrics, if on a port apart
@@ -73,6 +74,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
                 start_messages.step(f"Starting the {place}")
                 server = stack.enter_context(embedded.use_and_look_after(settings.data_dir))
                 url, look_after = server.url, _patiently(server.look_after)
+                settings = settings.with_secret_key(embedded_secret.kept_secret(settings.data_dir))
             else:
                 place = connecting.place_of(url)
                 start_messages.step(f"Connecting to the database {place}")
@@ -83,6 +85,7 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             start_replica.check(url, settings.replica)
             service = make_service(settings, url)
             start_keys.enter(service, settings.keys_file)
+            start_webhooks.enter(service, *settings.secret_keys)
             access = start_access.check(
                 service,
                 host=settings.backend_host,
@@ -93,9 +96,10 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             rules = start_rules.enter(service, may_change_others=settings.rules_apply)
             global _in_force
             _in_force = settings.with_database(url)
-            assert settings.secret_key is not None
+            assert settings.session_secret is not None
             # For workers that are not forked.
-            os.environ |= {"DATABASE_URL": url, "SECRET_KEY": settings.secret_key.get_secret_value()}
+            name = "SECRET_KEY" if settings.secret_key else _SESSION_SECRET
+            os.environ |= {"DATABASE_URL": url, name: settings.session_secret.get_secret_value()}
             counts = stack.enter_context(_metrics_folder(settings.workers))
             workers = 1 if settings.global_test_flag else settings.workers
             start_messages.step(f"Starting {workers} worker{'s' * (workers > 1)}")
@@ -251,7 +255,7 @@ def worker_settings() -> Settings:
 
     In development mode workers are not forked, and read them anew. Raises SettingsError.
     """
-    return _in_force or load_settings()
+    return _in_force or load_settings().with_session_secret(os.environ.get(_SESSION_SECRET))
 
 
 def metrics_listener(settings: Settings) -> socket.socket | None:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from database.models import LogEntry
 
-Kind = Literal["rule", "user", "key", "mute", "view", "backtest", "export", "sign-in", "prune"]
+Kind = Literal["rule", "user", "key", "mute", "view", "backtest", "export", "sign-in", "prune", "webhook"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 

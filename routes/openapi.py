@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from routes.http import openapi_parameters, openapi_security
+from routes.http import openapi_parameters, openapi_security, openapi_webhooks
 from routes.http.answers import json_bytes
 from routes.http.converters import template_of
 from routes.http.etags import tagged_bytes
@@ -86,6 +86,11 @@ def build(app: Flask, url: str) -> dict[str, Any]:
         "security": [],  # each call has its own
         "tags": list(_tags(app)),
         "paths": paths,
+        "webhooks": {
+            name: sent
+            for rule, operation in _described(app)
+            for name, sent in openapi_webhooks.described(operation.messages, schemas, _tag(rule)).items()
+        },
         "components": {"schemas": schemas, "securitySchemes": openapi_security.SCHEMES},
     }
 
@@ -96,7 +101,7 @@ def _schemas(app: Flask) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for _, operation in _described(app):
         models |= {answer for answer in operation.answers.values() if not isinstance(answer, Text | Nothing)}
-        models |= {operation.refusal, *([operation.body] if operation.body else [])}
+        models |= {operation.refusal, *operation.messages.values(), *([operation.body] if operation.body else [])}
         named |= query_schema(operation.query).get("$defs", {}) if operation.query else {}
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
@@ -133,7 +138,8 @@ def _operation(app: Flask, schemas: dict[str, Any], rule: Rule, method: str, ope
             *openapi_parameters.in_headers(operation),
         ],
         "responses": {
-            str(status): _answer(schemas, status, answer, operation) for status, answer in operation.answers.items()
+            str(status): _answer(schemas, method, status, answer, operation)
+            for status, answer in operation.answers.items()
         }
         | {
             # Each status once, in the order given.
@@ -171,13 +177,17 @@ def _lines(items: list[Any]) -> dict[str, Any]:
 
 
 def _answer(
-    schemas: dict[str, Any], status: int, answer: type[BaseModel] | Text | Nothing, operation: Operation
+    schemas: dict[str, Any],
+    method: str,
+    status: int,
+    answer: type[BaseModel] | Text | Nothing,
+    operation: Operation,
 ) -> dict[str, Any]:
     if isinstance(answer, Nothing):
         return {"description": answer.description, "headers": _REQUEST_ID}
     headers: dict[str, Any] = (
         _REQUEST_ID
-        | (_LOCATION if status in (201, 202) and operation.body else {})
+        | (_LOCATION if status == 201 or (method, status) == ("POST", 202) else {})
         | (_ETAG if operation.tagged or operation.versioned else {})
     )
     if operation.idempotent:

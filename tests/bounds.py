@@ -31,6 +31,7 @@ from database import (
     alert_evidence,
     alert_lists,
     backtests,
+    delivery_lists,
     embedded,
     embedded_supervisor,
     engines,
@@ -61,6 +62,7 @@ from routes.schemas.events import MAX_EVENTS
 from routes.schemas.keys import MOST_SCOPES
 from routes.schemas.rules import Note
 from routes.schemas.views import ViewName
+from routes.schemas.webhooks import Url
 from routes.sessions import MAX_FORM
 from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import all_users, backtest, question, run, verify, verify_report, verify_user
@@ -68,7 +70,7 @@ from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
-from work import bulk, erasure, erasure_job, figures_job, pruning, queue, tries
+from work import bulk, erasure, erasure_job, figures_job, pruning, queue, tries, webhooks
 from work import views as saved_views
 from work.alerts import HISTORY_SHOWN
 
@@ -186,6 +188,27 @@ BOUNDS: dict[str, Bound] = {
         count(HISTORY_SHOWN), "contract/test_alert_work.py::test_a_long_history"
     ),
     "name of a view": Bound(longest(ViewName), "contract/test_views.py::test_a_refused_field"),
+    "webhooks": Bound(count(webhooks.MOST), "contract/test_webhooks.py::test_no_more_than_there_may_be"),
+    "`url` of a webhook": Bound(longest(Url), "contract/test_webhooks.py::test_bad_fields_are_named"),
+    "lists of events, codes and ratings of a webhook": Bound(
+        "each once", "contract/test_webhooks.py::test_bad_fields_are_named"
+    ),
+    "overlap of two secrets of a webhook": Bound(
+        f"{webhooks.LONGEST_OVERLAP.days} days", "contract/test_webhooks.py::test_rotate"
+    ),
+    "deliveries that one call sends again": Bound(
+        f"{webhooks.MOST_RESENT:,}, in transactions of {delivery_lists.STRETCH:,}",
+        "contract/test_webhooks.py::test_resend_since",
+    ),
+    "deliveries that are looked at for a page of one status": Bound(
+        count(delivery_lists.LOOKED_AT), "contract/test_webhooks.py::test_deliveries"
+    ),
+    "deliveries that wait, as counted": Bound(
+        count(delivery_lists.COUNTED), "contract/test_webhooks.py::test_how_many_wait"
+    ),
+    "attempts that are shown of a delivery": Bound(
+        count(delivery_lists.ATTEMPTS), "contract/test_webhooks.py::test_deliveries"
+    ),
     "views of one person": Bound(count(saved_views.MOST), "contract/test_views.py::test_too_many_views"),
     "`limit` of a list": Bound(
         count(_PAGE),

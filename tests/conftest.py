@@ -211,6 +211,7 @@ def _join(name: str) -> None:
 
 
 ClientMaker = Callable[..., FlaskClient]
+SECRET_KEY = "the secret of the tests' application"
 
 
 @pytest.fixture
@@ -224,7 +225,9 @@ def make_client(database_url: str) -> Iterator[ClientMaker]:
     with ExitStack() as stack:
 
         def make(**overrides: object) -> FlaskClient:
-            settings = load_settings(None, **(PATIENT | {"database_url": database_url} | overrides))
+            settings = load_settings(
+                None, **(PATIENT | {"database_url": database_url, "secret_key": SECRET_KEY} | overrides)
+            )
             app = create_app(settings)
             stack.callback(app.extensions["transaction-alerts"].dispose)
             stack.callback(_join, "backtest")

@@ -33,9 +33,9 @@ class WebhookSecrets:
     """Makes secrets and reads stored ones. `secret_key` and `fallbacks` are SECRET_KEY and those that it had before."""
 
     def __init__(self, secret_key: str | None, fallbacks: Sequence[str] = ()) -> None:
-        keys = [one for one in (secret_key, *fallbacks) if one is not None]
-        self._can_write = secret_key is not None
-        self._fernet = MultiFernet([Fernet(_derived(one)) for one in keys]) if keys else None
+        keys = [Fernet(_derived(one)) for one in (secret_key, *fallbacks) if one is not None]
+        self._present = keys[0] if secret_key is not None else None
+        self._any = MultiFernet(keys) if keys else None
 
     def store_in(self, extensions: MutableMapping[str, Any]) -> None:
         """Put it where `of` finds it among the extensions of an application."""
@@ -50,22 +50,36 @@ class WebhookSecrets:
 
     def new(self) -> tuple[str, bytes]:
         """A new random secret, as its receiver needs it, and as it is stored. Raises NoSecretKey."""
-        if self._fernet is None or not self._can_write:
+        if self._present is None:
             raise NoSecretKey
         secret = PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
-        return secret, self._fernet.encrypt(secret.encode("ascii"))
+        return secret, self._present.encrypt(secret.encode("ascii"))
 
     def read(self, encrypted: bytes) -> str:
         """The secret that was stored so. Raises SecretUnreadable."""
         try:
-            if self._fernet is not None:
-                return self._fernet.decrypt(encrypted).decode("ascii")
+            if self._any is not None:
+                return self._any.decrypt(encrypted).decode("ascii")
         except InvalidToken:
             pass
         raise SecretUnreadable(
             "Its secret was stored with another SECRET_KEY: set that one again, or name it in SECRET_KEY_FALLBACKS, or "
             "rotate the secret."
         )
+
+    def renewed(self, encrypted: bytes) -> bytes | None:
+        """A stored secret encrypted with the present SECRET_KEY instead; None if it is already, or there is none.
+
+        Raises SecretUnreadable.
+        """
+        secret = self.read(encrypted)
+        if self._present is None:
+            return None
+        try:
+            self._present.decrypt(encrypted)
+        except InvalidToken:
+            return self._present.encrypt(secret.encode("ascii"))
+        return None
 
 
 def _derived(secret_key: str) -> bytes:

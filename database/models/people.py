@@ -73,7 +73,7 @@ class LogEntry(Base):
     entry_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     who: Mapped[str] = mapped_column(Text)
-    # What it was done to: rule, user, key, mute, view, backtest, export, sign-in, prune; and which one of these.
+    # What it was done to: rule, user, key, mute, view, backtest, export, sign-in, prune, webhook; and which of these.
     kind: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(Text)
     what: Mapped[str] = mapped_column(Text)

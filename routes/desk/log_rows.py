@@ -27,6 +27,7 @@ KINDS: Mapping[str, str] = {
     "export": "Export",
     "sign-in": "Sign-in",
     "prune": "Pruning",
+    "webhook": "Webhook",
 }
 # How the values of an alert's fields are written; those of others as they are.
 _ALERT_WORDS: Mapping[str, Mapping[str, str]] = {"status": words.STATUS, "outcome": words.OUTCOME}
@@ -113,7 +114,7 @@ def _named(kind: str, subject: str, shown: Any) -> str:
 
 def _path(kind: str, subject: str, shown: Any, me: Caller) -> str | None:
     """The page of a subject; None if it has none."""
-    if kind in ("alert", "rule", "user"):
+    if kind in ("alert", "rule", "user", "webhook"):
         return f"{DESK}/{kind}s/{subject}"
     if kind == "mute":
         return f"{DESK}/users/{subject.partition('/')[0]}"

@@ -57,6 +57,7 @@ class Operation:
     streams: bool = False  # the answer is sent piece by piece, few of them at once (routes/flask_streams.py)
     lines: bool = False  # the body is an array, or its items one per line
     refusal: type[BaseModel] = ProblemAnswer  # the model of 400
+    messages: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # what it makes the service send, by type
 
 
 def describe(operation: Operation) -> Callable[[ViewT], ViewT]:

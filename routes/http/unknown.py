@@ -22,3 +22,8 @@ def unknown_backtest(backtest_id: int) -> Problem:
 def unknown_rule(code: int) -> Problem:
     """The answer when there is no such rule."""
     return Problem(404, f"There is no rule {code}.", kind="unknown-rule")
+
+
+def unknown_webhook(webhook_id: int) -> Problem:
+    """The answer when there is no such webhook."""
+    return Problem(404, f"There is no webhook {webhook_id}.", kind="unknown-webhook")

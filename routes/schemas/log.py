@@ -15,7 +15,7 @@ from routes.schemas.answer_fields import Moment
 from routes.schemas.fields import MomentText, Name, Page, Query, optional, query_filter
 from rules.values import WHOLE_NUMBER
 
-LogKind = Literal["alert", "rule", "user", "key", "mute", "view", "backtest", "export", "sign-in", "prune"]
+LogKind = Literal["alert", "rule", "user", "key", "mute", "view", "backtest", "export", "sign-in", "prune", "webhook"]
 assert LogKind.__args__ == (ALERT, *KINDS)  # type: ignore[attr-defined]
 
 _LINE: JsonDict = {

@@ -68,11 +68,13 @@ def test_it_says_that_it_is_open(shared_service: Service) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3", "::1", "LOCALHOST"])
 def test_a_secret_of_its_own(host: str) -> None:
-    """On loopback each start makes a secret of its own, unless it has been given one."""
-    first, second = (load_settings(None, backend_host=host).with_secret().secret_key for _ in range(2))
-    assert first is not None
-    assert first != second
-    assert len(first.get_secret_value()) == 64
+    """On loopback each start makes a secret of its own for sessions, unless it has been given one."""
+    first, second = (load_settings(None, backend_host=host).with_secret() for _ in range(2))
+    assert first.session_secret is not None
+    assert first.session_secret != second.session_secret
+    assert len(first.session_secret.get_secret_value()) == 64
+    assert first.secret_key is None
+    assert first.with_database("postgresql+psycopg2:///other").session_secret == first.session_secret
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "alerts.example"])

@@ -47,3 +47,15 @@ def test_without_a_key_none_is_made() -> None:
     for secrets in (WebhookSecrets(None), WebhookSecrets(None, [OLD])):
         with pytest.raises(NoSecretKey):
             secrets.new()
+
+
+def test_a_secret_is_stored_anew() -> None:
+    """With the present key, so that the one before can be dropped; what has that already stays."""
+    secret, stored = WebhookSecrets(OLD).new()
+    renewed = WebhookSecrets(NEW, [OLD]).renewed(stored)
+    assert renewed is not None
+    assert WebhookSecrets(NEW).read(renewed) == secret
+    assert WebhookSecrets(NEW, [OLD]).renewed(renewed) is None
+    assert WebhookSecrets(None, [OLD]).renewed(stored) is None
+    with pytest.raises(SecretUnreadable):
+        WebhookSecrets(NEW).renewed(stored)
