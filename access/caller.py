@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, get_args
 from access.rates import Quota
 
 # What a key may be made for: to post events; to read; to work alerts; to tune rules, ratings and overrides, and run
-# backtests; to manage keys.
+# backtests; to manage keys, webhooks and people's data.
 Scope = Literal["ingest", "read", "work", "tune", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 

@@ -1,4 +1,7 @@
-"""The log of what people and programs have changed: rows are only ever added."""
+"""The log of what people and programs have changed: rows are only ever added.
+
+Only when a person is erased are notes taken out of them (database/erasures.py).
+"""
 
 from typing import Any, Literal, get_args
 

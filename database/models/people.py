@@ -58,7 +58,10 @@ class KeyUse(Base):
 
 
 class LogEntry(Base):
-    """Who did what, and when: all but work on alerts, whose history is the log of it. Rows are only ever added."""
+    """Who did what, and when: all but work on alerts, whose history is the log of it.
+
+    Rows are only ever added; only when a person is erased are notes taken out of them.
+    """
 
     __tablename__ = "log_entries"
     __table_args__ = (
@@ -83,7 +86,10 @@ class LogEntry(Base):
 
 
 class AlertChange(Base):
-    """A line of an alert's history: one change of one thing, or a note. Rows are only ever added."""
+    """A line of an alert's history: one change of one thing, or a note.
+
+    Rows are only ever added; only when a person is erased are notes taken out of them.
+    """
 
     __tablename__ = "alert_history"
     __table_args__ = (
