@@ -3,12 +3,15 @@
 import logging
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http import trace_exporter
 
 import traces
 from routes.http.exchange import begin, end
 from rules.judging.observer import Observer
+from tests.waiting import PATIENCE
 
 SAMPLED = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
@@ -22,10 +25,20 @@ def silent() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test has started ends with it, without waiting for its collector."""
+    """What a test has started ends with it: it sends nothing more, and so has nothing to try again in another test."""
+    exporters = []
+
+    class Exporter(trace_exporter.OTLPSpanExporter):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            exporters.append(self)
+
+    monkeypatch.setattr(trace_exporter, "OTLPSpanExporter", Exporter)
     monkeypatch.setattr(traces, "_tracing", None)
-    monkeypatch.setattr(traces, "STOP_SECONDS", 0.0)
+    monkeypatch.setattr(traces, "STOP_SECONDS", PATIENCE)
     yield
+    for exporter in exporters:
+        exporter.shutdown()  # type: ignore[no-untyped-call]
     traces.stop()
     traces.enter(None)
     logging.getLogger("opentelemetry").handlers = [logging.NullHandler()]  # its last words are no other test's
