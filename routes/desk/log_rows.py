@@ -114,7 +114,7 @@ def _named(kind: str, subject: str, shown: Any) -> str:
 
 def _path(kind: str, subject: str, shown: Any, me: Caller) -> str | None:
     """The page of a subject; None if it has none."""
-    if kind in ("alert", "rule", "user", "webhook"):
+    if kind in ("alert", "rule", "user"):
         return f"{DESK}/{kind}s/{subject}"
     if kind == "mute":
         return f"{DESK}/users/{subject.partition('/')[0]}"
