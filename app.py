@@ -18,6 +18,7 @@ from access.limits import KeyLimits
 from access.rates import read_rate
 from commands import serve, slow_readers
 from commands.backtest import backtest
+from commands.deliver import deliver
 from commands.demo import demo
 from commands.endings import is_loaded_for_command, or_end
 from commands.erasures import erasures
@@ -70,6 +71,7 @@ from rules.service import Service
 from work import erasure_job, figures_job
 from work.retention import Retention
 from work.webhook_addresses import AddressPolicy
+from work.webhook_deliverer import Deliverer
 from work.webhook_secrets import WebhookSecrets
 from work.webhooks import Webhooks
 
@@ -129,7 +131,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
-    for command in (replay, backtest, verify, prune, demo, keys, erasures, upgrade, restored):
+    for command in (replay, backtest, verify, prune, deliver, demo, keys, erasures, upgrade, restored):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
@@ -139,6 +141,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     service.store_in(app.extensions)
     if settings.replica is not None:
         Replica(service.url, settings.replica).store_in(app.extensions)
+    make_deliverer(settings, settings.database).store_in(app.extensions)
     keyring, hosts = Keyring(settings.database), TrustedHosts(settings.own_names)
     limits = KeyLimits(None if settings.key_rate is None else read_rate(settings.key_rate))
     keyring.when_flushed(limits.learn)
@@ -216,6 +219,17 @@ def make_service(settings: Settings, url: str) -> Service:
     )
 
 
+def make_deliverer(settings: Settings, url: str) -> Deliverer:
+    """What delivers to webhooks from the database at `url` (a SQLAlchemy URL), as `settings` ask for it."""
+    return Deliverer(
+        url,
+        policy=_address_policy(settings),
+        secrets=WebhookSecrets(*settings.secret_keys),
+        time_is_epoch=settings.time_is_epoch,
+        timeout=settings.db_timeout,
+    )
+
+
 def create_worker() -> asgi.Application:
     """The application for one worker process of the server, which ends if the server dies. Raises SettingsError."""
     serve.begin_worker()
@@ -243,4 +257,4 @@ def create_worker() -> asgi.Application:
 
 
 if __name__ == "__main__":
-    serve.main(make_service)
+    serve.main(make_service, make_deliverer)

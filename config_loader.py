@@ -112,10 +112,10 @@ class Settings(BaseSettings):
     time_is_epoch: bool = False
     # How many seconds ahead of the clock an event may then be.
     max_ahead: int | None = Field(None, ge=0, le=10_000_000_000)
-
-    # What webhooks may reach besides public addresses: hosts by their exact names, and networks; and private ranges.
+    # What webhooks may reach besides public addresses (hosts by exact name, networks; private ranges); who delivers.
     webhook_allow: Annotated[tuple[forms.HostOrNetwork, ...], NoDecode, forms.SEVERAL] = ()
     webhook_allow_private: bool = False
+    deliver: bool = True
     # How long the law keeps the data of a person whose account is closed.
     retention_years: int = Field(5, ge=0, le=100)
 

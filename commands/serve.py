@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -25,7 +26,9 @@ import logs
 import metrics  # noqa: TID251 (the files that the workers count in)
 from access.keys_file import KeysFileError
 from commands import connections, start_access, start_keys, start_messages, start_replica, start_rules, start_webhooks
+from commands.deliver import DeliveryProcess
 from commands.listening import CannotListen, free_address, listener
+from commands.looking_after import both, nothing, patiently
 from commands.start_messages import Started
 from commands.workers import Workers, WorkersFailed, say_ready
 from config_loader import Settings, SettingsError, load_settings  # noqa: TID251
@@ -33,6 +36,7 @@ from database import connecting, embedded, embedded_secret, fitness, migrations
 from database.replica import NotAReplica
 from rules.service import Service
 from version import VERSION
+from work.webhook_deliverer import Deliverer
 
 # An event passes from thread to thread four times. With Python's 0.005 s it would wait that long for each turn while
 # another thread makes a long answer.
@@ -52,8 +56,10 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(_leaving)
 
 
-def main(make_service: Callable[[Settings, str], Service]) -> None:
-    """Migrate the database and serve until SIGINT, SIGTERM or SIGHUP.
+def main(
+    make_service: Callable[[Settings, str], Service], make_deliverer: Callable[[Settings, str], Deliverer]
+) -> None:
+    """Migrate the database and serve until SIGINT, SIGTERM or SIGHUP, with a process beside it that delivers.
 
     Exits with status 2 for bad settings or if nobody could call it, and with 1 if the database cannot be used or the
     workers keep dying.
@@ -68,12 +74,12 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             settings = load_settings().with_secret(start_access.making_a_key())
             logs.configure(readable=settings.global_test_flag)
             address, metrics_address = _free_addresses(settings)
-            url, look_after = settings.database, _nothing
+            url, look_after = settings.database, nothing
             if url is None:
                 place = f"embedded PostgreSQL below {settings.data_dir.resolve()}"
                 start_messages.step(f"Starting the {place}")
                 server = stack.enter_context(embedded.use_and_look_after(settings.data_dir))
-                url, look_after = server.url, _patiently(server.look_after)
+                url, look_after = server.url, patiently(server.look_after)
                 settings = settings.with_secret_key(embedded_secret.kept_secret(settings.data_dir))
             else:
                 place = connecting.place_of(url)
@@ -116,7 +122,11 @@ def main(make_service: Callable[[Settings, str], Service]) -> None:
             if metrics_address is not None and settings.metrics_port is not None and not settings.global_test_flag:
                 global _of_metrics
                 _of_metrics = stack.enter_context(listener(metrics_address, settings.metrics_port))
-            _serve(settings, address, look_after, counts, lambda: start_messages.started(started))
+            beside = None
+            if settings.deliver:
+                beside = DeliveryProcess(partial(make_deliverer, _in_force, url))
+                stack.callback(beside.stop)
+            _serve(settings, address, look_after, counts, lambda: start_messages.started(started), beside)
         start_messages.stopped()
     except (SettingsError, KeysFileError, start_access.NobodyMayCall, start_rules.RulesOfOthers, NotAReplica) as error:
         sys.exit(_complaint(error, 2))
@@ -145,6 +155,7 @@ def _serve(
     look_after: Callable[[], None],
     counts: Path | None,
     on_ready: Callable[[], None],
+    beside: DeliveryProcess | None,
 ) -> None:
     options: dict[str, Any] = {
         "factory": True,
@@ -166,14 +177,16 @@ def _serve(
             options |= {"workers": 1, "reload": True, "reload_paths": [migrations.ROOT], "reload_filter": PythonFilter}
             server = Granian("app:create_worker", **options)
             server.on_startup(on_ready)  # it does not tell when its worker serves
+            if beside is not None:
+                server.on_startup(beside.begin)
         else:
             server = Workers(
                 "app:create_worker",
                 listener=stack.enter_context(listener(address, settings.backend_port)),
-                on_ready=on_ready,
-                on_tick=look_after,
+                on_ready=on_ready if beside is None else both(on_ready, beside.begin),
+                on_tick=look_after if beside is None else both(look_after, beside.look_after),
                 on_death=lambda number: metrics.forget_gauges(counts, number),
-                on_stop=start_messages.stopping,
+                on_stop=start_messages.stopping if beside is None else both(start_messages.stopping, beside.end),
                 **options,
             )
         outlives_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -186,26 +199,6 @@ def _serve(
 
         server.on_startup(take_over)
         server.serve()
-
-
-def _nothing() -> None:
-    """There is no database of ours to look after."""
-
-
-def _patiently(look_after: Callable[[], None]) -> Callable[[], None]:
-    """The same, but what it raises is printed, each thing once in a row: the next call may succeed."""
-    last = ""
-
-    def without_raising() -> None:
-        nonlocal last
-        try:
-            look_after()
-            last = ""
-        except (embedded.EmbeddedError, OSError) as error:
-            if str(error) != last:
-                print(last := str(error), file=sys.stderr, flush=True)
-
-    return without_raising
 
 
 @contextmanager

@@ -4,7 +4,18 @@ from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from database.connecting import connect, place_of
-from database.models import USER_IDS, Base, Mute, SavedView, User
+from database.models import (
+    USER_IDS,
+    Base,
+    Delivery,
+    DeliveryAttempt,
+    Mute,
+    OutboxEvent,
+    SavedView,
+    User,
+    Webhook,
+    WebhookState,
+)
 from database.pooler import is_shared
 
 OLDEST_VERSION = 150000  # of PostgreSQL, as it writes it
@@ -35,7 +46,8 @@ def check_server(connection: Connection) -> None:
         raise Unfit("it is read-only: default_transaction_read_only is on for the database, the role or the server")
 
 
-_REMOVED_FROM = {table.__tablename__ for table in (User, Mute, SavedView)}
+_OF_WEBHOOKS = (Webhook, WebhookState, OutboxEvent, Delivery, DeliveryAttempt)
+_REMOVED_FROM = {table.__tablename__ for table in (User, Mute, SavedView, *_OF_WEBHOOKS)}
 
 
 def _tables() -> str:

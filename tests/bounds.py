@@ -70,7 +70,23 @@ from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
-from work import bulk, erasure, erasure_job, figures_job, pruning, queue, tries, webhooks
+from work import (
+    bulk,
+    erasure,
+    erasure_job,
+    figures_job,
+    pruning,
+    queue,
+    tries,
+    webhook_connections,
+    webhook_deliverer,
+    webhook_line,
+    webhook_relay,
+    webhook_schedule,
+    webhook_sender,
+    webhook_upkeep,
+    webhooks,
+)
 from work import views as saved_views
 from work.alerts import HISTORY_SHOWN
 
@@ -128,6 +144,9 @@ _KNOWN = "what routes, statuses, methods and rules there are"
 
 _DOOR = "integration/test_door.py"
 _HEAD = f"{_DOOR}::test_bounds_of_the_head"
+
+_SENDER = "unit/test_webhook_sender.py"
+_SCHEDULE, _DELIVERER = "unit/test_webhook_schedule.py", "integration/test_webhook_deliverer.py"
 
 BOUNDS: dict[str, Bound] = {
     # Requests
@@ -750,10 +769,57 @@ BOUNDS: dict[str, Bound] = {
         f"{errors.MOST_SHOWN} characters",
         "unit/test_errors.py::test_only_the_first_line_of_a_cause_is_shown",
     ),
+    # Deliveries to webhooks
+    "an attempt to send a message to a webhook": Bound(
+        seconds(webhook_sender.ATTEMPT_SECONDS), f"{_SENDER}::test_too_slow"
+    ),
+    "what is read of a webhook's answer": Bound(
+        f"{size(webhook_connections.MOST_HEAD)} of its head and {size(webhook_connections.MOST_READ)} of its body",
+        f"{_SENDER}::test_a_head_without_end",
+    ),
+    "names of one webhook that are looked up at once": Bound(
+        count(webhook_connections.LOOKUPS), f"{_SENDER}::test_names_that_are_not_found_in_time"
+    ),
+    "attempts for a message": Bound(count(len(webhook_schedule.SCHEDULE)), f"{_SCHEDULE}::test_the_schedule"),
+    "pause that a webhook may ask for": Bound(
+        seconds(webhook_schedule.MOST_RETRY_AFTER), f"{_SCHEDULE}::test_retry_after"
+    ),
+    "rest of a webhook at which attempts fail": Bound(
+        seconds(webhook_schedule.LONGEST_REST), f"{_SCHEDULE}::test_an_endpoint_that_fails_is_left_alone"
+    ),
+    "nothing but failures of a webhook": Bound(
+        f"{webhook_schedule.DISABLED_AFTER / 86_400:g} days", f"{_DELIVERER}::test_five_days_of_failures_disable"
+    ),
+    "connections to one webhook, each with a thread": Bound(
+        count(webhook_line.CONNECTIONS), f"{_DELIVERER}::test_an_endpoint_that_hangs_holds_up_no_other"
+    ),
+    "messages of one webhook that are being sent or wait for a thread": Bound(
+        count(webhook_line.MOST_CLAIMED), f"{_DELIVERER}::test_an_endpoint_that_hangs_holds_up_no_other"
+    ),
+    "events that become deliveries in one transaction": Bound(
+        count(webhook_relay.BATCH), f"{_DELIVERER}::test_order_across_batches"
+    ),
+    "age of finished deliveries": Bound(
+        f"{webhook_upkeep.KEPT_SECONDS / 86_400:g} days", f"{_DELIVERER}::test_old_deliveries_are_removed"
+    ),
+    "a webhook whose process has died or hangs": Bound(
+        seconds(webhook_deliverer.LEASE), f"{_DELIVERER}::test_one_process_sends_to_an_endpoint"
+    ),
+    "attempts under way when what delivers is stopped": Bound(
+        seconds(webhook_deliverer.STOP_SECONDS), f"{_DELIVERER}::test_an_attempt_is_on_record_before_it_is_made"
+    ),
 }
 
 # What holds things or runs beside the caller, by file and kind: the bound that it comes under, or why it has none.
 KEEPERS: dict[str, str] = {
+    "commands/deliver.py Thread": "one in the process that delivers, which watches its parent",
+    "work/webhook_line.py SimpleQueue": "messages of one webhook that are being sent or wait for a thread",
+    "work/webhook_line.py Thread": "connections to one webhook, each with a thread",
+    "work/webhook_deliverer.py cache": "one value",
+    "work/webhook_deliverer.py SimpleQueue": "messages of one webhook that are being sent or wait for a thread",
+    "work/webhook_connections.py SimpleQueue": "one value: what a lookup has found",
+    "work/webhook_connections.py Thread": "one that cuts off what takes too long, and names that are looked up at once",
+    "work/webhook_connections.py BoundedSemaphore": "names of one webhook that are looked up at once",
     "transaction_alerts_client.py deque": "threads of the caller that wait, each for a call of its own",
     "logs.py SimpleQueue": "lines of the log that wait, per process and stream",
     "logs.py Thread": "one for each of the two streams",

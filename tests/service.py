@@ -14,6 +14,8 @@ import requests
 
 from tests.waiting import PATIENCE, wait_until
 
+DELIVERER = "deliver"  # the name of that process
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Settings for tests that are not about a time limit, which a busy machine might not meet: each as long as it can be.
@@ -63,13 +65,21 @@ class Service:
 
     def workers(self) -> list[int]:
         """The process ids of its workers, oldest first."""
+        return [pid for pid, name in self._children() if name != DELIVERER]
+
+    def deliverers(self) -> list[int]:
+        """The process id of what delivers to webhooks, if it runs."""
+        return [pid for pid, name in self._children() if name == DELIVERER]
+
+    def _children(self) -> list[tuple[int, str]]:
         assert self.process is not None
         table = subprocess.run(
-            ["ps", "-A", "-o", "ppid=,pid=,stat="], capture_output=True, text=True, check=True
+            ["ps", "-A", "-o", "ppid=,pid=,stat=,comm="], capture_output=True, text=True, check=True
         ).stdout
-        rows = [row.split() for row in table.splitlines()]
+        rows = [row.split(maxsplit=3) for row in table.splitlines()]
         # A zombie has been killed and only waits to be replaced.
-        return sorted(int(pid) for parent, pid, state in rows if int(parent) == self.process.pid and state[0] != "Z")
+        own = [row for row in rows if int(row[0]) == self.process.pid and row[2][0] != "Z"]
+        return sorted((int(pid), name) for _, pid, _, name in own)
 
     def is_gone(self) -> bool:
         """Whether all of its processes have ended."""

@@ -46,6 +46,11 @@ def upgrade() -> None:
         sa.Column("last_success_at", MOMENT),
         sa.Column("last_failure_at", MOMENT),
         sa.Column("last_error", sa.Text),
+        sa.Column("failures", sa.BigInteger, server_default=sa.text("0"), nullable=False),
+        sa.Column("rests_until", MOMENT),
+        sa.Column("delivered_count", sa.BigInteger, server_default=sa.text("0"), nullable=False),
+        sa.Column("failed_count", sa.BigInteger, server_default=sa.text("0"), nullable=False),
+        sa.Column("abandoned_count", sa.BigInteger, server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("webhook_id", name=op.f("pk_webhook_states")),
         sa.ForeignKeyConstraint(
             ["webhook_id"], ["webhooks.webhook_id"], name=op.f("fk_webhook_states_webhook_id_webhooks")
@@ -91,7 +96,7 @@ def upgrade() -> None:
     )
     waiting = sa.text("status = 'waiting'")
     by_user = ["webhook_id", "user_id", "delivery_id"]
-    op.create_index("ix_deliveries_waiting", "deliveries", ["webhook_id", "next_at"], postgresql_where=waiting)
+    op.create_index("ix_deliveries_waiting", "deliveries", ["webhook_id", "delivery_id"], postgresql_where=waiting)
     op.create_index("ix_deliveries_waiting_by_user", "deliveries", by_user, postgresql_where=waiting)
     op.create_index(op.f("ix_deliveries_webhook_id_user_id_delivery_id"), "deliveries", by_user)
     op.create_index(op.f("ix_deliveries_webhook_id_delivery_id"), "deliveries", ["webhook_id", "delivery_id"])

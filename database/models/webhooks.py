@@ -68,6 +68,13 @@ class WebhookState(Base):
     last_success_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_failure_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_error: Mapped[str | None] = mapped_column(Text)
+    # Failed attempts since the last that was none; while there are several, it is left alone until then.
+    failures: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rests_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Messages that arrived, attempts that failed, and messages that were given up: since it was made.
+    delivered_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    failed_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    abandoned_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class OutboxEvent(Base):
@@ -103,8 +110,9 @@ class Delivery(Base):
         ForeignKeyConstraint(["webhook_id"], ["webhooks.webhook_id"]),
         CheckConstraint("status IN ('waiting', 'delivered', 'given_up')", name="status_known"),
         CheckConstraint("(status = 'waiting') = (next_at IS NOT NULL)", name="waits_until"),
-        # What is due; a user's messages in order, of which the first that waits holds back the others; and the log.
-        Index("ix_deliveries_waiting", "webhook_id", "next_at", postgresql_where=text("status = 'waiting'")),
+        # The oldest that waits; a user's messages in order, of which the first that waits holds back the others; and
+        # the log. None names `next_at`: an attempt that fails changes no index.
+        Index("ix_deliveries_waiting", "webhook_id", "delivery_id", postgresql_where=text("status = 'waiting'")),
         Index(
             "ix_deliveries_waiting_by_user",
             "webhook_id",

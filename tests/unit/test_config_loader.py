@@ -68,6 +68,7 @@ def test_defaults() -> None:
         "max_ahead": None,
         "webhook_allow": (),
         "webhook_allow_private": False,
+        "deliver": True,
         "retention_years": 5,
         "trusted_hosts": (),
         "allow_anonymous": False,
