@@ -532,6 +532,7 @@ def use_pruning(session: Session) -> None:
     assert session.scalars(select(Checkpoint.digest)).all() == [digest]
     assert (left.actions, left.total, left.first_time, left.until_seq, left.pruned_before) == (1, Decimal(1), 10, 2, 15)
     assert history.checkpoints(connection, Users(first=1, last=2, actions=3)) == [left]
+    assert session.scalar(select(checkpoints.removed(Checkpoint.total, 1, "deposit"))) == 1
     session.execute(select(checkpoints.checkpoints_of(Checkpoint.user_id == 1).subquery()))
     session.rollback()
 

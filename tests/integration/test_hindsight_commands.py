@@ -275,6 +275,7 @@ def test_verify_lists_each_difference(run: Any, sessions: Sessions) -> None:
         "users": 2,
         "actions": 4,
         "alerts": 1,
+        "unproved": 0,
         "differences": 2,
         "listed": [
             {"user_id": 1, "seq": 3, "code": 123, "what": sentences[0]},
