@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
-from routes.schemas import alerts as schemas
+from rules import registry
 from rules.registry import REGISTRY
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event, codes, pointers, problem
@@ -461,7 +461,7 @@ def test_a_rule_of_the_past(
     """An alert of a rule that the service no longer knows, or no longer in that form, can be listed and read."""
     codes(client, type="withdraw", amount="150.00")
     if change == "the rule is gone":
-        monkeypatch.setattr(schemas, "REGISTRY", {code: rule for code, rule in REGISTRY.items() if code != 1100})
+        monkeypatch.setattr(registry, "REGISTRY", {code: rule for code, rule in REGISTRY.items() if code != 1100})
     else:
         with transaction(sessions) as session:
             session.execute(text("""UPDATE alerts SET evidence = jsonb_set(evidence, '{parameters}', '{"old": 1}')"""))
