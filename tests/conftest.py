@@ -50,6 +50,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# If the longest test began last, one process would still be busy with it when the other has none left.
+LONGEST = "test_the_service_keeps_to_its_document"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test begins first."""
+    items.sort(key=lambda item: item.name != LONGEST)
+
+
 # Most of what it takes to make an application are two functions for each URL rule, which the rule's text determines.
 _compile_builder = Rule._compile_builder
 _builders: dict[tuple[object, ...], Any] = {}
