@@ -20,7 +20,7 @@ unexport $(filter-out $(PIP_KEPT),$(filter PIP_%,$(.VARIABLES)))
 unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
 unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
 
-.PHONY: help run demo replay backtest verify migrate upgrade console db.migrate db.console dump restore test test-browser coverage bench soak e2e clients \
+.PHONY: help run demo replay backtest verify migrate upgrade console db.migrate db.console dump restore test test-browser test-streams coverage bench soak e2e clients \
 	docs lint format assets pictures sbom images lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
@@ -66,6 +66,9 @@ test-browser: .venv/.dev ## run the tests that need a browser (as root it instal
 		echo 'Installing Chromium'; $(QUIETLY) apt-get update -q; \
 		DEBIAN_FRONTEND=noninteractive $(QUIETLY) apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }
 	@exec $(PY) -m pytest --dist loadfile tests/browser # the tests of a file share a service
+
+test-streams: .venv/.dev .tools/streams/.ready ## run the tests of streams/ (for Linux on x86-64; downloads 120 MB)
+	@exec $(PY) -m pytest -n 0 tests/e2e/test_stream.py
 
 coverage: .venv/.dev ## run all tests and write htmlcov/index.html
 	@$(PY) -m coverage erase
@@ -177,4 +180,11 @@ STALE := $(shell $(PY) -Ic '' 2>/dev/null && { test ! -e .venv/.made || test "$$
 	@echo "Installing pipenv $(PIPENV_RELEASE) in .tools"
 	@$(QUIETLY) "$(PYTHON)" -Im venv --clear .tools
 	@$(QUIETLY) .tools/bin/python -m pip install --no-user pipenv==$(PIPENV_RELEASE)
+	@touch $@
+
+# Making .tools anew removes this too, and it is made again when it is wanted next.
+.tools/streams/.ready: tests/e2e/stream-requirements.txt | .venv/.made
+	@echo "Installing the library of Redpanda Connect in .tools/streams"
+	@$(QUIETLY) "$(PYTHON)" -Im venv --clear .tools/streams
+	@$(QUIETLY) .tools/streams/bin/python -m pip --disable-pip-version-check install --no-user --no-deps --require-hashes --requirement $<
 	@touch $@
