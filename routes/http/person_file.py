@@ -58,7 +58,7 @@ def person_file(user_id: int) -> Response:
     if request.method == "HEAD":
         return Response((), headers=headers)
     ended = noted_export(person.export_of(user_id), {})
-    pieces = _Pieces(ours.url, user_id, retention, time_is_epoch=ours.policy.time_is_epoch)
+    pieces = _Pieces(ours.history_url, user_id, retention, time_is_epoch=ours.policy.time_is_epoch)
     response = Response(pieces, headers=headers)
     response.call_on_close(lambda: ended(pieces.rows, pieces.is_whole))
     return response
