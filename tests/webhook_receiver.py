@@ -25,7 +25,8 @@ class Received(NamedTuple):
 
 class Receiver:
     """Answers by the path: `/status/500`, `/retry-after/429/7`, `/redirect`, `/hang`, `/drip`, `/drip-body`,
-    `/endless`, `/long-head`, `/refuse/7` (what is about user 7, until it `is_mended`); any other is a 204.
+    `/endless`, `/long-head`, `/garbage`, `/early-hints`, `/no-length`, `/refuse/7` (what is
+    about user 7, until it `is_mended`); any other is a 204.
 
     Hanging and dripping end with the receiver.
     """
@@ -102,6 +103,15 @@ class Receiver:
             request.wfile.write(b"HTTP/1.1 200 OK\r\n")
             while not self.closing.is_set():
                 request.wfile.write(b"X-Long: " + b"a" * 1000 + b"\r\n")
+        elif kind == "garbage":
+            request.wfile.write(b"\x00garbage\r\n\r\n")
+            request.close_connection = True
+        elif kind == "early-hints":
+            request.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+            self._plain(request, "status", more)
+        elif kind == "no-length":
+            request.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            self.closing.wait()
         elif kind == "refuse" and f'"user_id":{more[0]},' in body and not self.is_mended.is_set():
             self._plain(request, "status", ["500"])
         else:

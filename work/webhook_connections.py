@@ -145,6 +145,11 @@ class _Answer(http.client.HTTPResponse):
         raw = _Limited(sock.makefile("rb", buffering=0), MOST_HEAD + MOST_READ)
         self.fp = io.BufferedReader(raw, 4096)
 
+    def _read_status(self) -> tuple[str, int, str]:
+        """The parts of the first line. What only says that the answer is still to come is passed over, as a 100 is."""
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, 100 if status in (102, 103) else status, reason
+
 
 class _Pinned:
     """Connects to an address, whatever the name of the host leads to."""

@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -150,14 +151,16 @@ class EndpointLine:
     def _send(self, sender: Sender, claimed: Claimed) -> Attempted:
         at = datetime.now(UTC)
         try:
-            encrypted = [claimed.secret] + [one for one in (claimed.previous_secret,) if one is not None]
-            signature = sign([self._secrets.read(one) for one in encrypted], claimed.message_id, at, claimed.body)
+            signing = [self._secrets.read(claimed.secret)]
         except SecretUnreadable as error:
             return Attempted(0.0, None, str(error))
+        if claimed.previous_secret is not None:
+            with suppress(SecretUnreadable):  # it may be why there is a new one
+                signing.append(self._secrets.read(claimed.previous_secret))
         headers = {
             "Content-Type": "application/json",
             "webhook-id": claimed.message_id,
             "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": signature,
+            "webhook-signature": sign(signing, claimed.message_id, at, claimed.body),
         }
         return sender.send(claimed.url, claimed.body, headers)

@@ -55,7 +55,7 @@ def asked_pause(status: int, headers: Mapping[str, str], now: datetime) -> float
         return min(float(value[:10]), MOST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     until = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return min(max((until - now).total_seconds(), 0.0), MOST_RETRY_AFTER)

@@ -16,7 +16,7 @@ from work.webhook_connections import MOST_READ, Deadlines, Http, Https, NameLook
 from work.webhook_schedule import asked_pause
 
 ATTEMPT_SECONDS = 15.0  # for a whole attempt, however slowly its parts go on
-DRAIN_SECONDS = 0.5  # of silence after which the rest of an answer is not waited for: its status is known
+DRAIN_SECONDS = 0.5  # for the rest of an answer: its status is known
 IDLE_SECONDS = 5.0  # a connection that was not used for so long is not used again
 LONGEST_ERROR = 200  # characters
 
@@ -66,7 +66,7 @@ class Sender:
             status, answered = self._exchange(target, addresses, body.encode(), headers, until)
             asked = asked_pause(status, answered, datetime.now(UTC))
         except (UrlRefused, NotSent) as problem:
-            error = str(problem)[:LONGEST_ERROR]
+            error = _printable(str(problem))[:LONGEST_ERROR]
         return Attempted(time.monotonic() - began, status, error, asked)
 
     def close(self) -> None:
@@ -164,19 +164,18 @@ class Sender:
         """Read the rest of a short answer, so that its connection can be used again; else close it."""
         connection = self._connection
         assert connection is not None
-        try:
-            if connection.sock is not None:
-                connection.sock.settimeout(min(DRAIN_SECONDS, max(0.001, until - time.monotonic())))
+        handle = connection.handle
+        assert handle is not None
+        if connection.sock is not None:  # else the answer goes on until the connection ends
+            self._deadlines.add(handle, min(until, time.monotonic() + DRAIN_SECONDS))
             left = MOST_READ + 1
-            while left > 0 and (some := answer.read(left, decode_content=False)):
-                left -= len(some)
-            if left > 0 and connection.sock is not None:
-                assert connection.handle is not None
-                self._deadlines.remove(connection.handle)
-                self._used = time.monotonic()
-                return
-        except (HTTPError, http.client.HTTPException, OSError, ValueError):
-            pass
+            with suppress(HTTPError, http.client.HTTPException, OSError, ValueError):
+                while left > 0 and (some := answer.read(left, decode_content=False)):
+                    left -= len(some)
+                if left > 0 and not self._deadlines.has_cut(handle):
+                    self._deadlines.remove(handle)
+                    self._used = time.monotonic()
+                    return
         self.close()
 
 
@@ -184,6 +183,11 @@ def _why(error: Exception, until: float, what: str) -> NotSent:
     if time.monotonic() >= until - 0.01:
         return NotSent(f"{what} within {ATTEMPT_SECONDS:g} s")
     return NotSent(f"{what}: {_text(error)}")
+
+
+def _printable(text: str) -> str:
+    """A text that the database takes, and people can read, whatever of it came from the receiver."""
+    return "".join(one if one.isprintable() else "?" for one in text.strip())
 
 
 def _text(error: Exception) -> str:

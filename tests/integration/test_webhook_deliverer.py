@@ -386,6 +386,29 @@ def test_a_secret_that_cannot_be_read(sessions: Sessions, receiver: Receiver, st
     assert receiver.at("/unsigned") == []
 
 
+def test_a_secret_before_that_cannot_be_read(sessions: Sessions, receiver: Receiver, start: Start) -> None:
+    """A new secret replaces one that is lost with its SECRET_KEY, and signs alone at once."""
+    _, lost = WebhookSecrets("another" * 10).new()
+    _, secret = subscribe(sessions, f"{receiver.url}/replaced", previous_secret=lost)
+    execute(sessions, "UPDATE webhooks SET previous_secret_until = now() + interval '1 hour'")
+    start()
+    post(sessions, 1, "w 101 @1", rules=RULES)
+    wait_until(lambda: sent(sessions) == 1)
+    [got] = receiver.at("/replaced")
+    assert Webhook(secret).verify(got.body, got.headers)
+
+
+def test_an_answer_that_is_none_holds_nobody_up(sessions: Sessions, receiver: Receiver, start: Start) -> None:
+    """Bytes that no text in the database may have are not stored."""
+    subscribe(sessions, f"{receiver.url}/garbage")
+    subscribe(sessions, f"{receiver.url}/beside-garbage")
+    start()
+    post(sessions, 1, "w 101 @1", rules=RULES)
+    wait_until(lambda: sent(sessions, "given_up") == 1)
+    assert sent(sessions) == 1
+    assert one(sessions, "SELECT max(last_error) FROM webhook_states") == "no answer: ?garbage"
+
+
 def test_one_process_sends_to_an_endpoint(
     sessions: Sessions, receiver: Receiver, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tests.webhook_receiver import Receiver
 from version import VERSION
 from work import webhook_connections, webhook_sender
@@ -122,6 +122,12 @@ def test_statuses(status: int, receiver: Receiver, make: Make) -> None:
     assert send(make(), f"{receiver.url}/status/{status}")[1:] == (status, None, None)
 
 
+def test_what_comes_before_the_answer(receiver: Receiver, make: Make) -> None:
+    """A 103 says that the answer is still to come."""
+    sender = make()
+    assert [send(sender, f"{receiver.url}/early-hints/{status}").status for status in (500, 204)] == [500, 204]
+
+
 def test_redirects_are_not_followed(receiver: Receiver, make: Make) -> None:
     """It is an answer like any other."""
     assert send(make(), f"{receiver.url}/redirect").status == 302
@@ -150,13 +156,15 @@ def test_a_handshake_that_does_not_go_on(make: Make, monkeypatch: pytest.MonkeyP
         assert send(make(), url).error == "no connection within 0.3 s"
 
 
-@pytest.mark.parametrize("path", ["/endless", "/drip-body"])
+@pytest.mark.parametrize("path", ["/endless", "/drip-body", "/no-length"])
 def test_a_body_that_nobody_reads(path: str, receiver: Receiver, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The status is known; no more than a few kilobytes are read, and a slow rest is not waited for."""
-    monkeypatch.setattr(webhook_sender, "ATTEMPT_SECONDS", 2.0)
+    monkeypatch.setattr(webhook_sender, "ATTEMPT_SECONDS", float(PATIENCE))
     monkeypatch.setattr(webhook_sender, "DRAIN_SECONDS", 0.01)
     sender = make()
-    assert send(sender, f"{receiver.url}{path}")[1:3] == (200, None)
+    attempted = send(sender, f"{receiver.url}{path}")
+    assert attempted[1:3] == (200, None)
+    assert attempted.seconds < PATIENCE / 2
     assert sender._connection is None
 
 
