@@ -154,7 +154,7 @@ def test_every_event_is_stored_once_and_in_order_while_both_are_killed(
             assert [one["event_id"] for one in actions(client, user_id)] == ids
         found = stream.refused()
         assert {place: one["problem"]["status"] for place, one in found.items()} == refused
-        assert all(one["event"] == partitions[place[0]][place[1]][1] for place, one in found.items())
+        assert all(one["event"] == partitions[place[0]][place[1]][1][:65536] for place, one in found.items())
         assert all(one["key"] == partitions[place[0]][place[1]][0] for place, one in found.items())
         assert {one["topic"] for one in found.values()} == {"transactions"}
 
