@@ -224,13 +224,14 @@ SECRET_KEY = "the secret of the tests' application"
 
 
 @pytest.fixture
-def make_client(database_url: str) -> Iterator[ClientMaker]:
+def make_client(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientMaker]:
     """Makes a client of the application on the test's database: `make_client(overdraft="reject")`.
 
     The application's time limits are long unless it is asked for others.
     """
     from app import create_app
 
+    monkeypatch.setattr("routes.people.PATIENCE", PATIENCE)  # an erasure is waited for
     with ExitStack() as stack:
 
         def make(**overrides: object) -> FlaskClient:
