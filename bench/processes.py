@@ -8,6 +8,7 @@ from typing import NamedTuple
 from bench.servers import ROLL_CALL, Database
 
 MB = 1_000_000
+DELIVERER = "deliver"  # the name of that process
 
 
 class Process(NamedTuple):
@@ -83,7 +84,12 @@ def serving(pid: int) -> list[int]:
     """The workers of a service, however many processes stand between them and its first one, `pid`."""
     below = [one for one in descendants(pid) if "app.py" in title(one) and "resource_tracker" not in title(one)]
     parents = {_status(one).get("PPid") for one in below}
-    return [one for one in below if str(one) not in parents]
+    return [one for one in below if str(one) not in parents and _status(one).get("Name") != DELIVERER]
+
+
+def delivering(pid: int) -> list[int]:
+    """The process that delivers to webhooks beside the service whose first process is `pid`, if it runs."""
+    return [one for one in descendants(pid) if _status(one).get("Name") == DELIVERER]
 
 
 def private_memory(pid: int) -> int:

@@ -11,18 +11,18 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
 from bench.processes import descendants, title
 from bench.servers import forget_settings
-from bench.soak import database, loads, others, people, queue
+from bench.soak import database, loads, others, people, pruning, queue, webhooks
 from bench.soak.http import Tally
 from bench.soak.kills import KILLS, Victims, kills
 from bench.soak.loads import Soak
 from bench.soak.record import Record
-from bench.soak.report import WARM_UP, SoakReport
+from bench.soak.report import SoakReport
 from bench.soak.watch import Watch
 from database import embedded
 from tests.service import Service
@@ -55,6 +55,8 @@ LOADS: dict[str, tuple[Load, int]] = {
     "keeping": (queue.keeping, 1),
     "keys": (people.keys, 1),
     "strangers": (people.strangers, 1),
+    "prune": (pruning.prune, 1),
+    "webhooks": (webhooks.crowding, 1),
 }
 
 
@@ -63,7 +65,12 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long the load lasts (default: 10)")
     parser.add_argument("--seed", type=int, default=1, help="which plan (default: 1)")
-    parser.add_argument("--kill-every", type=float, default=15.0, metavar="SECONDS", help="on average (default: 15)")
+    parser.add_argument(
+        "--kill-every",
+        type=float,
+        metavar="SECONDS",
+        help="on average (default: 15, or less in a short soak, so that everything is killed once)",
+    )
     parser.add_argument("--deep", type=int, default=20_000, metavar="ACTIONS", help="of the user with a long history")
     parser.add_argument("--stalled", type=int, default=200, metavar="CONNECTIONS", help="held at once (default: 200)")
     parser.add_argument("--without", default="", metavar="NAMES", help=f"leave out {', '.join((*LOADS, *KILLS))}")
@@ -73,6 +80,8 @@ def options() -> argparse.Namespace:
     asked.without, asked.only = _names(parser, asked.without), _names(parser, asked.only)
     if not 0 < asked.minutes <= 24 * 60:
         parser.error("--minutes must be more than 0 and at most 1440")
+    if asked.kill_every is None:
+        asked.kill_every = min(15.0, asked.minutes * 60 / (len(KILLS) + 1))
     return asked
 
 
@@ -101,7 +110,7 @@ def main() -> int:
         return 2
     with place as folder:
         Path(folder).chmod(0o755)  # started by root, PostgreSQL runs as another user
-        report = soak_in(Path(folder, "data"), asked, seconds, over)
+        report = soak_in(Path(folder), asked, seconds, over)
     print(report.text())
     return 130 if over.is_set() and not report.wrong else bool(report.wrong)
 
@@ -112,33 +121,39 @@ def _end(over: threading.Event) -> None:
     over.set()
 
 
-def soak_in(data: Path, asked: argparse.Namespace, seconds: float, over: threading.Event) -> SoakReport:
-    """A whole soak with its data in `data`."""
-    report, record = SoakReport(), Record()
+def soak_in(folder: Path, asked: argparse.Namespace, seconds: float, over: threading.Event) -> SoakReport:
+    """A whole soak with its data below `folder`."""
+    report, record, data, messages = SoakReport(), Record(), folder / "data", folder / "messages"
     wanted = {name for name in (*LOADS, *KILLS) if name not in asked.without and (not asked.only or name in asked.only)}
     report.say(f"soak of {seconds:.0f} s, seed {asked.seed}: {', '.join(sorted(wanted))}")
-    service = Service({"DATA_DIR": str(data), "WORKERS": "2"})
+    service = Service({"DATA_DIR": str(data), "WORKERS": "2"} | webhooks.ENVIRONMENT, webhooks.HURRY)
     left: list[Path] = []
+    ending = ExitStack()
     try:
         service.start()
         victims = Victims(service.group, data)
         watch = Watch(victims.main, victims.postmaster)
         tally, key = Tally(record), people.first_key(service.url)
-        soak = Soak(service.port, asked.seed, 0.0, asked.deep, asked.stalled, record, tally, watch, key, over)
+        soak = Soak(service.port, asked.seed, 0.0, asked.deep, asked.stalled, record, tally, watch, key, data, over)
         left = _folders(victims, data)
         before = watch.read()
         soak.end = monotonic() + seconds
+        if "deep" in wanted:
+            loads.deep_history(soak)
+        if "webhooks" in wanted:
+            webhooks.subscribe(soak, ending.enter_context(webhooks.receiving(messages)), messages)
         _load(soak, wanted, victims, asked.kill_every)
         took = monotonic() - watch.begun
         report.answers(soak.tally)
         report.over_time(watch, took)
         _settle(report, service)
         sleep(2)  # what is over is let go of
-        report.use(before, watch.between(WARM_UP * took / 2, WARM_UP * took), watch.read(), took)
-        _look(report, soak, data)
+        report.use(before, watch.between(0, took), watch.read(), took)
+        _look(report, soak, wanted, messages)
     except AssertionError as error:
         report.wrong.append(str(error))
     finally:
+        ending.close()
         _stop(report, service, data, left)
     report.wrong += record.listed
     if record.wrong > len(record.listed):
@@ -186,9 +201,11 @@ def _settle(report: SoakReport, service: Service) -> None:
     report.say("", f"ready {monotonic() - begin:.1f} s after the load")
 
 
-def _look(report: SoakReport, soak: Soak, data: Path) -> None:
-    """Hold what is stored against what was answered, against `verify`, and against the judge."""
-    with embedded.use(data) as url:
+def _look(report: SoakReport, soak: Soak, wanted: set[str], messages: Path) -> None:
+    """Hold what is stored against what was answered and told, against `verify`, and against the judge."""
+    with embedded.use(soak.data) as url:
+        if "webhooks" in wanted:
+            webhooks.drain(report, url)
         verified = subprocess.run(
             [sys.executable, "-m", "flask", "--app", "app", "verify"],
             cwd=ROOT,
@@ -200,14 +217,18 @@ def _look(report: SoakReport, soak: Soak, data: Path) -> None:
         if verified.returncode:
             report.wrong.append(f"verify ended with status {verified.returncode}: {verified.stdout[-2000:]}")
         with database.connected(url) as connection:
-            acknowledged = soak.record.compare(database.events(connection))
+            removed = database.removed(connection)
+            acknowledged = soak.record.compare(database.events(connection), removed, soak.nameless)
             found = database.judged(connection)
+            if "webhooks" in wanted:
+                webhooks.look(report, soak, messages, connection)
             for user_id, (least, most) in soak.nameless.items():
                 stored = database.count_of(connection, user_id, user_id)
                 if not least <= stored <= most:
                     report.wrong.append(f"{stored} events without an id are stored, of {least} to {most}")
             kept = database.notes_of(connection, people.NOTE)
-            if lost := [note for note in soak.noted if kept.get(note) != 1]:
+            gone = {note for note, user_id, time in soak.noted if user_id in removed and time < removed[user_id].before}
+            if lost := [note for note, *_ in soak.noted if kept.get(note) != 1 and note not in gone]:
                 report.wrong.append(f"{len(lost):,} notes were acknowledged and are not stored once, as {lost[0]!r}")
             if older := database.judged_by_older_rules(connection, soak.ruled):
                 report.wrong.append(f"{older} events were judged by older rules than had been answered before")
@@ -216,6 +237,11 @@ def _look(report: SoakReport, soak: Soak, data: Path) -> None:
     judged = f"{found.users:,} users, {found.actions:,} actions, {found.alerts:,} alerts"
     report.say(f"notes on alerts: {len(soak.noted):,} acknowledged, {sum(kept.values()):,} stored")
     report.say(f"judged: {judged}, {found.wrong:,} things wrong")
+    if "prune" in wanted:
+        report.say(f"prune: {', '.join(f'{count:,} {what}' for what, count in sorted(soak.pruned.items()))}")
+        report.say(f"removed: {found.removed:,} actions; the judge passes over {found.unknown:,} alerts")
+        if not (soak.pruned["ended"] and found.removed):
+            report.wrong.append("pruning has not ended once, or has removed nothing")
     report.wrong += found.listed
     if found.wrong:
         report.wrong.append(f"the judge finds {found.wrong:,} things wrong")

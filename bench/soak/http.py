@@ -17,12 +17,16 @@ EXCUSE = 20  # seconds: PostgreSQL recovers, and connections that hung are given
 
 
 class Reply(NamedTuple):
-    """An answer: the status is NO_ANSWER if the connection broke, `replayed` says that it is a repeat."""
+    """An answer: the status is NO_ANSWER if the connection broke, `replayed` says that it is a repeat.
+
+    `again`: the request had been sent before, and nobody knows what came of that.
+    """
 
     status: int
     body: bytes
     seconds: float
     replayed: bool = False
+    again: bool = False
 
 
 @dataclass
@@ -41,11 +45,15 @@ class Tally:
         self.killed[kind] += 1
         self._excused_until = monotonic() + EXCUSE
 
+    def is_excused(self) -> bool:
+        """Whether something was killed a short while ago."""
+        return monotonic() < self._excused_until
+
     def add(self, who: str, status: int, retry_after: str | None, body: bytes) -> None:
         """Count an answer, and note it if it is wrong."""
         with self._lock:
             self.counts[who, status] += 1
-            self.unexcused[who] += status == 503 and monotonic() > self._excused_until
+            self.unexcused[who] += status == 503 and not self.is_excused()
         if status == 503 and retry_after is None:
             self.record.note(f"{who}: a 503 without Retry-After: {body[:200]!r}")
         elif status >= 500 and status != 503:

@@ -2,6 +2,9 @@
 
 It shares no code with the service: each rule is a few lines over all actions of a user in order of time, with plain
 sums. Money is whole cents. A rule that is not here must not have raised any alert.
+
+Of users whose old actions were removed, counts and sums must be exact; what looks back at removed actions is passed
+over.
 """
 
 import json
@@ -12,6 +15,7 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Alert = tuple[int, int]  # seq, code
@@ -47,6 +51,26 @@ class StoredAlert(NamedTuple):
     late: bool
     superseded: bool
     shadow: bool
+
+
+class Removed(NamedTuple):
+    """What is on record of a user's removed actions, all those with a time before `before`: by type, count and cents.
+
+    `until_seq` is the user's newest action when some were removed last.
+    """
+
+    before: int
+    until_seq: int = 0
+    counts: Mapping[str, int] = {"deposit": 0, "withdraw": 0}
+    sums: Mapping[str, int] = {"deposit": 0, "withdraw": 0}
+
+    @property
+    def net(self) -> int:
+        """What they came to."""
+        return self.sums["deposit"] - self.sums["withdraw"]
+
+
+NOTHING = Removed(before=0)
 
 
 class RuleRow(NamedTuple):
@@ -100,16 +124,20 @@ class InForce:
 
 @dataclass
 class Seen:
-    """All of one user's actions so far, in order of time."""
+    """All of one user's actions so far, in order of time, after those that were removed."""
 
+    removed: Removed = NOTHING
     times: list[int] = field(default_factory=list)
     deposit_times: list[int] = field(default_factory=list)
     deposit_sums: list[int] = field(default_factory=lambda: [0])
     withdrawals_in_a_row: int = 0
     rising_deposits: int = 0
     last_deposit: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: {"deposit": 0, "withdraw": 0})
-    sums: dict[str, int] = field(default_factory=lambda: {"deposit": 0, "withdraw": 0})
+    counts: dict[str, int] = field(init=False)
+    sums: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts, self.sums = dict(self.removed.counts), dict(self.removed.sums)
 
     def add(self, action: Stored) -> None:
         """The next action."""
@@ -124,6 +152,21 @@ class Seen:
         self.last_deposit = action.cents
         self.deposit_times.append(action.time)
         self.deposit_sums.append(self.deposit_sums[-1] + action.cents)
+
+    def knows(self, code: int, now: Stored, by: Params) -> bool:
+        """Whether all is there that the rule `code` looks back at from `now`, the newest action.
+
+        What had been removed before an action came played no part in it.
+        """
+        if now.seq > self.removed.until_seq:
+            return True
+        if code == 30:
+            return len(self.times) >= by["count"]
+        if code == 300:
+            return len(self.deposit_times) >= by["count"] or not self.removed.counts["deposit"]
+        if code in (123, 500):
+            return now.time - by["window"] >= self.removed.before
+        return True
 
     def raises(self, code: int, now: Stored, by: Params) -> bool:
         """Whether the rule `code` fires on `now`, the newest action."""
@@ -144,15 +187,24 @@ class Seen:
         raise ValueError(f"the judge does not know rule {code}")
 
 
-def standing(actions: Iterable[Stored], settings: InForce) -> dict[Alert, bool]:
-    """The alerts that must stand on the actions of one user, and whether each is that of a rule in shadow."""
-    seen, found = Seen(), {}
+class Expected(NamedTuple):
+    """The alerts that must stand, and whether each is that of a rule in shadow; and those of which nobody can say."""
+
+    standing: dict[Alert, bool]
+    unknown: set[Alert]
+
+
+def expected_of(actions: Iterable[Stored], settings: InForce, removed: Removed = NOTHING) -> Expected:
+    """What is expected of the actions of one user, after those that were removed."""
+    seen, found, unknown = Seen(removed), {}, set()
     for action in sorted(actions, key=attrgetter("time", "seq")):
         seen.add(action)
         for code, (status, by) in settings.of(action).items():
-            if seen.raises(code, action, by):
+            if not seen.knows(code, action, by):
+                unknown.add((action.seq, code))
+            elif seen.raises(code, action, by):
                 found[action.seq, code] = status == "shadow"
-    return found
+    return Expected(found, unknown)
 
 
 @dataclass
@@ -162,6 +214,8 @@ class Findings:
     users: int = 0
     actions: int = 0
     alerts: int = 0
+    removed: int = 0  # actions
+    unknown: int = 0  # alerts that were passed over
     wrong: int = 0
     listed: list[str] = field(default_factory=list)
 
@@ -177,12 +231,13 @@ def judge(
     alerts: Iterable[StoredAlert],
     users: Mapping[int, tuple[int, int]],
     settings: InForce,
+    removed: Mapping[int, Removed] = MappingProxyType({}),
 ) -> Findings:
     """Hold everything against the definition of the rules.
 
-    `actions` and `alerts` come by user, `users` have their count of actions and their net in cents. Of each user one
-    thing after the other: arrivals without gaps, count and balance, the standing alerts, and that each answer is what
-    was raised at once.
+    `actions` and `alerts` come by user, `users` have their count of actions and their net in cents, `removed` what is
+    on record of removed ones. Of each user one thing after the other: arrivals without gaps, count and balance, the
+    standing alerts, and that each answer is what was raised at once.
     """
     findings, left = Findings(users=len(users)), dict(users)
     by_user = _grouped(alerts)
@@ -196,9 +251,12 @@ def judge(
             pending = next(by_user, None)
         findings.actions += len(own)
         findings.alerts += len(of_user)
-        _check_user(findings, user_id, own, of_user, settings, left.pop(user_id, (0, 0)))
+        was = removed.get(user_id, NOTHING)
+        _check_user(findings, user_id, own, of_user, settings, left.pop(user_id, (0, 0)), was)
+    findings.removed = sum(sum(was.counts.values()) for was in removed.values())
     for user_id, (count, net) in left.items():
-        if count or net:
+        was = removed.get(user_id, NOTHING)
+        if (count, net) != (sum(was.counts.values()), was.net):
             findings.note(f"user {user_id} has no action, and counts {count} of {net} cents")
     return findings
 
@@ -215,17 +273,28 @@ def _check_user(
     alerts: list[StoredAlert],
     settings: InForce,
     counted: tuple[int, int],
+    removed: Removed,
 ) -> None:
-    if sorted(one.seq for one in own) != list(range(1, len(own) + 1)):
+    # With all of them there, and none twice, the count leaves no gap.
+    count = len(own) + sum(removed.counts.values())
+    if (
+        len({one.seq for one in own}) != len(own)
+        or not 1 <= min(one.seq for one in own) <= max(one.seq for one in own) <= count
+    ):
         findings.note(f"user {user_id}: the arrivals have gaps")
-    net = sum(one.cents if one.type == "deposit" else -one.cents for one in own)
-    if counted != (len(own), net):
-        findings.note(f"user {user_id}: counts {counted}, and there are {(len(own), net)}")
+    net = removed.net + sum(one.cents if one.type == "deposit" else -one.cents for one in own)
+    if counted != (count, net):
+        findings.note(f"user {user_id}: counts {counted}, and there are {(count, net)}")
+    if min(one.time for one in own) < removed.before:
+        findings.note(f"user {user_id}: an action is older than the cut")
     numbers = [one.rules_number for one in sorted(own, key=attrgetter("seq"))]
     if numbers != sorted(numbers):
         findings.note(f"user {user_id}: an action was judged by older rules than one before it")
-    expected = standing(own, settings)
-    found = {(one.seq, one.code): one.shadow for one in alerts if not one.superseded}
+    expected, unknown = expected_of(own, settings, removed)
+    findings.unknown += sum((one.seq, one.code) in unknown for one in alerts)
+    found = {
+        (one.seq, one.code): one.shadow for one in alerts if not one.superseded and (one.seq, one.code) not in unknown
+    }
     for seq, code in sorted(expected.keys() - found.keys()):
         findings.note(f"user {user_id}, action {seq}: {code} must stand, and does not")
     for seq, code in sorted(found.keys() - expected.keys()):

@@ -7,10 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from bench.processes import descendants, serving, title
+from bench.processes import delivering, descendants, serving, title
 from bench.soak.loads import Soak
 
-KILLS = ("worker", "worker-twice", "backend", "backend-hard", "postmaster", "supervisor", "supervisor-and-postmaster")
+KILLS = (
+    "deliverer",
+    "worker",
+    "worker-twice",
+    "backend",
+    "backend-hard",
+    "postmaster",
+    "supervisor",
+    "supervisor-and-postmaster",
+)
 
 
 class Victims:
@@ -35,6 +44,10 @@ class Victims:
         """The workers."""
         return serving(self._main)
 
+    def deliverers(self) -> list[int]:
+        """What delivers to webhooks, if it runs."""
+        return delivering(self._main)
+
     def backends(self) -> list[int]:
         """PostgreSQL's processes for the connections of the service."""
         postmaster = self.postmaster()
@@ -49,10 +62,11 @@ class Victims:
 
 
 def kills(soak: Soak, name: str, victims: Victims, wanted: tuple[str, ...], every: float) -> None:
-    """Kills one of what is `wanted` about every so many seconds."""
+    """Kills one of what is `wanted` about every so many seconds: each once, and then any."""
     random = Random(f"{soak.seed} {name}")
+    once = random.sample(wanted, len(wanted))
     while soak.goes_on(every * (0.5 + random.random())):
-        kind = random.choice(wanted)
+        kind = once.pop() if once else random.choice(wanted)
         soak.tally.kill(kind)
         _KINDS[kind](soak, random, victims)
 
@@ -77,6 +91,7 @@ def _both(_: Soak, random: Random, victims: Victims) -> None:
 
 
 _KINDS: dict[str, Callable[[Soak, Random, Victims], None]] = {
+    "deliverer": lambda _, random, victims: _kill(random, victims.deliverers()),
     "worker": lambda _, random, victims: _kill(random, victims.workers()),
     "worker-twice": _worker_twice,
     "backend": lambda _, random, victims: _kill(random, victims.backends(), signal.SIGTERM),

@@ -68,6 +68,11 @@ def anywhere(users: int, spread: int) -> Make:
     return lambda random, _: (random.randrange(users), random.randrange(spread))
 
 
+def often_early(users: int, spread: int, early: int = 100) -> Make:
+    """The same, but one of ten has a time below `early`."""
+    return lambda random, _: (random.randrange(users), random.randrange(early if random.random() < 0.1 else spread))
+
+
 def crowded(users: int, at_once: int) -> Make:
-    """So many events of each user have the same time, before time goes on."""
-    return lambda _, number: (number % users, 1_000 * (number // (users * at_once)))
+    """So many events of each user have the same time, from 1,000 on, before time goes on."""
+    return lambda _, number: (number % users, 1_000 * (1 + number // (users * at_once)))

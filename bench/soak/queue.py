@@ -17,7 +17,7 @@ NOBODY = "999999999-1-1100"
 def queue(soak: Soak, name: str) -> None:
     """Claims the next alert, and changes many, those it names or those that fit: each one has an answer of its own."""
     random, caller = Random(f"{soak.seed} {name}"), soak.caller("work by the list")
-    while soak.goes_on(0.2):
+    while soak.has_room(0.2):
         _expected(soak, caller.ask("POST", "/alerts/next", encoded(random.choice(({}, CLAIMS))), JSON), 200, 204)
         reply = caller.ask("GET", "/alerts?limit=50")
         listed = as_json(reply)["alerts"] if reply.status == 200 else []

@@ -1,7 +1,8 @@
 """What a soak found, in a page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from bench.soak.http import NO_ANSWER, SINGLE, Tally
 from bench.soak.watch import Reading, Watch
@@ -9,6 +10,9 @@ from bench.soak.watch import Reading, Watch
 # The largest worker may grow by this much, in MB, from the end of the warm-up to the end: what one big body takes
 # stays with the process. In a short soak the warm-up ends before the workers have seen everything once.
 GROWTH, GROWTH_IN_SHORT = 64, 256
+# And of the time after the warm-up, the median of the last third may be above that of the first by this much: held
+# against each kind of process in a soak that is not short.
+FLAT_SHARE, FLAT_MB = 0.10, 10
 # A worker keeps the connections to the database and the threads that it has once needed.
 DESCRIPTORS, THREADS = 32, 80
 # Of the single events that nothing has to do with: this share may be turned away other than after a kill.
@@ -51,14 +55,19 @@ class SoakReport:
     def over_time(self, watch: Watch, seconds: float) -> None:
         """A table over time."""
         parts = max(1, min(10, int(seconds / 10)))
-        self.say("", "      seconds   events     p50 ms     p99 ms  worker MB  all MB  files  threads  processes")
+        self.say(
+            "",
+            "      seconds   events     p50 ms     p99 ms  main MB  worker MB  deliverer MB  all MB  files  threads"
+            "  processes",
+        )
         for part in range(parts):
             start, end = part * seconds / parts, (part + 1) * seconds / parts
             count, p50, p99 = watch.milliseconds(start, end)
             found = watch.between(start, end)
             self.say(
                 f"{start:>6.0f}-{end:<6.0f}{count:>9,}{p50:>11.1f}{p99:>11.1f}"
-                f"{_most(one.worker_mb for one in found):>11.0f}{_most(one.all_mb for one in found):>8.0f}"
+                f"{_most(one.main_mb for one in found):>9.0f}{_most(one.worker_mb for one in found):>11.0f}"
+                f"{_most(one.deliverer_mb or 0 for one in found):>14.0f}{_most(one.all_mb for one in found):>8.0f}"
                 f"{_most(one.descriptors for one in found):>7.0f}{_most(one.threads for one in found):>9.0f}"
                 f"{_most(one.processes for one in found):>11.0f}"
             )
@@ -72,8 +81,9 @@ class SoakReport:
             if last > max(SLOWER * first, 100):
                 self.wrong.append(f"single events have become slower: {first:.1f} ms, then {last:.1f} ms")
 
-    def use(self, before: Reading | None, warm: list[Reading], after: Reading | None, seconds: float) -> None:
+    def use(self, before: Reading | None, readings: Sequence[Reading], after: Reading | None, seconds: float) -> None:
         """Hold what is used at the end, when nobody asks any more, against what was used before."""
+        warm = [one for one in readings if WARM_UP / 2 * seconds <= one.at < WARM_UP * seconds]
         if before is None or after is None:
             self.wrong.append("the service was not there to be looked at")
             return
@@ -85,6 +95,7 @@ class SoakReport:
         self.say("", f"memory of the largest worker: {grown:+.0f} MB since the warm-up (at most {most:+} MB)")
         if grown > most:
             self.wrong.append(f"a worker has grown by {grown:.0f} MB since the warm-up")
+        self._flat(readings, seconds)
         for what, more, was, now in (
             ("descriptors", DESCRIPTORS, before.descriptors, after.descriptors),
             ("threads", THREADS, before.threads, after.threads),
@@ -92,6 +103,29 @@ class SoakReport:
             self.say(f"{what} of a worker: {was} before, {now} after (at most {more:+})")
             if now > was + more:
                 self.wrong.append(f"a worker has {now} {what}, and had {was}")
+
+    def _flat(self, readings: Sequence[Reading], seconds: float) -> None:
+        """Hold the memory of each kind of process in the last third after the warm-up against that in the first."""
+        third = (1 - WARM_UP) * seconds / 3
+        first = [one for one in readings if 0 <= one.at - WARM_UP * seconds < third]
+        last = [one for one in readings if one.at >= seconds - third]
+        for what, was, now in (
+            ("first process", [one.main_mb for one in first], [one.main_mb for one in last]),
+            ("largest worker", [one.worker_mb for one in first], [one.worker_mb for one in last]),
+            (
+                "delivery process",
+                [one.deliverer_mb for one in first if one.deliverer_mb is not None],
+                [one.deliverer_mb for one in last if one.deliverer_mb is not None],
+            ),
+        ):
+            if not was or not now:
+                self.wrong.append(f"there was no {what} to be looked at")
+                continue
+            begin, end = median(was), median(now)
+            most = begin * (1 + FLAT_SHARE) + FLAT_MB
+            self.say(f"memory of the {what}, median: {begin:.1f} MB, then {end:.1f} MB (at most {most:.1f})")
+            if end > most and seconds >= SHORT:
+                self.wrong.append(f"the {what} has grown: {begin:.1f} MB, then {end:.1f} MB")
 
     def text(self) -> str:
         """The page."""

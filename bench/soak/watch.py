@@ -14,7 +14,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from bench.measurement import percentile
-from bench.processes import MB, descendants, private_memory, serving
+from bench.processes import MB, delivering, descendants, private_memory, serving
 
 EVERY = 2.0  # seconds between two readings
 READINGS = 7_200
@@ -25,7 +25,9 @@ class Reading(NamedTuple):
     """What the processes of the service use at a moment: the largest worker, and all together with PostgreSQL."""
 
     at: float
+    main_mb: float  # the first process
     worker_mb: float
+    deliverer_mb: float | None  # None: there is none just now
     all_mb: float
     descriptors: int  # of the worker that has most
     threads: int  # likewise
@@ -58,9 +60,12 @@ class Watch:
         postmaster = self.postmaster()
         everybody = [main, *descendants(main)]
         everybody += [postmaster, *descendants(postmaster)] if postmaster else []
+        deliverers = delivering(main)
         return Reading(
             at=monotonic() - self.begun,
+            main_mb=private_memory(main) / MB,
             worker_mb=max(map(private_memory, workers)) / MB,
+            deliverer_mb=max(map(private_memory, deliverers)) / MB if deliverers else None,
             all_mb=sum(map(private_memory, everybody)) / MB,
             descriptors=max(_entries(pid, "fd") for pid in workers),
             threads=max(_entries(pid, "task") for pid in workers),

@@ -10,9 +10,10 @@ from sqlalchemy import text
 
 from bench.soak import database
 from bench.soak.plan import Stream, anywhere, crowded, in_order
-from bench.soak.record import REFUSED, Record, written
+from bench.soak.record import PRUNED, REFUSED, Record, written
 from tests.conftest import ClientMaker
 from tests.postgres import Sessions, transaction
+from work.pruning import Pruning
 
 STREAMS = (
     Stream(1, "in order", 1, in_order(3)),
@@ -21,15 +22,21 @@ STREAMS = (
 )
 
 
-def posted(client: FlaskClient) -> Record:
-    """A few hundred events in batches, with changes of rules and ratings between them; and what was answered."""
+def posted(client: FlaskClient, prune: Callable[[], object] = int) -> Record:
+    """A few hundred events in batches, with changes of rules and ratings between them; and what was answered.
+
+    `prune` is called in the middle.
+    """
     random, record = Random(7), Record()
     statuses = ("active", "shadow", "active", "off", "active", "active")
     for number, status in enumerate(statuses):
+        if number == 3:
+            prune()
         for stream in STREAMS:
             answers, first = record.open(stream), 25 * number
             for result in client.post("/events", json=stream.events(first, 25)).get_json()["results"]:
-                answers.note(first + result["index"], written(result["alert_codes"]))
+                codes = result.get("alert_codes")
+                answers.note(first + result["index"], PRUNED if codes is None else written(codes))
         change = {"status": status, "parameters": {"count": number + 2}, "by_risk": {"high": {"count": 2}}}
         assert client.put(f"/rules/{random.choice((30, 300, 500))}", json=change).status_code == 200
         spike = {"status": "active", "parameters": {"times": "1.50", "count": 2}}
@@ -106,6 +113,60 @@ def test_an_acknowledged_event_that_is_lost(judged: Judged, sessions: Sessions) 
     by_judge, by_record = judged()
     assert by_judge == 0
     assert by_record > 0
+
+
+@pytest.fixture
+def judged_after_pruning(make_client: ClientMaker, database_url: str) -> Judged:
+    """The same after actions were removed, in the middle of it and at the end, at another time."""
+
+    def prune(before: int) -> None:
+        pruning = Pruning(database_url, before)
+        pruning.run(lambda *_: None)
+        pruning.close()
+
+    record = posted(make_client(), lambda: prune(40))
+    prune(70)
+
+    def look() -> tuple[int, int]:
+        record.wrong = 0
+        with database.connected(database_url) as connection:
+            removed = database.removed(connection)
+            record.compare(database.events(connection), removed)
+            findings = database.judged(connection)
+        assert findings.removed > 50
+        assert 0 < findings.unknown < findings.alerts / 4
+        return findings.wrong, record.wrong
+
+    return look
+
+
+AFTER_PRUNING = {
+    "a count on record": ("UPDATE checkpoints SET actions = actions + 1 WHERE user_id = 2 AND type = 'deposit'", 11),
+    "a sum on record": ("UPDATE checkpoints SET total = total + 0.01 WHERE user_id = 2 AND type = 'deposit'", 11),
+    "what is on record": ("DELETE FROM checkpoints WHERE user_id = 2", 11),
+    "a cut after an action": ("UPDATE users SET pruned_before = 100 WHERE user_id = 2", 10),
+    "a cut before what was removed": ("UPDATE users SET pruned_before = 30 WHERE user_id = 2", 1),
+    "an alert": ("UPDATE alerts SET superseded = NOT superseded WHERE user_id = 2 AND code = 1100", 10),
+    "an alert that counts removed ones": ("DELETE FROM alerts WHERE user_id <= 5 AND code = 630", 10),
+}
+
+
+def test_what_is_right_after_pruning_is_right(judged_after_pruning: Judged) -> None:
+    """The judge and the record find what is stored after pruning, and what is on record of what was removed."""
+    assert judged_after_pruning() == (0, 0)
+
+
+@pytest.mark.parametrize("what", AFTER_PRUNING)
+def test_what_is_tampered_with_after_pruning_is_noticed(
+    judged_after_pruning: Judged, sessions: Sessions, what: str
+) -> None:
+    """Whatever is altered of what was removed, or is left, is noticed by the judge (10) or the record (1)."""
+    statement, noticed_by = AFTER_PRUNING[what]
+    with transaction(sessions) as session:
+        assert session.connection().execute(text(statement)).rowcount > 0
+    by_judge, by_record = judged_after_pruning()
+    assert (by_judge > 0) * 10 >= noticed_by // 10 * 10
+    assert (by_record > 0) >= noticed_by % 10
 
 
 def test_a_refused_event_that_is_stored() -> None:
