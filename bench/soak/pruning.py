@@ -23,7 +23,7 @@ def prune(soak: Soak, name: str) -> None:
     """Removes all actions before half of the time that is reached: the first run is killed, the next one goes on."""
     random, caller = Random(f"{soak.seed} {name}"), soak.caller("pruning")
     pause = min(30.0, (soak.end - monotonic()) / 6)
-    while soak.goes_on(pause):
+    while soak.goes_on(pause) and monotonic() < soak.end - pause:  # a run that begins late would hold up the end
         soak.cut = max(soak.cut, _reached(soak) // 2)
         if soak.cut:
             _run(soak, caller, random.random() * LATEST_KILL)

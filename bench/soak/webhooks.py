@@ -103,8 +103,8 @@ def look(report: SoakReport, soak: Soak, folder: Path, connection: Any) -> None:
         found = messages.look(_lines(folder / f"{name}.accepted"), alerts, removed, soak.untold)
         failed = Counter((folder / f"{name}.failed").read_text().splitlines())
         report.say(
-            f"{name} webhook: {found.accepted - found.again:,} messages about {found.alerts:,} stored alerts and of "
-            f"removed ones, {found.again:,} of them more than once, {found.wrong:,} things wrong"
+            f"{name} webhook: {found.accepted - found.again:,} messages, and {found.again:,} repeats; "
+            f"{found.alerts:,} alerts are stored; {found.wrong:,} things wrong"
         )
         report.say(f"  {', '.join(f'{count:,} {event}' for event, count in sorted(found.events.items()))}")
         if failed:
