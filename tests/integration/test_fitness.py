@@ -21,7 +21,7 @@ from tests.postgres import Databases, engine_on
 # As docs/deployment.md has it.
 ENOUGH = (
     "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public",
-    "GRANT DELETE ON users, mutes, views",
+    "GRANT DELETE ON users, mutes, views, webhooks, webhook_states, outbox, deliveries, delivery_attempts",
     "GRANT UPDATE ON ALL SEQUENCES IN SCHEMA public",
 )
 WITHOUT_LOCALE = "TEMPLATE template0 LOCALE 'C' LOCALE_PROVIDER libc"
