@@ -1,18 +1,18 @@
 """The soak's own checks can fail: what is tampered with is noticed by its judge, which knows only the definition."""
 
 from collections.abc import Callable
+from contextlib import closing
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
-import pytest
+import psycopg2
 from flask.testing import FlaskClient
-from sqlalchemy import text
 
 from bench.soak import database
+from bench.soak.judge import Findings
 from bench.soak.plan import Stream, anywhere, crowded, in_order
 from bench.soak.record import PRUNED, REFUSED, Record, written
 from tests.conftest import ClientMaker
-from tests.postgres import Sessions, transaction
 from work.pruning import Pruning
 
 STREAMS = (
@@ -46,24 +46,32 @@ def posted(client: FlaskClient, prune: Callable[[], object] = int) -> Record:
     return record
 
 
-@pytest.fixture
-def judged(make_client: ClientMaker, database_url: str) -> Callable[[], tuple[int, int]]:
-    """Posts, and says how many things the judge and the record find wrong with the database."""
-    record = posted(make_client())
+class Looked(NamedTuple):
+    """How many things the judge and the record find wrong with a database, and what was there to be looked at."""
 
-    def look() -> tuple[int, int]:
-        record.wrong = 0
-        with database.connected(database_url) as connection:
-            acknowledged = record.compare(database.events(connection))
-            findings = database.judged(connection)
-        assert acknowledged == 450
-        assert findings.alerts > 100
-        return findings.wrong, record.wrong
-
-    return look
+    by_judge: int
+    by_record: int
+    acknowledged: int
+    findings: Findings
 
 
-Judged = Callable[[], tuple[int, int]]
+def look(record: Record, url: str, *tampering: str) -> Looked:
+    """Look at a database after these statements, which are rolled back."""
+    record.wrong = 0
+    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
+        for statement in tampering:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                assert cursor.rowcount > 0
+        acknowledged = record.compare(database.events(connection), database.removed(connection))
+        findings = database.judged(connection)
+    return Looked(findings.wrong, record.wrong, acknowledged, findings)
+
+
+def is_noticed(looked: Looked, by: int) -> bool:
+    """Whether the judge (10), the record of the answers (1), or both (11) have noticed."""
+    return (looked.by_judge > 0) * 10 >= by // 10 * 10 and (looked.by_record > 0) >= by % 10
+
 
 # What is done to the database, and who notices: the judge, the record of what was answered.
 TAMPERED = {
@@ -86,58 +94,27 @@ TAMPERED = {
     "what judged an action": ("UPDATE user_actions SET rules_number = 1 WHERE user_id = 1 AND seq = 20", 10),
     "an event of nobody": ("UPDATE user_actions SET event_id = 'in order-7777' WHERE user_id = 1 AND seq = 1", 1),
 }
+LOST = (
+    "DELETE FROM alerts WHERE user_id = 12",
+    "DELETE FROM user_actions WHERE user_id = 12",
+    "UPDATE users SET net = 0, last_seq = 0 WHERE user_id = 12",
+)
 
 
-def test_what_is_right_is_right(judged: Judged) -> None:
-    """Late events, equal times, changes of rules and of ratings: the judge finds what the service has stored."""
-    assert judged() == (0, 0)
+def test_what_is_tampered_with_is_noticed(make_client: ClientMaker, database_url: str) -> None:
+    """Late events, equal times, changes of rules and of ratings: nothing is wrong, and whatever is altered is noticed.
 
-
-@pytest.mark.parametrize("what", TAMPERED)
-def test_what_is_tampered_with_is_noticed(judged: Judged, sessions: Sessions, what: str) -> None:
-    """Whatever is altered is noticed by the judge (10), by the record of the answers (1), or by both."""
-    statement, noticed_by = TAMPERED[what]
-    with transaction(sessions) as session:
-        assert session.connection().execute(text(statement)).rowcount > 0
-    by_judge, by_record = judged()
-    assert (by_judge > 0) * 10 >= noticed_by // 10 * 10
-    assert (by_record > 0) >= noticed_by % 10
-
-
-def test_an_acknowledged_event_that_is_lost(judged: Judged, sessions: Sessions) -> None:
-    """An event that was answered as stored, and is not there, is noticed, though the rest fits together."""
-    with transaction(sessions) as session:
-        session.execute(text("DELETE FROM alerts WHERE user_id = 12"))
-        session.execute(text("DELETE FROM user_actions WHERE user_id = 12"))
-        session.execute(text("UPDATE users SET net = 0, last_seq = 0 WHERE user_id = 12"))
-    by_judge, by_record = judged()
-    assert by_judge == 0
-    assert by_record > 0
-
-
-@pytest.fixture
-def judged_after_pruning(make_client: ClientMaker, database_url: str) -> Judged:
-    """The same after actions were removed, in the middle of it and at the end, at another time."""
-
-    def prune(before: int) -> None:
-        pruning = Pruning(database_url, before)
-        pruning.run(lambda *_: None)
-        pruning.close()
-
-    record = posted(make_client(), lambda: prune(40))
-    prune(70)
-
-    def look() -> tuple[int, int]:
-        record.wrong = 0
-        with database.connected(database_url) as connection:
-            removed = database.removed(connection)
-            record.compare(database.events(connection), removed)
-            findings = database.judged(connection)
-        assert findings.removed > 50
-        assert 0 < findings.unknown < findings.alerts / 4
-        return findings.wrong, record.wrong
-
-    return look
+    An event that was answered as stored and is not there is noticed even if the rest fits together.
+    """
+    record = posted(make_client())
+    looked = look(record, database_url)
+    assert (looked.by_judge, looked.by_record, looked.acknowledged) == (0, 0, 450)
+    assert looked.findings.alerts > 100
+    for what, (statement, noticed_by) in TAMPERED.items():
+        assert is_noticed(look(record, database_url, statement), noticed_by), what
+    lost = look(record, database_url, *LOST)
+    assert lost.by_judge == 0
+    assert lost.by_record > 0
 
 
 AFTER_PRUNING = {
@@ -151,22 +128,22 @@ AFTER_PRUNING = {
 }
 
 
-def test_what_is_right_after_pruning_is_right(judged_after_pruning: Judged) -> None:
-    """The judge and the record find what is stored after pruning, and what is on record of what was removed."""
-    assert judged_after_pruning() == (0, 0)
+def test_what_is_tampered_with_after_pruning_is_noticed(make_client: ClientMaker, database_url: str) -> None:
+    """The same after actions were removed, in the middle of it and at the end, at another time."""
 
+    def prune(before: int) -> None:
+        pruning = Pruning(database_url, before)
+        pruning.run(lambda *_: None)
+        pruning.close()
 
-@pytest.mark.parametrize("what", AFTER_PRUNING)
-def test_what_is_tampered_with_after_pruning_is_noticed(
-    judged_after_pruning: Judged, sessions: Sessions, what: str
-) -> None:
-    """Whatever is altered of what was removed, or is left, is noticed by the judge (10) or the record (1)."""
-    statement, noticed_by = AFTER_PRUNING[what]
-    with transaction(sessions) as session:
-        assert session.connection().execute(text(statement)).rowcount > 0
-    by_judge, by_record = judged_after_pruning()
-    assert (by_judge > 0) * 10 >= noticed_by // 10 * 10
-    assert (by_record > 0) >= noticed_by % 10
+    record = posted(make_client(), lambda: prune(40))
+    prune(70)
+    looked = look(record, database_url)
+    assert (looked.by_judge, looked.by_record) == (0, 0)
+    assert looked.findings.removed > 50
+    assert 0 < looked.findings.unknown < looked.findings.alerts / 4
+    for what, (statement, noticed_by) in AFTER_PRUNING.items():
+        assert is_noticed(look(record, database_url, statement), noticed_by), what
 
 
 def test_a_refused_event_that_is_stored() -> None:
