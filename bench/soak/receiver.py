@@ -21,6 +21,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 HEALTHY, FLAKY = ENDPOINTS = ("healthy", "flaky")
 CLOSED, HUNG, ERROR = FAULTS = ("closed", "hung", "500")  # on purpose
 TOO_EARLY = "no secret yet"
+CUT_OFF = "cut off"  # the sender was killed in the middle of a message
 EVERY, DOWN = 20.0, 2.0  # seconds: each time so long, it fails for so long
 HANGS, CLOSES, FAILS = 0.001, 0.01, 0.02  # of all messages, at other times
 HANG = 30.0  # seconds: longer than an attempt may take
@@ -51,8 +52,11 @@ class Receiver:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answer a message, or leave it unanswered."""
-        name, body = request.path[1:], request.rfile.read(int(request.headers["content-length"]))
+        name, length = request.path[1:], int(request.headers["content-length"])
+        body = request.rfile.read(length)
         failed = fault(time.monotonic(), random.random()) if name == FLAKY else None
+        if len(body) < length:
+            failed = CUT_OFF
         if failed is not None:
             self._fail(request, name, failed)
             return
@@ -72,7 +76,7 @@ class Receiver:
         os.write(self._failed[name], f"{why}\n".encode())
         if why == HUNG:
             time.sleep(HANG)
-        if why in (HUNG, CLOSED):
+        if why in (HUNG, CLOSED, CUT_OFF):
             request.close_connection = True
             return
         request.send_response(500)
@@ -80,9 +84,9 @@ class Receiver:
         request.end_headers()
 
 
-def main() -> None:
-    """Serve until stopped."""
-    receiver = Receiver(Path(sys.argv[2]))
+def serve(port: int, folder: Path) -> int:
+    """Serve in a thread, as long as the process lives. Returns the port, which is chosen for 0."""
+    receiver = Receiver(folder)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -100,8 +104,15 @@ def main() -> None:
         def handle_error(self, *_: Any) -> None:
             """The sender has gone, as it may."""
 
+    server = Server(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return int(server.server_address[1])
+
+
+def main() -> None:
+    """Serve until stopped."""
     parent = os.getppid()
-    threading.Thread(target=Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever, daemon=True).start()
+    serve(int(sys.argv[1]), Path(sys.argv[2]))
     while os.getppid() == parent:  # it does not outlive the soak
         time.sleep(1)
 

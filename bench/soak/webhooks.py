@@ -108,9 +108,9 @@ def look(report: SoakReport, soak: Soak, folder: Path, connection: Any) -> None:
         )
         report.say(f"  {', '.join(f'{count:,} {event}' for event, count in sorted(found.events.items()))}")
         if failed:
-            report.say(f"  failed on purpose or too early: {', '.join(f'{n:,} {why}' for why, n in failed.items())}")
+            report.say(f"  not accepted: {', '.join(f'{n:,} {why}' for why, n in failed.items())}")
         report.wrong += [f"{name} webhook: {one}" for one in found.listed]
-        known = (*(receiver.FAULTS if name == receiver.FLAKY else ()), receiver.TOO_EARLY)
+        known = (*(receiver.FAULTS if name == receiver.FLAKY else ()), receiver.TOO_EARLY, receiver.CUT_OFF)
         report.wrong += [f"{name} webhook: {count:,} {why}" for why, count in failed.items() if why not in known]
         if not found.accepted:
             report.wrong.append(f"{name} webhook: no message has arrived")

@@ -1,13 +1,20 @@
 """The soak's judge of messages notices whatever a webhook was told wrongly, or not told."""
 
+import socket
+from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook
 
 from bench.soak.judge import Removed
 from bench.soak.messages import CHANGED, CREATED, REINSTATED, SUPERSEDED, AlertKey, ToldAlert, look
-from bench.soak.receiver import CLOSED, DOWN, ERROR, FLAKY, HUNG, fault
+from bench.soak.receiver import CLOSED, CUT_OFF, DOWN, ERROR, HUNG, fault, serve
+from tests.waiting import PATIENCE, wait_until
 
 Lines = list[tuple[str, str, dict[str, Any]]]
 
@@ -86,8 +93,26 @@ def test_an_alert_that_was_not_told_of() -> None:
     assert wrong(lines(), {**ALERTS, (1, 1, 30): ToldAlert(superseded=False, shadow=False, changes=3)}) == 1
 
 
+def test_what_a_receiver_accepts(tmp_path: Path) -> None:
+    """What has a good signature is accepted, and nothing else; a message that broke off is no bad signature."""
+    secret = f"whsec_{b64encode(bytes(24)).decode()}"
+    (tmp_path / "healthy.secret").write_text(secret)
+    port, at, body = serve(0, tmp_path), datetime.now(UTC), '{"type": "alert.created", "data": {"seq": 1}}'
+    headers = {"webhook-id": "a", "webhook-timestamp": str(int(at.timestamp()))}
+    for signature, status in ((Webhook(secret).sign("a", at, body), 204), ("v1,AAAA", 500)):
+        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection.request("POST", "/healthy", body, headers | {"webhook-signature": signature})
+        assert connection.getresponse().status == status
+        connection.close()
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as killed:
+        killed.sendall(b"POST /healthy HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")
+    failed = tmp_path / "healthy.failed"
+    wait_until(lambda: len(failed.read_text().splitlines()) == 2)
+    assert failed.read_text().splitlines() == ["not verified: No matching signature found", CUT_OFF]
+    assert (tmp_path / "healthy.accepted").read_text() == '["a", "alert.created", {"seq": 1}]\n'
+
+
 def test_how_an_endpoint_fails() -> None:
     """It fails for a while, and at other times now and then, in each of three ways."""
     assert {fault(at, 0.5) for at in (0.0, DOWN - 0.1, 20.0)} == {ERROR}
     assert [fault(DOWN, chance) for chance in (0.0, 0.005, 0.02, 0.5)] == [HUNG, CLOSED, ERROR, None]
-    assert FLAKY == "flaky"
