@@ -68,7 +68,7 @@ from routes.http.sessions import SignedSessions
 from rules.policy import Policy
 from rules.registry import REGISTRY
 from rules.service import Service
-from work import erasure_job, figures_job
+from work import erasure_job, figures_job, webhook_watch
 from work.retention import Retention
 from work.webhook_addresses import AddressPolicy
 from work.webhook_deliverer import Deliverer
@@ -251,6 +251,7 @@ def create_worker() -> asgi.Application:
         metrics_port.watch(listener, TrustedHosts.of(app.extensions))
     presence.announce(str(settings.database))
     figures_job.watch(str(settings.database), metrics.figures_known)
+    webhook_watch.watch(str(settings.database), metrics.webhooks_known)
     erasure_job.watch(str(settings.database), Retention(settings.retention_years))
     serve.settle_worker()
     return application

@@ -26,6 +26,8 @@ from version import VERSION
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 
+    from database.webhook_figures import WebhookFigures
+
 NAMESPACE = "transaction_alerts"  # begins the names of all metrics
 # In seconds: from judging in plain Python up to the longest wait that DB_TIMEOUT usually allows.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -37,6 +39,8 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # The files of one worker by the library's names, and room for all labels that there can be in them.
 _GAUGES = "gauge_livesum"
 SIZES = {"histogram": 1 << 20, "counter": 1 << 19, _GAUGES: 1 << 16, "gauge_max": 1 << 16}
+
+_of_webhooks: "WebhookFigures | None" = None
 
 
 class _Metrics:
@@ -136,6 +140,12 @@ def indexes_known(warnings: Sequence[str]) -> None:
     _all().indexes.set(len(warnings))
 
 
+def webhooks_known(figures: "WebhookFigures") -> None:
+    """Record how webhooks are doing: the same in all workers, so they are not summed."""
+    global _of_webhooks
+    _of_webhooks = figures
+
+
 def watch_pools(engines: Sequence[Engine]) -> None:
     """From now on, record how many connections of `engines` are in use."""
     connections = _all().connections
@@ -167,7 +177,8 @@ def exposition() -> tuple[bytes, str]:
     if folder is not None:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + generate_latest(_build_info()), CONTENT_TYPE_LATEST
+    apart = generate_latest(_build_info()) + generate_latest(_webhooks())
+    return generate_latest(registry) + apart, CONTENT_TYPE_LATEST
 
 
 class _Fixed:
@@ -178,6 +189,30 @@ class _Fixed:
 
     def collect(self) -> "list[Metric]":
         return [self._metric]
+
+
+class _Webhooks:
+    """A collector of what is known of webhooks; until then it has names alone."""
+
+    def collect(self) -> "list[Metric]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        known, name = _of_webhooks, f"{NAMESPACE}_webhook_"
+        counts = CounterMetricFamily(
+            f"{name}deliveries",
+            "Messages that arrived, attempts that failed, and messages that were given up.",
+            labels=["webhook", "outcome"],
+        )
+        for webhook_id, numbers in known.counts.items() if known else ():
+            for outcome, number in zip(("delivered", "failed", "given_up"), numbers, strict=True):
+                counts.add_metric([str(webhook_id), outcome], number)
+        gauges = {
+            "waiting": ("Events and messages that wait for webhooks that are enabled.", known and known.waiting),
+            "oldest_waiting_seconds": ("For how long the oldest of them has waited.", known and known.oldest),
+            "held": ("Whether nothing is sent until somebody decides.", known and known.held),
+            "disabled": ("Webhooks that the service has disabled.", known and known.disabled),
+        }
+        return [counts, *(GaugeMetricFamily(name + one, text, value) for one, (text, value) in gauges.items())]
 
 
 # In the server
@@ -222,6 +257,15 @@ def _build_info() -> "CollectorRegistry":
     info.add_metric([VERSION, platform.python_version()], 1)
     registry = CollectorRegistry()
     registry.register(_Fixed(info))
+    return registry
+
+
+@cache
+def _webhooks() -> "CollectorRegistry":
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+    registry.register(_Webhooks())
     return registry
 
 

@@ -47,6 +47,7 @@ from database import (
     session,
     user_lists,
     user_sets,
+    webhook_figures,
     webhook_hold,
 )
 from database import pruning as stored_pruning
@@ -140,7 +141,7 @@ _CROWDS = "integration/test_one_callers_trouble.py"
 _MANY = size(events.MAX_EVENTS_BODY)
 _RECURSION = f"{count(sys.getrecursionlimit())} levels"
 _PAGE = fields.Page.model_json_schema()["properties"]["limit"]["maximum"]
-_KNOWN = "what routes, statuses, methods and rules there are"
+_KNOWN = "what routes, statuses, methods, rules and webhooks there are"
 
 _DOOR = "integration/test_door.py"
 _HEAD = f"{_DOOR}::test_bounds_of_the_head"
@@ -311,7 +312,7 @@ BOUNDS: dict[str, Bound] = {
         count(rules.COUNTED), "contract/test_rules.py::test_figures_are_bounded"
     ),
     "values of a label of the metrics": Bound(
-        "what routes, statuses, methods and rules there are",
+        "what routes, statuses, methods, rules and webhooks there are",
         "contract/test_metrics.py::test_callers_cannot_make_labels",
     ),
     "ids tried for a new user": Bound(count(users.ID_ATTEMPTS), "integration/test_bounds.py::test_no_free_id"),
@@ -805,6 +806,9 @@ BOUNDS: dict[str, Bound] = {
     "a webhook whose process has died or hangs": Bound(
         seconds(webhook_deliverer.LEASE), f"{_DELIVERER}::test_one_process_sends_to_an_endpoint"
     ),
+    "what waits for webhooks in the metrics": Bound(
+        f"{count(webhook_figures.COUNTED)} in the outbox and for each", f"{_DELIVERER}::test_figures"
+    ),
     "attempts under way when what delivers is stopped": Bound(
         seconds(webhook_deliverer.STOP_SECONDS), f"{_DELIVERER}::test_an_attempt_is_on_record_before_it_is_made"
     ),
@@ -815,6 +819,7 @@ KEEPERS: dict[str, str] = {
     "commands/deliver.py Thread": "one in the process that delivers, which watches its parent",
     "work/webhook_line.py SimpleQueue": "messages of one webhook that are being sent or wait for a thread",
     "work/webhook_line.py Thread": "connections to one webhook, each with a thread",
+    "work/webhook_watch.py Thread": "one for each worker, which reads how webhooks are doing",
     "work/webhook_deliverer.py cache": "one value",
     "work/webhook_deliverer.py SimpleQueue": "messages of one webhook that are being sent or wait for a thread",
     "work/webhook_connections.py SimpleQueue": "one value: what a lookup has found",

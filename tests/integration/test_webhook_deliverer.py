@@ -14,7 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
+import metrics
 from database.records import AlertKey
+from database.webhook_figures import WebhookFigures, read_webhook_figures
 from tests.integration.test_engine import post, rows
 from tests.integration.test_outbox import ALL_EVENTS, RULES, work
 from tests.postgres import transaction
@@ -449,3 +451,40 @@ def test_an_attempt_is_on_record_before_it_is_made(sessions: Sessions, receiver:
     execute(sessions, "UPDATE webhooks SET url = :url", url=f"{receiver.url}/after")
     start()
     wait_until(lambda: sent(sessions) == 1)
+
+
+def test_figures(sessions: Sessions, receiver: Receiver, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the metrics say: what waits, events in the outbox too, but not for webhooks that are off; what was sent."""
+    monkeypatch.setattr(metrics, "_of_webhooks", None)
+
+    def read() -> WebhookFigures:
+        with sessions() as session:
+            return read_webhook_figures(session.connection())
+
+    assert read() == WebhookFigures(waiting=0, oldest=0.0, held=False, disabled=0, counts={})
+    webhook_id, _ = subscribe(sessions, f"{receiver.url}/refuse/7")
+    off, _ = subscribe(sessions, f"{receiver.url}/off", enabled=False, disabled_reason="410")
+    receiver.is_mended.clear()
+    post(sessions, 7, "w 101 @1, w 101 @2", rules=RULES)
+    post(sessions, 8, "w 101 @1", rules=RULES)
+    assert (read().waiting, read().oldest > 0) == (3, True)
+    delivering = start()
+    wait_until(lambda: sent(sessions, "given_up") == 2 and sent(sessions) == 1)
+    delivering.stop()
+    execute(
+        sessions,
+        "INSERT INTO deliveries (webhook_id, message_id, event, body, next_at) "
+        "VALUES (:id, 'm', 'webhook.test', '{}', now())",
+        id=off,
+    )
+    execute(sessions, "UPDATE webhook_relay SET held = 'restored'")
+    assert read() == WebhookFigures(waiting=0, oldest=0.0, held=True, disabled=1, counts={webhook_id: (1, 6, 2)})
+    metrics.webhooks_known(read())
+    text = metrics.exposition()[0].decode()
+    for line in (
+        f'webhook_deliveries_total{{outcome="given_up",webhook="{webhook_id}"}} 2.0',
+        "webhook_held 1.0",
+        "webhook_disabled 1.0",
+        "webhook_waiting 0.0",
+    ):
+        assert f"transaction_alerts_{line}" in text
