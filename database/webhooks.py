@@ -91,9 +91,13 @@ def add_webhook(session: Session, *, secret: bytes, created_by: str, **values: A
 
 
 def change_webhook(session: Session, webhook_id: int, **values: Any) -> None:
-    """Change a webhook's columns. One that is enabled has neither a reason why not nor a past of failures."""
+    """Change a webhook's columns.
+
+    One that is enabled has no reason why not, and what failed before, or at another URL, says nothing of what is next.
+    """
     if values.get("enabled"):
         values["disabled_reason"] = None
+    if values.get("enabled") or "url" in values:
         _forget_failures(session, webhook_id)
     _update(session, webhook_id, values)
 
@@ -135,7 +139,6 @@ def _update(session: Session, webhook_id: int, values: dict[str, Any]) -> None:
 
 
 def _forget_failures(session: Session, webhook_id: int) -> None:
-    new = upsert(WebhookState).values(webhook_id=webhook_id, failing_since=None)
-    session.execute(
-        new.on_conflict_do_update(index_elements=[WebhookState.webhook_id], set_={WebhookState.failing_since.key: None})
-    )
+    nothing = {"failing_since": None, "failures": 0, "rests_until": None}
+    new = upsert(WebhookState).values(webhook_id=webhook_id, **nothing)
+    session.execute(new.on_conflict_do_update(index_elements=[WebhookState.webhook_id], set_=nothing))

@@ -187,6 +187,8 @@ class Deliverer:
             if not line.in_hand:  # what is in hand has the last word
                 line.failures = one.failures
                 line.fresh_failures = min(line.fresh_failures, one.failures)
+                if one.rests is None:  # somebody has changed the webhook
+                    line.asked_until = 0.0
             line.rests_until = now + (one.rests or 0.0)
         return {webhook_id: line for webhook_id, line in self._lines.items() if webhook_id in mine}
 

@@ -26,6 +26,7 @@ from work import webhook_claims, webhook_deliverer, webhook_line, webhook_relay,
 from work.webhook_addresses import AddressPolicy
 from work.webhook_deliverer import Deliverer
 from work.webhook_secrets import WebhookSecrets
+from work.webhooks import Webhooks
 
 Sessions = sessionmaker[Session]
 
@@ -256,16 +257,24 @@ def test_five_days_of_failures_disable(sessions: Sessions, receiver: Receiver, s
 
 
 def test_a_receiver_asks_for_a_pause(sessions: Sessions, receiver: Receiver, start: Start) -> None:
-    """Nothing more is sent to it until then."""
-    subscribe(sessions, f"{receiver.url}/retry-after/429/600")
+    """Nothing more is sent to it until then; but to another one at once, if somebody sets another URL."""
+    webhook_id, _ = subscribe(sessions, f"{receiver.url}/retry-after/429/600")
     post(sessions, 1, "w 101 @1", rules=RULES)
-    delivering = start()
+    start()
     left = "SELECT extract(epoch FROM {} - now()) > 500 FROM {}"
     wait_until(lambda: rows(sessions, left.format("rests_until", "webhook_states")) == [(True,)])
     assert one(sessions, left.format("next_at", "deliveries"))
     post(sessions, 2, "w 101 @1", rules=RULES)
     wait_until(lambda: sent(sessions, "waiting") == 2)
-    delivering.stop()
+
+    def run(work: Callable[[Session], Any]) -> Any:
+        with sessions() as session:
+            return work(session)
+
+    other = {"url": f"{receiver.url}/no-pause"}
+    Webhooks(SECRETS, POLICY).change(run, webhook_id, other, who="ada", must_match=lambda _: None)
+    wait_until(lambda: sent(sessions) == 1)
+    assert [data(got)["user_id"] for got in receiver.at("/no-pause")] == [2]
     assert len(receiver.at("/retry-after/429/600")) == 1
 
 
