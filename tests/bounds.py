@@ -778,6 +778,9 @@ BOUNDS: dict[str, Bound] = {
         f"{size(webhook_connections.MOST_HEAD)} of its head and {size(webhook_connections.MOST_READ)} of its body",
         f"{_SENDER}::test_a_head_without_end",
     ),
+    "addresses of a webhook's host that an attempt connects to, one after the other": Bound(
+        count(webhook_sender.MOST_TRIED), f"{_SENDER}::test_silent_addresses_leave_time_for_others"
+    ),
     "names of one webhook that are looked up at once": Bound(
         count(webhook_connections.LOOKUPS), f"{_SENDER}::test_names_that_are_not_found_in_time"
     ),

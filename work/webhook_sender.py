@@ -16,6 +16,7 @@ from work.webhook_connections import MOST_READ, Deadlines, Http, Https, NameLook
 from work.webhook_schedule import asked_pause
 
 ATTEMPT_SECONDS = 15.0  # for a whole attempt, however slowly its parts go on
+MOST_TRIED = 4  # addresses of a receiver to which an attempt may connect, one after the other
 DRAIN_SECONDS = 0.5  # for the rest of an answer: its status is known
 IDLE_SECONDS = 5.0  # a connection that was not used for so long is not used again
 LONGEST_ERROR = 200  # characters
@@ -83,11 +84,15 @@ class Sender:
                 return self._over(target, body, headers, until)
         self.close()
         problem: NotSent = NotSent("there is no address")
-        for address in addresses:
-            self._connection = self._new(target, address, until)
+        tried = addresses[:MOST_TRIED]
+        for place, address in enumerate(tried):
+            # One that keeps silent leaves time for the others.
+            now = time.monotonic()
+            share = now + (until - now) / (len(tried) - place)
+            self._connection = self._new(target, address, share)
             self._target = target
             try:
-                self._connect(until)
+                self._connect(share)
             except NotSent as one:
                 problem = one
                 self.close()

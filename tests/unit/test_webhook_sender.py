@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -20,7 +21,7 @@ from tests.webhook_receiver import Receiver
 from version import VERSION
 from work import webhook_connections, webhook_sender
 from work.webhook_addresses import Address, AddressPolicy
-from work.webhook_connections import Deadlines, NameLookups
+from work.webhook_connections import Deadlines, NameLookups, NotSent
 from work.webhook_sender import Attempted, Sender
 
 LOOPBACK = AddressPolicy(allow=(ip_network("127.0.0.0/8"),))
@@ -230,6 +231,21 @@ def test_another_address_is_tried(receiver: Receiver, make: Make) -> None:
     """If nobody listens on the first one."""
     sender = make(look_up=lambda *_: [ip_address("127.0.0.9"), HERE])
     assert send(sender, f"http://inside.test:{receiver.port}/").status == 204
+
+
+def test_silent_addresses_leave_time_for_others(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets its part of what is left, and no more of them are tried than may be."""
+    shares = []
+
+    def connect(_sender: Sender, until: float) -> None:
+        shares.append(until - time.monotonic())
+        raise NotSent("silent")
+
+    monkeypatch.setattr(Sender, "_connect", connect)
+    sender = make(look_up=lambda *_: [ip_address(f"127.0.0.{number}") for number in range(1, 10)])
+    assert send(sender, "http://inside.test/").error == "silent"
+    assert len(shares) == webhook_sender.MOST_TRIED
+    assert shares[0] <= webhook_sender.ATTEMPT_SECONDS / webhook_sender.MOST_TRIED
 
 
 def test_names_that_are_not_found_in_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
