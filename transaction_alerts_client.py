@@ -17,16 +17,17 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from ssl import SSLCertVerificationError
 from time import monotonic, sleep
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError
 
 VERSION = "1.0.0"
 Event = Mapping[str, Any]  # "type", "amount", "user_id", "time"; perhaps "event_id"
@@ -48,7 +49,7 @@ class RequestRefused(Exception):
 class Unavailable(Exception):
     """Every attempt has failed in a way that passes; `problem` is the last answer, if there was one.
 
-    What was sent may be stored: send the same events again later, with the ids in `event_ids`.
+    What was sent may be stored: send the events in `event_ids` again later, with these ids.
     """
 
     def __init__(self, why: object, event_ids: Iterable[str] = (), problem: Mapping[str, Any] | None = None) -> None:
@@ -113,7 +114,7 @@ class AlertsClient:
         with self._turns.take([event.get("user_id")]):
             answer = self._send("POST", "/event", json.dumps(event).encode(), headers, [event["event_id"]])
         replayed = answer.headers.get("Idempotent-Replayed") == "true"
-        return _result(event, {**_read(answer), "replayed": replayed})
+        return _result(event, _read(answer, "alert_codes") | {"replayed": replayed})
 
     def post_events(self, events: Iterable[Event]) -> list[EventResult]:
         """Have many stored and judged, in the order given: a result for each. Raises RequestRefused or Unavailable."""
@@ -123,7 +124,7 @@ class AlertsClient:
         """The same for any number of events: they are taken and sent as the results are taken.
 
         Raises RequestRefused if a request as a whole is refused, for the key say, and Unavailable. Then the results so
-        far hold, and `event_ids` names those that are not settled.
+        far hold, and `event_ids` has all of the batch that failed: send these again, whatever became of them.
         """
         for batch in _batches(map(with_id, events)):
             yield from self._post_batch(batch)
@@ -132,18 +133,18 @@ class AlertsClient:
         results: dict[int, EventResult] = {}
         left, attempt, until = list(range(len(events))), 0, monotonic() + self._patience
         headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+        ids = [event["event_id"] for event in events]
         # All of a user's events that are to be sent again come before those of the next batch.
         with self._turns.take({event.get("user_id") for event in events}):
             while left:
-                ids = [events[n]["event_id"] for n in left]
                 lines = b"\n".join(json.dumps(events[n]).encode() for n in left)
-                answer = _read(self._send("POST", "/events", gzip.compress(lines, 5), headers, ids))
+                answer = _read(self._send("POST", "/events", gzip.compress(lines, 5), headers, ids), "results")
                 results |= {n: _result(events[n], one) for n, one in zip(left, answer["results"], strict=True)}
                 problems = {n: results[n].problem or {} for n in left}
                 left = [n for n in left if problems[n].get("status") in TRY_AGAIN]
                 attempt += 1
                 if left:
-                    self._pause(attempt, until, 0.0, [events[n]["event_id"] for n in left], problems[left[0]])
+                    self._pause(attempt, until, 0.0, ids, problems[left[0]])
         return [results[n] for n in range(len(events))]
 
     def dry_run(self, event: Event) -> dict[str, Any]:
@@ -183,9 +184,9 @@ class AlertsClient:
                 answer = self._connections.request(
                     method, self._url + path, body=body, headers=self._headers | dict(headers), redirect=False
                 )
-            except SSLError:  # of a certificate, say: it stays wrong
-                raise
             except HTTPError as error:  # no connection, none in time, or it broke
+                if SSLCertVerificationError in map(type, error.args):  # it stays wrong
+                    raise
                 why = f"{type(error).__name__}: {error}"
             else:
                 if 200 <= answer.status < 300:
@@ -270,20 +271,19 @@ def _result(event: Event, found: Mapping[str, Any]) -> EventResult:
     )
 
 
-def _read(answer: urllib3.BaseHTTPResponse) -> Any:
-    try:
-        return json.loads(answer.data)
-    except ValueError:
-        raise RequestRefused(
-            {"status": answer.status, "title": "The answer is no JSON: is this the service?"}
-        ) from None
+def _read(answer: urllib3.BaseHTTPResponse, wanted: str | None = None) -> Any:
+    """What it says in JSON: an object with the member `wanted`, if there has to be one."""
+    with suppress(ValueError):
+        found = json.loads(answer.data)
+        if wanted is None or (isinstance(found, dict) and wanted in found):
+            return found
+    raise RequestRefused({"status": answer.status, "title": "The answer cannot be read: is this the service?"})
 
 
 def _problem(answer: urllib3.BaseHTTPResponse) -> dict[str, Any]:
-    try:
+    found = None
+    with suppress(ValueError):  # a proxy's page, say
         found = json.loads(answer.data)
-    except ValueError:  # a proxy's page, say
-        found = None
     return found if isinstance(found, dict) else {"status": answer.status, "title": answer.reason}
 
 

@@ -60,13 +60,13 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
             event = read_event(body, None if key is None else key.decode("latin-1"))
             exchange.enter()
             answer = answer_with(await service.judge_soon(event))
-            if replica is not None:
-                own_writes.note(caller.name)
         except Exception as error:
             if isinstance(error, Problem) and error.kind == BODIES_FULL.kind:
                 await intake.throw_away(receive)  # or the caller might see no answer
             exchange.enter()
             answer = answer_to(error, exchange.request_id)
+        if replica is not None:
+            own_writes.note(caller.name)  # after an error, too: it may have been stored
         if caller.quota is not None:
             answer = answer._replace(headers={**answer.headers, **caller.quota.headers()})
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
+from unicodedata import normalize
 
 import structlog
 from sqlalchemy.orm import Session
@@ -73,8 +74,17 @@ def ask_for_erasure(
 
 
 def names(text: str, name: str | None) -> bool:
-    """Whether a text has this name in it."""
-    return name is not None and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+    """Whether a text has this name in it, or a word of it, however either is written."""
+    if name is None:
+        return False
+    text, name = (normalize("NFKC", one).casefold() for one in (text, name))
+    # In Chinese, say, no spaces set words apart.
+    return not _words(text).isdisjoint(_words(name)) or (not name.isascii() and name.strip() in text)
+
+
+def _words(text: str) -> set[str]:
+    # A single letter is in too many texts to be a name.
+    return set(re.findall(r"[^\W_]{2,}", text))
 
 
 def _begin(session: Session, user: User, *, asked_by: str, who: str, override: str | None = None) -> None:

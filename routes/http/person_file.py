@@ -1,11 +1,13 @@
 """The file that has everything about one user, written piece by piece: one page of it at a time is in memory."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, current_app, request
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import person
@@ -27,6 +29,7 @@ from routes.schemas.person import (
     log_line,
 )
 from routes.schemas.users import UserAnswer
+from rules.service import Service
 from rules.user_settings import UnknownUser, existing_user
 from rules.values import written_moment
 from work.mutes import in_force
@@ -58,10 +61,18 @@ def person_file(user_id: int) -> Response:
     if request.method == "HEAD":
         return Response((), headers=headers)
     ended = noted_export(person.export_of(user_id), {})
-    pieces = _Pieces(ours.history_url, user_id, retention, time_is_epoch=ours.policy.time_is_epoch)
+    pieces = _begun(ours, user_id, retention)
     response = Response(pieces, headers=headers)
     response.call_on_close(lambda: ended(pieces.rows, pieces.is_whole))
     return response
+
+
+def _begun(ours: Service, user_id: int, retention: Retention) -> "_Pieces":
+    """The file as of the replica that is read from; as of the primary if there is none, or it fails at once."""
+    with suppress(SQLAlchemyError, UnknownUser):
+        if ours.history_url != ours.url:
+            return _Pieces(ours.history_url, user_id, retention, time_is_epoch=ours.policy.time_is_epoch)
+    return _Pieces(ours.url, user_id, retention, time_is_epoch=ours.policy.time_is_epoch)
 
 
 class _Pieces:

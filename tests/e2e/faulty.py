@@ -24,6 +24,8 @@ class Faulty(BaseHTTPRequestHandler):
             self.answer(200, {"results": [busy if one == "b" else {"alert_codes": [1]} for one in ids]})
         elif ids == ["refused"]:
             self.answer(409, {"status": 409})
+        elif ids == ["other"]:
+            self.answer(200, [])
         elif ids == ["away"]:
             self.answer(503, {"status": 503})
         else:

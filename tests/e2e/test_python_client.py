@@ -9,9 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from ssl import SSLCertVerificationError, SSLEOFError
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from urllib3.exceptions import SSLError
 
 import transaction_alerts_client as client_module
 from tests.e2e.faulty import FaultyServer
@@ -81,6 +84,28 @@ def test_attempts_are_bounded(server: FaultyServer, waits: list[float]) -> None:
     with pytest.raises(Unavailable):
         client_of(server, patience=0.0).post_event({"event_id": "away"})
     assert (len(server.received), len(waits)) == (7, 5)
+
+
+def test_a_batch_that_fails_is_to_be_sent_again(server: FaultyServer, waits: list[float]) -> None:
+    """All of it: those that were answered before have no result that anybody was given."""
+    with pytest.raises(Unavailable) as away:
+        client_of(server, attempts=1).post_events([{"event_id": name} for name in "abc"])
+    assert away.value.event_ids == ("a", "b", "c")
+
+
+def test_what_stays_wrong_is_not_tried_again(server: FaultyServer, waits: list[float]) -> None:
+    """Another server's answer, and a bad certificate; a connection that broke may come right."""
+    with pytest.raises(RequestRefused, match="is this the service"):
+        client_of(server).post_event({"event_id": "other"})
+    with client_of(server, attempts=2) as client, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client._connections, "request", Mock(side_effect=SSLError(SSLCertVerificationError())))
+        with pytest.raises(SSLError):
+            client.post_event({})
+        assert waits == []
+        patch.setattr(client._connections, "request", Mock(side_effect=SSLError(SSLEOFError())))  # it broke
+        with pytest.raises(Unavailable):
+            client.post_event({})
+        assert len(waits) == 1
 
 
 def test_an_event_has_an_id_before_it_is_sent() -> None:

@@ -177,8 +177,10 @@ def test_who_has_just_written_reads_the_primary(
 
     follower.stop()
     writer.post(4)
-    assert len(reader.alerts()) == 4  # it fails there, and is read from the primary
+    # It fails there, and is read from the primary.
+    assert [alert["id"] for alert in reader.get("/users/4/export")["alerts"]] == ["4-1-1100"]
     assert not replica.has(float("-inf"))
+    assert len(reader.alerts()) == 4
     follower.start()
     wait_until(lambda: replica.has(float("-inf")))
     assert follower.ask("SELECT count(*) FROM alerts") == 4
@@ -186,7 +188,9 @@ def test_who_has_just_written_reads_the_primary(
 
 
 def test_all_of_history_is_read_from_the_replica(servers: tuple[Server, Server], app: Flask) -> None:
-    """Commands, backtests over HTTP and the verification of an alert; with all that was stored when they began."""
+    """Commands, backtests over HTTP, exports of people and the verification of an alert; with all that was stored when
+    they began.
+    """
     primary, follower = servers
     engine = make_engine(primary.url, timeout=PATIENCE, connections=1)
     caller = Caller(app, add_key(make_sessions(engine), "auditor"))
@@ -214,6 +218,11 @@ def test_all_of_history_is_read_from_the_replica(servers: tuple[Server, Server],
     wait_until(lambda: client.get(place, headers=headers).json["status"] != "running")  # type: ignore[index]
     assert client.get(place, headers=headers).json["status"] == "done"  # type: ignore[index]
     assert "COPY (SELECT" in follower.log.read_text()[before:]
+    before = len(follower.log.read_text())
+    wait_until(lambda: replica.has(own_writes.last("auditor")))
+    exported = client.get("/users/11/export", headers=headers)
+    assert [one["seq"] for one in json.loads(exported.text)["actions"]] == [1]
+    assert "FROM erasures" in follower.log.read_text()[before:]
     before = len(follower.log.read_text())
     wait_until(lambda: replica.has(own_writes.last("auditor")))
     same = client.post("/alerts/11-1-1100/verify", headers=headers)

@@ -58,7 +58,11 @@ def test_whom_the_database_finds_are_all_who_are_due() -> None:
 
 
 def test_a_reason_that_names_the_person() -> None:
-    """The whole name, in any case, as a word of its own; an unnamed user is named by nothing."""
+    """A word of the name is enough, however it is written; an unnamed user is named by nothing."""
     assert names("As ada (lovelace) asked.", "Ada (Lovelace)")
+    assert names("Asked for by Mrs LOVELACE.", "Ada Lovelace")
+    assert names("Jose\u0301's wish", "Jos\xe9 B. Garc\xeda")
+    assert names("\u5e94\u738b\u5c0f\u660e\u8981\u6c42", "\u738b\u5c0f\u660e")
+    assert not names("B. asked.", "Ada B. Lovelace")
     assert not names("Adam asked.", "Ada")
     assert not names("Ada asked.", None)
