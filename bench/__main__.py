@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import access, desk, flatness, growth, hindsight, lists, rates
+from bench import access, desk, flatness, growth, hindsight, lists, rates, webhooks
 from bench.load import wrk_is_missing
 from bench.measurement import Unreadable
 from bench.report import PARTS, Report
@@ -37,7 +37,7 @@ def main() -> int:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _leave)
     options = _options()
-    if {"rates", "access", "desk"} & set(options.only) and wrk_is_missing():
+    if {"rates", "access", "webhooks", "desk"} & set(options.only) and wrk_is_missing():
         print(
             "wrk is missing: install the package wrk (apt-get install wrk, dnf install wrk, brew install wrk), "
             "or leave it out with --only growth memory",
@@ -99,6 +99,7 @@ def _run(options: argparse.Namespace) -> Report:
         parts: dict[str, Callable[[], object]] = {
             "rates": lambda: rates.measure(server, options.rounds, options.seconds, options.event_ids, _say),
             "access": lambda: access.measure(server, options.rounds, options.seconds, _say),
+            "webhooks": lambda: webhooks.measure(server, options.rounds, options.seconds, _say),
             "lists": lambda: lists.measure(server, options.rounds, options.posts // 10, _many(options)),
             "desk": lambda: desk.measure(server, options.rounds, options.posts // 10, *_desk(options), _say),
             "growth": lambda: growth.measure(server, options.rounds, options.posts, _size(options)),

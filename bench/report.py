@@ -14,8 +14,9 @@ from bench.lists import Lists
 from bench.processes import MB, Process
 from bench.rates import Rates
 from bench.ratios import Row, Spread
+from bench.webhooks import Told
 
-PARTS = ("rates", "access", "growth", "lists", "desk", "memory", "hindsight")
+PARTS = ("rates", "access", "webhooks", "growth", "lists", "desk", "memory", "hindsight")
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Report:
     quick: bool = False
     rates: Rates | None = None
     access: Costs | None = None
+    webhooks: Told | None = None
     growth: Growth | None = None
     lists: Lists | None = None
     desk: Desk | None = None
@@ -35,17 +37,14 @@ class Report:
 
     def all_problems(self) -> list[str]:
         """Everything that makes the run invalid."""
-        parts = (self.rates, self.access, self.growth, self.lists, self.desk, self.memory, self.hindsight)
-        return self.problems + [problem for part in parts if part for problem in part.problems]
+        return self.problems + [problem for part in self._parts() for problem in part.problems]
 
     def rows(self) -> list[Row]:
         """The rows of all parts."""
-        return [
-            row
-            for part in (self.rates, self.access, self.growth, self.lists, self.desk, self.memory, self.hindsight)
-            if part
-            for row in part.rows
-        ]
+        return [row for part in self._parts() for row in part.rows]
+
+    def _parts(self) -> list[Any]:
+        return [part for name in PARTS if (part := getattr(self, name))]
 
     def as_json(self) -> dict[str, Any]:
         """All figures: rates in events/s, latencies in ms, memory in bytes (flatness: MB)."""
@@ -70,6 +69,8 @@ class Report:
             blocks += [_measurements(self.rates), _processes(self.rates.memory)]
         if self.access:
             blocks.append(_access(self.access))
+        if self.webhooks:
+            blocks.append(_webhooks(self.webhooks))
         if self.growth:
             blocks.append(_growth(self.growth))
         if self.lists:
@@ -140,6 +141,24 @@ def _access(found: Costs) -> str:
             ]
         )
     return table(["load", "requests/s", "min - max", "p50 ms", "us of processor each", "min - max"], lines)
+
+
+def _webhooks(found: Told) -> str:
+    lines = []
+    for rounds in (found.pairs, found.rounds):
+        for title in rounds[0]:
+            readings = [each[title] for each in rounds]
+            rate = Spread.of([one.rate for one in readings])
+            latencies = [f"{median(_known(values)):.2f}" for values in _latencies(readings)]
+            lines.append([f"64 connections, {title}", f"{rate.median:,.0f}", _range(rate, ",.0f"), *latencies])
+    sent, drain = Spread.of(found.under_load), found.drain
+    end = f"{drain.left:,} of them were left" if drain.left else "none was left"
+    notes = (
+        f"{found.alert_share:.0%} of the events raised an alert. Messages delivered under load: {sent.median:,.0f}/s "
+        f"({_range(sent, ',.0f')}).",
+        f"Afterwards {drain.waiting:,} messages waited; {drain.seconds:.0f} s later {end} ({drain.rate:,.0f}/s).",
+    )
+    return "\n".join([table(["load", "events/s", "min - max", "p50 ms", "p99 ms"], lines), *notes])
 
 
 def _latencies(found: Sequence[Any]) -> tuple[list[float | None], list[float | None]]:

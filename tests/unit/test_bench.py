@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench import events
+from bench import events, webhooks
 from bench.load import is_whole
 from bench.measurement import Measurement, Unreadable, from_pgbench, from_wrk, percentile
 from bench.rates import rows
@@ -115,6 +115,19 @@ def test_ratios_are_formed_within_a_round() -> None:
     spreads = [row.spread for row in rows([at_speed(1), at_speed(2), at_speed(4)])]
     assert [spread for spread in spreads if spread.lowest != spread.highest] == []
     assert spreads[0].median == 9 / 1  # the ninth title against the first
+
+
+def test_webhooks_are_compared_within_a_pair() -> None:
+    """And what is measured once a round, with the pair before it."""
+
+    def at(title: str, rate: float) -> dict[str, Measurement]:
+        return {title: Measurement(rate, 1, 1, 1, 0)}
+
+    pairs = [at(webhooks.UNTOLD, 100 * n) | at(webhooks.TOLD, 90 * n) for n in range(1, 2 * webhooks.PAIRS + 1)]
+    rounds = [at(webhooks.OFF, 200 * n * webhooks.PAIRS) for n in (1, 2)]
+    told, untold = webhooks.rows(pairs, rounds)
+    assert (told.spread, told.met) == (Spread(0.9, 0.9, 0.9), True)
+    assert untold.spread == Spread(0.5, 0.5, 0.5)
 
 
 def test_made_events_go_forward_in_time() -> None:
