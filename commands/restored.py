@@ -4,8 +4,10 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy.orm import Session
 
+from access.caller import COMMAND_LINE
 from commands.endings import Command, check_database, service
 from database import webhook_hold
+from database.log_entries import add_log_entry
 from database.session import commit
 
 
@@ -23,7 +25,7 @@ def restored(decision: str | None) -> None:
     check_database()
     waiting = service().run(webhook_hold.waiting)
     if decision is None:
-        service().run(_hold)
+        service().run(lambda session: _hold(session, waiting))
         click.echo(f"Nothing is sent to webhooks until you decide. {waiting} may have been sent before.")
         click.echo("  flask --app app restored --resume   sends them, and what comes")
         click.echo("  flask --app app restored --discard  drops them, and sends what comes")
@@ -31,13 +33,14 @@ def restored(decision: str | None) -> None:
     if decision == "discard":
         while service().run(_discard_some):
             pass
-    service().run(_release)
+    service().run(lambda session: _release(session, decision, waiting))
     done = "Discarded" if decision == "discard" else "To be sent now"
     click.echo(f"{done}: {waiting}. Webhooks are no longer held.")
 
 
-def _hold(session: Session) -> None:
+def _hold(session: Session, waiting: webhook_hold.Waiting) -> None:
     webhook_hold.hold(session, webhook_hold.RESTORED)
+    _log(session, "held", waiting)
     commit(session)
 
 
@@ -47,6 +50,11 @@ def _discard_some(session: Session) -> int:
     return number
 
 
-def _release(session: Session) -> None:
+def _release(session: Session, decision: str, waiting: webhook_hold.Waiting) -> None:
     webhook_hold.release(session)
+    _log(session, {"resume": "resumed", "discard": "discarded"}[decision], waiting)
     commit(session)
+
+
+def _log(session: Session, what: str, waiting: webhook_hold.Waiting) -> None:
+    add_log_entry(session, who=COMMAND_LINE, kind="webhook", subject="all", what=what, after=waiting._asdict())

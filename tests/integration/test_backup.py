@@ -119,6 +119,13 @@ def sending(make_client: ClientMaker, database_url: str) -> FlaskClient:
     return client
 
 
+def decisions(url: str) -> list[tuple[str, str, dict[str, int]]]:
+    """What the log says that was done to all webhooks at once, and to how much, oldest first."""
+    question = text("SELECT who, what, after FROM log_entries WHERE kind = 'webhook' AND subject = 'all' ORDER BY at")
+    with engine_on(url) as engine, engine.connect() as connection:
+        return [(row.who, row.what, row.after) for row in connection.execute(question)]
+
+
 WAITING = "1 event and 2 messages for 1 webhook"
 
 
@@ -141,6 +148,8 @@ def test_a_restored_database_sends_nothing_again(
     assert run(copy, "restored", "--discard") == discarded
     assert (held(empty_database_url), state(empty_database_url)) == (None, (0, {"delivered": 1, "given_up": 2}))
     assert held(database_url) is None  # the original goes on
+    how_much = {"events": 2, "messages": 2, "webhooks": 1}
+    assert decisions(empty_database_url)[-1:] == [("command line", "discarded", how_much)]
 
 
 @pytest.mark.parametrize("clean", [False, True])
@@ -166,6 +175,8 @@ def test_a_restore_by_other_means_is_noticed(
     assert said.startswith(f"Nothing is sent to webhooks until you decide. {WAITING} may have been sent before.\n")
     assert run(copy, "restored", "--resume") == f"To be sent now: {WAITING}. Webhooks are no longer held.\n"
     assert (held(into), state(into)) == (None, (1, {"delivered": 1, "waiting": 2}))
+    how_much = {"events": 1, "messages": 2, "webhooks": 1}
+    assert decisions(into) == [("command line", "held", how_much), ("command line", "resumed", how_much)]
 
 
 def test_a_copy_of_a_database_is_noticed(sending: FlaskClient, database_url: str, databases: Databases) -> None:
