@@ -69,6 +69,7 @@ ICONS = [
     "undo-2",
     "user",
     "users",
+    "webhook",
     "x",
 ]
 

@@ -33,6 +33,14 @@ class TooManyWebhooks(Exception):
     """There are MOST webhooks."""
 
 
+class MadeAlready(Exception):
+    """Since the form was opened, a webhook with the same URL was made: the one with this id."""
+
+    def __init__(self, webhook_id: int) -> None:
+        super().__init__(webhook_id)
+        self.webhook_id = webhook_id
+
+
 class UnknownWebhook(Exception):
     """There is no such webhook."""
 
@@ -76,14 +84,20 @@ class Webhooks:
         assert isinstance(found, cls)
         return found
 
-    def make(self, run: Run, wanted: dict[str, Any], *, who: str) -> MadeSecret:
-        """Make a webhook with these columns. Raises UrlRefused, NoSecretKey or TooManyWebhooks."""
+    def make(self, run: Run, wanted: dict[str, Any], *, who: str, newest: int | None = None) -> MadeSecret:
+        """Make a webhook with these columns.
+
+        `newest`: the id of the newest webhook that `who` knows of, 0 for none; a form that is sent twice then makes one
+        webhook. Raises UrlRefused, NoSecretKey, TooManyWebhooks, and with `newest` MadeAlready.
+        """
         check_url(wanted["url"], self._policy)
         secret, encrypted = self._secrets.new()
 
         def work(session: Session) -> MadeSecret:
             with Transaction(session) as transaction:
                 webhooks.hold_webhooks(session)
+                if newest is not None:
+                    _must_be_new(session, wanted["url"], newest)
                 if webhooks.count_webhooks(session) >= MOST:
                     raise TooManyWebhooks
                 webhook_id = webhooks.add_webhook(session, secret=encrypted, created_by=who, **_stored(wanted))
@@ -121,16 +135,24 @@ class Webhooks:
         changed: WebhookRow = run(work)
         return changed
 
-    def rotate(self, run: Run, webhook_id: int, overlap: timedelta, *, who: str) -> MadeSecret:
-        """Give a webhook a new secret; for `overlap` the one before signs as well.
+    def rotate(
+        self,
+        run: Run,
+        webhook_id: int,
+        overlap: timedelta,
+        *,
+        who: str,
+        must_match: Callable[[int], None] = lambda _: None,
+    ) -> MadeSecret:
+        """Give a webhook a new secret, if `must_match` lets its version pass.
 
-        Raises NoSecretKey or UnknownWebhook.
+        For `overlap` the one before signs as well. Raises NoSecretKey, UnknownWebhook, and what `must_match` raises.
         """
         secret, encrypted = self._secrets.new()
 
         def work(session: Session) -> MadeSecret:
             with Transaction(session) as transaction:
-                _existing(session, webhook_id, to_change=True)
+                must_match(_existing(session, webhook_id, to_change=True).version)
                 webhooks.replace_secret(session, webhook_id, encrypted, overlap)
                 row = _existing(session, webhook_id)
                 _log(session, who, row, "rotated", after={"overlap_seconds": int(overlap.total_seconds())})
@@ -247,6 +269,12 @@ def _existing(session: Session, webhook_id: int, *, to_change: bool = False) -> 
     if row is None:
         raise UnknownWebhook
     return row
+
+
+def _must_be_new(session: Session, url: str, newest: int) -> None:
+    for row in webhooks.all_webhooks(session):
+        if row.webhook_id > newest and row.url == url:
+            raise MadeAlready(row.webhook_id)
 
 
 def _stored(wanted: dict[str, Any]) -> dict[str, Any]:

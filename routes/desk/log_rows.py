@@ -118,6 +118,9 @@ def _path(kind: str, subject: str, shown: Any, me: Caller) -> str | None:
         return f"{DESK}/{kind}s/{subject}"
     if kind == "mute":
         return f"{DESK}/users/{subject.partition('/')[0]}"
+    if kind == "webhook":
+        page = f"{DESK}/webhooks/{subject}" if subject.isdecimal() else f"{DESK}/webhooks"  # one of them, or all
+        return page if me.may("admin") else None
     with suppress(KeyError, IndexError, TypeError, ValidationError):
         if kind == "backtest":
             return f"{DESK}/rules/{int(shown['rules'][0]['code'])}"

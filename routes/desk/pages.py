@@ -23,6 +23,8 @@ from routes.desk import (
     user_data,
     user_settings,
     users,
+    webhook,
+    webhooks,
 )
 from routes.http.access import must_hold
 
@@ -41,6 +43,8 @@ PAGES: tuple[ModuleType, ...] = (
     send,
     overview,
     log,
+    webhooks,
+    webhook,
     find,
     rules,
     rule,

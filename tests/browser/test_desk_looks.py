@@ -10,10 +10,13 @@ from typing import Any, Literal
 import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import text
 
 from rules.values import written_moment
 from tests.browser.conftest import profile
 from tests.browser.desk import barriers, desk, post_event
+from tests.conftest import SECRET_KEY
+from tests.postgres import engine_on
 from tests.service import Service
 from tests.waiting import PATIENCE
 from work.figures_job import fill_figures
@@ -21,8 +24,19 @@ from work.figures_job import fill_figures
 EVIL = "\"'><img src=x onerror=alert(1)><script>{{ 7 * 7 }}"
 # What is written in each place, so that a page that shows it can be told from one that does not.
 PLANTED = {
-    name: f"{name}{EVIL}" for name in ("user", "event", "note", "assignee", "rule-note", "user-note", "mute", "view")
+    name: f"{name}{EVIL}"
+    for name in ("user", "event", "note", "assignee", "rule-note", "user-note", "mute", "view", "error")
 }
+HOOK = {"url": f"https://example.com/{'a' * 200}", "events": ["alert.created", "alert.changed"], "codes": [30, 1100]}
+DELIVERIES = """
+    WITH made AS (
+        INSERT INTO deliveries (webhook_id, message_id, event, user_id, seq, code, body, status, next_at, finished_at)
+        SELECT 1, 'msg_' || n, 'alert.created', 1, n, 1100, '{}', (ARRAY['waiting', 'delivered', 'given_up'])[n],
+            CASE WHEN n = 1 THEN now() END, CASE WHEN n > 1 THEN now() END
+        FROM generate_series(1, 3) AS n RETURNING delivery_id
+    )
+    INSERT INTO delivery_attempts (delivery_id, n, seconds, error) SELECT delivery_id, 1, 15, :error FROM made
+"""
 # One with more than fits, and one for every other thing that a page can be about.
 PAGES = (
     "/desk/",
@@ -45,6 +59,8 @@ PAGES = (
     "/desk/send?preset=300",
     "/desk/log",
     "/desk/log?kind=key",
+    "/desk/webhooks",
+    "/desk/webhooks/1?said=resent&number=1&since=2026-01-31T12:00:00Z&start=1",
     "/desk/find",
     "/desk/find?q=30",
     "/sign-in",
@@ -67,7 +83,7 @@ TOO_WIDE = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [
 @pytest.fixture(scope="module")
 def service(shared_database_url: str) -> Iterator[Service]:
     """A service with alerts, and with a script in each place that takes text."""
-    with desk(shared_database_url) as service:
+    with desk(shared_database_url, SECRET_KEY=SECRET_KEY) as service:
         for body in ({"user_id": 1, "name": PLANTED["user"]}, {"user_id": 30}):
             call(service, "POST", "/users", body)
         for time in range(10, 20):
@@ -83,6 +99,10 @@ def service(shared_database_url: str) -> Iterator[Service]:
         until = written_moment(datetime.now(UTC) + timedelta(days=100))
         call(service, "PUT", "/users/1/mutes/500", {"until": until, "note": PLANTED["mute"]})
         call(service, "POST", "/views", {"name": PLANTED["view"], "query": {"code": 30}, "shared": True})
+        call(service, "POST", "/webhooks", HOOK)
+        call(service, "PATCH", "/webhooks/1", {"enabled": False})  # so that nothing is sent
+        with engine_on(shared_database_url) as engine, engine.begin() as connection:
+            connection.execute(text(DELIVERIES), {"error": PLANTED["error"]})
         fill_figures(shared_database_url)
         yield service
 

@@ -263,7 +263,9 @@ def test_errors_elsewhere_are_no_pages(client: FlaskClient) -> None:
 def test_every_page_has_the_headers(client: FlaskClient) -> None:
     """Whatever a page is about: nothing else may run in it, nobody keeps it, and no other site shows it."""
     assert codes(client, type="withdraw", amount="150.00", user_id=7) == [1100]
+    assert client.post("/webhooks", json={"url": "https://example.com", "events": ["alert.created"]}).status_code == 201
     values = {"alert_id": (7, 1, 1100), "user_id": 7, "code": 1100, "backtest_id": 1, "name": "desk.css"}
+    values["webhook_id"] = 1
     seen = 0
     for rule in client.application.url_map.iter_rules():
         if (

@@ -308,15 +308,16 @@ const isTyping = (target) => target.matches?.('textarea, select, [contenteditabl
 
 // Clicks and changes.
 
-async function copyLink(button) {
-  const link = new URL(button.dataset.link, location.href).href;
+const copyLink = (button) => copy(button, new URL(button.dataset.link, location.href).href);
+
+async function copy(button, text) {
   const said = $("span", button);
   const before = said.textContent;
   try {
-    await navigator.clipboard.writeText(link);
+    await navigator.clipboard.writeText(text);
     said.textContent = "Copied";
   } catch {
-    said.textContent = link; // to be copied by hand
+    said.textContent = text; // to be copied by hand
   }
   setTimeout(() => { said.textContent = before; }, 3_000);
 }
@@ -328,6 +329,7 @@ const DO = {
   dismiss: (button) => button.closest(".card").remove(),
   "close-dialog": (button) => button.closest("dialog").close(),
   "copy-link": copyLink,
+  "copy-text": (button) => copy(button, button.dataset.text),
   print: () => print(),
 };
 let isStopped = false;
@@ -397,7 +399,7 @@ function settle() {
   restoreSelection();
   markCurrent();
   showToast();
-  for (const button of $$('[data-do="copy-link"], [data-do="print"]')) button.hidden = false;
+  for (const button of $$('[data-do^="copy-"], [data-do="print"]')) button.hidden = false;
   const going = $("form[data-continue]:not([data-sent])");
   if (!going) return;
   going.dataset.sent = "yes";
