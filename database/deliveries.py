@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     ColumnElement,
     Connection,
     DateTime,
@@ -24,7 +23,6 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from database.models import Delivery, DeliveryAttempt, Webhook, WebhookRelay, WebhookState
 from database.recordsets import recordset, written
@@ -33,24 +31,17 @@ _MOMENT = DateTime(timezone=True)
 _now = func.clock_timestamp(type_=_MOMENT)
 _SECOND: ColumnElement[Any] = literal_column("interval '1 second'")
 _WAITS = Delivery.status == "waiting"
-_IDS = bindparam("ids", type_=ARRAY(BigInteger))
 _ME = bindparam("me", type_=Text)
 _TYPES: Mapping[str, Any] = {
-    **dict.fromkeys(("webhook_id", "delivery_id", "first_user", "failures"), BigInteger()),
-    **dict.fromkeys(("delivered", "failed", "abandoned"), BigInteger()),
+    **dict.fromkeys(("webhook_id", "delivery_id", "first_user"), BigInteger()),
     **dict.fromkeys(("n", "attempts", "status"), Integer()),
-    **dict.fromkeys(("pause", "seconds", "rest"), Double()),
+    **dict.fromkeys(("pause", "seconds"), Double()),
     **dict.fromkeys(("error", "becomes"), Text()),
-    **dict.fromkeys(("has_succeeded", "is_failing"), Boolean()),
 }
 
 
 def _from_now(seconds: Any) -> Any:
     return _now + seconds * _SECOND
-
-
-def _left(moment: Any) -> Any:
-    return func.extract("epoch", moment - _now)
 
 
 # What is due
