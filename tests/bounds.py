@@ -779,7 +779,7 @@ BOUNDS: dict[str, Bound] = {
         f"{_SENDER}::test_a_head_without_end",
     ),
     "addresses of a webhook's host that an attempt connects to, one after the other": Bound(
-        count(webhook_sender.MOST_TRIED), f"{_SENDER}::test_silent_addresses_leave_time_for_others"
+        count(webhook_sender.MOST_ADDRESSES), f"{_SENDER}::test_silent_addresses_leave_time_for_others"
     ),
     "names of one webhook that are looked up at once": Bound(
         count(webhook_connections.LOOKUPS), f"{_SENDER}::test_names_that_are_not_found_in_time"

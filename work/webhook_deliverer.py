@@ -184,12 +184,7 @@ class Deliverer:
                 new.fresh_failures, new.asked_until = one.failures, now + (one.rests or 0.0)
             line = self._lines[one.webhook_id]
             line.leased_until = now + (LEASE if one.webhook_id in got else one.leased or 0.0)
-            if not line.in_hand:  # what is in hand has the last word
-                line.failures = one.failures
-                line.fresh_failures = min(line.fresh_failures, one.failures)
-                if one.rests is None:  # somebody has changed the webhook
-                    line.asked_until = 0.0
-            line.rests_until = now + (one.rests or 0.0)
+            line.heed(one, now)
         return {webhook_id: line for webhook_id, line in self._lines.items() if webhook_id in mine}
 
     def _new_line(self) -> EndpointLine:

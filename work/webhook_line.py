@@ -11,6 +11,7 @@ from typing import NamedTuple
 import structlog
 
 from database.deliveries import Claimed, Head
+from database.webhook_states import Endpoint
 from work import webhook_schedule as schedule
 from work.webhook_messages import sign
 from work.webhook_secrets import SecretUnreadable, WebhookSecrets
@@ -41,7 +42,9 @@ class EndpointLine:
         self.users: set[int] = set()  # of the messages in hand
         self.tests: set[int] = set()
         self.again: set[int] = set()  # those messages in hand that had been sent before
-        self.first_user = 0
+        # Users are looked at some at a time, from this one on; whether anything was due since the first one; and the
+        # moment (monotonic) of the next look.
+        self.first_user, self.has_found, self.looks_at = 0, False, 0.0
         self.most = CONNECTIONS  # that may be in hand
         # Failed attempts in a row, of any message and of messages that had not been sent before.
         self.failures = self.fresh_failures = 0
@@ -86,6 +89,15 @@ class EndpointLine:
             self.asked_until = max(self.asked_until, now + (attempted.asked or 0.0))
         self.most = max(CONNECTIONS, min(MOST_CLAIMED, 2 * arrived))
 
+    def heed(self, endpoint: Endpoint, now: float) -> None:
+        """Go by how the endpoint stands in the database: others may have changed that."""
+        if not self.in_hand:  # what is in hand has the last word
+            self.failures = endpoint.failures
+            self.fresh_failures = min(self.fresh_failures, endpoint.failures)
+            if endpoint.rests is None:  # somebody has changed the webhook
+                self.asked_until = 0.0
+        self.rests_until = now + (endpoint.rests or 0.0)
+
     def has(self, head: Head) -> bool:
         """Whether this message, or another one about its user, is in hand."""
         return head.delivery_id in self.tests if head.user_id is None else head.user_id in self.users
@@ -95,7 +107,7 @@ class EndpointLine:
 
         Messages that fail again and again are no reason to keep others waiting, but those that fail the first time are.
         """
-        if self.in_hand >= self.most or now < self.asked_until:
+        if self.in_hand >= self.most or now < self.asked_until or now < self.looks_at:
             return False
         return now >= self.rests_until or self.fresh_failures < schedule.FAILURES
 

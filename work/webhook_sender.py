@@ -16,7 +16,7 @@ from work.webhook_connections import MOST_READ, Deadlines, Http, Https, NameLook
 from work.webhook_schedule import asked_pause
 
 ATTEMPT_SECONDS = 15.0  # for a whole attempt, however slowly its parts go on
-MOST_TRIED = 4  # addresses of a receiver to which an attempt may connect, one after the other
+MOST_ADDRESSES = 4  # addresses of a receiver to which an attempt may connect, one after the other
 DRAIN_SECONDS = 0.5  # for the rest of an answer: its status is known
 IDLE_SECONDS = 5.0  # a connection that was not used for so long is not used again
 LONGEST_ERROR = 200  # characters
@@ -84,11 +84,11 @@ class Sender:
                 return self._over(target, body, headers, until)
         self.close()
         problem: NotSent = NotSent("there is no address")
-        tried = addresses[:MOST_TRIED]
-        for place, address in enumerate(tried):
+        some = addresses[:MOST_ADDRESSES]
+        for place, address in enumerate(some):
             # One that keeps silent leaves time for the others.
             now = time.monotonic()
-            share = now + (until - now) / (len(tried) - place)
+            share = now + (until - now) / (len(some) - place)
             self._connection = self._new(target, address, share)
             self._target = target
             try:

@@ -244,8 +244,8 @@ def test_silent_addresses_leave_time_for_others(make: Make, monkeypatch: pytest.
     monkeypatch.setattr(Sender, "_connect", connect)
     sender = make(look_up=lambda *_: [ip_address(f"127.0.0.{number}") for number in range(1, 10)])
     assert send(sender, "http://inside.test/").error == "silent"
-    assert len(shares) == webhook_sender.MOST_TRIED
-    assert shares[0] <= webhook_sender.ATTEMPT_SECONDS / webhook_sender.MOST_TRIED
+    assert len(shares) == webhook_sender.MOST_ADDRESSES
+    assert shares[0] <= webhook_sender.ATTEMPT_SECONDS / webhook_sender.MOST_ADDRESSES
 
 
 def test_names_that_are_not_found_in_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
