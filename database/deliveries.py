@@ -23,6 +23,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.orm import aliased
 
 from database.models import Delivery, DeliveryAttempt, Webhook, WebhookRelay, WebhookState
 from database.recordsets import recordset, written
@@ -235,11 +236,17 @@ _END_ATTEMPTS = (
     )
     .execution_options(synchronize_session=False)
 )
+_later = aliased(DeliveryAttempt)
 _waits_again = _ended.c.becomes.in_(("waiting", "unsent"))
 _END = (
     update(Delivery)
-    # Somebody may have asked meanwhile to have it sent again.
-    .where(Delivery.delivery_id == _ended.c.delivery_id, _WAITS, Delivery.attempts == _ended.c.attempts)
+    # Somebody may have asked meanwhile to have it sent again, and another process may have begun with that.
+    .where(
+        Delivery.delivery_id == _ended.c.delivery_id,
+        _WAITS,
+        Delivery.attempts == _ended.c.attempts,
+        ~select(_later.n).where(_later.delivery_id == _ended.c.delivery_id, _later.n > _ended.c.n).exists(),
+    )
     .values(
         {
             Delivery.status: case((_waits_again, "waiting"), else_=_ended.c.becomes),

@@ -117,7 +117,9 @@ def waiting_of(session: Session, webhook_ids: Sequence[int]) -> dict[int, Waitin
     """How many deliveries of each of these webhooks wait, up to COUNTED, and when the oldest of them was made."""
     ids = func.unnest(literal(list(webhook_ids), _ARRAY)).table_valued("webhook_id").render_derived()
     waits = (Delivery.webhook_id == ids.c.webhook_id, Delivery.status == "waiting")
-    counted = select(Delivery.created_at).where(*waits).order_by(Delivery.delivery_id).limit(COUNTED + 1).lateral()
+    # In the order of the index of those that wait: in that of the key alone, all of the log might be read.
+    oldest = select(Delivery.created_at).where(*waits).order_by(Delivery.webhook_id, Delivery.delivery_id)
+    counted = oldest.limit(COUNTED + 1).lateral()
     each = select(ids.c.webhook_id, func.count(counted.c.created_at), func.min(counted.c.created_at))
     rows = session.execute(each.select_from(ids.outerjoin(counted, true())).group_by(ids.c.webhook_id))
     return {row[0]: WaitingDeliveries(min(row[1], COUNTED), row[1] > COUNTED, row[2]) for row in rows}

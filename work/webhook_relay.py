@@ -36,7 +36,10 @@ class Relay:
         self._first_user = 0
 
     def move(self, session: Session) -> bool:
-        """Make deliveries of up to BATCH events. Returns whether there may be more of them now."""
+        """Make deliveries of up to BATCH events. Returns whether there may be more of them now.
+
+        A message that cannot be made is left out, with a line in the log.
+        """
         with Transaction(session) as transaction:
             if not lock_relay(transaction.connection):
                 return False
@@ -62,15 +65,23 @@ class Relay:
                 log.warning("webhook_message_dropped", cause="the alert is gone", happened=happened.event)
                 continue
             message_id, pair = new_message_id(), (one.webhook_id, happened.user_id)
-            body = alert_message(
-                happened.event,
-                happened.created_at,
-                alert,
-                change=happened.change,
-                previous_id=previous.get(pair),
-                amounts=one.amounts,
-                time_is_epoch=self._time_is_epoch,
-            )
+            try:
+                body = alert_message(
+                    happened.event,
+                    happened.created_at,
+                    alert,
+                    change=happened.change,
+                    previous_id=previous.get(pair),
+                    amounts=one.amounts,
+                    time_is_epoch=self._time_is_epoch,
+                )
+            except Exception:
+                # It would fail again each time, and hold up all the others for good.
+                alert_id = "-".join(map(str, (happened.user_id, happened.seq, happened.code)))
+                log.exception(
+                    "webhook_message_dropped", webhook=one.webhook_id, alert=alert_id, happened=happened.event
+                )
+                continue
             previous[pair] = message_id
             deliveries.append(
                 NewDelivery(

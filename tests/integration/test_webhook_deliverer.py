@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from ipaddress import ip_network
 from typing import Any
 
@@ -15,6 +16,8 @@ from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
 import metrics
+from database import deliveries, delivery_lists, webhook_states
+from database.deliveries import Claim, Ended
 from database.records import AlertKey
 from database.webhook_figures import WebhookFigures, read_webhook_figures
 from tests.integration.test_engine import post, rows
@@ -25,6 +28,7 @@ from tests.webhook_receiver import Received, Receiver
 from work import webhook_claims, webhook_deliverer, webhook_line, webhook_relay, webhook_schedule
 from work.webhook_addresses import AddressPolicy
 from work.webhook_deliverer import Deliverer
+from work.webhook_messages import ToldAlert
 from work.webhook_secrets import WebhookSecrets
 from work.webhooks import Webhooks
 
@@ -418,6 +422,61 @@ def test_an_answer_that_is_none_holds_nobody_up(sessions: Sessions, receiver: Re
     wait_until(lambda: sent(sessions, "given_up") == 1)
     assert sent(sessions) == 1
     assert one(sessions, "SELECT max(last_error) FROM webhook_states") == "no answer: ?garbage"
+
+
+def test_a_message_that_cannot_be_made_is_left_out(
+    sessions: Sessions, receiver: Receiver, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as by a defect: the log has it, and all others are sent, those about the same user too."""
+    make = webhook_relay.alert_message
+
+    def fail_once(event: str, at: datetime, alert: ToldAlert, **options: Any) -> str:
+        if (alert.user_id, alert.seq) == (1, 1):
+            raise KeyError("measured")
+        return make(event, at, alert, **options)
+
+    monkeypatch.setattr(webhook_relay, "alert_message", fail_once)
+    webhook_id, _ = subscribe(sessions, f"{receiver.url}/left-out")
+    post(sessions, 1, "w 101 @1, w 101 @2", rules=RULES)
+    post(sessions, 2, "w 101 @1", rules=RULES)
+    with capture_logs() as logged:
+        start()
+        wait_until(lambda: sent(sessions) == 2)
+    got = receiver.at("/left-out")
+    assert sorted((data(one)["alert_id"], data(one)["previous_id"]) for one in got) == [
+        ("1-2-1100", None),
+        ("2-1-1100", None),
+    ]
+    [line] = [line for line in logged if line["event"] == "webhook_message_dropped"]
+    assert (line["webhook"], line["alert"], line["happened"]) == (webhook_id, "1-1-1100", "alert.created")
+    assert one(sessions, "SELECT count(*) FROM outbox") == 0
+
+
+def test_an_attempt_that_ends_late_finishes_no_other(sessions: Sessions) -> None:
+    """Asked to be sent again meanwhile, a message waits, and the attempt that another process began for that counts."""
+    webhook_id, _ = subscribe(sessions, "http://127.0.0.1:9/")
+    execute(sessions, "INSERT INTO webhook_states (webhook_id) VALUES (:id)", id=webhook_id)
+    execute(
+        sessions,
+        "INSERT INTO deliveries (webhook_id, message_id, event, body, next_at) VALUES (:id, 'm', 't', '{}', now())",
+        id=webhook_id,
+    )
+    delivery = one(sessions, "SELECT delivery_id FROM deliveries")
+    found = []
+    for name in ("first", "second"):
+        with transaction(sessions) as session:
+            delivery_lists.resend_one(session, webhook_id, delivery)
+            session.execute(text("UPDATE webhook_states SET leased_until = NULL"))
+            webhook_states.lease(session.connection(), [webhook_id], name, 60.0)
+            found += deliveries.claim(session.connection(), name, [Claim(delivery, 0, 60.0)])
+    assert [(claimed.n, claimed.attempts) for claimed in found] == [(1, 1), (2, 1)]
+    for claimed, status, becomes in zip(found, (200, 500), ("delivered", "given_up"), strict=True):
+        end = Ended(delivery, claimed.n, claimed.attempts, 1.0, status, None, becomes, None)
+        with transaction(sessions) as session:
+            deliveries.end_attempts(session.connection(), [end])
+        expected = "waiting" if claimed.n == 1 else "given_up"
+        assert one(sessions, "SELECT status FROM deliveries") == expected
+    assert rows(sessions, "SELECT n, status FROM delivery_attempts ORDER BY n") == [(1, 200), (2, 500)]
 
 
 def test_one_process_sends_to_an_endpoint(
