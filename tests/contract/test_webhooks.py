@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from sqlalchemy.event import listen
 from standardwebhooks import Webhook
 
 from commands import start_webhooks
@@ -309,6 +310,22 @@ def test_how_many_wait(client: FlaskClient, sessions: Sessions, monkeypatch: pyt
     add_deliveries(sessions, many, status="waiting", number=9)
     found = [one["waiting"] for one in client.get("/webhooks").get_json()["webhooks"]]
     assert [(one["number"], one["more"]) for one in found] == [(3, False), (3, True)]
+
+
+def test_counting_those_that_wait_reads_no_others(client: FlaskClient, sessions: Sessions) -> None:
+    """However long the log is: they have an index of their own, which is read in its order."""
+    webhook_id = made(client)["id"]
+    add_deliveries(sessions, webhook_id, status="delivered", number=5_000)
+    with sessions() as session:
+        session.execute(text("ANALYZE deliveries"))
+        connection = session.connection()
+        asked: list[Any] = []
+        listen(connection, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
+        assert delivery_lists.waiting_of(session, [webhook_id])[webhook_id].number == 0
+        [(statement, values)] = asked
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", values).scalars())
+    assert "Index Scan using ix_deliveries_waiting on deliveries" in plan
+    assert "Sort Key" not in plan.partition("->  Limit")[2]
 
 
 def test_resend_one(client: FlaskClient, sessions: Sessions) -> None:
