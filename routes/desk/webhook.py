@@ -96,18 +96,18 @@ def change_webhook_from_page(webhook_id: int) -> Response:
     return _go(webhook_id, "saved")
 
 
-@blueprint.post(f"{DESK}/webhooks/<id:webhook_id>/enable")
-@needs("admin")
-def enable_webhook_from_page(webhook_id: int) -> Response:
-    """Tell it of what happens again, and send what waits."""
-    return _enabled(webhook_id, enabled=True)
-
-
 @blueprint.post(f"{DESK}/webhooks/<id:webhook_id>/disable")
 @needs("admin")
 def disable_webhook_from_page(webhook_id: int) -> Response:
     """Send it nothing for now."""
     return _enabled(webhook_id, enabled=False)
+
+
+@blueprint.post(f"{DESK}/webhooks/<id:webhook_id>/enable")
+@needs("admin")
+def enable_webhook_from_page(webhook_id: int) -> Response:
+    """Tell it of what happens again, and send what waits."""
+    return _enabled(webhook_id, enabled=True)
 
 
 @blueprint.post(f"{DESK}/webhooks/<id:webhook_id>/rotate")

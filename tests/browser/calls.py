@@ -23,7 +23,7 @@ THERE = {"{user_id}": "1", "{code}": "1100", "{alert_id}": "1-1-1100"}
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 # What stands in the paths of the desk's forms, by its converter's argument, and fields that make each of them do
 # something: others than its own are passed over.
-IN_A_PATH = {"user_id": 1, "code": 1100, "alert_id": "1-1-1100", "view_id": 1, "backtest_id": 1}
+IN_A_PATH = {"user_id": 1, "code": 1100, "alert_id": "1-1-1100", "view_id": 1, "backtest_id": 1, "webhook_id": 1}
 FIELDS = {
     "do": "mine",
     "etag": "0",
@@ -40,6 +40,7 @@ FIELDS = {
 }
 OF_FORM = {
     f"{DESK}/send": {"as": "form", "do": "send", "type": "deposit", "amount": "1.00", "user_id": "1", "time": "99"},
+    f"{DESK}/webhooks": {"newest": "0", "url": "https://example.com", "events": "alert.created"},
     f"{DESK}/rules/1100/restore": {"version": "1", "new-note": "x"},
 }
 # Counts of requests, refused ones too; and what a job counts, whoever asks for something.
