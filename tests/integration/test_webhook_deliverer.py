@@ -25,7 +25,7 @@ from tests.integration.test_outbox import ALL_EVENTS, RULES, work
 from tests.postgres import transaction
 from tests.waiting import PATIENCE, wait_until
 from tests.webhook_receiver import Received, Receiver
-from work import webhook_claims, webhook_deliverer, webhook_line, webhook_relay, webhook_schedule
+from work import webhook_claims, webhook_deliverer, webhook_line, webhook_messages, webhook_relay, webhook_schedule
 from work.webhook_addresses import AddressPolicy
 from work.webhook_deliverer import Deliverer
 from work.webhook_messages import ToldAlert
@@ -428,7 +428,7 @@ def test_a_message_that_cannot_be_made_is_left_out(
     sessions: Sessions, receiver: Receiver, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as by a defect: the log has it, and all others are sent, those about the same user too."""
-    make = webhook_relay.alert_message
+    make = webhook_messages.alert_message
 
     def fail_once(event: str, at: datetime, alert: ToldAlert, **options: Any) -> str:
         if (alert.user_id, alert.seq) == (1, 1):
