@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TextIO
 
@@ -15,6 +15,7 @@ from rules.values import MAX_ID, read_moment, written_moment
 from work.erasure import BY_ITSELF, Applied, erase_again
 
 PAGE = 1_000  # lines that are read at once
+CLOCKS_DIFFER = timedelta(hours=1)  # at most, those of the machines that wrote and that read a ledger
 LONGEST = 16_384  # characters of a line: a reason has 500 at most
 
 
@@ -85,4 +86,7 @@ def _line(data: dict[str, Any]) -> Erased:
         raise ValueError
     if not isinstance(who, str) or not isinstance(override, str | None):
         raise TypeError
-    return Erased(user_id, read_moment(data["erased_at"]).astimezone(UTC), who, override)
+    erased_at = read_moment(data["erased_at"]).astimezone(UTC)
+    if erased_at > datetime.now(UTC) + CLOCKS_DIFFER:  # it would count for all that is asked for until then
+        raise ValueError
+    return Erased(user_id, erased_at, who, override)

@@ -378,5 +378,7 @@ def test_a_bad_line_is_named_and_nothing_is_erased(client: FlaskClient, sessions
     assert those_with(rows(sessions), NAME) == {"users"}
     long = erasures(client, "apply", "-", lines=line.replace("info", "x" * LONGEST))
     assert (long.exit_code, "line 1: no line" in long.stderr) == (2, True)
+    ahead = erasures(client, "apply", "-", lines=line.replace("2026-", "9026-"))
+    assert (ahead.exit_code, "line 1: no line" in ahead.stderr) == (2, True)
     assert erasures(client, "apply", "-", lines=line).exit_code == 0
     assert those_with(rows(sessions), NAME) == set()
