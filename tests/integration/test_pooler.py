@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.util import CommandError
 from psycopg2.extensions import cursor
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from database import connecting, migrations
@@ -24,10 +24,11 @@ from tests.waiting import PATIENCE
 @pytest.fixture(autouse=True)
 def _without_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """What connections ask for as they are opened is dropped."""
+    with_options = connecting.create_engine
 
     def make(url: str, *, connect_args: dict[str, Any], **more: Any) -> Engine:
         left = {name: value for name, value in connect_args.items() if name != "options"}
-        return create_engine(make_url(url).difference_update_query(["options"]), connect_args=left, **more)
+        return with_options(make_url(url).difference_update_query(["options"]), connect_args=left, **more)
 
     monkeypatch.setattr(connecting, "create_engine", make)
 

@@ -75,7 +75,11 @@ class Stop:
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(1000):
             pass
-sys.addaudithook(lambda event, _: Stop() if event == "socket.bind" and os.environ.pop("STOP", None) else None)
+def stop(event, arguments):
+    if event == "socket.bind" and arguments[1][1:] == (int(os.environ["BACKEND_PORT"]),):
+        if os.environ.pop("STOP", None):
+            Stop()
+sys.addaudithook(stop)
 """
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import text
 
 from app import create_app
 from commands import start_replica
@@ -25,6 +25,7 @@ from database.session import make_engine, make_sessions
 from routes.http import own_writes
 from rules.service import Service
 from tests.keys import add_key, look
+from tests.postgres import engine_on
 from tests.service import PATIENT
 from tests.waiting import PATIENCE, wait_until
 
@@ -69,8 +70,7 @@ class Server:
 
     def ask(self, statement: str, name: str = NAME) -> Any:
         """The value of one statement."""
-        engine = create_engine(self.url.replace(f"/{NAME}?", f"/{name}?"), poolclass=NullPool)
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with engine_on(self.url.replace(f"/{NAME}?", f"/{name}?")) as engine, engine.connect() as connection:
             found = connection.execute(text(statement))
             return found.scalar() if found.returns_rows else None
 
