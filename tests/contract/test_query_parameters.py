@@ -12,7 +12,10 @@ from tests.keys import app_without_database
 from tests.service import Service
 from tests.waiting import PATIENCE
 
-PATHS = {"user_id": "7", "code": "30", "alert_id": "7-3-30", "backtest_id": "1", "view_id": "1", "key_id": "AbCdEf1"}
+PATHS = {
+    **{"user_id": "7", "code": "30", "alert_id": "7-3-30", "key_id": "AbCdEf1"},
+    **dict.fromkeys(("backtest_id", "view_id", "webhook_id"), "1"),
+}
 
 
 def errors(answer: Any) -> dict[str, str]:
