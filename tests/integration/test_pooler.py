@@ -24,7 +24,7 @@ from tests.waiting import PATIENCE
 @pytest.fixture(autouse=True)
 def _without_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """What connections ask for as they are opened is dropped."""
-    with_options = connecting.create_engine
+    with_options = connecting.create_engine  # type: ignore[attr-defined]
 
     def make(url: str, *, connect_args: dict[str, Any], **more: Any) -> Engine:
         left = {name: value for name, value in connect_args.items() if name != "options"}
