@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from commands import starting
 from database import fitness, migrations
 from database.errors import cause
+from database.session import CommitUncertain
 from rules.service import Service
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Command(click.Command):
                 raise click.exceptions.Exit(NOBODY_READS) from None
             what = error.filename or "The output cannot be written"
             raise Stopped(f"{what}: {error.strerror or error}.") from None
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, CommitUncertain) as error:
             raise Stopped(f"The database failed: {cause(error)}") from None
         finally:
             starting.ended()

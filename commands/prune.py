@@ -16,6 +16,7 @@ from access.caller import COMMAND_LINE
 from commands.endings import Command, Interrupted, Stopped, check_database, service
 from commands.terminal import json_option
 from database.errors import cause
+from database.session import CommitUncertain
 from rules.values import LAST_TIME
 from work.erasure import erase_due
 from work.pruning import Pruning
@@ -48,7 +49,7 @@ def prune(before: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     try:
         _check(pruning, dry_run=dry_run, yes=yes)
         _run(pruning, dry_run=dry_run)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, CommitUncertain) as error:
         raise Stopped(f"The database failed: {cause(error)} Start it again: it goes on where it was.") from None
     finally:
         pruning.close()

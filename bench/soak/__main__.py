@@ -22,14 +22,15 @@ from bench.soak.http import Tally
 from bench.soak.kills import KILLS, Victims, kills
 from bench.soak.loads import Soak
 from bench.soak.record import Record
-from bench.soak.report import SoakReport
-from bench.soak.watch import Watch
+from bench.soak.report import DESCRIPTORS, SoakReport
+from bench.soak.watch import Reading, Watch
 from database import embedded
 from tests.service import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKING = 600  # seconds that all that comes after the load may take; then the soak ends itself
 SETTLE = 60  # seconds at most until the service is ready again after the last kill
+LET_GO = 30  # seconds at most until what the load has opened is closed
 LEFT = 20  # seconds at most until the last process has ended
 
 Load = Callable[[Soak, str], None]
@@ -147,8 +148,7 @@ def soak_in(folder: Path, asked: argparse.Namespace, seconds: float, over: threa
         report.answers(soak.tally)
         report.over_time(watch, took)
         _settle(report, service)
-        sleep(2)  # what is over is let go of
-        report.use(before, watch.between(0, took), watch.read(), took)
+        report.use(before, watch.between(0, took), _at_rest(watch, before), took)
         _look(report, soak, wanted, messages)
     except AssertionError as error:
         report.wrong.append(str(error))
@@ -199,6 +199,17 @@ def _settle(report: SoakReport, service: Service) -> None:
             return
         sleep(0.2)
     report.say("", f"ready {monotonic() - begin:.1f} s after the load")
+
+
+def _at_rest(watch: Watch, before: Reading | None) -> Reading | None:
+    """What is used once what is over is let go of: requests that are under way may last for a while."""
+    end = monotonic() + LET_GO
+    sleep(2)
+    while (now := watch.read()) and before and now.descriptors > before.descriptors + DESCRIPTORS:
+        if monotonic() > end:
+            break
+        sleep(0.5)
+    return now
 
 
 def _look(report: SoakReport, soak: Soak, wanted: set[str], messages: Path) -> None:

@@ -69,7 +69,8 @@ def _run(soak: Soak, caller: Caller, killed_after: float | None) -> bool:
         running.communicate()
         soak.record.note(f"prune had not ended after {PATIENCE} s")
         return False
-    if running.returncode in (0, BUSY):
+    has_ended = running.returncode == 0 or (running.returncode == BUSY and printed.startswith("{"))
+    if has_ended:
         soak.pruned["ended"] += 1
         report = json.loads(printed)
         soak.pruned["actions"] += report["actions"]
@@ -78,7 +79,7 @@ def _run(soak: Soak, caller: Caller, killed_after: float | None) -> bool:
         soak.pruned["failed after a kill"] += 1
     else:
         soak.record.note(f"prune ended with status {running.returncode}: {printed[-500:]} {said[-500:]}")
-    return running.returncode in (0, BUSY)
+    return has_ended
 
 
 def _begun(caller: Caller) -> str | None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from database.pruning import rights_lacking
+from database.session import CommitUncertain, Transaction
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event
 from tests.postgres import Sessions, transaction
@@ -59,6 +60,20 @@ def test_what_it_says_and_notes(run: Any, sessions: Sessions) -> None:
         ("command line", "prune", "before 50", "ended", numbers),
     ]
     assert "actions                      0  removed\n" in run("--before", "50").stdout
+
+
+def test_a_database_that_goes_away_while_it_commits(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows what was stored, but started again it goes on: that is no traceback, and no user who was in use."""
+
+    def lost(_: object) -> None:
+        raise CommitUncertain
+
+    with monkeypatch.context() as while_committing:
+        while_committing.setattr(Transaction, "commit", lost)
+        stopped = run("--before", "50")
+    assert stopped.exit_code == 2
+    assert "Start it again: it goes on where it was." in stopped.stderr
+    assert json.loads(run("--before", "50", "--json").stdout)["actions"] == 1
 
 
 def test_what_it_wants(run: Any, make_client: ClientMaker, sessions: Sessions) -> None:
