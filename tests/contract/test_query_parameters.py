@@ -13,7 +13,10 @@ from tests.service import Service
 from tests.waiting import PATIENCE
 
 PATHS = {
-    **{"user_id": "7", "code": "30", "alert_id": "7-3-30", "key_id": "AbCdEf1"},
+    "user_id": "7",
+    "code": "30",
+    "alert_id": "7-3-30",
+    "key_id": "AbCdEf1",
     **dict.fromkeys(("backtest_id", "view_id", "webhook_id"), "1"),
 }
 
