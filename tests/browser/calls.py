@@ -26,6 +26,7 @@ UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 IN_A_PATH = {"user_id": 1, "code": 1100, "alert_id": "1-1-1100", "view_id": 1, "backtest_id": 1, "webhook_id": 1}
 FIELDS = {
     "do": "mine",
+    "confirm": "1",
     "etag": "0",
     "all": "yes",
     "list": "",
