@@ -196,7 +196,10 @@ def watched(database_url: str, tmp_path: Path) -> Iterator[tuple[Service, Promet
 
 @needs_prometheus
 def test_prometheus_reads_the_service_and_takes_the_rules(watched: tuple[Service, Prometheus]) -> None:
-    """The target is up, every rule is healthy, and each panel of the dashboard shows something."""
+    """The target is up, every rule is healthy, and each panel of the dashboard shows something.
+
+    But for those of webhooks, of which this service has none: those are only asked.
+    """
     service, prometheus = watched
 
     def healths() -> list[str]:
@@ -214,7 +217,7 @@ def test_prometheus_reads_the_service_and_takes_the_rules(watched: tuple[Service
         assert requests.post(f"{service.url}/event", json=event, timeout=PATIENCE).status_code == 200
         for query in list(left):
             found = prometheus.ask("query", query=query)["result"]
-            if [one for one in found if one["value"][1] != "NaN"]:
+            if "_webhook_" in query or [one for one in found if one["value"][1] != "NaN"]:
                 left.remove(query)
         return not left
 
