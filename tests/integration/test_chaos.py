@@ -15,7 +15,7 @@ import requests
 from rules.model import ACTION_TYPES
 from tests.integration.oracle import Oracle, Posted
 from tests.service import Service
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 CONNECTIONS = 12
 STREAMS = 48  # one user each
@@ -113,7 +113,11 @@ def test_kills_lose_nothing_and_store_nothing_twice(ready_folder: Path) -> None:
         again: dict[str, Any] = {"user_id": 1, "time": streams[0].events[0].time, "event_id": "event 0"}
         first = streams[0].events[0]
         body = again | {"type": first.type, "amount": f"{first.cents / 100:.2f}"}
+        # The last kill may have been a moment ago.
+        wait_until(lambda: requests.get(f"{service.url}/readyz", timeout=PATIENCE).status_code == 200)
         repeated = requests.post(f"{service.url}/event", json=body, timeout=PATIENCE)
+        while repeated.status_code == 503:
+            repeated = requests.post(f"{service.url}/event", json=body, timeout=PATIENCE)
         assert repeated.headers["Idempotent-Replayed"] == "true"
 
         stored = read_actions(ready_folder)
