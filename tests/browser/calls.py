@@ -93,7 +93,7 @@ def read_urls(document: dict[str, Any], url: str) -> dict[str, list[str]]:
     for path, item in document["paths"].items():
         if "get" in item:
             kinds = item["get"]["responses"].get("200", {}).get("content", {})
-            is_saved = any(kind.startswith("text/csv") for kind in kinds)
+            is_saved = path.endswith("/export") or any(kind.startswith("text/csv") for kind in kinds)
             found["saved" if is_saved else "shown"].append(url + _filled(path))
     return found
 
