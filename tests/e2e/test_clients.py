@@ -3,8 +3,6 @@
 import json
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,17 +33,6 @@ await client.postEvent({ event_id: "away" }).catch((error) => { found.away = err
 console.log(JSON.stringify(found));
 process.exit(0);
 """
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    """The server, running."""
-    with FaultyServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_a_client_tries_again_what_can_succeed(server: FaultyServer, tmp_path: Path) -> None:

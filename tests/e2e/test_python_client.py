@@ -24,17 +24,6 @@ from transaction_alerts_client import AlertsClient, EventResult, RequestRefused,
 
 
 @pytest.fixture
-def server() -> Iterator[FaultyServer]:
-    """A server that fails, running."""
-    with FaultyServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that a client would have waited between attempts; it does not."""
     found: list[float] = []
