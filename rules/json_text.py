@@ -4,9 +4,9 @@ import codecs
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from rules.values import Number
 
@@ -62,15 +62,19 @@ def _parse(raw: bytes, decoder: json.JSONDecoder) -> Any:
     raise BadJson(why)  # here, so that it keeps neither the other error nor the text alive
 
 
-def items(raw: bytes, longest: int) -> Iterator[Any]:
-    """The items of the JSON array in `raw`, in order, each read as by `parse`.
+# Reads a whole array, or returns None: then it is read as by `parse`.
+ReadArray = Callable[[str], list[Any] | None]
+
+
+def items(raw: bytes, longest: int, read: ReadArray = lambda _: None) -> Iterator[Any]:
+    """The items of the JSON array in `raw`, in order, each read as by `parse`, unless `read` can read several at once.
 
     Only about `longest` characters of items are held at a time, and no item may have more: a small array can describe
     objects that are thirty times its size. Raises BadJson where it turns out to be no JSON, NoArray and TooLong.
     """
     if raw.startswith(codecs.BOM_UTF8):
         raise BadJson(_MARKED)
-    part = _JsonWindow(raw, longest)
+    part = _JsonWindow(raw, longest, read)
     at = part.after_blanks(0)
     if not part.text.startswith("[", at):
         if len(raw) <= longest:
@@ -104,8 +108,8 @@ def items(raw: bytes, longest: int) -> Iterator[Any]:
 class _JsonWindow:
     """The part of a long array in UTF-8 that is being read; no item may have more than `longest` characters."""
 
-    def __init__(self, raw: bytes, longest: int) -> None:
-        self._raw, self._longest = raw, longest
+    def __init__(self, raw: bytes, longest: int, read: ReadArray) -> None:
+        self._raw, self._longest, self._read = raw, longest, read
         self._taken = 0  # bytes decoded so far
         self._lines, self._column = 0, 0  # before `text`
         self._one_by_one = 0  # up to here
@@ -134,8 +138,11 @@ class _JsonWindow:
         # This may be within a string or an item. Then it does not read as an array.
         end = self.text.rfind("},", at, at + self._longest) + 1
         if end:
+            array = f"[{self.text[at:end]}]"
             with suppress(ValueError, RecursionError):
-                found: list[Any] = _DECODER.decode(f"[{self.text[at:end]}]")
+                found = self._read(array)
+                if found is None:
+                    found = cast(list[Any], _DECODER.decode(array))
                 self.after_several = end
                 return found
         self._one_by_one = end or at + self._longest  # or each character might be read again for every item

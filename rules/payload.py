@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from rules import json_text
 from rules.model import ActionType, Event
+from rules.plain_event import plain_event
 from rules.spelling import unknown
 from rules.values import EVENT_ID, LAST_TIME, MAX_ID, read_amount
 
@@ -85,7 +86,7 @@ class EventPayload(Payload):
 
 def read_event(body: bytes, key: str | None = None) -> Event:
     """The event in the body of a request; `key` is its header Idempotency-Key. Raises BadPayload."""
-    return event_of(read_object(body), key)
+    return plain_event(body, key) or event_of(read_object(body), key)
 
 
 def event_of(item: object, key: str | None = None) -> Event:

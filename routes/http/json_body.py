@@ -11,6 +11,7 @@ from routes.http.bodies import MAX_BODY, read_body
 from routes.http.problems import Problem, refused
 from rules import json_text
 from rules.payload import BadPayload, not_json, read_json, read_strictly
+from rules.plain_event import plain_event, plain_events
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -43,7 +44,7 @@ def has_body() -> bool:
 def read_items(most: int, limit: int) -> Iterator[Any]:
     """The items of the JSON array or JSON lines in the body of the current request, which may be gzip.
 
-    They come one by one, to be used at once: together they can be thirty times as large as the body. In place of a line
+    Plain events (see `plain_event`) come as such, all else as JSON values. They come one by one, to be used at once: together they can be thirty times as large as the body. In place of a line
     that is not JSON or longer than `MAX_BODY` comes its Problem, so that it does not spoil the others; blank lines are
     skipped. Raises BadPayload if the body is not a JSON array in UTF-8, Problem 415 for another content type, Problem
     413 for more than `most` items or blank lines and for an item of an array that is too long, and what `read_body`
@@ -64,7 +65,7 @@ def _at_most(most: int, items: Iterator[Any]) -> Iterator[Any]:
 
 def _array(body: bytes) -> Iterator[Any]:
     try:
-        yield from json_text.items(body, MAX_BODY)
+        yield from json_text.items(body, MAX_BODY, plain_events)
     except json_text.NoArray:
         raise BadPayload("The body must be a JSON array.") from None
     except json_text.BadJson as error:
@@ -84,7 +85,7 @@ def _lines(body: bytes, most_blank: int) -> Iterator[Any]:
         elif len(raw) > MAX_BODY:
             yield Problem(413, f"The line has more than {MAX_BODY:,} bytes.")
         else:
-            yield _line(raw)
+            yield plain_event(raw) or _line(raw)
 
 
 def _line(raw: bytes) -> Any:
