@@ -44,11 +44,12 @@ def has_body() -> bool:
 def read_items(most: int, limit: int) -> Iterator[Any]:
     """The items of the JSON array or JSON lines in the body of the current request, which may be gzip.
 
-    Plain events (see `plain_event`) come as such, all else as JSON values. They come one by one, to be used at once: together they can be thirty times as large as the body. In place of a line
-    that is not JSON or longer than `MAX_BODY` comes its Problem, so that it does not spoil the others; blank lines are
-    skipped. Raises BadPayload if the body is not a JSON array in UTF-8, Problem 415 for another content type, Problem
-    413 for more than `most` items or blank lines and for an item of an array that is too long, and what `read_body`
-    raises with `limit` (in bytes).
+    Plain events (see `plain_event`) come as such, all else as JSON values. They come one by one, to be used at once:
+    together they can be thirty times as large as the body. In place of a line that is not JSON or longer than
+    `MAX_BODY` comes its Problem, so that it does not spoil the others; blank lines are skipped. Raises BadPayload
+    if the body is not a JSON array in UTF-8, Problem 415 for another content type, Problem 413 for more than `most`
+    items or blank lines and for an item of an array that is too long, and what `read_body` raises with
+    `limit` (in bytes).
     """
     if request.mimetype not in (JSON, NDJSON):
         raise Problem(415, f"The Content-Type must be {JSON} or {NDJSON}.")

@@ -23,7 +23,8 @@ def event_answer(event: Event, *, is_dry: bool) -> Answer:
 def events_answer(items: Iterable[Any], *, atomic: bool) -> Answer:
     """Store and judge the events that parsed JSON values describe, together, and return the answer.
 
-    In place of a value may be the event itself or its Problem. Raises Problem 400 if they are `atomic` and one is bad: none is stored then.
+    In place of a value may be the event itself or its Problem. Raises Problem 400 if they are `atomic` and one is bad:
+    none is stored then.
     """
     results = _results([_event(item) for item in items], atomic)
     rejected = sum(isinstance(result, Problem) for result in results)
