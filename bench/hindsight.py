@@ -20,10 +20,12 @@ from bench.ratios import Row, Spread
 from bench.servers import Database, database
 from database import history, models
 from rules.base import RuleSetting
-from rules.hindsight.all_users import BacktestWork, VerifyWork, over_all_users
+from rules.hindsight.all_users import over_all_users
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
-from rules.hindsight.stored_history import actions_of, by_user
+from rules.hindsight.backtest_work import BacktestWork
+from rules.hindsight.stored_columns import StoredActions, StoredUsers
 from rules.hindsight.verify_report import VerifyReport
+from rules.hindsight.verify_work import VerifyWork
 from rules.judging.evidence import evidence_of
 from rules.registry import REGISTRY
 from rules.timeline import Timeline
@@ -141,9 +143,10 @@ def _store_alerts(made: Database, url: str, settings: tuple[RuleSetting, ...]) -
         cursor: Any = target.cursor()
         for users in history.stretches(connection, 100_000):
             rows = io.StringIO()
-            for user_id, lines in by_user(history.actions_to_backtest(connection, users, LAST_TIME)):
+            stored = StoredUsers(StoredActions.copied(history.actions_to_backtest(connection, users, LAST_TIME)), {})
+            for number, user_id in enumerate(stored.ids.tolist()):
                 timeline = Timeline()
-                for now in actions_of(lines):
+                for now in stored.actions_of(number):
                     timeline.add(now)
                     for rule in rules.by_type[now.type]:
                         if finding := rule.check(timeline.at(now), rule.parameters):

@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 from commands.endings import Command, Stopped, check_database, service
 from commands.terminal import json_option, over_all, processes_option
 from rules.base import RuleSetting
-from rules.hindsight.all_users import BacktestWork
+from rules.hindsight.backtest_work import BacktestWork
 from rules.hindsight.question import Question, Sweep, candidate, parameter_of, report, step_of, steps
 from rules.model import Value
 from rules.parameters import Parameter, written_values

@@ -7,8 +7,8 @@ from flask.cli import with_appcontext
 
 from commands.endings import Command, check_database
 from commands.terminal import json_option, over_all, processes_option
-from rules.hindsight.all_users import VerifyWork
 from rules.hindsight.verify_report import Difference, VerifyReport
+from rules.hindsight.verify_work import VerifyWork
 
 
 @click.command(cls=Command)

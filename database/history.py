@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     ColumnElement,
     Connection,
     Integer,
     Select,
     Text,
-    any_,
     bindparam,
     cast,
     func,
@@ -25,12 +23,13 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import InstrumentedAttribute
 
 from database.checkpoint_rows import StoredCheckpoint
 from database.checkpoints import checkpoints_of
 from database.models import Alert, Checkpoint, LateOffset, User, UserAction, UserSettings
-from database.records import StandingAlert, StoredAlert, StoredSettings, StoredTotals, Users
+from database.records import OUTCOMES, StoredAlert, StoredSettings, StoredTotals, Users
 from database.session import make_history_engine
 
 
@@ -107,9 +106,15 @@ def actions_of_alert(connection: Connection, user_id: int, seq: int, code: int) 
     return None if found is None else int(found)
 
 
-# What is read of each action, in this order: `rules.hindsight` finds the fields of a line by position.
-_STORED_HISTORY = (UserAction.user_id, UserAction.seq, UserAction.type, UserAction.amount, UserAction.time)
-_TO_BACKTEST = (*_STORED_HISTORY, UserAction.settings_version)
+# What is read of each action, in this order: `rules.hindsight` finds the fields of a row by position.
+_TO_BACKTEST = (
+    UserAction.user_id,
+    UserAction.seq,
+    UserAction.type == "deposit",
+    cast(UserAction.amount * 100, BigInteger),
+    UserAction.time,
+    cast(UserAction.settings_version, BigInteger),
+)
 
 # What late events have added to the numbers stored with an action.
 _offset = (
@@ -125,7 +130,12 @@ _offset = (
     .lateral("late_offset")
 )
 _TO_VERIFY = (
-    *_TO_BACKTEST,
+    UserAction.user_id,
+    UserAction.seq,
+    UserAction.type,
+    UserAction.amount,
+    UserAction.time,
+    UserAction.settings_version,
     UserAction.rules_number,
     (UserAction.ordinal + func.coalesce(_offset.c.added_count, 0)).label("ordinal"),
     (UserAction.running_total + func.coalesce(_offset.c.added_total, 0)).label("running_total"),
@@ -135,12 +145,15 @@ _TO_VERIFY = (
 )
 
 
-def actions_to_backtest(connection: Connection, users: Users, until: int) -> str:
-    """All actions of `users` with `time` up to `until`, by user in order of (time, seq): a line each, tab-separated.
+def actions_to_backtest(connection: Connection, users: Users, until: int) -> bytes:
+    """All actions of `users` with `time` up to `until`, in any order, as COPY writes them in its binary form.
 
-    A line has user_id, seq, type, amount, time and settings_version, as COPY writes them.
+    A row has user_id, seq, whether it is a deposit, amount in cents, time and settings_version: whole numbers of 8
+    bytes, but for the one that is a boolean.
     """
-    return _copied(connection, users, select(*_TO_BACKTEST).where(UserAction.time <= until))
+    return _copied(
+        connection, select(*_TO_BACKTEST).where(_between(UserAction.user_id, users), UserAction.time <= until)
+    )
 
 
 def actions_to_verify(
@@ -148,9 +161,9 @@ def actions_to_verify(
 ) -> Iterator[str]:
     """All actions of `users`, by user in order of (time, seq), or of seq alone: a line each, tab-separated.
 
-    A line has what `actions_to_backtest` gives, and then rules_number, ordinal, running_total, alert_codes (as in
-    `{30,123}`) and a text that tells the transaction from others. The lines are read as they are taken,
-    `at_once` lines (None: many) at a time.
+    A line has user_id, seq, type, amount, time, settings_version, rules_number, ordinal, running_total, alert_codes (as
+    in `{30,123}`) and a text that tells the transaction from others. The lines are read as they are taken, `at_once`
+    lines (None: many) at a time.
     """
     order = [UserAction.seq] if as_they_came else [UserAction.time, UserAction.seq]
     lines = (
@@ -163,16 +176,18 @@ def actions_to_verify(
     return iter(connection.execute(lines, values, execution_options={"yield_per": at_once or _AT_ONCE}).scalars())
 
 
-def _copied(connection: Connection, users: Users, actions: Select[*tuple[Any, ...]]) -> str:
-    actions = actions.where(UserAction.user_id.between(users.first, users.last))
-    actions = actions.order_by(UserAction.user_id, UserAction.time, UserAction.seq)
+def _copied(connection: Connection, rows: Select[*tuple[Any, ...]]) -> bytes:
     # COPY takes no parameters.
-    statement = actions.compile(connection, compile_kwargs={"literal_binds": True})
+    statement = rows.compile(connection, compile_kwargs={"literal_binds": True})
     target = io.BytesIO()
     cursor: Any = connection.connection.cursor()
-    cursor.copy_expert(f"COPY ({statement}) TO STDOUT", target)
+    cursor.copy_expert(f"COPY ({statement}) TO STDOUT (FORMAT binary)", target)
     cursor.close()
-    return target.getvalue().decode()
+    return target.getvalue()
+
+
+def _between(user_id: InstrumentedAttribute[int], users: Users) -> ColumnElement[bool]:
+    return user_id.between(users.first, users.last)
 
 
 # Rows that are read at a time where all of them could be too many.
@@ -183,26 +198,20 @@ def _of_users(user_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
     return user_id.between(bindparam("first", type_=BigInteger), bindparam("last", type_=BigInteger))
 
 
-_STANDING = select(Alert.user_id, Alert.seq, Alert.code, Alert.time, Alert.outcome).where(
-    _of_users(Alert.user_id),
-    ~Alert.superseded,
-    Alert.code == any_(bindparam("codes", type_=ARRAY(Integer))),
-    Alert.time.between(bindparam("start", type_=BigInteger), bindparam("end", type_=BigInteger)),
-)
+# A number for each outcome, and 0 for none, since a null has no place in a column of numbers.
+_OUTCOME = func.coalesce(func.array_position(array(OUTCOMES), Alert.outcome), 0)
 
 
-def standing_alerts(
-    connection: Connection, users: Users, codes: Sequence[int], *, start: int, end: int
-) -> list[StandingAlert]:
-    """The alerts of `users` with one of `codes` that hold, shadow alerts too.
+def standing_alerts(connection: Connection, users: Users, codes: Sequence[int], *, start: int, end: int) -> bytes:
+    """The alerts of `users` with one of `codes` that hold, shadow alerts too, as COPY writes them in its binary form.
 
-    `start` and `end` bound the time of the action in seconds, both included.
+    `start` and `end` bound the time of the action in seconds, both included. A row has user_id, seq, code (4 bytes),
+    time and outcome (4 bytes: its place among OUTCOMES from 1, or 0 for none).
     """
-    values = {"first": users.first, "last": users.last, "codes": list(codes), "start": start, "end": end}
-    return [
-        StandingAlert(user_id=user_id, seq=seq, code=code, time=time, outcome=outcome)
-        for user_id, seq, code, time, outcome in connection.execute(_STANDING, values)
-    ]
+    standing = select(Alert.user_id, Alert.seq, Alert.code, Alert.time, _OUTCOME).where(
+        _between(Alert.user_id, users), ~Alert.superseded, Alert.code.in_(codes), Alert.time.between(start, end)
+    )
+    return _copied(connection, standing)
 
 
 _ALERTS = (

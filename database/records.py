@@ -9,6 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+OUTCOMES = ("true_positive", "false_positive", "inconclusive")  # what alerts turned out to be
+
 # What is read
 
 
@@ -123,16 +125,6 @@ class RuleVersionRow(NamedTuple):
     author: str | None
     note: str | None
     created_at: datetime
-
-
-class StandingAlert(NamedTuple):
-    """The key of an alert that holds, the time of its action, and what it turned out to be, if it is closed."""
-
-    user_id: int
-    seq: int
-    code: int
-    time: int
-    outcome: str | None
 
 
 class StoredAlert(NamedTuple):

@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rules.model import ACTION_TYPES, ActionType, Finding, Risk, Value
 from rules.parameters import Order, Parameter, declared_in
 from rules.timeline import History
 from rules.values import CENT
 from rules.wording import shown_title
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask  # which imports numpy
 
 # Money thresholds scale by these; a riskier user alerts earlier. Source: the service's contract, "Users".
 RISK_FACTORS: Mapping[Risk, Decimal] = {"low": Decimal(2), "normal": Decimal(1), "high": Decimal("0.5")}
@@ -91,7 +94,7 @@ class Rule:
     instance of `parameters` and returns a Finding, or None when all is well. `compared_with` is the parameter with
     which the measured value of a finding is compared; None if it is compared with no single one. `in_order` says which
     parameters bound one another. `example` takes an instance of `parameters` and returns what a new user does to make
-    it fire.
+    it fire. `twin` says of many actions at once where `check` fires; without one a backtest takes longer.
     """
 
     code: int
@@ -103,6 +106,7 @@ class Rule:
     compared_with: str | None = None
     in_order: tuple[Order, ...] = ()
     example: Callable[[Any], Steps] | None = None
+    twin: "Callable[[Histories, Any], Mask] | None" = None
 
     @cached_property
     def declared(self) -> tuple[Parameter, ...]:

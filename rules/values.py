@@ -60,6 +60,11 @@ def read_amount(raw: object) -> Decimal:
     return amount
 
 
+def in_cents(value: Decimal) -> int:
+    """Money in cents, or a factor in hundredths; `value` has at most two decimals."""
+    return int(value.scaleb(2))
+
+
 def read_whole_number(text: str) -> int:
     """The whole number that `text` writes in plain digits. Raises ValueError; its message says what is expected."""
     # int() takes " 5 ", "+5" and "1_0" too.

@@ -66,7 +66,17 @@ from routes.schemas.views import ViewName
 from routes.schemas.webhooks import Url
 from routes.sessions import MAX_FORM
 from rules import json_text, model, payload, rule_settings, service, values, versions
-from rules.hindsight import all_users, backtest, question, run, verify, verify_report, verify_user
+from rules.hindsight import (
+    backtest,
+    backtest_work,
+    backtester,
+    question,
+    run,
+    verify,
+    verify_report,
+    verify_user,
+    verify_work,
+)
 from rules.judging import ahead, batches, group_commit, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
@@ -584,7 +594,7 @@ BOUNDS: dict[str, Bound] = {
         count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
     ),
     "rule sets that a backtest remembers": Bound(
-        count(backtest.REMEMBERED), "unit/test_bounds.py::test_rule_sets_of_a_backtest_beyond_the_cache"
+        count(backtester.REMEMBERED), "unit/test_bounds.py::test_rule_sets_of_a_backtest_beyond_the_cache"
     ),
     # All of history
     "backtests and verifications at once": Bound("1", "contract/test_backtests.py::test_one_runs_at_a_time"),
@@ -592,8 +602,9 @@ BOUNDS: dict[str, Bound] = {
         count(backtest.MOST_DAYS), "unit/test_question.py::test_days_are_counted_up_to_a_bound"
     ),
     "values of a sweep": Bound(count(question.MOST_STEPS), "unit/test_question.py::test_a_sweep_has_an_end"),
-    "actions of one part": Bound(
-        count(all_users.PART), "integration/test_bounds.py::test_a_user_larger_than_a_part_is_a_part"
+    "actions of one part of a backtest, and of a verification": Bound(
+        f"{count(backtest_work.PART)}, and {count(verify_work.PART)}",
+        "integration/test_bounds.py::test_a_user_larger_than_a_part_is_a_part",
     ),
     "processes of a backtest": Bound(
         "one less than cores, and 1", "contract/test_backtests.py::test_started_and_cancelled_again_and_again"

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Rule, Step, Steps, Within
 from rules.model import Finding
 from rules.parameters import actions, seconds
 from rules.timeline import History
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(count, window.listed, sentence, window.unlisted)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    return histories.window(parameters.window).actions > parameters.count
+
+
 def example(parameters: Parameters) -> Steps:
     """One deposit more than `count` at one moment."""
     return (Step("deposit", Decimal("1.00")),) * (parameters.count + 1)
@@ -38,6 +47,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Within("window"),),
     check=check,
+    twin=twin,
     compared_with="count",
     example=example,
 )

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import actions
 from rules.timeline import History
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,12 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(count, tuple(a.seq for a in last), f"The last {count} actions are all withdrawals.")
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    last = histories.last(parameters.count)
+    return last.number(~last.series.is_deposit) >= parameters.count
+
+
 def example(parameters: Parameters) -> Steps:
     """`count` withdrawals."""
     return (Step("withdraw", Decimal("1.00")),) * parameters.count
@@ -38,6 +48,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("count"),),
     check=check,
+    twin=twin,
     compared_with="count",
     example=example,
 )

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Rule, Step, Steps, Within
 from rules.model import Finding
 from rules.parameters import money, seconds
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(total, window.listed, sentence, window.unlisted)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    return histories.window(parameters.window, "deposit").total > in_cents(parameters.threshold)
+
+
 def example(parameters: Parameters) -> Steps:
     """One deposit just over `threshold`."""
     return (Step("deposit", parameters.threshold + CENT),)
@@ -39,6 +48,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Within("window", of="deposit"),),
     check=check,
+    twin=twin,
     compared_with="threshold",
     example=example,
 )

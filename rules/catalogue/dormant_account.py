@@ -7,12 +7,16 @@ still works, does not hide the large one.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import actions, money, seconds
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return None
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    last = histories.last(parameters.among)
+    times = last.series.times
+    gaps = last.steps(times - last.series.earlier(times) >= parameters.gap)
+    return (histories.amounts > in_cents(parameters.threshold)) & (gaps > 0)
+
+
 def example(parameters: Parameters) -> Steps:
     """A small deposit and, after `gap`, one just over `threshold`."""
     return (Step("deposit", CENT), Step("deposit", parameters.threshold + CENT, after=parameters.gap))
@@ -53,6 +65,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among"),),
     check=check,
+    twin=twin,
     compared_with="gap",
     example=example,
 )

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import actions
 from rules.timeline import History
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,13 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(count, tuple(a.seq for a in last), f"The last {count} deposits keep growing: {amounts}.")
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    last = histories.last(parameters.count, "deposit")
+    amounts = last.series.amounts
+    return last.steps(amounts > last.series.earlier(amounts)) >= parameters.count - 1
+
+
 def example(parameters: Parameters) -> Steps:
     """`count` deposits of 10.00, 20.00, 30.00 and so on."""
     return tuple(Step("deposit", Decimal(f"{10 * (n + 1)}.00"), after=60) for n in range(parameters.count))
@@ -41,6 +52,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("count", of="deposit"),),
     check=check,
+    twin=twin,
     compared_with="count",
     example=example,
 )

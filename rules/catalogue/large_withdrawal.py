@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import money
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(amount, (history.now.seq,), f"A withdrawal of {amount} is over {parameters.threshold}.")
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    return histories.amounts > in_cents(parameters.threshold)
+
+
 def example(parameters: Parameters) -> Steps:
     """One withdrawal just over `threshold`."""
     return (Step("withdraw", parameters.threshold + CENT),)
@@ -35,6 +44,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(),
     check=check,
+    twin=twin,
     compared_with="threshold",
     example=example,
 )

@@ -6,12 +6,16 @@ watch for fraud (2023). Card testing is similar, with small payments.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import Order, actions, money, seconds
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,13 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(now.amount, (*(a.seq for a in probes), now.seq), sentence)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    probes = histories.last(parameters.among, "deposit") & histories.window(parameters.window, "deposit")
+    tiny = probes.number(probes.series.amounts <= in_cents(parameters.tiny))
+    return (histories.amounts > in_cents(parameters.threshold)) & (tiny >= parameters.count)
+
+
 def example(parameters: Parameters) -> Steps:
     """`count` deposits of `tiny`, and a withdrawal just over `threshold`."""
     return (*(Step("deposit", parameters.tiny),) * parameters.count, Step("withdraw", parameters.threshold + CENT))
@@ -52,6 +63,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among", of="deposit"),),
     check=check,
+    twin=twin,
     compared_with="threshold",
     in_order=(Order("count", "among"),),
     example=example,

@@ -6,12 +6,16 @@ a rolling 30 days are over 150 pounds (social responsibility code 3.4.4, since F
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Rule, Step, Steps, SumsWithin
 from rules.model import Finding
 from rules.parameters import money, seconds
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,13 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(net, (history.now.seq,), sentence, deposits.actions + withdrawals.actions - 1)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    deposits = histories.window(parameters.window, "deposit").total
+    withdrawals = histories.window(parameters.window, "withdraw").total
+    return deposits - withdrawals > in_cents(parameters.threshold)
+
+
 def example(parameters: Parameters) -> Steps:
     """One deposit just over `threshold`."""
     return (Step("deposit", parameters.threshold + CENT),)
@@ -50,6 +61,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsWithin("window", of="deposit"), SumsWithin("window", of="withdraw")),
     check=check,
+    twin=twin,
     compared_with="threshold",
     example=example,
 )

@@ -6,12 +6,16 @@ fit the customer. This rule also adds up what comes right after it.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import First, Rule, Step, Steps, SumsWithin
 from rules.model import Finding
 from rules.parameters import money, seconds
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,12 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(sums.total, (now.seq,), sentence, sums.actions - 1)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    is_new = histories.times - histories.first <= parameters.age
+    return is_new & (histories.window(parameters.age, "deposit").total > in_cents(parameters.threshold))
+
+
 def example(parameters: Parameters) -> Steps:
     """One deposit just over `threshold`."""
     return (Step("deposit", parameters.threshold + CENT),)
@@ -47,6 +57,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(First("age"), SumsWithin("age", of="deposit")),
     check=check,
+    twin=twin,
     compared_with="threshold",
     example=example,
 )

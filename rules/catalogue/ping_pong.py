@@ -6,11 +6,15 @@ any use of the service in between: a step that serves only to hide a trail.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import Order, actions, seconds
 from rules.timeline import History
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,13 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(changes, tuple(action.seq for action in last[-seen:]), sentence)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    last = histories.last(parameters.among) & histories.window(parameters.window)
+    is_deposit = last.series.is_deposit
+    return last.steps(is_deposit != last.series.earlier(is_deposit)) >= parameters.count
+
+
 def example(parameters: Parameters) -> Steps:
     """Deposits and withdrawals in turn, one more than `count`."""
     return tuple(Step(("deposit", "withdraw")[n % 2], Decimal("10.00")) for n in range(parameters.count + 1))
@@ -52,6 +63,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among"),),
     check=check,
+    twin=twin,
     compared_with="count",
     in_order=(Order("count", "among", or_equal=False),),  # between two actions there is one change
     example=example,

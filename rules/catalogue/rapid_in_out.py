@@ -6,12 +6,16 @@ immediately. Accounts of money mules are commonly described in the same way.
 
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Rule, Step, Steps, SumsWithin
 from rules.model import Finding
 from rules.parameters import factor, money, seconds
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,14 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(withdrawals.total, (history.now.seq,), sentence, deposits.actions + withdrawals.actions - 1)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    deposits = histories.window(parameters.window, "deposit").total
+    withdrawals = histories.window(parameters.window, "withdraw").total
+    passed_on = withdrawals * 100 >= deposits * in_cents(parameters.share)
+    return (deposits >= in_cents(parameters.minimum)) & passed_on
+
+
 def example(parameters: Parameters) -> Steps:
     """A deposit of `minimum`, and a withdrawal of `share` of it."""
     passed_on = (parameters.share * parameters.minimum).quantize(CENT, ROUND_UP)
@@ -52,5 +64,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsWithin("window", of="deposit"), SumsWithin("window", of="withdraw")),
     check=check,
+    twin=twin,
     example=example,
 )

@@ -6,11 +6,16 @@ dollar or thousand dollar amounts.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import actions, money
 from rules.timeline import History
+from rules.values import in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,12 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(count, tuple(a.seq for a in last), f"The last {count} actions are all multiples of {unit}.")
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    last = histories.last(parameters.count)
+    return last.number(last.series.amounts % in_cents(parameters.unit) == 0) >= parameters.count
+
+
 def example(parameters: Parameters) -> Steps:
     """`count` deposits of `unit`."""
     return (Step("deposit", parameters.unit),) * parameters.count
@@ -47,6 +58,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("count"),),
     check=check,
+    twin=twin,
     compared_with="count",
     example=example,
 )

@@ -6,12 +6,16 @@ red flags in the FFIEC's examination manual (appendix F) include transfers incon
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Rule, Step, Steps, SumsSoFar
 from rules.model import Finding
 from rules.parameters import actions, factor
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,14 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(now.amount, (now.seq,), sentence, before)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    so_far, total = histories.sums_so_far()
+    before, amounts = so_far - 1, histories.amounts
+    is_over = amounts * before * 100 > (total - amounts) * in_cents(parameters.times)
+    return (before >= parameters.count) & is_over
+
+
 def example(parameters: Parameters) -> Steps:
     """`count` deposits of 10.00, and one just over `times` that."""
     usual = Decimal("10.00")
@@ -56,5 +68,6 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsSoFar("deposit"), SumsSoFar("withdraw")),
     check=check,
+    twin=twin,
     example=example,
 )

@@ -6,12 +6,16 @@ FFIEC's examination manual (appendix F) include cash in amounts just below repor
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Last, Rule, Step, Steps
 from rules.model import Finding
 from rules.parameters import Order, actions, money, seconds
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,15 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(len(near), tuple(a.seq for a in near), sentence)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    over, margin = in_cents(parameters.threshold), in_cents(parameters.margin)
+    last = histories.last(parameters.among, "deposit") & histories.window(parameters.window, "deposit")
+    amounts = last.series.amounts
+    near = last.number((amounts >= over - margin) & (amounts < over))
+    return (histories.amounts >= over - margin) & (histories.amounts < over) & (near >= parameters.count)
+
+
 def example(parameters: Parameters) -> Steps:
     """`count` deposits just under `threshold`."""
     return (Step("deposit", parameters.threshold - CENT),) * parameters.count
@@ -58,6 +71,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(Last("among", of="deposit"),),
     check=check,
+    twin=twin,
     compared_with="count",
     in_order=(Order("margin", "threshold"), Order("count", "among")),
     example=example,

@@ -6,12 +6,16 @@ cash machines work in the same way.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rules.base import Rule, Step, Steps, SumsWithin
 from rules.model import Finding
 from rules.parameters import money, seconds
 from rules.timeline import History
-from rules.values import CENT
+from rules.values import CENT, in_cents
+
+if TYPE_CHECKING:
+    from rules.columns import Histories, Mask
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ def check(history: History, parameters: Parameters) -> Finding | None:
     return Finding(sums.total, (history.now.seq,), sentence, sums.actions - 1)
 
 
+def twin(histories: "Histories", parameters: Parameters) -> "Mask":
+    """Where `check` fires, for many actions at once."""
+    return histories.window(parameters.window, "withdraw").total > in_cents(parameters.threshold)
+
+
 def example(parameters: Parameters) -> Steps:
     """One withdrawal just over `threshold`."""
     return (Step("withdraw", parameters.threshold + CENT),)
@@ -42,6 +51,7 @@ RULE = Rule(
     parameters=Parameters,
     look_back=(SumsWithin("window", of="withdraw"),),
     check=check,
+    twin=twin,
     compared_with="threshold",
     example=example,
 )

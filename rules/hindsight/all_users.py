@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait as wait_for_any
@@ -18,17 +18,8 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from database import history
-from database.records import StoredAlert, Users
-from rules.hindsight.backtest import Backtester, BacktestPlan, BacktestResult
-from rules.hindsight.verify import Verifier
-from rules.hindsight.verify_report import VerifyReport
-from rules.pruned import pruned_by_user
-from rules.rule_settings import read_versions
-from rules.versions import RuleVersions, settings_by_user
+from database.records import Users
 
-# Actions of one part: some tens of megabytes of memory, and well under a second of work, so that progress is shown
-# often. A user is never split, so one with more of them is a part by itself.
-PART = 20_000
 # Of Unix: about a quarter of a core that others keep busy. At the lowest, it would hardly get on beside them, and keep
 # its snapshot, and with it dead rows, for hours.
 PRIORITY = 5
@@ -58,87 +49,6 @@ class Work(Protocol[ResultT]):
 
     def complete(self, connection: Connection, result: ResultT) -> None:
         """Add to the result for all users what is looked up at the end."""
-
-
-@dataclass(frozen=True)
-class BacktestWork:
-    """A backtest."""
-
-    plan: BacktestPlan
-
-    @property
-    def size(self) -> int:
-        """Smaller with a sweep, since all of its values are judged in one go."""
-        return max(PART // (1 + len(self.plan.sweep)), 500)
-
-    def prepared(self, connection: Connection) -> "BacktestWork":  # noqa: ARG002
-        """Unchanged: the plan says everything."""
-        return self
-
-    def part(self, connection: Connection, users: Users) -> BacktestResult:
-        """What the candidates find for `users`."""
-        start, end = self.plan.start, self.plan.end
-        return self._backtest.judge(
-            history.actions_to_backtest(connection, users, end),
-            settings_by_user(history.settings(connection, users)),
-            history.standing_alerts(connection, users, self.plan.codes, start=start, end=end),
-            pruned_by_user(history.checkpoints(connection, users)),
-        )
-
-    def complete(self, connection: Connection, result: BacktestResult) -> None:
-        """Give the samples of removed alerts the evidence that is stored."""
-        result.removed = [one._replace(evidence=history.evidence(connection, *one.key)) for one in result.removed]
-
-    @cached_property
-    def _backtest(self) -> Backtester:
-        return Backtester(self.plan)
-
-
-@dataclass(frozen=True)
-class StoredSource:
-    """What `connection` sees, read so many rows `at_once` (None: many)."""
-
-    connection: Connection
-    at_once: int | None = None
-
-    def actions(self, users: Users, *, as_they_came: bool = False) -> Iterator[str]:
-        return history.actions_to_verify(self.connection, users, as_they_came=as_they_came, at_once=self.at_once)
-
-    def alerts(self, users: Users) -> Iterator[StoredAlert]:
-        return history.alerts(self.connection, users, at_once=self.at_once)
-
-
-@dataclass(frozen=True)
-class VerifyWork:
-    """A verification by all changes of the rules so far."""
-
-    versions: RuleVersions = field(default_factory=RuleVersions)
-
-    @property
-    def size(self) -> int:
-        """The usual one."""
-        return PART
-
-    def prepared(self, connection: Connection) -> "VerifyWork":
-        """The same, by the changes in the state that `connection` sees."""
-        return VerifyWork(read_versions(connection))
-
-    def part(self, connection: Connection, users: Users) -> VerifyReport:
-        """What is stored for `users` and does not follow, or follows and is not stored."""
-        return self._verifier.verify(
-            users,
-            StoredSource(connection),
-            settings_by_user(history.settings(connection, users)),
-            history.totals(connection, users),
-            pruned_by_user(history.checkpoints(connection, users)),
-        )
-
-    def complete(self, connection: Connection, result: VerifyReport) -> None:
-        """There is nothing to add."""
-
-    @cached_property
-    def _verifier(self) -> Verifier:
-        return Verifier(self.versions)
 
 
 class Cancelled(Exception):

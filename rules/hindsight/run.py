@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 import logs
 from database import backtests
 from database.session import make_backtest_engine
-from rules.hindsight.all_users import BacktestWork, Busy, cores, end_processes, over_all_users
+from rules.hindsight.all_users import Busy, cores, end_processes, over_all_users
 from rules.hindsight.backtest import BacktestResult
+from rules.hindsight.backtest_work import BacktestWork
 from rules.hindsight.question import Question, report
 
 BEAT = 0.5  # seconds between two signs of life; a cancel is heeded within the same time

@@ -1,6 +1,6 @@
-"""Stored actions in order of time, to be judged again: what backtest and verify share."""
+"""Stored actions in order of time, to be judged again: what verify reads, and users' settings of the time."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
@@ -22,13 +22,6 @@ def by_user(lines: Iterable[str]) -> Iterator[tuple[int, Iterator[list[str]]]]:
     """Lines that begin with a user's id: user by user, each line as a list of its columns, split as it is taken."""
     for user_id, own in groupby((line.split("\t") for line in lines), _user):
         yield int(user_id), own
-
-
-def actions_of(lines: Iterable[Sequence[str]]) -> list[Action]:
-    """The actions of lines that begin with user_id, seq, type, amount and time."""
-    # No Python call for each: millions of them pass through here.
-    new, types = tuple.__new__, _TYPES
-    return [new(Action, (int(one[1]), types[one[2]], Decimal(one[3]), int(one[4]))) for one in lines]
 
 
 def action_of(line: Sequence[str]) -> Action:
@@ -56,8 +49,3 @@ class AlertsInOrder:
                 found[alert.code] = alert
             self._next = next(self._rest, None)
         return found
-
-
-def without(of: Mapping[tuple[int, int], T], keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], T]:
-    """What `of` has, except for `keys`."""
-    return {key: one for key, one in of.items() if key not in keys}

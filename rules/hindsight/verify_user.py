@@ -5,9 +5,9 @@ from time import sleep, thread_time
 
 from database import history
 from database.records import Users
-from rules.hindsight.all_users import StoredSource
 from rules.hindsight.verify import Verifier
 from rules.hindsight.verify_report import VerifyReport
+from rules.hindsight.verify_work import StoredSource
 from rules.overload import Overloaded
 from rules.pruned import pruned_by_user
 from rules.rule_settings import read_versions

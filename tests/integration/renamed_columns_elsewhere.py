@@ -78,13 +78,13 @@ from database.records import (
     AlertKey,
     Deltas,
     EventKey,
-    StandingAlert,
     StoredAlert,
     StoredSettings,
     StoredTotals,
     Users,
 )
 from database.session import begin, commit, make_engine, make_sessions
+from rules.hindsight.stored_columns import StoredActions, StoredAlerts
 
 OF_ALERTS = (alert_counts, alert_evidence, alert_lists, alerts, inbox)
 LISTS = (actions, *OF_ALERTS, change_log, mutes, user_lists, user_timeline, views)
@@ -496,12 +496,12 @@ def use_history(connection: Connection) -> None:
     assert history.count_actions(connection) == 3
     assert history.actions_of_alert(connection, 1, 1, 30) == 2
     assert list(history.stretches(connection, 100)) == [both]
-    lines = history.actions_to_backtest(connection, both, 10)
-    assert lines == "1\t1\tdeposit\t1.00\t10\t0\n2\t1\twithdraw\t1.00\t10\t0\n"
+    actions = StoredActions.copied(history.actions_to_backtest(connection, both, 10))
+    assert sorted(zip(*actions, strict=True)) == [(1, 1, True, 100, 10, 0), (2, 1, False, 100, 10, 0)]
     *_, last = list(history.actions_to_verify(connection, Users(first=1, last=1, actions=2)))
     assert last.split("\t")[:-1] == ["1", "2", "withdraw", "2.00", "20", "0", "1", "1", "2.00", "{30}"]
-    found = history.standing_alerts(connection, both, [30, 300], start=5, end=15)
-    assert found == [StandingAlert(user_id=user_id, seq=1, code=30, time=10, outcome=None) for user_id in (1, 2)]
+    found = StoredAlerts.copied(history.standing_alerts(connection, both, [30, 300], start=5, end=15))
+    assert sorted(zip(*found, strict=True)) == [(user_id, 1, 30, 10, 0) for user_id in (1, 2)]
     (alert,) = history.alerts(connection, Users(first=2, last=2, actions=1))
     flags = {"late": False, "superseded": False, "shadow": True}
     assert alert == StoredAlert(user_id=2, seq=1, code=30, time=10, evidence=EVIDENCE, **flags)

@@ -18,10 +18,11 @@ from database import history, late_counts, rule_versions, users
 from database.records import Users
 from database.session import begin, commit, make_sessions
 from rules.base import Rule, RuleSetting
-from rules.hindsight import backtest, verify
-from rules.hindsight.all_users import BacktestWork, VerifyWork
+from rules.hindsight import backtester, verify
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
+from rules.hindsight.backtest_work import BacktestWork
 from rules.hindsight.verify_report import VerifyReport
+from rules.hindsight.verify_work import VerifyWork
 from rules.judging import ahead, parts
 from rules.judging.engine import RuleEngine
 from rules.model import RISKS, Action, Event, Value
@@ -306,7 +307,7 @@ def test_a_backtest_is_what_judging_live_would_have_been(
     origin: int,
 ) -> None:
     """The alerts of a backtest are those that hold when the same actions are judged by its rules as they come."""
-    monkeypatch.setattr(backtest, "SAMPLES", 1_000_000)
+    monkeypatch.setattr(backtester, "SAMPLES", 1_000_000)
     forget_rules(sessions)
     first = Live(sessions)
     first.set_rules(rules)

@@ -21,8 +21,9 @@ from database.connecting import connect
 from database.fitness import BEHIND_POOLER, check
 from database.pooler import is_shared
 from database.session import make_engine
-from rules.hindsight.all_users import VerifyWork, over_all_users
+from rules.hindsight.all_users import over_all_users
 from rules.hindsight.verify_report import VerifyReport
+from rules.hindsight.verify_work import VerifyWork
 from rules.model import ACTION_TYPES
 from tests.conftest import ClientMaker
 from tests.integration.oracle import Oracle, Posted

@@ -17,8 +17,8 @@ from database import late_counts, pruning
 from database.pruning import Removal
 from database.session import Transaction, run
 from rules.base import First, SumsSoFar
-from rules.hindsight.all_users import BacktestWork
 from rules.hindsight.backtest import BacktestPlan
+from rules.hindsight.backtest_work import BacktestWork
 from rules.judging import ahead, parts
 from rules.model import Event, Outcome, Refusal
 from rules.registry import DEFAULT_CODES, REGISTRY

@@ -12,8 +12,9 @@ import pytest
 from config_loader import Settings
 from rules import versions
 from rules.base import RuleSetting
-from rules.hindsight import backtest
-from rules.hindsight.backtest import AlertSample, Backtester, BacktestPlan, BacktestResult
+from rules.hindsight import backtester
+from rules.hindsight.backtest import AlertSample, BacktestPlan, BacktestResult
+from rules.hindsight.backtester import Backtester
 from rules.hindsight.verify_report import LISTED, VerifyReport
 from rules.registry import REGISTRY
 from rules.versions import RiskAndOverrides, RuleVersions
@@ -118,13 +119,13 @@ def test_rule_sets_beyond_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rule_sets_of_a_backtest_beyond_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for a backtest."""
-    monkeypatch.setattr(backtest, "REMEMBERED", 3)
+    monkeypatch.setattr(backtester, "REMEMBERED", 3)
     plan = BacktestPlan(candidates=(RuleSetting.initial(REGISTRY[1100]),), sweep=(), start=0, end=100)
-    backtester = Backtester(plan)
+    backtest = Backtester(plan)
     for number in [*range(1, 8), *range(1, 8)]:
-        ((_, _, _, rule),) = backtester._checks_for(RiskAndOverrides("normal", settings_number(number)))["withdraw"]
+        ((rule,),) = [one.all for one in backtest.steps_for(RiskAndOverrides("normal", settings_number(number)))]
         assert rule.values["threshold"] == Decimal(number)
-        assert len(backtester._checks) <= 3
+        assert len(backtest._in_force) <= 3
 
 
 def test_samples_of_a_backtest() -> None:

@@ -14,7 +14,7 @@ from tests.service import ROOT
 WEB = ("flask", "werkzeug", "click", "granian", "app", "routes", "commands", "metrics", "prometheus_client")
 SETTINGS = ("pydantic_settings", "config_loader")
 THIRD = ("access", "rules", "work")  # the third floor
-LIBRARIES = ("sqlalchemy", "psycopg2", "flask", "werkzeug", "pydantic", "pydantic_core", "structlog")
+LIBRARIES = ("sqlalchemy", "psycopg2", "flask", "werkzeug", "pydantic", "pydantic_core", "structlog", "numpy")
 
 FLOORS = {
     "database.session": (*THIRD, *WEB, *SETTINGS),

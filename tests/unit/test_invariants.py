@@ -53,6 +53,7 @@ ENVIRONMENT = {
     "commands/workers.py",  # hands each worker its number
     "metrics.py",  # the workers' side of that folder
     "database/embedded.py",  # keeps what libpq would read there from its server's connections
+    "rules/columns.py",  # keeps numpy from beginning threads
     "database/embedded_supervisor.py",  # PostgreSQL's programs get a clean one
 }
 
