@@ -11,7 +11,7 @@ FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home alerts
 WORKDIR /app
 COPY --from=build /venv /venv
-COPY alembic.ini app.py config_loader.py env_file.py logs.py metrics.py setting_forms.py traces.py version.py ./
+COPY alembic.ini app.py config_loader.py env_file.py log_output.py logs.py metrics.py setting_forms.py traces.py version.py ./
 COPY access access
 COPY alembic alembic
 COPY commands commands

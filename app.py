@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 from flask import Flask
 
+import log_output
 import logs
 import metrics
 import traces
@@ -135,7 +136,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
-    logs.when_dropped(metrics.log_lines_dropped)
+    log_output.when_dropped(metrics.log_lines_dropped)
     service.readiness.when_warned(health.log_warnings)
     service.readiness.when_warned(metrics.indexes_known)
     service.store_in(app.extensions)

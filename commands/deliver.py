@@ -11,11 +11,11 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import click
+import log_output
 import structlog
 from flask import current_app
 from flask.cli import with_appcontext
 
-import logs
 from commands.endings import Command, check_database
 from commands.workers import is_alive
 from work.webhook_deliverer import Deliverer
@@ -118,9 +118,9 @@ def _run_beside(make: Callable[[], Deliverer], parent: int, mask: set[int]) -> N
         make().run(stop)
     except Exception:
         log.exception("delivery_process_failed")
-        logs.flush()
+        log_output.flush()
         os._exit(1)
-    logs.flush()
+    log_output.flush()
     os._exit(0)  # what was forked along is the server's to tidy up
 
 

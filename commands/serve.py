@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import log_output
 from granian import Granian
 from granian.constants import Interfaces
 from watchfiles import PythonFilter
@@ -65,7 +66,7 @@ def main(
     workers keep dying.
     """
     _read_arguments()
-    logs.never_wait()
+    log_output.never_wait()
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # until the server takes over
         if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
             signal.signal(ending, _leave)
@@ -261,7 +262,7 @@ def metrics_listener(settings: Settings) -> socket.socket | None:
 
 def begin_worker() -> None:
     """Make this worker end when the server stops it, or has died."""
-    logs.never_wait()  # unless it was forked, this is new to it
+    log_output.never_wait()  # unless it was forked, this is new to it
     # Ctrl+C, or closing the terminal, signals every process there. Only the server reacts; it stops its workers with
     # SIGTERM.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})

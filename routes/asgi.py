@@ -14,7 +14,7 @@ from routes.http import own_writes
 from routes.http.access import Access
 from routes.http.bodies import MAX_BODY
 from routes.http.decisions import PATHS, answer_with
-from routes.http.exchange import REQUEST_ID, TRACEPARENT, begin, end
+from routes.http.exchange import REQUEST_ID, TRACEPARENT, Endings, begin
 from routes.http.heads import MAX_HEAD, MAX_HEADERS
 from routes.http.intake import Intake
 from routes.http.json_body import JSON
@@ -41,7 +41,7 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
     flask = FlaskInThreads(app, threads=threads, read_threads=read_threads, intake=intake)
     service = Service.of(app.extensions)
     hosts, access = TrustedHosts.of(app.extensions), Access.of(app.extensions)
-    replica = Replica.of(app.extensions)
+    replica, endings = Replica.of(app.extensions), Endings()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         headers = _plain(scope, hosts)
@@ -72,7 +72,7 @@ def application(app: Flask, *, threads: int, read_threads: int, body_timeout: fl
         try:
             await send_answer(send, answer, exchange.answered(answer.status))
         finally:  # after the answer, so that the caller need not wait for it
-            end(exchange, route=scope["path"], method="POST")
+            endings.add(exchange, route=scope["path"], method="POST")
 
     return serve
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 import app
-import logs
+import log_output
 import metrics
 import traces
 from access import bad_keys, key_changes, key_terms, keyring, keys_file, limits, rates
@@ -555,10 +555,10 @@ BOUNDS: dict[str, Bound] = {
     ),
     "`Retry-After`": Bound(seconds(problems.RETRY_AFTER), "contract/test_errors.py::test_a_closed_port"),
     "lines of the log that wait, per process and stream": Bound(
-        size(logs.MOST_WAITING), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+        size(log_output.MOST_WAITING), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
     ),
     "a process's wait for its last log lines": Bound(
-        seconds(logs.FLUSH_SECONDS), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
+        seconds(log_output.FLUSH_SECONDS), "integration/test_log_output.py::test_a_pipe_that_nobody_reads"
     ),
     "hosts that are remembered as trusted or not": Bound(
         count(origins.REMEMBERED), "contract/test_hosts.py::test_more_hosts_than_are_remembered"
@@ -840,8 +840,10 @@ KEEPERS: dict[str, str] = {
     "work/webhook_connections.py Thread": "one that cuts off what takes too long, and names that are looked up at once",
     "work/webhook_connections.py BoundedSemaphore": "names of one webhook that are looked up at once",
     "transaction_alerts_client.py deque": "threads of the caller that wait, each for a call of its own",
-    "logs.py SimpleQueue": "lines of the log that wait, per process and stream",
-    "logs.py Thread": "one for each of the two streams",
+    "log_output.py SimpleQueue": "lines of the log that wait, per process and stream",
+    "log_output.py Thread": "one for each of the two streams",
+    "routes/http/decisions.py lru_cache": "the beginnings of answers, by the codes in them",
+    "routes/http/server_messages.py lru_cache": "the headers of answers, by the names and values in them",
     "routes/http/origins.py lru_cache": "hosts that are remembered as trusted or not",
     "routes/http/assets.py lru_cache": "one value for each file of the desk",
     "access/key_changes.py BoundedSemaphore": "changes of keys under way at once, per process",

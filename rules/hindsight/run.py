@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+import log_output
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -109,7 +110,7 @@ class Run:
                 backtests.end(connection, self._id, status=status, result=result, error=error)
                 backtests.free(connection, self._id)
         finally:
-            logs.flush()
+            log_output.flush()
             os._exit(0)
 
 
@@ -129,7 +130,7 @@ def order(backtest_id: int, url: str, history_url: str) -> bytes:
 def main() -> None:
     """Run the backtest that standard input names."""
     if line := sys.stdin.buffer.readline():
-        logs.never_wait()
+        log_output.never_wait()
         logs.configure(readable=False)
         Run(**json.loads(line)).run()
 

@@ -163,16 +163,16 @@ def test_no_output_at_all(start: Start, sessions: Sessions) -> None:
 def test_a_disk_that_is_full_for_a_while() -> None:
     """When there is room again, lines are written again, each whole, and the first says how many are missing."""
     code = """if True:
-        import logs, os, resource, structlog, signal
+        import log_output, logs, os, resource, structlog, signal
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        logs.never_wait(); logs.configure(readable=False)
+        log_output.never_wait(); logs.configure(readable=False)
         log = structlog.get_logger()
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
         for number in range(100):
-            log.info("first", number=number); logs.flush(60)
+            log.info("first", number=number); log_output.flush(60)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         for number in range(3):
-            log.info("then", number=number); logs.flush(60)
+            log.info("then", number=number); log_output.flush(60)
     """
     with tempfile.TemporaryFile() as file:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=file, check=True, timeout=PATIENCE)
@@ -195,13 +195,13 @@ def test_a_disk_that_is_full_for_a_while() -> None:
 def test_the_last_lines_of_a_process(ending: str) -> None:
     """A process that ends by itself, or flushes first, loses no line; warnings and tracebacks are written too."""
     code = f"""if True:
-        import logs, os, signal, structlog, sys, warnings
-        logs.never_wait(); logs.configure(readable=False)
+        import log_output, logs, os, signal, structlog, sys, warnings
+        log_output.never_wait(); logs.configure(readable=False)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
         warnings.warn("be careful")
         for number in range(1000):
             structlog.get_logger().info("a", number=number)
-        if "_exit" in {ending!r}: logs.flush(60)
+        if "_exit" in {ending!r}: log_output.flush(60)
         {ending}
     """
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=PATIENCE)
@@ -213,8 +213,8 @@ def test_the_last_lines_of_a_process(ending: str) -> None:
 def test_a_forked_process_writes_its_own_lines() -> None:
     """What a process had waiting when it was forked is written once, and the new process has a thread of its own."""
     code = """if True:
-        import logs, multiprocessing, structlog
-        logs.never_wait(); logs.configure(readable=False)
+        import log_output, logs, multiprocessing, structlog
+        log_output.never_wait(); logs.configure(readable=False)
         log = structlog.get_logger()
         for number in range(200): log.info("parent", number=number)
         def child():
