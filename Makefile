@@ -20,7 +20,7 @@ unexport $(filter-out $(PIP_KEPT),$(filter PIP_%,$(.VARIABLES)))
 unexport $(filter-out $(PYTHON_KEPT),$(filter PYTHON%,$(.VARIABLES)))
 unexport $(filter PIPENV_%,$(.VARIABLES)) VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
 
-.PHONY: help run demo replay backtest verify migrate upgrade console db.migrate db.console dump restore test test-browser test-streams coverage bench soak e2e clients \
+.PHONY: help run demo replay backtest verify migrate upgrade console db.migrate db.console dump restore spark test test-browser test-streams test-spark coverage bench soak e2e clients \
 	docs lint format assets pictures sbom images lock start stop logs clean FORCE
 .DEFAULT_GOAL := help
 
@@ -47,6 +47,8 @@ backtest: .venv/.run ## show what other values would have raised (ARGS="--rule 1
 verify: .venv/.run ## derive every stored alert again, and list each difference
 	@exec $(PY) -m flask --app app verify $(ARGS)
 
+spark: .venv/.spark ## install what `export` and `spark-backtest` need besides (600 MB; Spark needs Java 17 or newer)
+
 migrate db.migrate: .venv/.run ## migrate the configured (or embedded) database to the newest version
 	@exec $(PY) -m alembic upgrade head
 
@@ -69,6 +71,9 @@ test-browser: .venv/.dev ## run the tests that need a browser (as root it instal
 
 test-streams: .venv/.dev .tools/streams/.ready ## run the tests of streams/ (for Linux on x86-64; downloads 120 MB)
 	@exec $(PY) -m pytest -n 0 tests/e2e/test_stream.py
+
+test-spark: .venv/.dev .venv/.spark ## run the tests of exports and of Spark (needs Java 17 or newer; downloads 600 MB)
+	@exec $(PY) -m pytest -n 0 tests/spark
 
 coverage: .venv/.dev ## run all tests and write htmlcov/index.html
 	@$(PY) -m coverage erase
@@ -175,6 +180,11 @@ STALE := $(shell $(PY) -Ic '' 2>/dev/null && { test ! -e .venv/.made || test "$$
 	@echo "Installing $$(cat requirements.txt requirements-dev.txt | grep -c '==') packages"
 	@$(INSTALL) --requirement requirements.txt --requirement requirements-dev.txt
 	@touch $@ .venv/.run
+
+.venv/.spark: .venv/.run requirements-spark.txt
+	@echo "Installing $$(grep -c '==' requirements-spark.txt) packages for Spark"
+	@$(INSTALL) --requirement requirements-spark.txt
+	@touch $@
 
 .tools/.ready: Makefile | .venv/.made
 	@echo "Installing pipenv $(PIPENV_RELEASE) in .tools"

@@ -21,12 +21,14 @@ from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.deliver import deliver
 from commands.demo import demo
-from commands.endings import is_loaded_for_command, or_end
+from commands.endings import is_loaded_for_command, named_command, or_end
 from commands.erasures import erasures
+from commands.export import export
 from commands.keys import keys
 from commands.prune import prune
 from commands.replay import replay
 from commands.restored import restored
+from commands.spark_backtest import spark_backtest
 from commands.upgrade import upgrade
 from commands.verify import verify
 from config_loader import Settings, SettingsError, load_settings
@@ -87,10 +89,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Returns the Flask application.
 
     Without `settings`, reads them from the environment. If those name no database, starts (or joins) the embedded one
-    for as long as this process lives, and migrates it, which our commands do themselves. Raises SettingsError; under a
-    command whatever prevents it ends the process, with a message.
+    for as long as this process lives, and migrates it, which our commands do themselves. For a command that needs
+    neither settings nor a database, there is only that. Raises SettingsError; under a command whatever prevents it ends
+    the process, with a message.
     """
     is_own = False
+    if settings is None and named_command() == spark_backtest.name:
+        return _without_database()
     if settings is None:
         settings, is_own = or_end(
             _own_settings, SettingsError, embedded.EmbeddedError, migrations.MigrationError, OSError
@@ -132,7 +137,20 @@ def create_app(settings: Settings | None = None) -> Flask:
         *PAGES,
     ):
         app.register_blueprint(resource.blueprint)
-    for command in (replay, backtest, verify, prune, deliver, demo, keys, erasures, upgrade, restored):
+    for command in (
+        replay,
+        backtest,
+        verify,
+        export,
+        spark_backtest,
+        prune,
+        deliver,
+        demo,
+        keys,
+        erasures,
+        upgrade,
+        restored,
+    ):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)
     metrics.watch_pools(service.engines.all)
@@ -160,6 +178,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     for one in (keyring, hosts, access, Retention(settings.retention_years), secrets_of_webhooks, endpoints):
         one.store_in(app.extensions)
     migrations.head()  # without migrations of its own it could never be ready: that shows now
+    return app
+
+
+def _without_database() -> Flask:
+    """What is left of the application for a command that needs neither a database nor settings."""
+    app = Flask("app", static_folder=None)
+    app.cli.add_command(spark_backtest)
     return app
 
 

@@ -96,6 +96,16 @@ def is_loaded_for_command() -> bool:
     return context is not None and isinstance(context.command, click.Group)
 
 
+def named_command() -> str | None:
+    """The name of the command for which Flask loads the application; None if it does not."""
+    context = click.get_current_context(silent=True)
+    if context is None or not isinstance(context.command, click.Group):
+        return None
+    # Click itself says so only once the command is found, which is in the application.
+    _, words, _ = context.command.make_parser(context).parse_args(sys.argv[1:])
+    return words[0] if words else None
+
+
 def check_database() -> None:
     """Raise Stopped if the database cannot be used, its migrations are not current, or tables are missing.
 

@@ -41,7 +41,7 @@ def over_all(label: str, work: Work[ResultT], result: ResultT, processes: int) -
     begun = time.monotonic()
     try:
         with ExitStack() as stack:
-            over_all_users(url, work, result, processes, _progress(label, stack, begun))
+            over_all_users(url, work, result, processes, progress(label, stack, begun))
     except KeyboardInterrupt:
         raise Interrupted("Stopped before the end: all processes have ended, and nothing was changed.") from None
     except Busy as error:
@@ -71,8 +71,11 @@ def _history_url() -> str:
     return replica.url
 
 
-def _progress(label: str, stack: ExitStack, begun: float) -> Callable[[int, int], None]:
-    """A function that draws a bar on standard error, if that is a terminal."""
+def progress(label: str, stack: ExitStack, begun: float) -> Callable[[int, int], None]:
+    """A function that draws a bar on standard error, if that is a terminal, from the actions done and their total.
+
+    `begun` is the moment, of the clock that only runs on, from which actions per second count; `stack` ends the bar.
+    """
     bars: list[Any] = []
 
     def rate(_: object) -> str:

@@ -13,6 +13,10 @@ from typing import Any
 NOTE = "Needs pipenv 2026.7 or newer. Without it: pip install --require-hashes -r requirements.txt"
 
 
+# The groups of the lock, and the file of each.
+GROUPS = {"default": "requirements.txt", "develop": "requirements-dev.txt", "spark": "requirements-spark.txt"}
+
+
 def main() -> None:
     path = Path("Pipfile.lock")
     lock = json.loads(path.read_text())
@@ -20,7 +24,7 @@ def main() -> None:
     lock["_meta"]["sources"] = []
     # pipenv includes the machine's indexes in the hash of the Pipfile: take them out again.
     lock["_meta"]["hash"]["sha256"] = plain_hash()
-    for group in ("default", "develop"):
+    for group in GROUPS:
         for package in lock[group].values():
             package.pop("index", None)
     path.write_text(json.dumps(lock, indent=4, sort_keys=True) + "\n")
@@ -31,14 +35,14 @@ def main() -> None:
 def requirements(lock: dict[str, Any]) -> dict[str, str]:
     """The requirements files that follow from a Pipfile.lock, as their texts by name.
 
-    The second has only what the first has not: both are meant to be installed together.
+    All but the first have only what that has not: they are meant to be installed together with it.
     """
     head = "# Written by `make lock` from Pipfile.lock: change Pipfile, not this.\n"
-    further = {name: package for name, package in lock["develop"].items() if name not in lock["default"]}
-    return {
-        "requirements.txt": head + "".join(_requirement(*item) for item in sorted(lock["default"].items())),
-        "requirements-dev.txt": head + "".join(_requirement(*item) for item in sorted(further.items())),
-    }
+    written = {}
+    for group, name in GROUPS.items():
+        own = {one: what for one, what in lock[group].items() if group == "default" or one not in lock["default"]}
+        written[name] = head + "".join(_requirement(*item) for item in sorted(own.items()))
+    return written
 
 
 def _requirement(name: str, package: dict[str, Any]) -> str:

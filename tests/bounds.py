@@ -68,7 +68,6 @@ from routes.sessions import MAX_FORM
 from rules import json_text, model, payload, rule_settings, service, values, versions
 from rules.hindsight import (
     backtest,
-    backtest_work,
     backtester,
     question,
     run,
@@ -603,7 +602,7 @@ BOUNDS: dict[str, Bound] = {
     ),
     "values of a sweep": Bound(count(question.MOST_STEPS), "unit/test_question.py::test_a_sweep_has_an_end"),
     "actions of one part of a backtest, and of a verification": Bound(
-        f"{count(backtest_work.PART)}, and {count(verify_work.PART)}",
+        f"{count(backtest.PART)}, and {count(verify_work.PART)}",
         "integration/test_bounds.py::test_a_user_larger_than_a_part_is_a_part",
     ),
     "processes of a backtest": Bound(
@@ -852,6 +851,7 @@ KEEPERS: dict[str, str] = {
     "commands/workers.py SimpleQueue": "one call at a time: what wakes the server is forgotten as it wakes",
     "commands/demo_fill.py deque": "what one demo stores: some fifty thousand events and their alerts",
     "commands/serve.py Thread": "one for each worker, which watches its parent",
+    "commands/spark_backtest.py Thread": "one for each command, which shows how far it has come",
     "commands/slow_readers.py Thread": "one for each worker",
     "database/embedded_supervisor.py Popen": "one PostgreSQL",
     "database/migrations.py cache": "one value",

@@ -76,7 +76,7 @@ def over_all_users(
     with ExitStack() as stack:
         connection = stack.enter_context(history.snapshot(url))
         if not history.take_turn(connection):
-            raise Busy("Another backtest or verification is running on this database.")
+            raise Busy("Another backtest, verification or export is running on this database.")
         total, done = history.count_actions(connection), 0
         progress(done, total)
         submit = stack.enter_context(_processes(processes, url, history.name_of(connection), work.prepared(connection)))

@@ -13,6 +13,9 @@ from rules.base import RuleSetting
 SAMPLES = 20  # added and removed alerts that are shown
 TRUE, FALSE = "true_positive", "false_positive"  # what alerts turned out to be; all else is undecided
 DAY = 86_400  # seconds
+# Actions that are judged at a time: some tens of megabytes of memory, and a fraction of a second of work, so that
+# progress is shown often. A user is never split, so one with more of them is judged alone.
+PART = 50_000
 MOST_DAYS = 100_000  # that are counted: 270 years. By times that are not in seconds each action may have its own
 
 Key = tuple[int, int, int]  # user_id, seq, code
@@ -35,6 +38,12 @@ class BacktestPlan:
     def codes(self) -> list[int]:
         """The codes of the candidates."""
         return [candidate.code for candidate in self.candidates]
+
+    @property
+    def part(self) -> int:
+        """How many actions to judge at a time: fewer if all values of a sweep are judged action by action."""
+        has_twins = all(setting.rule.twin for setting in (*self.candidates, *self.sweep))
+        return PART if has_twins else max(PART // (1 + len(self.sweep)), 500)
 
 
 @dataclass

@@ -18,10 +18,6 @@ from rules.versions import settings_by_user
 if TYPE_CHECKING:
     from rules.hindsight.backtester import Backtester
 
-# Actions of one part: some tens of megabytes of memory, and a fraction of a second of work, so that progress is shown
-# often. A user is never split, so one with more of them is a part by itself.
-PART = 50_000
-
 
 @dataclass(frozen=True)
 class BacktestWork:
@@ -31,10 +27,8 @@ class BacktestWork:
 
     @property
     def size(self) -> int:
-        """Smaller if all values of a sweep are judged action by action, which takes longer."""
-        steps = 1 + len(self.plan.sweep)
-        has_twins = all(setting.rule.twin for setting in (*self.plan.candidates, *self.plan.sweep))
-        return PART if has_twins else max(PART // steps, 500)
+        """What the plan says: smaller if that takes longer."""
+        return self.plan.part
 
     def prepared(self, connection: Connection) -> "BacktestWork":  # noqa: ARG002
         """Unchanged: the plan says everything."""

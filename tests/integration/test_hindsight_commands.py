@@ -324,7 +324,7 @@ def test_one_reads_all_of_history_at_a_time(run: Any, sessions: Sessions, comman
         session.execute(text("SELECT pg_advisory_xact_lock(7310043)"))
         result = run(command)
     assert result.exit_code == 2
-    assert "Another backtest or verification is running" in result.stderr
+    assert "Another backtest, verification or export is running" in result.stderr
 
 
 def test_an_error_of_the_database_is_told(run: Any, sessions: Sessions) -> None:

@@ -48,6 +48,7 @@ PURE = (
     "rules.policy",
     "rules.judging.late",
     "rules.hindsight.backtest",
+    "rules.hindsight.manifest",
     "rules.hindsight.question",
     "rules.hindsight.stored_history",
     "rules.hindsight.verify",

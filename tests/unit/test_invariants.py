@@ -50,6 +50,8 @@ def test_no_class_name_twice() -> None:
 ENVIRONMENT = {
     "config_loader.py",
     "commands/serve.py",  # hands the database and the metrics' folder to the workers
+    "commands/optional.py",  # looks where Spark will look for Java
+    "commands/spark_session.py",  # for the process of Spark
     "commands/workers.py",  # hands each worker its number
     "metrics.py",  # the workers' side of that folder
     "database/embedded.py",  # keeps what libpq would read there from its server's connections

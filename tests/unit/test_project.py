@@ -23,13 +23,13 @@ REQUIREMENTS = finish_lock.requirements(LOCK)
 
 def test_pipfile_names_no_index_and_no_python() -> None:
     """Packages install from whichever index a machine is set up for, on every Python from 3.11."""
-    assert set(PIPFILE) == {"packages", "dev-packages"}
+    assert set(PIPFILE) == {"packages", "dev-packages", "spark"}
 
 
 def test_the_lock_names_no_index() -> None:
     """`make lock` strips what pipenv writes about its index."""
     assert LOCK["_meta"]["sources"] == []
-    packages = [package for group in ("default", "develop") for package in LOCK[group].values()]
+    packages = [package for group in finish_lock.GROUPS for package in LOCK[group].values()]
     assert [package for package in packages if "index" in package or "hashes" not in package] == []
     assert re.findall(r"https?://", (ROOT / "Pipfile.lock").read_text()) == []
 
@@ -43,8 +43,18 @@ def test_the_lock_says_who_can_read_it() -> None:
 def test_the_requirements_files_follow_from_the_lock() -> None:
     """`make lock` writes them, with hashes: pip alone installs what is locked, each package once."""
     assert {name: (ROOT / name).read_text() for name in REQUIREMENTS} == REQUIREMENTS
-    names = [re.findall(r"^([\w.-]+).*==", text, re.MULTILINE) for text in REQUIREMENTS.values()]
-    assert (set(names[0]), set(names[1])) == (set(LOCK["default"]), set(LOCK["develop"]) - set(LOCK["default"]))
+    default, *others = (set(re.findall(r"^([\w.-]+).*==", text, re.MULTILINE)) for text in REQUIREMENTS.values())
+    assert default == set(LOCK["default"])
+    assert others == [set(LOCK[group]) - default for group in ("develop", "spark")]
+
+
+def test_groups_that_share_a_package_share_its_version() -> None:
+    """`make test-spark` installs all of them into one environment."""
+    versions: dict[str, set[str]] = {}
+    for group in finish_lock.GROUPS:
+        for name, package in LOCK[group].items():
+            versions.setdefault(name, set()).add(package["version"])
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
 
 def test_pyproject_names_the_same_packages_and_version() -> None:
@@ -82,7 +92,7 @@ def test_the_project_is_not_a_package_and_says_so(kind: str) -> None:
 
 def test_lock_and_pipfile_agree() -> None:
     """Every package of the Pipfile is locked to one version, in its own group."""
-    for wanted, group in (("packages", "default"), ("dev-packages", "develop")):
+    for wanted, group in (("packages", "default"), ("dev-packages", "develop"), ("spark", "spark")):
         missing = [
             name for name in PIPFILE[wanted] if not LOCK[group].get(name, {}).get("version", "").startswith("==")
         ]

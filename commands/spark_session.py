@@ -1,0 +1,104 @@
+"""Spark for as long as a command needs it: it starts, its log is kept off the terminal, and its processes get the code.
+
+Needs pyspark.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from commands.endings import Stopped
+
+_ROOT = Path(__file__).resolve().parent.parent
+# What judging users needs is in these; nothing else of them is loaded there.
+_SHIPPED = ("database", "rules")
+_ALWAYS = {
+    "spark.app.name": "transaction-alerts backtest",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+}
+# Nobody else has to reach it, nor may.
+_LOCAL = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.authenticate": "true",
+}
+
+
+@contextmanager
+def spark_session(master: str, configuration: Mapping[str, str]) -> Iterator[SparkSession]:
+    """A session of Spark on `master`, with further `configuration`, until the end of the block.
+
+    Raises Stopped if it cannot start, or if Spark fails within the block; then its log is kept.
+    """
+    is_local = master.startswith("local")
+    if is_local:
+        # For the process of Spark, which would look up a name, and take whatever Python it finds.
+        os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    with tempfile.TemporaryDirectory(prefix="transaction-alerts-") as folder:
+        descriptor, log = tempfile.mkstemp(prefix="spark-", suffix=".log")
+        try:
+            spark = _start(master, _ALWAYS | (_LOCAL if is_local else {}) | dict(configuration), descriptor)
+            try:
+                spark.sparkContext.addPyFile(str(_code(Path(folder))))
+                yield spark
+            finally:
+                with suppress(Exception):  # whatever has happened to it, the process of Spark ends with this one
+                    spark.stop()
+        except _failures() as error:
+            raise Stopped(f"Spark failed: {_summary(error)} Its log is in {log}.") from error
+        except BaseException:
+            os.unlink(log)
+            raise
+        os.unlink(log)
+
+
+def _start(master: str, configuration: Mapping[str, str], log: int) -> SparkSession:
+    builder = SparkSession.builder.master(master)
+    for name, value in configuration.items():
+        builder = builder.config(name, value)
+    handler = signal.getsignal(signal.SIGINT)
+    kept = os.dup(1), os.dup(2)
+    try:
+        # The process of Spark, and those that it starts, write where this one does.
+        for descriptor in (1, 2):
+            os.dup2(log, descriptor)
+        return builder.getOrCreate()
+    finally:
+        for descriptor, was in zip((1, 2), kept, strict=True):
+            os.dup2(was, descriptor)
+            os.close(was)
+        os.close(log)
+        signal.signal(signal.SIGINT, handler)  # Spark sets one of its own
+
+
+def _code(folder: Path) -> Path:
+    """The code that Spark's processes need, as an archive that they load it from."""
+    path = folder / "transaction_alerts.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in _SHIPPED:
+            for file in sorted((_ROOT / name).rglob("*.py")):
+                archive.write(file, file.relative_to(_ROOT))
+    return path
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from py4j.protocol import Py4JError
+
+    return PySparkException, Py4JError
+
+
+def _summary(error: BaseException) -> str:
+    """The line of Spark's message that says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # What our own code raised there is the last line of a traceback.
+    return (lines or [type(error).__name__])[-1].rstrip(".") + "."

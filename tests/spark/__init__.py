@@ -1,0 +1,1 @@
+"""Exports, and backtests of them in Spark."""
