@@ -13,8 +13,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import connecting, watchdog
+from database.pooled_connection import PooledConnection
 
 T = TypeVar("T")
+S = TypeVar("S", Session, PooledConnection)
 
 # Serialization failure and deadlock: PostgreSQL has undone the transaction, which can be tried again.
 _TRY_AGAIN = {"40001", "40P01"}
@@ -194,12 +196,12 @@ class Transaction:
     """A transaction of a session, undone at the end of its `with` block unless it was committed there.
 
     The session must not have done anything yet. With `by_message` the caller sends BEGIN and COMMIT along with other
-    statements, on `connection`: that takes no further message.
+    statements, on `connection`: that takes no further message. A pooled connection only has such.
     """
 
-    def __init__(self, session: Session, *, by_message: bool = False) -> None:
+    def __init__(self, session: Session | PooledConnection, *, by_message: bool = False) -> None:
         self._session, self._by_message = session, by_message
-        if not by_message:
+        if isinstance(session, Session) and not by_message:
             begin(session)
         self.connection = session.connection()
         self._is_committed = False
@@ -209,6 +211,7 @@ class Transaction:
 
     def commit(self) -> None:
         """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
+        assert isinstance(self._session, Session)
         commit(self._session)
         self._is_committed = True
 
@@ -236,8 +239,8 @@ class Transaction:
             self.connection.exec_driver_sql("ROLLBACK")
 
 
-def run(sessions: sessionmaker[Session], work: Callable[[Session], T]) -> T:
-    """Run `work` in a session of its own, and again from the start if nothing can have been stored.
+def run(sessions: Callable[[], S], work: Callable[[S], T]) -> T:
+    """Run `work` in a session or connection of its own, and again from the start if nothing can have been stored.
 
     That is after a serialization failure, a deadlock, or a connection lost before its COMMIT was sent: a pool
     that has outlived a restart of the database recovers here. `work` itself commits.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session  # noqa: TID251
 
 from database import rule_versions  # noqa: TID251
 from database.log_entries import add_log_entry  # noqa: TID251
+from database.pooled_connection import PooledConnection  # noqa: TID251
 from database.session import Transaction  # noqa: TID251
 from rules.base import RuleSetting
 from rules.conflicts import setting_conflicts
@@ -46,11 +48,12 @@ class StoredRules:
         assert self._known is not None
         return self._known
 
-    def versions(self, session: Session) -> RuleVersions:
+    def versions(self, session: Session | PooledConnection) -> RuleVersions:
         """All changes as far as they have been read. If there are none at all, what is declared is stored first."""
         if self._known is None:
-            found = read_versions(session)
-            self._known = found if found.number else self.enter_declared(session)
+            with session.session() if isinstance(session, PooledConnection) else nullcontext(session) as whole:
+                found = read_versions(whole)
+                self._known = found if found.number else self.enter_declared(whole)
         return self._known
 
     def would_be(self, session: Session) -> RuleVersions:

@@ -14,6 +14,7 @@ from database import rule_versions  # noqa: TID251
 from database.engines import REPAIR_SECONDS, Engines  # noqa: TID251
 from database.locks import AT_ONCE, Waits, busy_users  # noqa: TID251
 from database.models import RuleVersion  # noqa: TID251
+from database.pooled_connection import pooled_connections  # noqa: TID251
 from database.readiness import Readiness  # noqa: TID251
 from database.replica import Replica  # noqa: TID251
 from database.session import CommitUncertain, is_lock_timeout, is_settled, is_too_slow, make_sessions, run  # noqa: TID251
@@ -96,11 +97,11 @@ class Service:
 
     def _way(self, engine: Engine, waits: Waits = AT_ONCE) -> Process:
         """How a batch is judged on this engine's connections."""
-        sessions = make_sessions(engine)
+        connections = pooled_connections(engine)
 
         def process(events: Sequence[Event]) -> list[Outcome]:
             limit = max(REPAIR_SHARE, REPAIR_BUDGET // len(events))
-            return run(sessions, lambda session: self._engine.process(session, events, repair_limit=limit, waits=waits))
+            return run(connections, lambda own: self._engine.process(own, events, repair_limit=limit, waits=waits))
 
         return process
 

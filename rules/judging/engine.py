@@ -19,6 +19,7 @@ from database import dry_run, judging, storing
 from database.actions import newest_times
 from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
+from database.pooled_connection import PooledConnection
 from database.session import Transaction
 from rules.judging import store
 from rules.judging.ahead import Repairs
@@ -52,7 +53,7 @@ class RuleEngine:
 
     def process(
         self,
-        session: Session,
+        session: Session | PooledConnection,
         events: Sequence[Event],
         atomic: bool = False,
         *,
@@ -83,7 +84,7 @@ class RuleEngine:
 
     def _transact(
         self,
-        session: Session,
+        session: Session | PooledConnection,
         events: Sequence[Event],
         atomic: bool,
         begun: float,

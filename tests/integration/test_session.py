@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import users
 from database.errors import cause, is_read_only, is_unfit
+from database.pooled_connection import PooledConnection, pooled_connections
 from database.session import (
     ATTEMPTS,
     CommitUncertain,
@@ -278,7 +279,7 @@ def test_refused_commit_is_not_uncertain(sessions: Sessions) -> None:
 
 
 @contextmanager
-def ways_to_leave(session: Session, how: str) -> Iterator[None]:
+def ways_to_leave(session: Session | PooledConnection, how: str) -> Iterator[None]:
     """A transaction that begins and adds the user 3 by its own statements, and ends in this way."""
     with Transaction(session, by_message=True) as transaction:
         transaction.connection.exec_driver_sql("BEGIN; INSERT INTO users (user_id) VALUES (3)")
@@ -309,11 +310,18 @@ def ways_to_leave(session: Session, how: str) -> Iterator[None]:
         ("is lost at the commit", CommitUncertain, False),
     ],
 )
-def test_undone_unless_committed(how: str, error: type[Exception] | None, is_stored: bool, database_url: str) -> None:
+@pytest.mark.parametrize("pooled", [False, True], ids=["session", "connection"])
+def test_undone_unless_committed(
+    how: str, error: type[Exception] | None, is_stored: bool, pooled: bool, database_url: str
+) -> None:
     """However a transaction ends, it is stored only if it was committed, and its connection serves the next one."""
     with engine_on(database_url, connections=1) as engine:
         sessions = make_sessions(engine)
-        with sessions() as session, pytest.raises(error) if error else nullcontext(), ways_to_leave(session, how):
+        with (
+            pooled_connections(engine)() if pooled else sessions() as own,
+            pytest.raises(error) if error else nullcontext(),
+            ways_to_leave(own, how),
+        ):
             pass
         for _ in range(2):
             with sessions() as session:
