@@ -21,6 +21,7 @@ from commands import serve, slow_readers
 from commands.backtest import backtest
 from commands.deliver import deliver
 from commands.demo import demo
+from commands.distribute import distribute
 from commands.endings import is_loaded_for_command, named_command, or_end
 from commands.erasures import erasures
 from commands.export import export
@@ -150,6 +151,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         erasures,
         upgrade,
         restored,
+        distribute,
     ):
         app.cli.add_command(command)
     service = make_service(settings, settings.database)

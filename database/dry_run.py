@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Text, bindparam, cast, func, select
+from sqlalchemy import BigInteger, Connection, Text, any_, bindparam, cast, select
 
-from database.judging import COUNT_AND_LOCK, DELTAS, HAS_ROOM, read_history
-from database.models import Alert, RuleVersion, User
+from database.judging import HAS_ROOM
+from database.judging_forms import first_prepared, read_history
+from database.locks import NEWEST_CHANGE
+from database.models import Alert, User
 from database.offsets import LateOffsets
-from database.prepared import Planned, in_transaction_with, run_directly
+from database.prepared import Planned, array, array_of, in_transaction_with, run_directly
 from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
 
 _USERS = Planned(
     select(
-        DELTAS.c.user_id,
-        DELTAS.c.actions,
-        DELTAS.c.net,
+        User.user_id,
         User.last_seq,
         User.balance,
         User.risk,
@@ -28,8 +28,7 @@ _USERS = Planned(
         User.has_late_offsets,
         User.pruned_before,
         HAS_ROOM,
-        select(func.max(RuleVersion.number)).scalar_subquery(),
-    ).select_from(DELTAS.table.outerjoin(User, User.user_id == DELTAS.c.user_id))
+    ).where(User.user_id == any_(array_of("user_id", User.user_id.type)))
 )
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
 
@@ -49,19 +48,27 @@ def begin_and_read(
     """
 
     def read(first: str) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
-        rows = run_directly(connection, _BEGIN + first + _USERS.text, DELTAS.arrays(deltas))
-        users = [user for row in rows if (user := _as_if_counted(create, *row)) is not None]
+        ((rules_number,),) = run_directly(connection, _BEGIN + first + NEWEST_CHANGE.text, {})
+        found = _USERS.run(connection, {"user_id": array([one.user_id for one in deltas])})
+        stored = {row[0]: row[1:] for row in found}
+        users = [
+            _as_if_counted(one, int(rules_number), *stored.get(one.user_id, _UNKNOWN))
+            for one in deltas
+            if create or one.user_id in stored
+        ]
         offsets = LateOffsets([user.user_id for user in users if user.has_late_offsets])
         return users, read_history(connection, last=last, following=following, keys=keys, offsets=offsets), offsets
 
-    return in_transaction_with(connection, COUNT_AND_LOCK, read)
+    return in_transaction_with(connection, first_prepared(connection), read)
+
+
+# A new user's columns: what the table has for one of whom no more than the id is known.
+_UNKNOWN = (None, Decimal(0), "normal", "{}", 0, False, None, True)
 
 
 def _as_if_counted(
-    create: bool,
-    user_id: int,
-    actions: int,
-    net: Decimal,
+    added: Deltas,
+    rules_number: int,
     last_seq: int | None,
     balance: Decimal,
     risk: str,
@@ -70,26 +77,21 @@ def _as_if_counted(
     has_late_offsets: bool,
     pruned_before: int | None,
     has_room: bool,
-    rules_number: int | None,
-) -> LockedUser | None:
-    """The user with an event's count and net added; None if there is no such user, and none would be made."""
-    is_new, is_full = last_seq is None, last_seq is not None and not has_room
-    if is_new and not create:
-        return None
-    if is_full:
-        actions, net = 0, Decimal(0)
+) -> LockedUser:
+    """The user, or the one that would be made, with an event's count and net added."""
+    if not has_room:
+        added = Deltas(user_id=added.user_id, actions=0, net=Decimal(0))
     return LockedUser(
-        user_id=user_id,
-        last_seq=(last_seq or 0) + actions,
-        # A new user's columns are what the table has for one of whom no more than the id is known.
-        risk="normal" if is_new else risk,
-        balance=(Decimal(0) if is_new else balance) + net,
-        is_new=is_new,
-        is_full=is_full,
-        overrides="{}" if is_new else overrides,
-        settings_version=0 if is_new else settings_version,
-        rules_number=rules_number or 0,
-        has_late_offsets=not is_new and has_late_offsets,
+        user_id=added.user_id,
+        last_seq=(last_seq or 0) + added.actions,
+        risk=risk,
+        balance=balance + added.net,
+        is_new=last_seq is None,
+        is_full=not has_room,
+        overrides=overrides,
+        settings_version=settings_version,
+        rules_number=rules_number,
+        has_late_offsets=has_late_offsets,
         pruned_before=pruned_before,
     )
 

@@ -106,22 +106,22 @@ def _of_one_type(asked: Records) -> Select[Any]:
     return select(_x).where(_x.user_id == asked.c.user_id, _x.type == asked.c.type)
 
 
-def _last() -> Found:
-    before = _of_one_type(LAST).where(_x.time > LAST.c.after, _x.time <= LAST.c.time)
-    return Found(LAST, before.order_by(_x.time.desc(), _x.seq.desc()).limit(LAST.c.limit))
+def last_of(asked: Records) -> Found:
+    """The last actions for each LastN of `asked`."""
+    before = _of_one_type(asked).where(_x.time > asked.c.after, _x.time <= asked.c.time)
+    return Found(asked, before.order_by(_x.time.desc(), _x.seq.desc()).limit(asked.c.limit))
 
 
-def _following() -> Found:
-    after = _of_one_type(FOLLOWING).where(_x.time > FOLLOWING.c.time)
-    return Found(FOLLOWING, after.order_by(_x.time, _x.seq).limit(FOLLOWING.c.limit))
+def following_of(asked: Records) -> Found:
+    """The first actions for each NextN of `asked`."""
+    after = _of_one_type(asked).where(_x.time > asked.c.time)
+    return Found(asked, after.order_by(_x.time, _x.seq).limit(asked.c.limit))
 
 
-def _of_keys() -> Found:
-    same = select(_x).where(_x.user_id == KEYS.c.user_id, _x.event_id == KEYS.c.event_id)
-    return Found(KEYS, same.limit(literal_column("1")))
-
-
-FOLLOWING_FOUND = _following()
+def of_keys(asked: Records) -> Found:
+    """The action for each EventKey of `asked`."""
+    same = select(_x).where(_x.user_id == asked.c.user_id, _x.event_id == asked.c.event_id)
+    return Found(asked, same.limit(literal_column("1")))
 
 
 # Users and actions come in rows of one kind, so that one statement reads both: a user is laid over the columns of an
@@ -135,29 +135,37 @@ _MADE_OR_COUNTED: ColumnElement[int] = literal_column(
 )
 
 
-def _lay_users() -> Select[Any]:
+_NEWEST_CHANGE: Any = select(cast(func.max(RuleVersion.number), Numeric)).scalar_subquery()
+
+
+def lay_users(
+    user_ids: ColumnElement[Any], *, made: ColumnElement[Any] = _MADE_OR_COUNTED, rules_number: Any = _NEWEST_CHANGE
+) -> Select[Any]:
+    """The rows of users with the ids in an array, whether each was `made` or counted up, and the rules' number."""
     columns: list[ColumnElement[Any] | InstrumentedAttribute[Any]] = [
         func.coalesce(User.pruned_before, literal_column("-1")),
         User.user_id,
         User.last_seq,
         User.risk,
         User.balance,
-        _MADE_OR_COUNTED,
+        made,
         cast(User.overrides, Text),
         case((User.has_late_offsets, cast(literal_column("'{}'"), UserAction.alert_codes.type))),
         User.settings_version,
-        select(cast(func.max(RuleVersion.number), Numeric)).scalar_subquery(),
+        rules_number,
     ]
-    return select(*columns).where(User.user_id == any_(DELTAS.parameters["user_id"]))
+    return select(*columns).where(User.user_id == any_(user_ids))
 
 
-def _lay_actions(found: Found, *, answers: bool = False) -> Select[*tuple[Any, ...]]:
+def lay_actions(found: Found, *, answers: bool = False) -> Select[*tuple[Any, ...]]:
+    """The rows of actions; with `answers` each has its event_id and what it was answered with."""
     only_answers = () if answers else ("event_id", "alert_codes")
     fields = [null() if name in only_answers else getattr(found.actions, name) for name in StoredAction._fields]
     return select(null(), *fields).select_from(found.source)
 
 
-def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
+def read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
+    """The users among rows that were laid so."""
     users = [row for row in laid if row[0] is not None]
     return [
         LockedUser(
@@ -177,17 +185,18 @@ def _read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
     ]
 
 
-def _read_actions(laid: Iterable[tuple[Any, ...]]) -> list[StoredAction]:
+def read_actions(laid: Iterable[tuple[Any, ...]]) -> list[StoredAction]:
+    """The actions among them."""
     new = tuple.__new__  # without a call for each: there may be a hundred thousand
     return [new(StoredAction, row[1:]) for row in laid if row[0] is None]
 
 
 # What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is
 # asked of them.
-_RECENT = [_lay_users(), _lay_actions(_last())]
+_RECENT = [lay_users(DELTAS.parameters["user_id"]), lay_actions(last_of(LAST))]
 _READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
 _READ_HISTORY = Prepared(
-    "read_history", union_all(*_RECENT, _lay_actions(FOLLOWING_FOUND), _lay_actions(_of_keys(), answers=True))
+    "read_history", union_all(*_RECENT, lay_actions(following_of(FOLLOWING)), lay_actions(of_keys(KEYS), answers=True))
 )
 # The first of a transaction: if it is known, so is all that can follow.
 COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock(), after=(_READ_RECENT, _READ_HISTORY, *storing.PREPARED))
@@ -220,9 +229,9 @@ def begin_lock_and_read(
         COUNT_AND_LOCK,
         lambda first: run_directly(connection, waits.around(first + COUNT_AND_LOCK.execute) + read, values),
     )
-    users = _read_users(laid)
+    users = read_users(laid)
     offsets = LateOffsets([user.user_id for user in users if user.has_late_offsets])
-    return users, corrected(connection, _read_actions(laid), offsets), offsets
+    return users, corrected(connection, read_actions(laid), offsets), offsets
 
 
 def read_history(
@@ -236,7 +245,7 @@ def read_history(
     """Read more history within the transaction that `begin_lock_and_read` began."""
     values = LAST.arrays(last) | FOLLOWING.arrays(following)
     values |= DELTAS.arrays([]) | KEYS.arrays(keys)
-    return corrected(connection, _read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
+    return corrected(connection, read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
 
 
 _TAKE_BACK = Planned(

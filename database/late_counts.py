@@ -28,6 +28,7 @@ from database.models import LateOffset, User, UserAction
 from database.offsets import NOTHING, LateOffsets, Place, Series, place_of
 from database.prepared import Planned, Records, array, array_of
 from database.records import LateAction, Offset
+from database.user_records import Forms
 
 # A late event rewrites the numbers of at most twice as many actions, and the offsets of the stretches behind it, each
 # of which but the last has at least as many: docs/decisions/running-sums.md has what was measured.
@@ -61,15 +62,15 @@ REWRITTEN = Records(
 )
 
 
-def _cuts() -> Any:
-    x, asked = aliased(UserAction, name="x"), ASKED.c
+def _cuts(stretches: Records) -> Any:
+    x, asked = aliased(UserAction, name="x"), stretches.c
     place = tuple_(x.time, x.seq)
     behind = select(x.time, x.seq).where(x.user_id == asked.user_id, x.type == asked.type)
     behind = behind.where(place > tuple_(asked.time, asked.seq), place < tuple_(asked.end_time, asked.end_seq))
     behind = behind.order_by(x.time, x.seq).limit(literal_column("1"))
     length: ColumnElement[Any] = bindparam("length", type_=BigInteger())
     cut, enough = behind.offset(length).lateral("c"), behind.offset(length * literal_column("2")).lateral("e")
-    both = ASKED.table.join(cut, true()).join(enough, true())
+    both = stretches.table.join(cut, true()).join(enough, true())
     return select(asked.user_id, asked.type, cut.c.time, cut.c.seq).select_from(both)
 
 
@@ -102,7 +103,7 @@ def _set_offsets() -> Any:
 
 
 _VALUES = ("added_count", "added_total")
-_CUTS, _SET_OFFSETS = Planned(_cuts()), Planned(_set_offsets())
+_CUTS, _SET_OFFSETS = Forms(_cuts, ASKED), Planned(_set_offsets())
 # By the index, stretch by stretch: PostgreSQL, which cannot know how short they are, would rather read the whole table.
 _REWRITE = Planned(_rewrite(), enable_hashjoin="off", enable_mergejoin="off")
 _MARK = Planned(
@@ -179,7 +180,7 @@ def count_in(connection: Connection, late: Sequence[LateAction], offsets: LateOf
     while left:
         ends = {key: each.end() for key, each in left.items()}
         asked = [stretch(*key, each.places[each.next], ends[key]) for key, each in left.items()]
-        for user_id, kind, *cut in _CUTS.run(connection, ASKED.arrays(asked) | {"length": STRETCH}):
+        for user_id, kind, *cut in _CUTS.run(connection, asked, length=STRETCH):
             ends[user_id, kind] = (cut[0], cut[1])
             left[user_id, kind].cuts.append((cut[0], cut[1]))
         for key, each in left.items():

@@ -25,12 +25,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from database.judging import FOLLOWING, FOLLOWING_FOUND, Found
+from database.judging import FOLLOWING, Found, following_of
 from database.late_offsets import corrected
 from database.models import Alert, UserAction, UserSettings
 from database.offsets import LateOffsets
 from database.prepared import Planned, Records, array, array_of
 from database.records import ActionKey, ActionSettings, Ahead, LaterAction, NextN, Standing, StoredSettings
+from database.user_records import Forms
 
 UNTIL = Records(NextN, "until", UserAction, limit=BigInteger())
 PLACES = Records(ActionKey, "place", UserAction)
@@ -55,8 +56,8 @@ _COLUMNS = [name for name in LaterAction._fields if hasattr(UserAction, name)]
 _x, _limit = aliased(UserAction, name="x"), bindparam("limit", type_=BigInteger())
 
 
-def _ahead() -> Select[Any]:
-    asked = AHEAD.c
+def _ahead(ahead: Records) -> Select[Any]:
+    asked = ahead.c
     within = select(_x).where(_x.user_id == asked.user_id, _x.type == asked.type)
     within = within.where(_x.time.between(asked.start, asked.end), _x.seq.between(asked.first, asked.last))
     return within.order_by(_x.time, _x.seq)
@@ -76,71 +77,73 @@ def _later_actions(*found: Found) -> Select[Any]:
     return select(*[columns[name].label(name) for name in LaterAction._fields])
 
 
-_READ_AHEAD = Planned(_later_actions(FOLLOWING_FOUND, Found(AHEAD, _ahead())))
-_READ_PART = Planned(_later_actions(Found(AHEAD, _ahead().limit(_limit))))
+_READ_AHEAD = Forms(
+    lambda following, ahead: _later_actions(following_of(following), Found(ahead, _ahead(ahead))), FOLLOWING, AHEAD
+)
+_READ_PART = Forms(lambda ahead: _later_actions(Found(ahead, _ahead(ahead).limit(_limit))), AHEAD)
 
 
 def read_ahead(
     connection: Connection, *, following: Sequence[NextN], ahead: Sequence[Ahead], offsets: LateOffsets
 ) -> list[LaterAction]:
     """All stored actions that any of the requests asks for, with what judged them and the codes of their alerts."""
-    values = FOLLOWING.arrays(following) | AHEAD.arrays(ahead)
-    return corrected(connection, [LaterAction._make(row) for row in _READ_AHEAD.run(connection, values)], offsets)
+    found = _READ_AHEAD.run(connection, following, ahead)
+    return corrected(connection, [LaterAction._make(row) for row in found], offsets)
 
 
 def read_part(connection: Connection, ahead: Sequence[Ahead], *, limit: int, offsets: LateOffsets) -> list[LaterAction]:
     """The first of the stored actions that the requests ask for, up to `limit` for each request."""
-    found = _READ_PART.run(connection, AHEAD.arrays(ahead) | {"limit": limit})
+    found = _READ_PART.run(connection, ahead, limit=limit)
     return corrected(connection, [LaterAction._make(row) for row in found], offsets)
 
 
-def _count() -> Select[Any]:
-    some = _ahead().with_only_columns(_x.seq).order_by(None).limit(_limit).correlate(AHEAD.table).subquery("s")
+def _count(ahead: Records) -> Select[Any]:
+    some = _ahead(ahead).with_only_columns(_x.seq).order_by(None).limit(_limit).correlate(ahead.table).subquery("s")
     count = select(func.count().label("count")).select_from(some).lateral("c")
-    return select(AHEAD.c.user_id, count.c.count).select_from(AHEAD.table.join(count, true()))
+    return select(ahead.c.user_id, count.c.count).select_from(ahead.table.join(count, true()))
 
 
-_COUNT = Planned(_count())
+_COUNT = Forms(_count, AHEAD)
 
 
 def count_ahead(connection: Connection, ahead: Sequence[Ahead], limit: int) -> dict[int, int]:
     """How many actions the requests ask for, by user; no more than `limit` are counted for each request."""
     counts: dict[int, int] = defaultdict(int)
-    for user_id, count in _COUNT.run(connection, AHEAD.arrays(ahead) | {"limit": limit}):
+    for user_id, count in _COUNT.run(connection, ahead, limit=limit):
         counts[user_id] += count
     return counts
 
 
-def _nth() -> Select[Any]:
-    x, asked = aliased(UserAction, name="x"), UNTIL.c
+def _nth(until: Records) -> Select[Any]:
+    x, asked = aliased(UserAction, name="x"), until.c
     after = select(x.time).where(x.user_id == asked.user_id, x.type == asked.type, x.time > asked.time)
     nth = (
         after.order_by(x.time, x.seq).offset(asked.limit - literal_column("1")).limit(literal_column("1")).lateral("n")
     )
-    return select(asked.user_id, asked.time, nth.c.time).select_from(UNTIL.table.join(nth, true(), isouter=True))
+    return select(asked.user_id, asked.time, nth.c.time).select_from(until.table.join(nth, true(), isouter=True))
 
 
-_NTH = Planned(_nth())
+_NTH = Forms(_nth, UNTIL)
 
 
 def times_of_nth(connection: Connection, until: Sequence[NextN]) -> list[tuple[int, int, int | None]]:
     """The user and time of each request, and the time of the `limit`-th action of its type after that, if any."""
-    return [(user_id, time, nth) for user_id, time, nth in _NTH.run(connection, UNTIL.arrays(until))]
+    return [(user_id, time, nth) for user_id, time, nth in _NTH.run(connection, until)]
 
 
-def _action_settings() -> Select[Any]:
+def _action_settings(places: Records) -> Select[Any]:
     x = aliased(UserAction, name="x")
-    since = select(x.rules_number, x.settings_version).where(x.user_id == PLACES.c.user_id, x.seq >= PLACES.c.seq)
+    since = select(x.rules_number, x.settings_version).where(x.user_id == places.c.user_id, x.seq >= places.c.seq)
     found = since.order_by(x.seq).limit(literal_column("1")).lateral("s")
-    return select(PLACES.c.user_id, PLACES.c.seq, *found.c).select_from(PLACES.table.join(found, true()))
+    return select(places.c.user_id, places.c.seq, *found.c).select_from(places.table.join(found, true()))
 
 
-_ACTION_SETTINGS = Planned(_action_settings())
+_ACTION_SETTINGS = Forms(_action_settings, PLACES)
 
 
 def action_settings(connection: Connection, places: Sequence[ActionKey]) -> list[ActionSettings]:
     """By what some actions were first judged; in place of one that was removed, the next to arrive, if any."""
-    return [ActionSettings._make(row) for row in _ACTION_SETTINGS.run(connection, PLACES.arrays(places))]
+    return [ActionSettings._make(row) for row in _ACTION_SETTINGS.run(connection, places)]
 
 
 _USER_SETTINGS = Planned(
@@ -163,7 +166,7 @@ def user_settings(connection: Connection, user_ids: Sequence[int]) -> list[Store
 _SUPERSEDE = Planned(
     update(Alert)
     .where(Alert.user_id == STANDING.c.user_id, Alert.seq == STANDING.c.seq, Alert.code == STANDING.c.code)
-    .values({Alert.superseded: STANDING.c.superseded, Alert.touched_at: func.clock_timestamp()})
+    .values({Alert.superseded: STANDING.c.superseded, Alert.touched_at: func.statement_timestamp()})
 )
 
 

@@ -14,8 +14,9 @@ from sqlalchemy.orm import aliased
 
 from database.models import LateOffset, UserAction
 from database.offsets import LateOffsets, Place, Series
-from database.prepared import Planned, Records
+from database.prepared import Records
 from database.records import LaterAction, Offset, StoredAction, Stretch
+from database.user_records import Forms
 
 # So many actions of one type are looked up one by one; if there are more, all that begins between them is read.
 FEW = 64
@@ -25,16 +26,16 @@ ActionT = TypeVar("ActionT", StoredAction, LaterAction)
 ASKED = Records(Stretch, "asked", UserAction, end_time=UserAction.time, end_seq=UserAction.seq)
 
 
-def _of_stretches() -> Any:
-    o, asked = aliased(LateOffset, name="o"), ASKED.c
+def _of_stretches(stretches: Records) -> Any:
+    o, asked = aliased(LateOffset, name="o"), stretches.c
     own = select(*[getattr(o, name) for name in Offset._fields]).where(o.user_id == asked.user_id, o.type == asked.type)
     place, start, end = tuple_(o.time, o.seq), tuple_(asked.time, asked.seq), tuple_(asked.end_time, asked.end_seq)
     first = own.where(place <= start).order_by(o.time.desc(), o.seq.desc()).limit(literal_column("1")).lateral("f")
     later = own.where(place > start, place <= end).lateral("l")
-    return union_all(*[select(*found.c).select_from(ASKED.table.join(found, true())) for found in (first, later)])
+    return union_all(*[select(*found.c).select_from(stretches.table.join(found, true())) for found in (first, later)])
 
 
-_OF_STRETCHES = Planned(_of_stretches())
+_OF_STRETCHES = Forms(_of_stretches, ASKED)
 
 
 def corrected(connection: Connection, actions: list[ActionT], offsets: LateOffsets) -> list[ActionT]:
@@ -66,4 +67,4 @@ def stretch(user_id: int, kind: str, start: Place, end: Place) -> Stretch:
 
 def read_offsets(connection: Connection, stretches: Sequence[Stretch]) -> list[Offset]:
     """The offsets in force in some stretches: that of the first place, and all that begin later; some twice."""
-    return [Offset._make(row) for row in _OF_STRETCHES.run(connection, ASKED.arrays(stretches))]
+    return [Offset._make(row) for row in _OF_STRETCHES.run(connection, stretches)]

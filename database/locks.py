@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, any_, func, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from database import citus
 from database.models import RuleVersion, User
 from database.prepared import Planned, array, array_of, run_directly
 
@@ -31,13 +32,16 @@ class Waits:
     turn: float | None = None
     hold_rules: bool = True
 
-    def around(self, lock_users: str) -> str:
-        """The statements that begin the transaction, with `lock_users` among them."""
+    def around(self, lock_users: str, *, on_workers: str | None = None) -> str:
+        """The statements that begin the transaction, with `lock_users` among them.
+
+        `on_workers` has the settings for other servers, if it is these that wait for users.
+        """
         begin = "BEGIN;\n"
         if self.turn is not None:
             begin += f"{_limit(self.turn)}SELECT pg_advisory_xact_lock({TURN_OF_BATCHES});\n"
-        if self.lock is not None:
-            begin += _limit(self.lock)
+        limit = "" if self.lock is None else _limit(self.lock)
+        begin += limit if on_workers is None else citus.passed_on(limit + on_workers)
         # After the users, so that nobody who waits for a user keeps a change of a rule waiting.
         return begin + lock_users + (_HOLD_RULES if self.hold_rules else "")
 
@@ -49,12 +53,12 @@ def _limit(seconds: float) -> str:
     return f"SET LOCAL lock_timeout = {max(1, int(seconds * 1000))};\n"  # 0 would be without end
 
 
-_NEWEST = Planned(select(func.coalesce(func.max(RuleVersion.number), literal_column("0"))))
+NEWEST_CHANGE = Planned(select(func.coalesce(func.max(RuleVersion.number), literal_column("0"))))
 
 
 def hold_rules(connection: Connection) -> int:
     """Keep the rules as they are until the transaction ends. Returns the number of their newest change."""
-    ((number,),) = run_directly(connection, f"{_HOLD_RULES}{_NEWEST.text}", {})
+    ((number,),) = run_directly(connection, f"{_HOLD_RULES}{NEWEST_CHANGE.text}", {})
     return int(number)
 
 
@@ -70,8 +74,10 @@ def busy_users(connection: Connection, user_ids: Sequence[int]) -> frozenset[int
 
     Without a transaction around it, so that it locks nobody itself. All of them, if that cannot be found out.
     """
+    # Citus locks rows of one user at a time.
+    asked = [[user_id] for user_id in user_ids] if citus.is_distributed(connection) else [user_ids]
     try:
-        free = _FREE_USERS.run(connection, {"user_id": array(user_ids)})
+        free = [row for some in asked for row in _FREE_USERS.run(connection, {"user_id": array(some)})]
     except SQLAlchemyError:
         return frozenset(user_ids)
     return frozenset(user_ids).difference(user_id for (user_id,) in free)

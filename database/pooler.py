@@ -13,8 +13,10 @@ from typing import Any
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, cursor
 from sqlalchemy import Connection, Engine, event
 
+from database import citus
+
 ARRIVED = "transaction_alerts.arrived"  # a setting without any effect
-_ASK = f"SELECT current_setting('{ARRIVED}', true)"
+_ASK = f"SELECT current_setting('{ARRIVED}', true), {citus.HAS_EXTENSION}"
 _SHARED = "is_shared"
 
 # The connection is lost, whatever it looks like: a pooler says so and closes it, or there is none to a server.
@@ -42,17 +44,22 @@ def adapt(engine: Engine, settings: Mapping[str, object], *, one_by_one: bool = 
 
     With `one_by_one` only of transactions that consist of several messages: some statements must be alone in theirs.
     """
-    local = "".join(f"SET LOCAL {name} = {_value(name, value)};\n" for name, value in settings.items() if _may_be(name))
-    members = {"settings": local.encode(), "is_for_messages": not one_by_one}
-    bounded = type("_CursorOfEngine", (_Cursor,), members)
+    bounded, distributed = (_cursor_with(each, one_by_one) for each in (settings, {**settings, **citus.SETTINGS}))
 
     def look(connection: Any, record: Any) -> None:
-        if not _has_arrived(connection):
+        has_arrived, has_citus = _asked(connection)
+        is_distributed = has_citus and citus.set_up(connection, record.info, settings, is_own=has_arrived)
+        if not has_arrived:
             record.info[_SHARED] = True
-            connection.cursor_factory = bounded
+            connection.cursor_factory = distributed if is_distributed else bounded
 
     event.listen(engine, "connect", look)
     event.listen(engine, "handle_error", _notice_loss)
+
+
+def _cursor_with(settings: Mapping[str, object], one_by_one: bool) -> type["_Cursor"]:
+    local = "".join(f"SET LOCAL {name} = {_value(name, value)};\n" for name, value in settings.items() if _may_be(name))
+    return type("_CursorOfEngine", (_Cursor,), {"settings": local.encode(), "is_for_messages": not one_by_one})
 
 
 def _may_be(name: str) -> bool:
@@ -63,13 +70,14 @@ def _value(name: str, value: object) -> str:
     return str(value) if name.lower() in _LISTS else "'" + str(value).replace("'", "''") + "'"
 
 
-def _has_arrived(connection: Any) -> bool:
+def _asked(connection: Any) -> tuple[bool, bool]:
+    """Whether our settings have arrived, and whether the database has Citus."""
     with closing(connection.cursor()) as asking:
         asking.execute(_ASK)
-        (found,) = asking.fetchone()
+        found, has_citus = asking.fetchone()
     if not connection.autocommit:
         connection.rollback()
-    return bool(found == "on")
+    return found == "on", bool(has_citus)
 
 
 def _notice_loss(context: Any) -> None:

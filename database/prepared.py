@@ -44,6 +44,7 @@ class Records:
     """
 
     def __init__(self, record: Any, table: str, model: type, **others: Any) -> None:
+        self.record, self.name, self.model, self.others = record, table, model, others
         names = record._fields
         columns = {name: others[name] if name in others else getattr(model, name) for name in names}
         assert others.keys() <= columns.keys(), f"{record.__name__} does not have all of {others.keys()}"

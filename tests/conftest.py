@@ -21,9 +21,11 @@ from werkzeug.routing import Rule
 
 from access import key_changes, keyring
 from config_loader import Settings, load_settings
-from database import embedded, migrations, readiness, rule_versions
+from database import citus, embedded, migrations, readiness, rule_versions
 from database.session import make_sessions
 from rules import rule_settings
+from setting_forms import with_driver
+from tests.citus import CitusDatabases
 from tests.postgres import Databases, engine_on
 from tests.service import PATIENT, PATIENT_ENVIRONMENT, Service
 from tests.waiting import PATIENCE
@@ -79,6 +81,35 @@ Rule._compile_builder = _compile_builder_once  # type: ignore[assignment, method
 _configured = load_settings()
 for _name in Settings.model_fields:
     os.environ.pop(_name.upper(), None)
+
+
+# The coordinator of a Citus for tests: a role on it that may make databases there and on its workers.
+_citus_url = os.environ.pop("CITUS_URL", "")
+PLAIN, SECOND_FORM, ON_CITUS = "plain", "second form", "on Citus"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests with the marker `forms` run for both forms of the statements, and with CITUS_URL on Citus as well."""
+    if metafunc.definition.get_closest_marker("forms") and "form" in metafunc.fixturenames:
+        kinds = [PLAIN, SECOND_FORM, *([ON_CITUS] if _citus_url else [])]
+        metafunc.parametrize("form", kinds, indirect=True)
+
+
+@pytest.fixture
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the test's database is: PostgreSQL, the same with the statements for Citus, or Citus itself."""
+    kind: str = getattr(request, "param", os.environ.get("ALL_ON", PLAIN))
+    if kind == SECOND_FORM:
+        monkeypatch.setattr(citus, "is_distributed", lambda _connection: True)
+    return kind
+
+
+@pytest.fixture(scope="session")
+def citus_databases() -> Iterator[Databases]:
+    """The databases of this test process on Citus."""
+    databases = CitusDatabases(with_driver(_citus_url))
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
@@ -146,9 +177,11 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(databases: Databases, template: str) -> Iterator[str]:
+def database_url(form: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a migrated, empty database that only this test uses."""
-    with databases.copy(template) as name:
+    on_citus = form == ON_CITUS
+    databases: Databases = request.getfixturevalue("citus_databases" if on_citus else "databases")
+    with databases.copy("" if on_citus else request.getfixturevalue("template")) as name:
         yield databases.url(name)
 
 

@@ -30,7 +30,8 @@ SELECT concat_ws('; ', (SELECT string_agg(version_num, ',') FROM alembic_version
     (SELECT string_agg(concat_ws(' ', setrole, setconfig), ',') FROM pg_db_role_setting WHERE setdatabase = d.oid),
     concat_ws(' ', datallowconn, datconnlimit, datistemplate, datacl)) AS shape,
     (SELECT max(pg_relation_size(oid)) / 8192 FROM pg_class WHERE oid >= 16384 AND relkind = 'r') AS pages,
-    ARRAY(SELECT seqrelid::regclass::text FROM pg_sequence WHERE pg_sequence_last_value(seqrelid) IS NOT NULL) AS used
+    ARRAY(SELECT seqrelid::regclass::text FROM pg_sequence WHERE pg_sequence_last_value(seqrelid) IS NOT NULL
+        AND seqrelid::regclass::text !~ '^pg_dist_') AS used
 FROM pg_database AS d WHERE datname = current_database()
 """
 
@@ -43,7 +44,11 @@ FEW_PAGES = 8
 
 Sessions = sessionmaker[Session]
 
-_CONNECTED = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND backend_type = 'client backend'")
+# Citus itself keeps connections to each of its databases.
+_CONNECTED = text("""
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = :name AND backend_type = 'client backend' AND application_name NOT LIKE 'citus%'
+""")
 
 CONNECTIONS = 16
 CLOSING = 0.5  # seconds that PostgreSQL may take to notice that a client has gone
@@ -124,17 +129,21 @@ class Databases:
             statements = [_DELETE if pages <= FEW_PAGES else _TRUNCATE]
             statements += [f"ALTER SEQUENCE {sequence} RESTART" for sequence in used]
             cursor.execute("; ".join(statements))
-        fresh = _new_name()
         try:
-            self._do(f"ALTER DATABASE {name} RENAME TO {fresh}")
+            fresh = self._rename(name)
         except DBAPIError:  # a thread that the test left behind has connected again
             return False
         self._shapes[fresh] = shape
         self._free.append(fresh)
         return True
 
+    def _rename(self, name: str) -> str:
+        fresh = new_name()
+        self._do(f"ALTER DATABASE {name} RENAME TO {fresh}")
+        return fresh
+
     def _create(self, template: str | None) -> str:
-        name = _new_name()
+        name = new_name()
         self._do(f"CREATE DATABASE {name}" + (f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""))
         return name
 
@@ -155,7 +164,8 @@ class Databases:
             yield connection.cursor()
 
 
-def _new_name() -> str:
+def new_name() -> str:
+    """A name for a database that no other has."""
     return f"alerts_test_{uuid.uuid4().hex}"
 
 

@@ -12,7 +12,7 @@ from typing import cast
 
 from sqlalchemy import Connection
 
-from database import judging, late_counts, late_events
+from database import judging_forms, late_counts, late_events
 from database.offsets import LateOffsets
 from database.records import ActionKey, Ahead, LaterAction, NextN, StoredAction
 from rules.judging.batch import AlertState, Batch, BatchUser
@@ -208,7 +208,7 @@ class Repairs:
             NextN(user_id=user_id, type=kind, time=-1, limit=1) for user_id in asked for kind in ACTION_TYPES
         ]
         offsets: LateOffsets = self.batch.offsets
-        for one in judging.read_history(connection, last=[], following=of_each_type, offsets=offsets):
+        for one in judging_forms.read_history(connection, last=[], following=of_each_type, offsets=offsets):
             firsts[one.user_id] = min(one.time, firsts.get(one.user_id, LAST_TIME))
         found: list[Ahead] = []
         for user_id, first in firsts.items():

@@ -15,7 +15,7 @@ from time import perf_counter
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from database import dry_run, judging, storing
+from database import dry_run, judging_forms, storing
 from database.actions import newest_times
 from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
@@ -102,7 +102,7 @@ class RuleEngine:
                 late_limit=self._policy.late_limit,
                 expected=expected,
                 snapshot=lambda number: self.rules.at(connection, number),
-                begin=partial(judging.begin_lock_and_read, waits=waits),
+                begin=partial(judging_forms.begin_lock_and_read, waits=waits),
             )
             begun = self._done("lock_and_read", begun)
             latest = self._latest(connection, batch)

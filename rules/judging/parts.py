@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from sqlalchemy import Connection
 
-from database import judging, late_events
+from database import judging_forms, late_events
 from database.records import Ahead, LaterAction, StoredAction
 from rules.judging.ahead import PART, Repairs, numbered
 from rules.judging.batch import BatchUser
@@ -63,7 +63,7 @@ def _repair_part(
 
     def read(more: Lookups) -> list[StoredAction]:
         offsets = repairs.batch.offsets
-        return judging.read_history(connection, last=more.last, following=more.following, offsets=offsets)
+        return judging_forms.read_history(connection, last=more.last, following=more.following, offsets=offsets)
 
     stored = numbered([*found, *read(lookups_again(points, complete))])
     part.load([*map(numbers.of_stored, stored), *numbers.of_new(end)])

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 
 from sqlalchemy import Connection
 
-from database import judging
+from database import judging_forms
 from database.checkpoints import read_checkpoints
 from database.offsets import LateOffsets
 from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
@@ -193,7 +193,7 @@ def _needs_checkpoint(user: BatchUser, events: Sequence[Event]) -> bool:
 
 def read_more(connection: Connection, batch: Batch, more: Lookups) -> None:
     """Read more history of the users of a batch."""
-    batch.load(judging.read_history(connection, last=more.last, following=more.following, offsets=batch.offsets))
+    batch.load(judging_forms.read_history(connection, last=more.last, following=more.following, offsets=batch.offsets))
 
 
 def read_oldest(connection: Connection, batch: Batch, points: Iterable[Point]) -> None:

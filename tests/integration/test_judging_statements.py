@@ -13,6 +13,7 @@ from database import judging, late_counts, late_events, late_offsets, prepared
 from database.models import Alert, User, UserAction
 from database.prepared import Planned, Prepared, Records, prepare_anew, run_directly
 from database.records import Deltas, EventKey, LastN, LockedUser, NewAlert, StoredAction
+from database.user_records import Forms
 from tests.integration.test_engine import post
 
 Sessions = sessionmaker[Session]
@@ -22,6 +23,12 @@ PLANNED = {
     for module in (judging, late_counts, late_events, late_offsets)
     for name, value in vars(module).items()
     if isinstance(value, Planned)
+}
+IN_FORMS = {
+    f"{module.__name__}.{name}": value
+    for module in (late_counts, late_events, late_offsets)
+    for name, value in vars(module).items()
+    if isinstance(value, Forms)
 }
 
 
@@ -71,6 +78,18 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
     }
 
 
+@pytest.mark.forms
+@pytest.mark.parametrize("name", IN_FORMS)
+def test_what_has_two_forms_runs(name: str, sessions: Sessions) -> None:
+    """PostgreSQL accepts both forms with empty input, and Citus the second."""
+    statement = IN_FORMS[name]
+    with sessions() as session:
+        nothing: list[list[Any]] = [[] for _ in statement.records]
+        assert statement.run(session.connection(), *nothing, length=1, limit=1) == []
+        session.rollback()
+
+
+@pytest.mark.forms
 @pytest.mark.parametrize("name", PLANNED)
 def test_what_is_not_prepared_runs(name: str, sessions: Sessions) -> None:
     """PostgreSQL accepts every other statement too, with empty input."""

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import judging, late_events
+from database import judging_forms, late_events
 from rules.model import Verdict
 from rules.registry import REGISTRY
 from rules.values import LAST_TIME
@@ -453,7 +453,7 @@ def test_a_late_event_reads_no_more_than_it_needs(sessions: Sessions, monkeypatc
 
         return call
 
-    for module, name in ((late_events, "read_ahead"), (judging, "read_history")):
+    for module, name in ((late_events, "read_ahead"), (judging_forms, "read_history")):
         monkeypatch.setattr(module, name, recording(module, name))
     post(sessions, 1, "d 1 @50050", rules=ALL_RULES)
     # The actions it can change were judged by no rule; what judging again reads around them is its own.
