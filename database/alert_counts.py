@@ -58,13 +58,14 @@ def count_wanted(
     `codes` has all there are, in the order in which they are listed. Numbers end at COUNTED, and at what could be seen:
     alert_lists.LOOKED_AT alerts, or COUNTED + 1 of each status and code if these are looked at one by one.
     """
-    shaped, values = shape(wanted)
+    shaped, values = shape(session, wanted)
     touched = were_touched(session, shaped, values)
     statuses = statuses_of(wanted) if by_status else (wanted.status,)
     has_codes = by_code and wanted.code is None
     of_codes = codes if has_codes else (wanted.code,)
     found: Sequence[Any]
-    if has_codes and not touched and not has_sharp_index(shaped):
+    # Where Citus has spread alerts, each kind by itself would be one more question to every worker.
+    if has_codes and not touched and not has_sharp_index(shaped) and not shaped.are_distributed:
         kinds = [(status, code) for status in statuses_of(wanted) for code in codes]
         asked = dict(zip(("statuses", "codes"), map(list, zip(*kinds, strict=True)), strict=True))
         found = session.execute(_count_kinds(shaped, COUNTED), values | asked).all()
@@ -92,7 +93,7 @@ def count_each(session: Session, wanted: Sequence[AlertFilter]) -> list[Count]:
 
     Numbers end at COUNTED, and where that many others were looked at.
     """
-    shaped, values = zip(*map(shape, wanted), strict=True)
+    shaped, values = zip(*(shape(session, one) for one in wanted), strict=True)
     named = {f"{_prefix(number)}{name}": value for number, each in enumerate(values) for name, value in each.items()}
     parts = session.execute(_count_each(shaped, COUNTED), named).all()
     counted = []

@@ -21,7 +21,9 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.orm import Session
 
+from database import citus
 from database.models import Alert, Mute, User
 from database.pages import Column
 
@@ -59,6 +61,8 @@ class AlertFilter(NamedTuple):
     end: int | None = None
     shadow: bool = False
     queue: Literal["all", "urgent"] | None = None
+    # Not asked for: whether alerts are on several servers. `shape` says so.
+    are_distributed: bool = False
 
 
 # Of a filter, what may have very many values: statements have parameters for these, and so are made once for all.
@@ -73,8 +77,9 @@ _TYPES: dict[str, Any] = {
 _ASKED: Any = "asked"
 
 
-def shape(wanted: AlertFilter) -> tuple[AlertFilter, dict[str, Any]]:
+def shape(session: Session, wanted: AlertFilter) -> tuple[AlertFilter, dict[str, Any]]:
     """The filter without such values, which many filters have in common; and these values by name."""
+    wanted = wanted._replace(are_distributed=citus.is_distributed(session))
     values = {name: value for name in _TYPES if (value := getattr(wanted, name)) not in (None, NOBODY)}
     nobody = {"assignee": NOBODY} if wanted.assignee == NOBODY else {}  # that very object
     return wanted._replace(**dict.fromkeys(values, _ASKED) | nobody), values
@@ -138,7 +143,8 @@ class AlertIndex(NamedTuple):
     def matches(self, wanted: AlertFilter, seen: Any) -> ColumnElement[bool]:
         """Whether an alert that was seen in this index (its columns) is one of those wanted."""
         asked = wanted._asdict()
-        conditions = (of(seen, asked[name]) for name, of in _FILTERS.items() if name not in self.settles)
+        filters = _FILTERS | {"muted": _each_muted} if wanted.are_distributed else _FILTERS
+        conditions = (of(seen, asked[name]) for name, of in filters.items() if name not in self.settles)
         return and_(literal(True), *(one for one in conditions if one is not None))
 
 
@@ -256,14 +262,22 @@ def _risk(seen: Seen, rating: str | None) -> Condition:
     return None if rating is None else of_user.scalar_subquery() == rating
 
 
-def _muted(seen: Seen, value: bool | None) -> Condition:
+def _lasts(seen: Seen) -> ColumnElement[bool]:
     muted = select(Mute.until > func.now()).where(Mute.user_id == seen.user_id, Mute.code == seen.code)
-    lasts = func.coalesce(muted.correlate(seen.user_id.table).scalar_subquery(), false())
+    return func.coalesce(muted.correlate(seen.user_id.table).scalar_subquery(), false())
+
+
+def _muted(seen: Seen, value: bool | None) -> Condition:
     if value is None:
         return None
     # Asked once, and as a rule the answer is no: so that not each alert is looked up.
-    found = and_(select(Mute.until).where(Mute.until > func.now()).exists().correlate(None), lasts)
+    found = and_(select(Mute.until).where(Mute.until > func.now()).exists().correlate(None), _lasts(seen))
     return found if value else ~found
+
+
+def _each_muted(seen: Seen, value: bool | None) -> Condition:
+    # Where Citus has spread them, an alert and the mutes of its user are together, but not all mutes.
+    return None if value is None else _lasts(seen) if value else ~_lasts(seen)
 
 
 # What an alert that was seen must be for each field of a filter, unless an index settles that.

@@ -70,7 +70,7 @@ def page_of_alerts(
     """
     begins = after and as_in_list(wanted, after, oldest_first=oldest_first)
     start, end, place = one_bound(wanted.start, wanted.end, begins, oldest_first=oldest_first)
-    shaped, values = shape(wanted._replace(start=start, end=end))
+    shaped, values = shape(session, wanted._replace(start=start, end=end))
     touched = were_touched(session, shaped, values)
     statement = _page(shaped, touched, place is not None, oldest_first, LOOKED_AT)
     rows = session.execute(statement, values | {"limit": limit} | dict(zip(_AFTER, place or (), strict=False))).all()
@@ -148,11 +148,12 @@ def seen_in(
     rest = None if after is None else [dict(zip(PLACE, after, strict=True))[column] for column in place]
     within = within_bounds(place, wanted.start, wanted.end, rest, index.begins_with, oldest_first=oldest_first)
     order = in_order(Alert.__table__.c, index.order, oldest_first)
-    position = func.row_number().over(order_by=order).label("position")
     # Here, where each alert passes once: as a condition of what is read from this, it would be asked twice.
     matches = index.matches(wanted, Alert.__table__.c).label("matches")
-    seen = select(*Alert.__table__.c, position, matches).where(*index.holds, *within)
-    return seen.order_by(*order).limit(looked_at).subquery()
+    few = select(*Alert.__table__.c, matches).where(*index.holds, *within).order_by(*order).limit(looked_at).subquery()
+    # Counted where they are few: Citus would have all alerts sent to the coordinator to number them.
+    position = func.row_number().over(order_by=in_order(few.c, index.order, oldest_first)).label("position")
+    return select(few, position).subquery()
 
 
 def _seen_of_touched(

@@ -27,9 +27,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from database import citus
 from database.models import Alert, AlertChange, OutboxEvent, User
 from database.outbox import somebody_wants
 from database.records import AlertKey
+from database.recordsets import recordset, written
 
 WorkRow = Row[*tuple[Any, ...]]  # the key of an alert, and what people have made of it
 
@@ -56,6 +58,17 @@ class WorkedEvent(NamedTuple):
     seq: int
     code: int
     work_version: int
+    change: dict[str, Any]
+
+
+class _Happened(NamedTuple):
+    user_id: int
+    at_seq: int
+    n: int
+    seq: int
+    code: int
+    event: str
+    risk: str
     change: dict[str, Any]
 
 
@@ -86,9 +99,11 @@ WORK = select(
 )
 _MOMENT = DateTime(timezone=True)
 _TYPES: Mapping[str, Any] = {
-    **dict.fromkeys(("user_id", "seq", "n", "seen_version", "work_version"), BigInteger()),
+    **dict.fromkeys(("user_id", "seq", "at_seq", "n", "seen_version", "work_version"), BigInteger()),
     "code": Integer(),
-    **dict.fromkeys(("status", "outcome", "assignee", "who", "what", "before", "after", "note"), Text()),
+    **dict.fromkeys(
+        ("status", "outcome", "assignee", "who", "what", "before", "after", "note", "event", "risk"), Text()
+    ),
     **dict.fromkeys(("snoozed_until", "claim_lapses_at"), _MOMENT),
     "change": JSONB(),
 }
@@ -151,11 +166,16 @@ _TELL = insert(OutboxEvent).from_select(
     [getattr(OutboxEvent, column.name) for column in _happened.c],
     select(_happened).where(somebody_wants(_happened.c)),
 )
+_HAPPENED = select(_happened)
+_noted = recordset(_Happened, "happened", _TYPES)
+_TELL_OF = insert(OutboxEvent).from_select(
+    [getattr(OutboxEvent, name) for name in _Happened._fields], select(*_noted.c).where(somebody_wants(_noted.c))
+)
 
 
 def limit_lock_waits(session: Session, seconds: float) -> None:
     """Until the transaction ends, wait for no lock for longer than this."""
-    session.execute(text(f"SET LOCAL lock_timeout = {max(1, int(seconds * 1000))}"))
+    session.execute(text(citus.set_local(session, {"lock_timeout": max(1, int(seconds * 1000))})))
 
 
 def now(session: Session) -> datetime:
@@ -193,7 +213,11 @@ def store_work(
         return False
     # A session would take an INSERT's parameters for rows.
     session.connection().execute(_ADD_LINES, {"rows": _written(lines), "at": at})
-    session.connection().execute(_TELL, {"rows": _written(events)})
+    if not citus.is_distributed(session):
+        session.connection().execute(_TELL, {"rows": _written(events)})
+    elif happened := session.execute(_HAPPENED, {"rows": _written(events)}).all():
+        # Alerts and webhooks are not on the same servers.
+        session.connection().execute(_TELL_OF, {"happened": written(happened)})
     return True
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from database import citus
 from database.alert_filters import PLACE, STATUSES
 from database.models import Alert, UserAction
 from database.records import AlertKey
@@ -105,6 +106,19 @@ _FIRED = select(_of_rules).where(
 )
 
 
+def _first(*which: ColumnExpressionArgument[bool]) -> Select[Any]:
+    one = select(Alert.code).where(Alert.code == bindparam("code", type_=Integer), *which)
+    return one.order_by(Alert.time, Alert.user_id, Alert.seq).limit(1)
+
+
+_FIRST = [
+    *(_first(Alert.status == literal_column(f"'{one}'"), ~Alert.shadow) for one in STATUSES),
+    _first(Alert.shadow),
+]
+
+
 def codes_that_fired(session: Session, codes: Sequence[int]) -> frozenset[int]:
     """Those of the rules with these codes that ever raised an alert, in shadow too."""
+    if citus.is_distributed(session):  # it cannot look up one of each code in one statement
+        return frozenset(code for code in codes if any(session.execute(one, {"code": code}).first() for one in _FIRST))
     return frozenset(session.scalars(_FIRED, {"codes": list(codes)}))

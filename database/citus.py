@@ -47,6 +47,7 @@ def set_up(connection: Any, info: dict[Any, Any], settings: Mapping[str, object]
     Then `info` says so from now on, and if the connection `is_own`, no pooler's, it has SETTINGS. `settings` are those
     with which it was made.
     """
+    kept, connection.autocommit = connection.autocommit, True
     with closing(connection.cursor()) as cursor:
         cursor.execute(_ASK)
         (found,) = cursor.fetchone()
@@ -54,8 +55,7 @@ def set_up(connection: Any, info: dict[Any, Any], settings: Mapping[str, object]
             info[_DISTRIBUTED], info[_LOCK_TIMEOUT] = True, settings.get("lock_timeout")
             if is_own:
                 cursor.execute("; ".join(f"SET {name} = {value}" for name, value in SETTINGS.items()))
-    if not connection.autocommit:
-        connection.commit()
+    connection.autocommit = kept
     return bool(found)
 
 

@@ -12,7 +12,6 @@ They do what those of `judging.py` do, whose parts they are made of, but as Citu
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, any_, func, literal_column, null, select, union_all, update
@@ -22,10 +21,10 @@ from sqlalchemy.sql.elements import Grouping
 from database import citus, judging, storing
 from database.judging import DELTAS, FOLLOWING, HAS_ROOM, KEYS, LAST, lay_actions, lay_users
 from database.late_offsets import corrected
-from database.locks import AT_ONCE, NEWEST_CHANGE, Waits
+from database.locks import AT_ONCE, NEWEST_CHANGE, TURNS_OF_USERS, Waits
 from database.models import User
 from database.offsets import LateOffsets
-from database.prepared import Prepared, array, array_of, in_transaction_with, run_directly
+from database.prepared import Planned, Prepared, array, array_of, in_transaction_with, run_directly
 from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
 from database.user_records import UserRecords, arguments
 
@@ -42,7 +41,7 @@ def _count_known() -> Any:
     )
 
 
-def _add_all() -> Any:
+def _add() -> Any:
     users = select(DELTAS.c.user_id, DELTAS.c.actions, DELTAS.c.net).order_by(DELTAS.c.user_id)
     added = insert(User).from_select([User.user_id, User.last_seq, User.net], users)
     last_seq, net = (added.excluded.corresponding_column(User.__mapper__.c[name]) for name in ("last_seq", "net"))
@@ -53,7 +52,7 @@ def _add_all() -> Any:
     )
 
 
-# Not counted up by this transaction (-1); of those that were, a row that _ADD_ALL has made has no earlier version (1).
+# Not counted up by this transaction (-1); of those that were, a row that _ADD has made has no earlier version (1).
 _COUNTED: ColumnElement[int] = literal_column(
     "CASE WHEN xmin <> CAST(pg_current_xact_id() AS xid) THEN -1 WHEN xmax = 0 THEN 1 ELSE 0 END", Integer
 )
@@ -67,12 +66,19 @@ _READ_HISTORY = Prepared(
         *_RECENT, lay_actions(judging.following_of(_FOLLOWING)), lay_actions(judging.of_keys(_KEYS), answers=True)
     ),
 )
-_ADD_ALL = Prepared("add_all", _add_all())
+_ADD = Prepared("add", _add())
 # The first of a transaction: if it is known, so is all that can follow.
-COUNT_KNOWN = Prepared("count_known", _count_known(), after=(_READ_RECENT, _READ_HISTORY, _ADD_ALL, *storing.PREPARED))
+COUNT_KNOWN = Prepared("count_known", _count_known(), after=(_READ_RECENT, _READ_HISTORY, _ADD, *storing.PREPARED))
 
 
-# Users are locked in the order of the index, so that two batches that share users meet at the first of them.
+# Workers lock rows at the same time, so that two batches with several users in common could deadlock, which Citus finds
+# out after two seconds. So batches of up to so many users meet on the coordinator first. Nothing's correctness depends
+# on it: these are advisory locks, by a number that users can share.
+IN_TURN = 1_000
+_ids = func.unnest(_USERS).column_valued("asked")
+_numbers = select(func.hashint8(_ids).label("number")).distinct().order_by(literal_column("number")).subquery("numbers")
+_IN_TURN = Planned(select(func.pg_advisory_xact_lock(literal_column(TURNS_OF_USERS), _numbers.c.number)))
+# And of each worker's users, in the order of the index.
 _BY_INDEX = "SET LOCAL enable_seqscan = off;\nSET LOCAL enable_bitmapscan = off;\n"
 
 
@@ -88,30 +94,41 @@ def begin_lock_and_read(
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """As `judging.begin_lock_and_read`, which see.
 
-    It takes two messages, and three more if some of the users are new or full.
+    It takes two messages, and two more if some of the users are new or full.
     """
     limit = citus.lock_timeout(connection)
     if waits.lock is None and isinstance(limit, int):
         waits = replace(waits, lock=limit / 1000)
 
-    def begin(count: Prepared, first: str = "") -> tuple[list[LockedUser], list[StoredAction]]:
-        begun = waits.around(first + count.execute, on_workers=_BY_INDEX) + NEWEST_CHANGE.text
-        ((rules_number,),) = run_directly(connection, begun, DELTAS.arrays(deltas))
-        users, actions = _read([one.user_id for one in deltas], connection, last, following, keys)
-        return [user._replace(rules_number=int(rules_number)) for user in users], actions
-
-    users, actions = in_transaction_with(connection, COUNT_KNOWN, partial(begin, COUNT_KNOWN))
-    counted = {user.user_id for user in users if not user.is_full}
+    order = f"{_IN_TURN.text};\n" if len(deltas) <= IN_TURN else ""
+    ((rules_number,),) = in_transaction_with(
+        connection,
+        COUNT_KNOWN,
+        lambda first: run_directly(
+            connection,
+            waits.around(first + order + COUNT_KNOWN.execute, on_workers=_BY_INDEX) + NEWEST_CHANGE.text,
+            DELTAS.arrays(deltas) | {"user_ids": array([one.user_id for one in deltas])},
+        ),
+    )
+    users, actions = _read([one.user_id for one in deltas], connection, last, following, keys)
+    # Who was not counted up is new, or full, or was made by another transaction after that statement.
     known = {user.user_id for user in users}
-    if any((create or one.user_id in known) and one.user_id not in counted for one in deltas):
-        # New, or full, or made by another transaction after our first statement. Those that are locked already are
-        # locked again, since whoever adds some users while it has others can deadlock.
-        connection.exec_driver_sql("ROLLBACK")
-        users, actions = begin(_ADD_ALL if create else COUNT_KNOWN)
-        made = create
-    else:
-        made = False
-    users = [user._replace(is_new=user.is_new and made) for user in users]
+    left = {one.user_id for one in deltas if create or one.user_id in known}
+    left -= {user.user_id for user in users if not user.is_full}
+    users = [user._replace(is_new=False) for user in users if user.user_id not in left]
+    if left:
+        add = _ADD if create else COUNT_KNOWN
+        run_directly(connection, add.execute, DELTAS.arrays([one for one in deltas if one.user_id in left]))
+        more_users, more_actions = _read(
+            sorted(left),
+            connection,
+            [one for one in last if one.user_id in left],
+            [one for one in following if one.user_id in left],
+            [one for one in keys if one.user_id in left],
+        )
+        users += [user._replace(is_new=user.is_new and create) for user in more_users]
+        actions = [action for action in actions if action.user_id not in left] + more_actions
+    users = [user._replace(rules_number=int(rules_number)) for user in users]
     offsets = LateOffsets([user.user_id for user in users if user.has_late_offsets])
     return users, corrected(connection, actions, offsets), offsets
 

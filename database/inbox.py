@@ -57,7 +57,7 @@ def users_with_alerts(session: Session, wanted: AlertFilter, limit: int, *, olde
 
     LOOKED_AT alerts are looked at, the newest ones or the oldest ones.
     """
-    shaped, asked = shape(wanted)
+    shaped, asked = shape(session, wanted)
     rows = session.execute(_users(shaped, oldest_first, LOOKED_AT), asked | {"limit": limit}).all()
     if not rows:
         return AlertsByUser((), 0, 0, False)
@@ -159,7 +159,7 @@ def pulse(session: Session, wanted: AlertFilter, since: datetime, named: Iterabl
 
     Of all of them, the `most` newest; and whichever of those `named`.
     """
-    shaped, asked = shape(wanted)
+    shaped, asked = shape(session, wanted)
     moment = now(session)
     rows = session.execute(_newest_touched(shaped), asked | {"since": since, "most": most + 1}).all()
     touched = [Touched(place_of(row), row.touched_at, row.matches) for row in rows[:most]]

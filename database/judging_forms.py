@@ -27,7 +27,9 @@ def begin_lock_and_read(
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """As `judging.begin_lock_and_read`, which see."""
     begin = citus_statements.begin_lock_and_read if citus.is_distributed(connection) else judging.begin_lock_and_read
-    return begin(connection, deltas=deltas, create=create, last=last, following=following, keys=keys, waits=waits)
+    return lock_and_read(
+        connection, deltas=deltas, create=create, last=last, following=following, keys=keys, waits=waits
+    )
 
 
 def read_history(

@@ -13,6 +13,7 @@ from database.prepared import Planned, array, array_of, run_directly
 # Turns are advisory locks: PostgreSQL gives them out in the order of asking, and to every process on the database.
 # Nothing's correctness depends on them.
 TURN_OF_CHANGES, TURN_OF_BATCHES = "7461, 1", "7461, 2"
+TURNS_OF_USERS = "7462"
 
 # A change of a rule locks the table in EXCLUSIVE mode: it waits for the transactions that hold the rules, and those
 # that ask meanwhile wait for it. See docs/decisions/rules-as-data.md.

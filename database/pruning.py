@@ -29,13 +29,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from database import citus
 from database.models import Alert, AlertChange, Checkpoint, LateOffset, User, UserAction
 
 TYPES = ("deposit", "withdraw")
 # Milliseconds for which it waits for a user: whoever has that one goes first, and it comes back later.
 LOCK_TIMEOUT = 500
 # A lost commit is no loss, since the next run removes the same again: nobody waits for the disk.
-_SETTINGS = text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT}; SET LOCAL synchronous_commit = off")
+_SETTINGS = {"lock_timeout": LOCK_TIMEOUT, "synchronous_commit": "off"}
 
 NO_DIGEST = bytes(32)
 
@@ -118,7 +119,7 @@ def prune_user(connection: Connection, user_id: int, before: int, most: int) -> 
     About `most` are removed; actions of one time go together. The caller commits. Raises what the database raises if
     somebody else has the user, or one of the alerts, for longer than LOCK_TIMEOUT.
     """
-    connection.execute(_SETTINGS)
+    connection.execute(text(citus.set_local(connection, _SETTINGS)))
     user = connection.execute(_LOCK, {"user": user_id}).one_or_none()
     if user is None:
         return Removal()
@@ -225,20 +226,24 @@ def _has(kind: str, condition: ColumnElement[bool], user_id: Any) -> ColumnEleme
     return exists().where(UserAction.user_id == user_id, UserAction.type == kind, condition)
 
 
-_after = (
-    select(User.user_id, User.legal_hold)
-    .where(User.user_id > bindparam("after", type_=BigInteger))
-    .order_by(User.user_id)
-    .limit(bindparam("many", type_=BigInteger))
-    .subquery("stretch")
-)
+_AFTER = User.user_id > bindparam("after", type_=BigInteger)
+_IDS = select(User.user_id).where(_AFTER).order_by(User.user_id).limit(bindparam("many", type_=BigInteger))
 
 
 def _stretch(condition: ColumnElement[bool]) -> Select[Any]:
     # CASE: the second type is looked up only if the first has none.
-    first, second = (_has(kind, condition, _after.c.user_id) for kind in TYPES)
+    first, second = (_has(kind, condition, User.user_id) for kind in TYPES)
     found = case((first, true()), (second, true()), else_=false())
-    return select(_after.c.user_id, _after.c.legal_hold, found.label("found")).order_by(_after.c.user_id)
+    users = select(User.user_id, User.legal_hold, found.label("found"))
+    return users.where(_AFTER, User.user_id <= bindparam("last", type_=BigInteger)).order_by(User.user_id)
+
+
+def _users_after(connection: Connection, statement: Select[Any], after: int, many: int, before: int) -> Sequence[Any]:
+    # In two steps, since Citus cannot look up what belongs to the users of a page while it makes the page.
+    ids = connection.execute(_IDS, {"after": after, "many": many}).scalars().all()
+    if not ids:
+        return ()
+    return connection.execute(statement, {"after": after, "last": ids[-1], "before": before}).all()
 
 
 _OLD, _NEW = _stretch(UserAction.time < _BEFORE), _stretch(UserAction.time >= _BEFORE)
@@ -252,7 +257,7 @@ def count_users(connection: Connection) -> int:
 
 def stretch_of_users(connection: Connection, after: int, many: int, before: int) -> UsersToPrune:
     """The next `many` users after the id `after`, and who of them has actions with `time` before `before`."""
-    rows = connection.execute(_OLD, {"after": after, "many": many, "before": before}).all()
+    rows = _users_after(connection, _OLD, after, many, before)
     return UsersToPrune(
         users=len(rows),
         last=rows[-1].user_id if rows else after,
@@ -264,7 +269,7 @@ def stretch_of_users(connection: Connection, after: int, many: int, before: int)
 def has_newer(connection: Connection, before: int, many: int) -> bool:
     """Whether any action has `time` of `before` or later; `many` users are looked at in one statement."""
     after = 0
-    while rows := connection.execute(_NEW, {"after": after, "many": many, "before": before}).all():
+    while rows := _users_after(connection, _NEW, after, many, before):
         if any(row.found for row in rows):
             return True
         after = rows[-1].user_id

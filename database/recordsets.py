@@ -18,4 +18,4 @@ def recordset(record: Any, name: str, types: Mapping[str, Any]) -> Any:
 
 def written(records: Sequence[Any]) -> str:
     """Records as such a parameter takes them."""
-    return json.dumps([one._asdict() for one in records], default=datetime.isoformat)
+    return json.dumps([dict(one._asdict()) for one in records], default=datetime.isoformat)

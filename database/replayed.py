@@ -1,32 +1,37 @@
 """Statements on what a replay has stored: the places of its events, and the alerts on them."""
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, Text, bindparam, cast, func, select, true
+from sqlalchemy import Select, func, literal_column, select, true
 from sqlalchemy.orm import Session
 
 from database.models import Alert, UserAction
+from database.prepared import Records
+from database.records import EventKey
+from database.user_records import Forms
 
-_pairs = (
-    func.unnest(cast(bindparam("user_ids"), ARRAY(BigInteger)), cast(bindparam("event_ids"), ARRAY(Text)))
-    .table_valued("user_id", "event_id")
-    .render_derived("wanted")
-)
-_action = (
-    select(UserAction.user_id, UserAction.seq)
-    .where(UserAction.user_id == _pairs.c.user_id, UserAction.event_id == _pairs.c.event_id)
-    .limit(1)  # with it, each is looked up in the index, whatever PostgreSQL knows of the table
-    .correlate(_pairs)
-    .lateral("action")
-)
-_PLACES = select(_action.c.user_id, _action.c.seq).join_from(_pairs, _action, true())
+_EVENTS = Records(EventKey, "wanted", UserAction)
+
+
+def _places(wanted: Records) -> Select[Any]:
+    action = (
+        select(UserAction.user_id, UserAction.seq)
+        .where(UserAction.user_id == wanted.c.user_id, UserAction.event_id == wanted.c.event_id)
+        .limit(literal_column("1"))  # with it, each is looked up in the index, whatever PostgreSQL knows of the table
+        .correlate(wanted.table)
+        .lateral("action")
+    )
+    return select(action.c.user_id, action.c.seq).join_from(wanted.table, action, true())
+
+
+_PLACES = Forms(_places, _EVENTS)
 
 
 def places(session: Session, events: Collection[tuple[int, str]]) -> list[tuple[int, int]]:
     """The user_id and seq of each stored action that has one of these user_ids with its event_id."""
-    values = {"user_ids": [user_id for user_id, _ in events], "event_ids": [event_id for _, event_id in events]}
-    return [(user_id, seq) for user_id, seq in session.execute(_PLACES, values)]
+    keys = [EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in events]
+    return [(user_id, seq) for user_id, seq in _PLACES.run(session.connection(), keys)]
 
 
 class AlertsOfCode(NamedTuple):
@@ -39,33 +44,38 @@ class AlertsOfCode(NamedTuple):
     shadow: int
 
 
-_stretches = (
-    func.unnest(*(cast(bindparam(name), ARRAY(BigInteger)) for name in ("user_ids", "firsts", "lasts")))
-    .table_valued("user_id", "first", "last")
-    .render_derived("stretches")
-)
+class _Arrivals(NamedTuple):
+    user_id: int
+    first: int
+    last: int
+
+
+_ARRIVALS = Records(_Arrivals, "arrivals", UserAction, first=UserAction.seq, last=UserAction.seq)
 _KINDS = {
     "standing": ~Alert.shadow & ~Alert.superseded,
     "late": ~Alert.shadow & ~Alert.superseded & Alert.late,
     "superseded": ~Alert.shadow & Alert.superseded,
     "shadow": Alert.shadow,
 }
-_of_stretch = (
-    select(Alert.code, *(func.count().filter(condition).label(kind) for kind, condition in _KINDS.items()))
-    .where(Alert.user_id == _stretches.c.user_id, Alert.seq.between(_stretches.c.first, _stretches.c.last))
-    .group_by(Alert.code)
-    .correlate(_stretches)
-    .lateral("of_stretch")
-)
-_COUNTS = (
-    select(_of_stretch.c.code, *(func.sum(_of_stretch.c[kind]) for kind in _KINDS))
-    .join_from(_stretches, _of_stretch, true())
-    .group_by(_of_stretch.c.code)
-)
+
+
+def _counts(arrivals: Records) -> Select[Any]:
+    counted = [func.count().filter(condition).label(kind) for kind, condition in _KINDS.items()]
+    of_user = (
+        select(Alert.code, *counted)
+        .where(Alert.user_id == arrivals.c.user_id, Alert.seq.between(arrivals.c.first, arrivals.c.last))
+        .group_by(Alert.code)
+        .correlate(arrivals.table)
+        .lateral("of_user")
+    )
+    sums = [func.sum(of_user.c[kind]) for kind in _KINDS]
+    return select(of_user.c.code, *sums).join_from(arrivals.table, of_user, true()).group_by(of_user.c.code)
+
+
+_COUNTS = Forms(_counts, _ARRIVALS)
 
 
 def count_alerts(session: Session, stretches: Iterable[tuple[int, int, int]]) -> list[AlertsOfCode]:
     """The alerts on the actions in `stretches`: a user's id, and the first and last `seq`, both included."""
-    user_ids, firsts, lasts = zip(*stretches, strict=True)
-    values = {"user_ids": list(user_ids), "firsts": list(firsts), "lasts": list(lasts)}
-    return [AlertsOfCode(*map(int, row)) for row in session.execute(_COUNTS, values)]
+    arrivals = [_Arrivals(user_id=user_id, first=first, last=last) for user_id, first, last in stretches]
+    return [AlertsOfCode(*map(int, row)) for row in _COUNTS.run(session.connection(), arrivals)]

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.orm import Session, aliased
 
+from database import citus
 from database.models import USER_IDS, Alert, User, UserSettings
 
 
@@ -157,9 +158,23 @@ def next_user_id(session: Session) -> int:
     return session.execute(select(USER_IDS.next_value())).scalar_one()
 
 
+# Citus cannot join users with others: they are looked at here, so many at a time.
+LOOKED_AT = 1_000
+_FROM = select(User.user_id).where(User.user_id >= bindparam("taken", type_=BigInteger))
+_TAKEN_IDS = _FROM.order_by(User.user_id).limit(LOOKED_AT)
+
+
 def skip_taken_ids(session: Session, taken: int) -> None:
     """Make `next_user_id` continue after the run of taken ids that starts at `taken`."""
-    session.execute(_SKIP_TAKEN_IDS, {"taken": taken})
+    if not citus.is_distributed(session):
+        session.execute(_SKIP_TAKEN_IDS, {"taken": taken})
+        return
+    last, ends = taken, False
+    while not ends:
+        ids = session.scalars(_TAKEN_IDS, {"taken": last}).all()
+        run = [one for place, one in enumerate(ids) if one == last + place]
+        ends, last = len(run) < LOOKED_AT, run[-1]
+    session.execute(select(func.setval(USER_IDS.name, last)))
 
 
 def free_user_id(session: Session) -> int:

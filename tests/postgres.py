@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from database import citus
 from database.models import Base
 from database.session import begin, make_engine
 from tests.waiting import PATIENCE
@@ -185,6 +186,8 @@ def waiting(sessions: Sessions) -> int:
     """How many statements wait for a lock in the database of these sessions: others share the server."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with sessions() as session:
+        if citus.is_distributed(session.connection()):  # the workers' locks too
+            query = f"SELECT (SELECT count(DISTINCT waiting_gpid) FROM citus_lock_waits) + ({query})"
         return int(session.execute(text(query)).scalar_one())
 
 

@@ -37,6 +37,8 @@ from tests.integration.test_oracle import (
     rules,
 )
 
+pytestmark = pytest.mark.forms
+
 Sessions = sessionmaker[Session]
 
 

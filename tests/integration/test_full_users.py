@@ -10,6 +10,8 @@ from tests.integration.test_engine import process, rows
 from tests.postgres import transaction
 from tests.unit.rules.timeline import events
 
+pytestmark = pytest.mark.forms
+
 Sessions = sessionmaker[Session]
 FULL = Refusal("user_full", "The user has as many actions, or as large a balance, as there can be.")
 

@@ -21,6 +21,8 @@ from rules.values import LAST_TIME
 from rules.versions import WantedSetting
 from tests.numbers import NUMBERED_ACTIONS
 
+pytestmark = pytest.mark.forms
+
 Sessions = sessionmaker[Session]
 ALL = tuple(REGISTRY.values())
 

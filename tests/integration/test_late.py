@@ -16,6 +16,8 @@ from tests.integration.test_engine import ALL_RULES, DEFAULT_RULES, create_user,
 from tests.postgres import transaction
 from tests.unit.rules.timeline import events
 
+pytestmark = pytest.mark.forms
+
 Sessions = sessionmaker[Session]
 
 

@@ -24,6 +24,8 @@ from tests.numbers import NUMBERED_ACTIONS
 from tests.postgres import transaction
 
 # Three users of different risk and one that the first event makes; user ids are theirs times a fresh offset.
+pytestmark = pytest.mark.forms
+
 USERS = {1: Account("low", 500_00), 2: Account("normal", 100_00), 3: Account("high")}
 NEW_USER = 4
 offsets = count(1)

@@ -23,6 +23,8 @@ from tests.postgres import engine_on, transaction
 from tests.unit.rules.timeline import events
 from tests.waiting import PATIENCE
 
+pytestmark = pytest.mark.forms
+
 Sessions = sessionmaker[Session]
 T = TypeVar("T")
 
