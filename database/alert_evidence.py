@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, any_, bindparam, case, column, func, select, tuple_
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, any_, bindparam, case, func, select, tuple_
 from sqlalchemy import true as sql_true
 from sqlalchemy.orm import Session, aliased
 
@@ -170,18 +170,19 @@ def _nearest(
 
 def numbers_at(session: Session, user_id: int, times: Sequence[int]) -> dict[tuple[str, int], Numbers]:
     """By type and time, how many actions the user has up to each of these `times`, and their sum."""
+    # Out of the user's own row, so that Citus knows whose they are.
     wanted = func.unnest(bindparam("times", list(times), type_=ARRAY(BigInteger)))
-    asked = wanted.table_valued(column("time", BigInteger)).render_derived(name="asked")
+    asked = select(User.user_id, wanted.label("time")).where(User.user_id == user_id).subquery("asked")
     time = asked.c.time
     number: Any = UserAction.ordinal + _added(UserAction, LateOffset.added_count)
     found: dict[tuple[str, int], Numbers] = {}
     for kind in KINDS:
-        own = (UserAction.user_id == user_id, UserAction.type == kind, UserAction.time <= time)
+        own = (UserAction.user_id == asked.c.user_id, UserAction.type == kind, UserAction.time <= time)
         up_to = select(number.label("number"), _total(UserAction).label("total")).where(*own)
         last = up_to.order_by(UserAction.time.desc(), UserAction.seq.desc()).limit(1).lateral("last")
         numbers = (
-            func.coalesce(last.c.number, removed(Checkpoint.actions, user_id, kind)),
-            func.coalesce(last.c.total, removed(Checkpoint.total, user_id, kind)),
+            func.coalesce(last.c.number, removed(Checkpoint.actions, asked.c.user_id, kind)),
+            func.coalesce(last.c.total, removed(Checkpoint.total, asked.c.user_id, kind)),
         )
         rows = select(time, *numbers).select_from(asked.join(last, sql_true(), isouter=True))
         found |= {(kind, at): Numbers(many, total or Decimal("0.00")) for at, many, total in session.execute(rows)}

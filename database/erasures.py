@@ -83,7 +83,7 @@ def begin_erasure(session: Session, user: User, *, who: str, override: str | Non
     """Take a locked user's name away, enter the erasure in the ledger, and mark that the rest is to follow."""
     values = {
         User.name: None,
-        User.erasure_requested_at: func.coalesce(User.erasure_requested_at, _NOW),
+        User.erasure_requested_at: user.erasure_requested_at or _NOW,
         User.erasure_requested_by: who,
         User.erased_at: _NOW,
     }

@@ -33,8 +33,9 @@ def find_mute(session: Session, user_id: int, code: int) -> Mute | None:
 
 def set_mute(session: Session, user_id: int, code: int, *, until: datetime, note: str | None, who: str) -> None:
     """Mute a user and code until this moment, whatever was set before."""
-    new = insert(Mute).values(user_id=user_id, code=code, until=until, note=note, who=who)
-    now = {"until": until, "note": note, "who": who, "created_at": func.clock_timestamp()}
+    values = {"until": until, "note": note, "who": who}
+    new = insert(Mute).values(user_id=user_id, code=code, created_at=func.clock_timestamp(), **values)
+    now = {**values, "created_at": new.excluded.created_at}
     session.execute(new.on_conflict_do_update(index_elements=[Mute.user_id, Mute.code], set_=now))
 
 
