@@ -26,10 +26,8 @@ def begin_lock_and_read(
     waits: Waits = AT_ONCE,
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """As `judging.begin_lock_and_read`, which see."""
-    lock_and_read = (
-        citus_statements.begin_lock_and_read if citus.is_distributed(connection) else judging.begin_lock_and_read
-    )
-    return lock(connection, deltas=deltas, create=create, last=last, following=following, keys=keys, waits=waits)
+    form = citus_statements.begin_lock_and_read if citus.is_distributed(connection) else judging.begin_lock_and_read
+    return form(connection, deltas=deltas, create=create, last=last, following=following, keys=keys, waits=waits)
 
 
 def read_history(
