@@ -62,7 +62,7 @@ class AlertFilter(NamedTuple):
     shadow: bool = False
     queue: Literal["all", "urgent"] | None = None
     # Not asked for: whether alerts are on several servers. `shape` says so.
-    are_distributed: bool = False
+    are_distributed: bool | None = None
 
 
 # Of a filter, what may have very many values: statements have parameters for these, and so are made once for all.
@@ -79,7 +79,7 @@ _ASKED: Any = "asked"
 
 def shape(session: Session, wanted: AlertFilter) -> tuple[AlertFilter, dict[str, Any]]:
     """The filter without such values, which many filters have in common; and these values by name."""
-    wanted = wanted._replace(are_distributed=citus.is_distributed(session))
+    wanted = wanted._replace(are_distributed=citus.is_distributed(session) or None)
     values = {name: value for name in _TYPES if (value := getattr(wanted, name)) not in (None, NOBODY)}
     nobody = {"assignee": NOBODY} if wanted.assignee == NOBODY else {}  # that very object
     return wanted._replace(**dict.fromkeys(values, _ASKED) | nobody), values

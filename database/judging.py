@@ -103,7 +103,7 @@ _x = aliased(UserAction, name="x")
 
 
 def _of_one_type(asked: Records) -> Select[Any]:
-    return select(_x).where(_x.user_id == asked.c.user_id, _x.type == asked.c.type)
+    return select(_x).where(asked.own(_x.user_id), _x.type == asked.c.type)
 
 
 def last_of(asked: Records) -> Found:
@@ -120,7 +120,7 @@ def following_of(asked: Records) -> Found:
 
 def of_keys(asked: Records) -> Found:
     """The action for each EventKey of `asked`."""
-    same = select(_x).where(_x.user_id == asked.c.user_id, _x.event_id == asked.c.event_id)
+    same = select(_x).where(asked.own(_x.user_id), _x.event_id == asked.c.event_id)
     return Found(asked, same.limit(literal_column("1")))
 
 

@@ -65,7 +65,7 @@ REWRITTEN = Records(
 def _cuts(stretches: Records) -> Any:
     x, asked = aliased(UserAction, name="x"), stretches.c
     place = tuple_(x.time, x.seq)
-    behind = select(x.time, x.seq).where(x.user_id == asked.user_id, x.type == asked.type)
+    behind = select(x.time, x.seq).where(stretches.own(x.user_id), x.type == asked.type)
     behind = behind.where(place > tuple_(asked.time, asked.seq), place < tuple_(asked.end_time, asked.end_seq))
     behind = behind.order_by(x.time, x.seq).limit(literal_column("1"))
     length: ColumnElement[Any] = bindparam("length", type_=BigInteger())

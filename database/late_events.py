@@ -58,7 +58,7 @@ _x, _limit = aliased(UserAction, name="x"), bindparam("limit", type_=BigInteger(
 
 def _ahead(ahead: Records) -> Select[Any]:
     asked = ahead.c
-    within = select(_x).where(_x.user_id == asked.user_id, _x.type == asked.type)
+    within = select(_x).where(ahead.own(_x.user_id), _x.type == asked.type)
     within = within.where(_x.time.between(asked.start, asked.end), _x.seq.between(asked.first, asked.last))
     return within.order_by(_x.time, _x.seq)
 
@@ -116,7 +116,7 @@ def count_ahead(connection: Connection, ahead: Sequence[Ahead], limit: int) -> d
 
 def _nth(until: Records) -> Select[Any]:
     x, asked = aliased(UserAction, name="x"), until.c
-    after = select(x.time).where(x.user_id == asked.user_id, x.type == asked.type, x.time > asked.time)
+    after = select(x.time).where(until.own(x.user_id), x.type == asked.type, x.time > asked.time)
     nth = (
         after.order_by(x.time, x.seq).offset(asked.limit - literal_column("1")).limit(literal_column("1")).lateral("n")
     )
@@ -133,7 +133,7 @@ def times_of_nth(connection: Connection, until: Sequence[NextN]) -> list[tuple[i
 
 def _action_settings(places: Records) -> Select[Any]:
     x = aliased(UserAction, name="x")
-    since = select(x.rules_number, x.settings_version).where(x.user_id == places.c.user_id, x.seq >= places.c.seq)
+    since = select(x.rules_number, x.settings_version).where(places.own(x.user_id), x.seq >= places.c.seq)
     found = since.order_by(x.seq).limit(literal_column("1")).lateral("s")
     return select(places.c.user_id, places.c.seq, *found.c).select_from(places.table.join(found, true()))
 

@@ -28,7 +28,7 @@ ASKED = Records(Stretch, "asked", UserAction, end_time=UserAction.time, end_seq=
 
 def _of_stretches(stretches: Records) -> Any:
     o, asked = aliased(LateOffset, name="o"), stretches.c
-    own = select(*[getattr(o, name) for name in Offset._fields]).where(o.user_id == asked.user_id, o.type == asked.type)
+    own = select(*[getattr(o, name) for name in Offset._fields]).where(stretches.own(o.user_id), o.type == asked.type)
     place, start, end = tuple_(o.time, o.seq), tuple_(asked.time, asked.seq), tuple_(asked.end_time, asked.end_seq)
     first = own.where(place <= start).order_by(o.time.desc(), o.seq.desc()).limit(literal_column("1")).lateral("f")
     later = own.where(place > start, place <= end).lateral("l")

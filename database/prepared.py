@@ -11,7 +11,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import BindParameter, Connection, Text, bindparam, column, func
+from sqlalchemy import BindParameter, ColumnElement, Connection, Text, bindparam, column, func
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.engine.interfaces import BindTyping
@@ -59,6 +59,11 @@ class Records:
     def c(self) -> Any:
         """The columns of `table`."""
         return self.table.c
+
+    def own(self, user_id: Any) -> ColumnElement[bool]:
+        """The condition for rows of the record's user, by their column."""
+        same: ColumnElement[bool] = user_id == self.c.user_id
+        return same
 
     def arrays(self, records: Sequence[Any]) -> dict[str, str]:
         """What a statement over `table` takes as arguments for these records."""

@@ -17,7 +17,7 @@ _EVENTS = Records(EventKey, "wanted", UserAction)
 def _places(wanted: Records) -> Select[Any]:
     action = (
         select(UserAction.user_id, UserAction.seq)
-        .where(UserAction.user_id == wanted.c.user_id, UserAction.event_id == wanted.c.event_id)
+        .where(wanted.own(UserAction.user_id), UserAction.event_id == wanted.c.event_id)
         .limit(literal_column("1"))  # with it, each is looked up in the index, whatever PostgreSQL knows of the table
         .correlate(wanted.table)
         .lateral("action")
@@ -63,7 +63,7 @@ def _counts(arrivals: Records) -> Select[Any]:
     counted = [func.count().filter(condition).label(kind) for kind, condition in _KINDS.items()]
     of_user = (
         select(Alert.code, *counted)
-        .where(Alert.user_id == arrivals.c.user_id, Alert.seq.between(arrivals.c.first, arrivals.c.last))
+        .where(arrivals.own(Alert.user_id), Alert.seq.between(arrivals.c.first, arrivals.c.last))
         .group_by(Alert.code)
         .correlate(arrivals.table)
         .lateral("of_user")

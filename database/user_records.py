@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, any_, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, select
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import Grouping
 
@@ -37,7 +37,13 @@ class UserRecords(Records):
             for field, array in self.parameters.items()
         ]
         self.table: Any = select(*columns).subquery(like.name)
+        self._users = parts["users"]
         self._parts = tuple(f"{like.name}_{part}" for part in parts)
+
+    def own(self, user_id: Any) -> ColumnElement[bool]:
+        """The same, and that the user is one of those asked for: if all of them are in one shard, Citus then sees that
+        it can send the whole statement there."""
+        return and_(super().own(user_id), user_id == any_(self._users))
 
     def arrays(self, records: Sequence[Any]) -> dict[str, str]:
         """What a statement over `table` takes as arguments for these records."""

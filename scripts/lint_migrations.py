@@ -14,7 +14,7 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
-from database import migrations
+from database import distribution, migrations
 
 RELEASED = "released before migrations were checked"
 # By revision, with the reason.
@@ -32,6 +32,9 @@ IGNORED = re.compile(r"^\s*# squawk-ignore ([a-z-]+): \S", re.MULTILINE)
 # These may contain commas and semicolons that separate nothing: comments, quoted text and names, brackets.
 QUOTED = re.compile(r"""--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|"[^"]*\"""", re.DOTALL)
 BRACKETS = re.compile(r"\([^()\[\]]*\)|\[[^()\[\]]*\]")
+OF_USERS = re.compile(rf"\b(TABLE|ON)\s+(ONLY\s+)?({'|'.join(distribution.TABLES)})\b", re.IGNORECASE)
+IDENTITY = re.compile(r"\bAS\s+IDENTITY\b|\bSERIAL\b|\bBIGSERIAL\b", re.IGNORECASE)
+UNIQUE = re.compile(r"\bUNIQUE\b[^(]*\(([^)]*)\)", re.IGNORECASE)
 ALTER_TABLE = re.compile(r"\s*ALTER\s+TABLE\b[^,]*,", re.IGNORECASE)
 
 
@@ -50,6 +53,9 @@ def check_one(configuration: Config, script: Script) -> list[str]:
     except Exception as error:  # a migration that reads the database, which is not there, may raise anything
         return [f"{name}: cannot be written as SQL without a database ({error!r}); see docs/migrations.md"]
     faults = [("one-subcommand", "One subcommand per ALTER TABLE.", statement) for statement in crowded(sql)]
+    faults += [
+        ("one-server", "Citus cannot do this to a table of users: docs/migrations.md.", one) for one in bound(sql)
+    ]
     faults += squawk(name, sql)
     ignored = set(IGNORED.findall(Path(script.path).read_text()))
     needless = sorted(ignored - {rule for rule, _, _ in faults})
@@ -72,6 +78,17 @@ def crowded(sql: str) -> list[str]:
     while sql != before:
         before, sql = sql, BRACKETS.sub("", sql)
     return [" ".join(statement.split()) for statement in sql.split(";") if ALTER_TABLE.match(statement)]
+
+
+def bound(sql: str) -> list[str]:
+    """Each statement in `sql` that would bind a table of what belongs to users to one server."""
+    statements = [" ".join(QUOTED.sub(" ", statement).split()) for statement in sql.split(";")]
+    return [one for one in statements if OF_USERS.search(one) and (IDENTITY.search(one) or _is_unique_of_all(one))]
+
+
+def _is_unique_of_all(statement: str) -> bool:
+    unique = UNIQUE.search(statement)
+    return unique is not None and "user_id" not in unique[1]
 
 
 def squawk(name: str, sql: str) -> list[tuple[str, str, str]]:

@@ -325,7 +325,7 @@ def test_users_in_use_are_left(
     sessions: Sessions, database_url: str, in_small_steps: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has a user, or an alert of one, is not waited for; the next run does what was left."""
-    monkeypatch.setattr(pruning, "_SETTINGS", text("SET LOCAL lock_timeout = 50"))
+    monkeypatch.setattr(pruning, "_SETTINGS", {"lock_timeout": 50})
     live = Live(sessions, DEFAULT_CODES)
     for user in (1, 2, 3):
         live.post(events(live.first + user, "w 101 @1, d 1 @50"))

@@ -110,6 +110,21 @@ def test_a_bad_migration_is_found(tmp_path: Path, body: str, rule: str, line: st
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE UNIQUE INDEX CONCURRENTLY ix_users_name ON users (name)",
+        "ALTER TABLE alerts ADD CONSTRAINT uq_alerts_time UNIQUE (time, code)",
+        "ALTER TABLE user_actions ADD COLUMN id BIGINT GENERATED ALWAYS AS IDENTITY",
+    ],
+)
+def test_what_binds_users_to_one_server_is_found(statement: str) -> None:
+    """Keys that are unique over all users, and numbers given out over all of them, which others may have."""
+    assert lint_migrations.bound(f"BEGIN; {statement}; COMMIT;") == [statement]
+    others = ("CREATE UNIQUE INDEX ix_users_name ON users (user_id, name)", "CREATE UNIQUE INDEX ix_keys_n ON keys (n)")
+    assert lint_migrations.bound("; ".join(others)) == []
+
+
+@pytest.mark.parametrize(
     "body",
     [
         'op.add_column("users", sa.Column("country", sa.Text, server_default="a, b", nullable=False))',
