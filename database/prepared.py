@@ -5,8 +5,8 @@ are compiled once, when a module is imported. See docs/decisions/prepared-statem
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, TypeVar, cast
@@ -178,12 +178,19 @@ def run_directly(connection: Connection, statement: str, values: Values) -> list
 
     What SQLAlchemy does around a statement takes as long as the statement itself. Raises what SQLAlchemy would.
     """
+    with raising_as_sqlalchemy(connection, statement) as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall()) if cursor.description is not None else []
+
+
+@contextmanager
+def raising_as_sqlalchemy(connection: Connection, statement: str) -> Iterator[Any]:
+    """psycopg2's own cursor, to run `statement`; what the driver raises becomes what SQLAlchemy would raise."""
     dialect, own = connection.dialect, connection.connection
     base: type[Exception] = dialect.loaded_dbapi.Error
     with closing(own.cursor()) as cursor:
         try:
-            cursor.execute(statement, values)
-            return list(cursor.fetchall()) if cursor.description is not None else []
+            yield cursor
         except base as error:
             lost = is_lost(error) or dialect.is_disconnect(cast(Any, error), own.dbapi_connection, cursor)
             if lost:

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, cast, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute
 
+from database.copying import Copied
 from database.models import Alert, OutboxEvent, UserAction
 from database.outbox import somebody_wants
 from database.prepared import Prepared, Records, run_directly
@@ -29,6 +30,9 @@ _INSERT_ACTIONS = Prepared("insert_actions", _insert(UserAction, ACTIONS))
 _INSERT_ALERTS = Prepared("insert_alerts", _insert(Alert, ALERTS))
 _INSERT_OUTBOX = Prepared("insert_outbox", _insert(OutboxEvent, OUTBOX, somebody_wants(OUTBOX.c)))
 PREPARED = (_INSERT_ACTIONS, _INSERT_ALERTS, _INSERT_OUTBOX)
+
+
+ACTIONS_BY_COPY, ALERTS_BY_COPY = Copied(NewAction, UserAction), Copied(NewAlert, Alert)
 
 
 class NewRows(NamedTuple):

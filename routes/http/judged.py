@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from routes.http.answers import Answer, json_bytes
-from routes.http.decisions import answer_with, decision_of, dry_run_answer, problem_of
+from routes.http.decisions import answer_with, dry_run_answer, problem_of, written_decision
 from routes.http.hooks import service
 from routes.http.problems import Problem, refused
 from rules.model import Event, Outcome, Refusal, Verdict
@@ -28,14 +28,18 @@ def events_answer(items: Iterable[Any], *, atomic: bool) -> Answer:
     """
     results = _results([_event(item) for item in items], atomic)
     rejected = sum(isinstance(result, Problem) for result in results)
-    answer = {
-        "accepted": len(results) - rejected,
-        "rejected": rejected,
-        "results": [{"index": index} | _shown(result) for index, result in enumerate(results)],
-    }
+    counts: dict[str, Any] = {"accepted": len(results) - rejected, "rejected": rejected}
     if atomic and rejected:
-        raise Problem(400, "Nothing was stored: some of the events are bad.", more=answer)
-    return Answer(200, {"Content-Type": "application/json"}, json_bytes(answer))
+        problems = [
+            {"index": index, "problem": result.document()}
+            for index, result in enumerate(results)
+            if isinstance(result, Problem)  # all of them
+        ]
+        raise Problem(400, "Nothing was stored: some of the events are bad.", more=counts | {"results": problems})
+    # Written by hand, since there may be thousands that differ in little.
+    written = b",".join([_written(index, result) for index, result in enumerate(results)])
+    content = b'%b,"results":[%b]}\n' % (_json(counts)[:-1], written)
+    return Answer(200, {"Content-Type": "application/json"}, content)
 
 
 def _event(item: Any) -> Event | Problem:
@@ -65,7 +69,12 @@ def _result(outcome: Outcome) -> Verdict | Problem:
     return problem_of(outcome) if isinstance(outcome, Refusal) else outcome
 
 
-def _shown(result: Verdict | Problem) -> dict[str, Any]:
+def _written(index: int, result: Verdict | Problem) -> bytes:
     if isinstance(result, Problem):
-        return {"problem": result.document()}
-    return decision_of(result) | ({"replayed": True} if result.replayed else {})
+        return _json({"index": index, "problem": result.document()})
+    replayed = b',"replayed":true' if result.replayed else b""
+    return b'{"index":%d,%b%b}' % (index, written_decision(result), replayed)
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    return json_bytes(data)[:-1]  # without the newline

@@ -175,6 +175,9 @@ class KnownEvent(NamedTuple):
     codes: tuple[int, ...]
 
 
+Accepted = tuple[Event, Action, tuple[int, ...]]  # an event that is to be stored, and the codes it is answered with
+
+
 class Batch:
     """All of a batch: its users, the event ids known so far, and the stored events in order.
 
@@ -186,7 +189,7 @@ class Batch:
         self.offsets = offsets
         self.users: dict[int, BatchUser] = {}
         self.known: dict[tuple[int, str], KnownEvent] = {}
-        self.stored: list[tuple[Event, Action, tuple[int, ...]]] = []
+        self.stored: list[Accepted] = []
 
     @property
     def late_users(self) -> list[BatchUser]:

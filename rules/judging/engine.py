@@ -3,7 +3,8 @@
 The transaction adds the events to their users' counts, which locks the users (one statement, users in order,
 so that two batches cannot deadlock), reads the bounded history that the active rules declare (one statement,
 after the lock: it sees all that others committed while this one waited), judges in plain Python, and stores
-actions and alerts (one statement each). The number of statements does not grow with events, users or rules.
+actions and alerts (one statement each). The number of statements does not grow with events, users or rules; only big
+batches are stored in pieces, while they are judged (`pipeline`).
 """
 
 import json
@@ -21,7 +22,7 @@ from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
 from database.pooled_connection import PooledConnection
 from database.session import Transaction
-from rules.judging import store
+from rules.judging import pipeline, store
 from rules.judging.ahead import Repairs
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
 from rules.judging.batches import RulesChanged
@@ -106,7 +107,11 @@ class RuleEngine:
             )
             begun = self._done("lock_and_read", begun)
             latest = self._latest(connection, batch)
-            outcomes = [self._settle(batch, event, latest) for event in events]
+            ahead = pipeline.Pipeline(batch, events, lambda event: self._settle(batch, event, latest), atomic=atomic)
+            if len(events) < pipeline.LEAST:
+                outcomes = [self._settle(batch, event, latest) for event in events]
+            else:
+                outcomes = ahead.run(connection)
             if not batch.stored or (atomic and any(isinstance(outcome, Refusal) for outcome in outcomes)):
                 return outcomes  # nothing is stored: neither counts nor new users may stay
             late_users = batch.late_users
@@ -117,7 +122,8 @@ class RuleEngine:
             batch.check()
             if late_users:
                 store.store_late(connection, batch, late_users)
-            rows = last = store.new_rows(batch)
+            left = [user for user in batch.users.values() if user.user_id not in ahead.users]
+            rows = last = store.new_rows(batch, batch.stored[ahead.stored :], left, ahead.outbox)
             if not waits.hold_rules:
                 # A change of a rule waits for this no longer than a COMMIT takes.
                 storing.store(connection, rows)
@@ -126,7 +132,7 @@ class RuleEngine:
                 last = storing.NewRows()
             with transaction.committing():
                 storing.store_and_commit(connection, last)
-            self._observer.raised(alert.code for alert in rows.alerts if not alert.shadow)
+            self._observer.raised([*ahead.raised, *(alert.code for alert in rows.alerts if not alert.shadow)])
             self._done("write_and_commit", begun)
         return outcomes
 

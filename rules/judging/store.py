@@ -8,7 +8,7 @@ from database import judging, late_counts, late_events
 from database.prepared import array
 from database.records import Deltas, LateAction, NewAction, NewAlert, NewOutboxEvent, Standing
 from database.storing import NewRows
-from rules.judging.batch import Batch, BatchUser
+from rules.judging.batch import Accepted, Batch, BatchUser
 
 
 def give_back_unused(connection: Connection, batch: Batch) -> None:
@@ -46,10 +46,15 @@ def store_late(connection: Connection, batch: Batch, late_users: Iterable[BatchU
         late_events.supersede(connection, changed)
 
 
-def new_rows(batch: Batch) -> NewRows:
-    """What a batch stores; what its late events change must have been stored before."""
+def new_rows(
+    batch: Batch, stored: Iterable[Accepted], users: Iterable[BatchUser], outbox: Iterable[NewOutboxEvent] = ()
+) -> NewRows:
+    """What a batch stores of the events in `stored`, which are all of those of `users`; also `outbox`.
+
+    What its late events change must have been stored before.
+    """
     actions: list[NewAction] = []
-    for event, action, codes in batch.stored:
+    for event, action, codes in stored:
         user = batch.users[event.user_id]
         ordinal, running_total = user.timeline.numbers(action)
         if event.user_id in batch.offsets.user_ids:
@@ -71,8 +76,8 @@ def new_rows(batch: Batch) -> NewRows:
             )
         )
     alerts: list[NewAlert] = []
-    outbox: list[NewOutboxEvent] = []
-    for user in batch.users.values():
+    happened = [*outbox]
+    for user in users:
         for (seq, code), state in user.alerts.items():
             if state.evidence is not None:
                 alerts.append(
@@ -92,13 +97,13 @@ def new_rows(batch: Batch) -> NewRows:
             if state.shadow:
                 continue
             if state.evidence is not None:
-                outbox.append(_happened(user, seq, code, 0, "alert.created"))
+                happened.append(_happened(user, seq, code, 0, "alert.created"))
                 if not state.stands:
-                    outbox.append(_happened(user, seq, code, 1, "alert.superseded"))
+                    happened.append(_happened(user, seq, code, 1, "alert.superseded"))
             elif state.changed:
                 what = "alert.reinstated" if state.stands else "alert.superseded"
-                outbox.append(_happened(user, seq, code, 1, what))
-    return NewRows(actions, alerts, outbox)
+                happened.append(_happened(user, seq, code, 1, what))
+    return NewRows(actions, alerts, happened)
 
 
 def _happened(user: BatchUser, seq: int, code: int, n: int, event: str) -> NewOutboxEvent:

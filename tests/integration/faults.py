@@ -113,6 +113,15 @@ def listen(*engines: Engine) -> Faults:
         def execute(self, query: Any, vars: Any = None) -> None:
             faults.send(self.connection, query, lambda statement: super(Cursor, self).execute(statement, vars))
 
+        def copy_expert(self, query: Any, file: Any, size: int = 8192) -> None:
+            def do(statement: str) -> None:
+                if "COPY" in statement:
+                    super(Cursor, self).copy_expert(statement, file, size)
+                else:
+                    super(Cursor, self).execute(statement)
+
+            faults.send(self.connection, query, do)
+
     class Connection(psycopg2.extensions.connection):  # type: ignore[misc]
         def cursor(self, *args: Any, **kwargs: Any) -> Any:
             return super().cursor(*args, **({"cursor_factory": Cursor} | kwargs))

@@ -20,6 +20,7 @@ from werkzeug.test import TestResponse
 import metrics
 from database.models import Base
 from rules.hindsight import start
+from rules.judging import pipeline
 from tests.conftest import ClientMaker
 from tests.integration.faults import Faults, Place, listen
 from tests.postgres import Sessions, transaction
@@ -75,6 +76,14 @@ def a_single_event(app: Flask, base: int) -> list[Any]:
 
 def a_batch_with_alerts(app: Flask, base: int) -> list[Any]:
     return [many(app, [event(base + user, f"new {number}") for number in range(3) for user in (3, 1, 2)])]
+
+
+def a_batch_in_pieces(app: Flask, base: int) -> list[Any]:
+    """It is judged while the first pieces of it are stored; the last user's events are late."""
+    bodies = [event(base + user, f"new {number}") for number in range(3) for user in (3, 1, 4)]
+    bodies += [event(base + 2, "late", type="deposit", amount="1.00", time=35), event(base + 1, "before 1", time=10)]
+    with patch.object(pipeline, "LEAST", 1), patch.object(pipeline, "PIECE", 3):
+        return [many(app, bodies)]
 
 
 def a_batch_with_repeats(app: Flask, base: int) -> list[Any]:
@@ -208,6 +217,7 @@ BATCHES: dict[str, tuple[Callable[[int], list[Body]], Act]] = {
     "a single event": (nothing, a_single_event),
     "a single event of a known user": (some, a_single_event),
     "a batch with alerts": (some, a_batch_with_alerts),
+    "a batch in pieces": (some, a_batch_in_pieces),
     "a batch with repeats": (some, a_batch_with_repeats),
     "late events": (some, late_events),
     "a late single event": (some, a_late_single_event),

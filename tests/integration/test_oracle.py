@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import late_counts, users
 from rules.base import Rule
-from rules.judging import ahead, parts
+from rules.judging import ahead, parts, pipeline
 from rules.judging.engine import RuleEngine
 from rules.model import ACTION_TYPES, Event, Outcome, Refusal
 from rules.policy import Policy
@@ -57,7 +57,9 @@ check = settings(max_examples=80)
 
 @pytest.fixture(autouse=True)
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even short histories are cut into stretches, and judged again in parts."""
+    """Even short histories are cut into stretches, and judged again in parts; larger batches are stored in pieces."""
+    monkeypatch.setattr(pipeline, "LEAST", 5)
+    monkeypatch.setattr(pipeline, "PIECE", 2)
     monkeypatch.setattr(late_counts, "STRETCH", 2)
     monkeypatch.setattr(ahead, "PART", 4)
     monkeypatch.setattr(parts, "PART", 4)
