@@ -75,6 +75,8 @@ class _Metrics:
             **ours,
         )
         self.batch_events = Histogram("batch_events", "Events in a transaction.", buckets=_EVENTS, **ours)
+        counted = Counter("users_read", "Users in transactions, by how their history was read.", ["how"], **ours)
+        self.users_read_since, self.users_read_in_full = counted.labels("since"), counted.labels("full")
         self.alerts = Counter("alerts", "Alerts stored, by code.", ["code"], **ours)
         self.queued = Gauge("queued_events", "Events that wait for a batch.", multiprocess_mode="livesum", **ours)
         self.dropped = Counter("log_lines_dropped", "Log lines that could not be written in time, or at all.", **ours)
@@ -85,10 +87,7 @@ class _Metrics:
             **ours,
         )
         self.figures = Gauge(
-            "figures_as_of_timestamp_seconds",
-            "The time (Unix) up to which all that was stored is counted for the figures of the pages.",
-            multiprocess_mode="max",
-            **ours,
+            "figures_as_of_timestamp_seconds", "Up to when (Unix) figures are counted.", multiprocess_mode="max", **ours
         )
         self.indexes = Gauge(
             "unusable_indexes",
@@ -110,6 +109,10 @@ class Recorder(Observer):
 
     def begun(self, events: int) -> None:
         _all().batch_events.observe(events)
+
+    def read(self, kept: int, full: int) -> None:
+        _all().users_read_since.inc(kept)
+        _all().users_read_in_full.inc(full)
 
     def done(self, stage: Stage, seconds: float) -> None:
         _stage(stage).observe(seconds)

@@ -114,6 +114,9 @@ class TransactionSpans(Observer):
         requests = [span for span in waiting if _recorded(span)]
         self._of_thread.span = self._tracing.begin_transaction(requests, events) if requests else None
 
+    def read(self, kept: int, full: int) -> None:
+        self._observer.read(kept, full)
+
     def done(self, stage: Stage, seconds: float) -> None:
         self._observer.done(stage, seconds)
         if span := self._of_thread.span:

@@ -14,18 +14,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, any_, func, literal_column, null, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, Integer, any_, func, literal_column, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.elements import Grouping
 
 from database import citus, judging, storing
-from database.judging import DELTAS, FOLLOWING, HAS_ROOM, KEYS, LAST, lay_actions, lay_users
+from database.judging import DELTAS, HAS_ROOM, RECORDS, Asked, lay_users, read_for, reads
 from database.late_offsets import corrected
 from database.locks import AT_ONCE, NEWEST_CHANGE, TURNS_OF_USERS, Waits
 from database.models import User
 from database.offsets import LateOffsets
 from database.prepared import Planned, Prepared, array, array_of, in_transaction_with, run_directly
-from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
+from database.records import Deltas, EventKey, LastN, LockedUser, NextN, Since, StoredAction
 from database.user_records import UserRecords, arguments
 
 
@@ -56,19 +56,12 @@ def _add() -> Any:
 _COUNTED: ColumnElement[int] = literal_column(
     "CASE WHEN xmin <> CAST(pg_current_xact_id() AS xid) THEN -1 WHEN xmax = 0 THEN 1 ELSE 0 END", Integer
 )
-_LAST, _FOLLOWING, _KEYS = UserRecords(LAST), UserRecords(FOLLOWING), UserRecords(KEYS)
+_RECORDS = [UserRecords(each) for each in RECORDS]
 _USERS = array_of("user_ids", User.user_id.type)
-_RECENT = [lay_users(_USERS, made=_COUNTED, rules_number=null()), lay_actions(judging.last_of(_LAST))]
-_READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
-_READ_HISTORY = Prepared(
-    "read_history",
-    union_all(
-        *_RECENT, lay_actions(judging.following_of(_FOLLOWING)), lay_actions(judging.of_keys(_KEYS), answers=True)
-    ),
-)
+_READS = reads(lay_users(_USERS, made=_COUNTED, rules_number=null()), *_RECORDS)
 _ADD = Prepared("add", _add())
 # The first of a transaction: if it is known, so is all that can follow.
-COUNT_KNOWN = Prepared("count_known", _count_known(), after=(_READ_RECENT, _READ_HISTORY, _ADD, *storing.PREPARED))
+COUNT_KNOWN = Prepared("count_known", _count_known(), after=(*_READS, _ADD, *storing.PREPARED))
 
 
 # Workers lock rows at the same time, so that two batches with several users in common could deadlock, which Citus finds
@@ -90,6 +83,7 @@ def begin_lock_and_read(
     last: Sequence[LastN],
     following: Sequence[NextN],
     keys: Sequence[EventKey],
+    since: Sequence[Since] = (),
     waits: Waits = AT_ONCE,
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """As `judging.begin_lock_and_read`, which see.
@@ -110,7 +104,7 @@ def begin_lock_and_read(
             DELTAS.arrays(deltas) | {"user_ids": array([one.user_id for one in deltas])},
         ),
     )
-    users, actions = _read([one.user_id for one in deltas], connection, last, following, keys)
+    users, actions = _read([one.user_id for one in deltas], connection, (last, since, following, keys))
     # Who was not counted up is new, or full, or was made by another transaction after that statement.
     known = {user.user_id for user in users}
     left = {one.user_id for one in deltas if create or one.user_id in known}
@@ -122,9 +116,12 @@ def begin_lock_and_read(
         more_users, more_actions = _read(
             sorted(left),
             connection,
-            [one for one in last if one.user_id in left],
-            [one for one in following if one.user_id in left],
-            [one for one in keys if one.user_id in left],
+            (
+                [one for one in last if one.user_id in left],
+                [one for one in since if one.user_id in left],
+                [one for one in following if one.user_id in left],
+                [one for one in keys if one.user_id in left],
+            ),
         )
         users += [user._replace(is_new=user.is_new and create) for user in more_users]
         actions = [action for action in actions if action.user_id not in left] + more_actions
@@ -133,17 +130,9 @@ def begin_lock_and_read(
     return users, corrected(connection, actions, offsets), offsets
 
 
-def _read(
-    user_ids: Sequence[int],
-    connection: Connection,
-    last: Sequence[LastN],
-    following: Sequence[NextN],
-    keys: Sequence[EventKey],
-) -> tuple[list[LockedUser], list[StoredAction]]:
-    read, values = _READ_RECENT, _LAST.arrays(last)
-    if following or keys:
-        read, values = _READ_HISTORY, arguments((_LAST, _FOLLOWING, _KEYS), (last, following, keys))
-    laid = run_directly(connection, read.execute, values | {"user_ids": array(user_ids)})
+def _read(user_ids: Sequence[int], connection: Connection, asked: Asked) -> tuple[list[LockedUser], list[StoredAction]]:
+    values = arguments(_RECORDS, asked) | {"user_ids": array(user_ids)}
+    laid = run_directly(connection, read_for(asked, _READS).execute, values)
     return judging.read_users(laid), judging.read_actions(laid)
 
 
@@ -156,5 +145,5 @@ def read_history(
     offsets: LateOffsets,
 ) -> list[StoredAction]:
     """As `judging.read_history`."""
-    _, actions = _read((), connection, last, following, keys)
+    _, actions = _read((), connection, (last, (), following, keys))
     return corrected(connection, actions, offsets)

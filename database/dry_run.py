@@ -15,7 +15,7 @@ from database.locks import NEWEST_CHANGE
 from database.models import Alert, User
 from database.offsets import LateOffsets
 from database.prepared import Planned, array, array_of, in_transaction_with, run_directly
-from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
+from database.records import Deltas, EventKey, LastN, LockedUser, NextN, Since, StoredAction
 
 _USERS = Planned(
     select(
@@ -41,11 +41,13 @@ def begin_and_read(
     last: Sequence[LastN],
     following: Sequence[NextN],
     keys: Sequence[EventKey],
+    since: Sequence[Since] = (),
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """What `database.judging.begin_lock_and_read` would return, without a trace.
 
-    Begins a transaction that sees one state of the database to its end.
+    Begins a transaction that sees one state of the database to its end. Nothing is kept for it, so `since` is empty.
     """
+    assert not since
 
     def read(first: str) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
         ((rules_number,),) = run_directly(connection, _BEGIN + first + NEWEST_CHANGE.text, {})

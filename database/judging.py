@@ -41,14 +41,8 @@ from database.locks import AT_ONCE, Waits
 from database.models import RuleVersion, User, UserAction
 from database.offsets import LateOffsets
 from database.prepared import Planned, Prepared, Records, array, array_of, in_transaction_with, run_directly
-from database.records import (
-    Deltas,
-    EventKey,
-    LastN,
-    LockedUser,
-    NextN,
-    StoredAction,
-)
+from database.records import Deltas, EventKey, LastN, LockedUser, NextN, Since, StoredAction
+from database.user_records import arguments
 
 # What the statements take
 
@@ -58,6 +52,7 @@ DELTAS = Records(Deltas, "delta", User, actions=User.last_seq)
 LAST = Records(LastN, "last", UserAction, after=_TIME, limit=_NUMBER)
 FOLLOWING = Records(NextN, "following", UserAction, limit=_NUMBER)
 KEYS = Records(EventKey, "event", UserAction)
+SINCE = Records(Since, "since", UserAction, limit=_NUMBER)
 
 
 # Locking
@@ -124,8 +119,15 @@ def of_keys(asked: Records) -> Found:
     return Found(asked, same.limit(literal_column("1")))
 
 
+def since_of(asked: Records) -> Found:
+    """The next actions to arrive for each Since of `asked`."""
+    # As a plain join it would be planned for good as a scan of the whole table, if that is small or new.
+    later = select(_x).where(asked.own(_x.user_id), _x.seq > asked.c.seq)
+    return Found(asked, later.order_by(_x.seq).limit(asked.c.limit))
+
+
 # Users and actions come in rows of one kind, so that one statement reads both: a user is laid over the columns of an
-# action, with one more in front of them, which is null for actions. Only the functions below know how.
+# action, with two more in front of them, which are null for actions. Only the functions below know how.
 
 
 # A row without an earlier version was made by this transaction (1), one that it wrote was counted up (0), any other was
@@ -135,6 +137,10 @@ _MADE_OR_COUNTED: ColumnElement[int] = literal_column(
 )
 
 
+# What changes if the row is made anew, the table (as by a restore), or if another server goes on (after a failover).
+_IDENTITY = func.concat_ws(
+    literal_column("' '"), User.created_at, literal_column("tableoid"), func.pg_postmaster_start_time()
+)
 _NEWEST_CHANGE: Any = select(cast(func.max(RuleVersion.number), Numeric)).scalar_subquery()
 
 
@@ -144,6 +150,7 @@ def lay_users(
     """The rows of users with the ids in an array, whether each was `made` or counted up, and the rules' number."""
     columns: list[ColumnElement[Any] | InstrumentedAttribute[Any]] = [
         func.coalesce(User.pruned_before, literal_column("-1")),
+        _IDENTITY,
         User.user_id,
         User.last_seq,
         User.risk,
@@ -161,7 +168,7 @@ def lay_actions(found: Found, *, answers: bool = False) -> Select[*tuple[Any, ..
     """The rows of actions; with `answers` each has its event_id and what it was answered with."""
     only_answers = () if answers else ("event_id", "alert_codes")
     fields = [null() if name in only_answers else getattr(found.actions, name) for name in StoredAction._fields]
-    return select(null(), *fields).select_from(found.source)
+    return select(null(), null(), *fields).select_from(found.source)
 
 
 def read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
@@ -180,26 +187,42 @@ def read_users(laid: Iterable[tuple[Any, ...]]) -> list[LockedUser]:
             rules_number=int(rules_number or 0),
             has_late_offsets=offsets is not None,
             pruned_before=None if pruned < 0 else pruned,
+            identity=identity,
         )
-        for pruned, user_id, last_seq, risk, balance, made, overrides, offsets, settings_version, rules_number in users
+        for pruned, identity, user_id, last_seq, risk, balance, made, overrides, offsets, *others in users
+        for settings_version, rules_number in [others]
     ]
 
 
 def read_actions(laid: Iterable[tuple[Any, ...]]) -> list[StoredAction]:
     """The actions among them."""
     new = tuple.__new__  # without a call for each: there may be a hundred thousand
-    return [new(StoredAction, row[1:]) for row in laid if row[0] is None]
+    return [new(StoredAction, row[2:]) for row in laid if row[0] is None]
 
 
-# What most events need; to start the other parts of `read_history` takes PostgreSQL a third longer, even if nothing is
-# asked of them.
-_RECENT = [lay_users(DELTAS.parameters["user_id"]), lay_actions(last_of(LAST))]
-_READ_RECENT = Prepared("read_recent", union_all(*_RECENT))
-_READ_HISTORY = Prepared(
-    "read_history", union_all(*_RECENT, lay_actions(following_of(FOLLOWING)), lay_actions(of_keys(KEYS), answers=True))
-)
+Asked = tuple[Sequence[LastN], Sequence[Since], Sequence[NextN], Sequence[EventKey]]
+_PARTS = ("last", "since", "following", "keys")
+# What most events need: to start the other parts takes PostgreSQL a third longer, even if nothing is asked of them.
+_ENOUGH = (("last",), ("since",), ("last", "since"), ("since", "keys"), _PARTS)
+
+
+def reads(users: Select[Any], last: Records, since: Records, following: Records, keys: Records) -> list[Prepared]:
+    """The statements that read `users`, and the actions that records of these kinds ask for: see `read_for`."""
+    of_records = last_of(last), since_of(since), following_of(following), of_keys(keys)
+    laid = {part: lay_actions(of, answers=part == "keys") for part, of in zip(_PARTS, of_records, strict=True)}
+    return [Prepared("_".join(("read", *some)), union_all(users, *(laid[part] for part in some))) for some in _ENOUGH]
+
+
+def read_for(asked: Asked, statements: Sequence[Prepared]) -> Prepared:
+    """Which of the statements of `reads` has what is asked for."""
+    parts = tuple([part for part, own in zip(_PARTS, asked, strict=True) if own])
+    return statements[_ENOUGH.index(parts) if parts in _ENOUGH else -1]
+
+
+RECORDS = LAST, SINCE, FOLLOWING, KEYS
+_READS = reads(lay_users(DELTAS.parameters["user_id"]), *RECORDS)
 # The first of a transaction: if it is known, so is all that can follow.
-COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock(), after=(_READ_RECENT, _READ_HISTORY, *storing.PREPARED))
+COUNT_AND_LOCK = Prepared("count_and_lock", _count_and_lock(), after=(*_READS, *storing.PREPARED))
 
 
 def begin_lock_and_read(
@@ -210,6 +233,7 @@ def begin_lock_and_read(
     last: Sequence[LastN],
     following: Sequence[NextN],
     keys: Sequence[EventKey],
+    since: Sequence[Since] = (),
     waits: Waits = AT_ONCE,
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """Begin a transaction, add `deltas` (sorted by user) to their users, lock them, and read their history.
@@ -219,11 +243,9 @@ def begin_lock_and_read(
     whether the rules stay as they are until the transaction ends. Returns also what is known of the users' late
     offsets, for all that follows.
     """
-    values = DELTAS.arrays(deltas) | LAST.arrays(last) | {"create": create}
-    read = _READ_RECENT.execute
-    if following or keys:
-        values |= FOLLOWING.arrays(following) | KEYS.arrays(keys)
-        read = _READ_HISTORY.execute
+    asked = last, since, following, keys
+    values = DELTAS.arrays(deltas) | arguments(RECORDS, asked) | {"create": create}
+    read = read_for(asked, _READS).execute
     laid = in_transaction_with(
         connection,
         COUNT_AND_LOCK,
@@ -243,9 +265,8 @@ def read_history(
     offsets: LateOffsets,
 ) -> list[StoredAction]:
     """Read more history within the transaction that `begin_lock_and_read` began."""
-    values = LAST.arrays(last) | FOLLOWING.arrays(following)
-    values |= DELTAS.arrays([]) | KEYS.arrays(keys)
-    return corrected(connection, read_actions(run_directly(connection, _READ_HISTORY.execute, values)), offsets)
+    values = DELTAS.arrays([]) | arguments(RECORDS, (last, (), following, keys))
+    return corrected(connection, read_actions(run_directly(connection, _READS[-1].execute, values)), offsets)
 
 
 _TAKE_BACK = Planned(

@@ -12,7 +12,7 @@ from database import citus, citus_statements, judging
 from database.locks import AT_ONCE, Waits
 from database.offsets import LateOffsets
 from database.prepared import Prepared
-from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
+from database.records import Deltas, EventKey, LastN, LockedUser, NextN, Since, StoredAction
 
 
 def begin_lock_and_read(
@@ -23,11 +23,21 @@ def begin_lock_and_read(
     last: Sequence[LastN],
     following: Sequence[NextN],
     keys: Sequence[EventKey],
+    since: Sequence[Since] = (),
     waits: Waits = AT_ONCE,
 ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
     """As `judging.begin_lock_and_read`, which see."""
     form = citus_statements.begin_lock_and_read if citus.is_distributed(connection) else judging.begin_lock_and_read
-    return form(connection, deltas=deltas, create=create, last=last, following=following, keys=keys, waits=waits)
+    return form(
+        connection,
+        deltas=deltas,
+        create=create,
+        last=last,
+        following=following,
+        keys=keys,
+        since=since,
+        waits=waits,
+    )
 
 
 def read_history(

@@ -25,11 +25,11 @@ class Users(NamedTuple):
 class LockedUser(NamedTuple):
     """A locked user, after what the batch adds; `is_new` if this transaction made it.
 
-    If it `is_full`, nothing was added: it has as many actions, or as large a balance, as there can be.
-
-    `overrides` is JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of
-    the rules. `has_late_offsets`: something is to be added to the running counts and sums that are stored. Its actions
-    with `time` before `pruned_before` were removed; None: none were.
+    If it `is_full`, nothing was added: it has as many actions, or as large a balance, as there can be. `overrides` is
+    JSON text; `settings_version` counts the changes of rating and overrides, `rules_number` those of the rules.
+    `has_late_offsets`: something is to be added to the running counts and sums that are stored. Its actions with `time`
+    before `pruned_before` were removed; None: none were. `identity` says which row this is: when it was made, in which
+    table, and when its server was started.
     """
 
     user_id: int
@@ -43,6 +43,7 @@ class LockedUser(NamedTuple):
     rules_number: int
     has_late_offsets: bool
     pruned_before: int | None = None
+    identity: str = ""
 
 
 class StoredAction(NamedTuple):
@@ -63,10 +64,7 @@ class StoredAction(NamedTuple):
 
 
 class LaterAction(NamedTuple):
-    """A stored action that a late one can change: what judged it first, and the codes of its alerts.
-
-    `standing` are those that hold, `superseded` those that no longer do.
-    """
+    """A stored action that a late one can change: what judged it first, and which alerts of it hold, or no more."""
 
     user_id: int
     seq: int
@@ -175,6 +173,14 @@ class NextN(NamedTuple):
     user_id: int
     type: str
     time: int
+    limit: int
+
+
+class Since(NamedTuple):
+    """Ask for the first `limit` actions to arrive after the one with `seq`."""
+
+    user_id: int
+    seq: int
     limit: int
 
 

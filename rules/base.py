@@ -269,6 +269,19 @@ def reading(kind: ActionType, rules: Iterable[RuleInForce]) -> Reading:
     return found
 
 
+def reading_to_keep(readings: Mapping[ActionType, Reading]) -> dict[ActionType, Reading]:
+    """The same, and the last actions and listed windows of the other type too.
+
+    So what is read to judge an action of one type serves the next one, of whichever type.
+    """
+    found = {}
+    for kind in readings:
+        others = [needs for other in readings if other != kind for needs in readings[other].needs.items()]
+        last = {of: Needs(needs.count, needs.listed) for of, needs in others}
+        found[kind] = readings[kind].with_all_of(Reading(last))
+    return found
+
+
 def _reading_of(look: LookBack, in_force: RuleInForce) -> Reading:
     if isinstance(look, Last):
         needs = Needs(count=in_force.number(look.count))

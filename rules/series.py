@@ -33,7 +33,7 @@ class Series:
 
     def load(self, actions: list[Action]) -> None:
         """Add stored actions."""
-        self.actions = sorted([*self.actions, *actions], key=_place) if self.actions else actions
+        self.actions = sorted([*self.actions, *actions], key=place) if self.actions else actions
         self.times = [action.time for action in self.actions]
 
     def forget(self, before: int, keep: int) -> None:
@@ -69,7 +69,7 @@ class TypedSeries(Series):
     `base` is the count and sum of those before the first that is stored: zeros, unless some were removed.
     """
 
-    __slots__ = ("_new", "_new_amounts", "_new_totals", "_stored", "base", "ordinals", "totals", "was_late")
+    __slots__ = ("_new", "_new_amounts", "_new_totals", "_settled", "_stored", "base", "ordinals", "totals", "was_late")
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,6 +77,7 @@ class TypedSeries(Series):
         self.totals: list[Decimal] = []
         self.base: tuple[int, Decimal] = (0, NOTHING)
         self._stored: dict[int, tuple[int, Decimal]] = {}  # the numbers of the stored actions, as they were read
+        self._settled = 0  # all actions up to this `seq` are stored too
         # Once an action has come late: the places of new actions, their amounts, and the running sum of these as far as
         # it has been needed.
         self.was_late = False
@@ -105,14 +106,40 @@ class TypedSeries(Series):
 
     def load_numbered(self, stored: list[NumberedAction]) -> None:
         """Add stored actions, in order; none of them may be here yet."""
-        fresh = not self.actions
-        self.load([one.action for one in stored])
+        if not self.was_late and any(one.seq > self._settled and one.seq not in self._stored for one in self.actions):
+            self._take_apart()  # a new action may have come late, before one that is only read now
         self._stored |= {one.action.seq: (one.ordinal, one.running_total) for one in stored}
-        if fresh:
-            self.ordinals = [one.ordinal for one in stored]
-            self.totals = [one.running_total for one in stored]
-        else:
+        if self.was_late:
+            self.load([one.action for one in stored])
             self._take_apart()
+            return
+        if self.actions:
+            here = map(NumberedAction, self.actions, self.ordinals, self.totals)
+            stored = sorted([*here, *stored], key=numbered_place)
+        self.actions = [one.action for one in stored]
+        self.times = [one.time for one in self.actions]
+        self.ordinals = [one.ordinal for one in stored]
+        self.totals = [one.running_total for one in stored]
+
+    def settle(self, seq: int) -> None:
+        """All actions up to `seq`, the newest arrival, are stored now as they are here; none may have come late."""
+        assert not self.was_late
+        self._stored, self._settled = {}, seq
+
+    def shorten(self, before: int, keep: int) -> None:
+        """Drop actions with `time` before `before`, but for the last of them and the last `keep` of all."""
+        end = min(bisect_left(self.times, before) - 1, len(self.times) - keep)
+        if end > 0:
+            self._drop(0, end)
+
+    def drop_before_gaps(self) -> bool:
+        """Drop all actions that have a gap behind them: between the others there is none. Returns if there were any."""
+        first = self.ordinals[-1] - len(self.ordinals) + 1 if self.ordinals else 0
+        if not self.ordinals or self.ordinals[0] == first:
+            return False
+        # The ordinals rise by one from the last gap on, and by more somewhere before it.
+        self._drop(0, bisect_left(range(len(self.ordinals)), first, key=lambda n: self.ordinals[n] - n))
+        return True
 
     def total(self, start: int, end: int) -> Decimal:
         """The sum of the user's actions from the one at `start` to the one before `end`, gaps or not."""
@@ -142,6 +169,9 @@ class TypedSeries(Series):
 
     def _take_apart(self) -> None:
         """Keep the numbers of stored actions and those of new ones apart."""
+        if self._settled and not self.was_late:
+            here = zip(self.actions, self.ordinals, self.totals, strict=True)
+            self._stored |= {one.seq: (number, total) for one, number, total in here if one.seq <= self._settled}
         self.was_late = True
         new = [one for one in self.actions if one.seq not in self._stored]
         self._new, self._new_amounts, self._new_totals = [one.place for one in new], [one.amount for one in new], []
@@ -156,5 +186,11 @@ class TypedSeries(Series):
 _seq = itemgetter(0)
 
 
-def _place(action: Action) -> tuple[int, int]:
+def place(action: Action) -> tuple[int, int]:
+    """Its place, to sort by."""
     return action.time, action.seq
+
+
+def numbered_place(stored: NumberedAction) -> tuple[int, int]:
+    """The place of its action, to sort by."""
+    return stored.action.time, stored.action.seq

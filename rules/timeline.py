@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from rules.model import ACTION_TYPES, LISTED_ACTIONS, Action, ActionType, NumberedAction
-from rules.series import NOTHING, Series, TypedSeries
+from rules.series import NOTHING, Series, TypedSeries, numbered_place, place
+from rules.window import Window
 
 
 class Timeline:
@@ -43,7 +44,7 @@ class Timeline:
 
     def load(self, stored: Iterable[NumberedAction]) -> None:
         """Add stored actions; none of them may be here yet."""
-        ordered = sorted(stored, key=_stored_place)
+        ordered = sorted(stored, key=numbered_place)
         self._all.load([one.action for one in ordered])
         for kind, series in self._typed.items():
             if of_kind := [one for one in ordered if one.action.type == kind]:
@@ -80,6 +81,81 @@ class Timeline:
         """
         for series in (self._all, *self._typed.values()):
             series.forget(before, keep)
+
+    # What is kept from one batch to the next
+
+    @property
+    def was_late(self) -> bool:
+        """Whether an action has come late."""
+        return any(series.was_late for series in self._typed.values())
+
+    @property
+    def newest_time(self) -> int:
+        """The time of the last action in order; -1 without any."""
+        times = self._all.times
+        return times[-1] if times else -1
+
+    @property
+    def most_of_a_type(self) -> int:
+        """How many actions are here of the type of which there are more."""
+        return max([len(series.times) for series in self._typed.values()])
+
+    @property
+    def count_and_net(self) -> tuple[int, Decimal]:
+        """How many actions the user has in all, and deposits less withdrawals; the last of each type must be here."""
+        deposits, withdrawals = [series.numbers(len(series.times) - 1) for series in self._typed.values()]
+        return deposits[0] + withdrawals[0], deposits[1] - withdrawals[1]
+
+    @property
+    def size(self) -> int:
+        """How many actions are here."""
+        return len(self._all.actions)
+
+    @property
+    def seqs(self) -> dict[int, int]:
+        """The `time` of each action that is here, by `seq`."""
+        return {action.seq: action.time for action in self._all.actions}
+
+    def count_here(self, of: ActionType) -> int:
+        """How many actions of one type are here."""
+        return len(self._typed[of].actions)
+
+    def complete_after(self, of: ActionType) -> int:
+        """The time after which all of the user's actions of one type are here; -1 if simply all are.
+
+        There must be no gaps (`drop_before_gaps`).
+        """
+        series = self._typed[of]
+        return series.times[0] if series.times and series.ordinals[0] > series.base[0] + 1 else -1
+
+    def go_on(self, one: NumberedAction) -> bool:
+        """Add the stored action that arrived next. Returns False if it came late or does not continue the numbers."""
+        action, newest = one.action, self.newest()
+        if newest is not None and newest.time > action.time:
+            return False
+        self.add(action)
+        return self.newest_numbers(action.type) == (one.ordinal, one.running_total)
+
+    def keep_last(self, before: int, keep: int) -> None:
+        """Leave, of each type, no gaps, the last `keep` actions, those with `time` from `before` on, and one more.
+
+        The one more shows that there are no others with such a `time`.
+        """
+        for series in self._typed.values():
+            series.shorten(before, keep)
+        self.drop_before_gaps()
+
+    def drop_before_gaps(self) -> None:
+        """Drop all actions of a type that have a gap behind them, so that between the others there is none."""
+        dropped = [series.drop_before_gaps() for series in self._typed.values()]
+        if any(dropped) or len(self._all.actions) != sum(len(series.actions) for series in self._typed.values()):
+            self._all = Series()
+            self._all.load(sorted([one for series in self._typed.values() for one in series.actions], key=place))
+
+    def settle(self, seq: int) -> None:
+        """All actions up to `seq`, the newest arrival, are stored now as they are here; none may have come late."""
+        for series in self._typed.values():
+            series.settle(seq)
 
     def newest(self) -> Action | None:
         """The last action in order, or None."""
@@ -201,50 +277,3 @@ class Sums(NamedTuple):
 
 
 _NO_SUMS = Sums(0, NOTHING, 0)
-
-
-class Window:
-    """The actions of some seconds. Its count and sum cost the same however many there are.
-
-    It holds until its history goes on to another action.
-    """
-
-    __slots__ = ("_end", "_history", "_of", "_seconds", "_series", "_start")
-
-    def __init__(self, history: History, seconds: int, of: ActionType | None, start: int, end: int) -> None:
-        self._history, self._seconds, self._of = history, seconds, of
-        self._series, self._start, self._end = history._timeline._of(of), start, end
-
-    def __len__(self) -> int:
-        here = self._end - self._start
-        return here if here < LISTED_ACTIONS else self._history._count_crowd(self._seconds, self._of)
-
-    @property
-    def total(self) -> Decimal:
-        """The sum of the amounts."""
-        kinds = ACTION_TYPES if self._of is None else (self._of,)
-        return sum([self._history.total(self._seconds, kind) for kind in kinds], NOTHING)
-
-    @property
-    def oldest(self) -> Action:
-        """The first action in it."""
-        return self._series.actions[self._start]
-
-    @property
-    def newest(self) -> list[Action]:
-        """Its newest actions, at most LISTED_ACTIONS, oldest first."""
-        return self._series.actions[max(self._start, self._end - LISTED_ACTIONS) : self._end]
-
-    @property
-    def listed(self) -> tuple[int, ...]:
-        """The `seq` of its newest actions, at most LISTED_ACTIONS, oldest first."""
-        return tuple(action.seq for action in self.newest)
-
-    @property
-    def unlisted(self) -> int:
-        """How many actions `listed` leaves out."""
-        return max(0, len(self) - LISTED_ACTIONS)
-
-
-def _stored_place(stored: NumberedAction) -> tuple[int, int]:
-    return stored.action.time, stored.action.seq

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar, cast
 
 from database.records import RuleVersionRow, StoredSettings  # noqa: TID251
-from rules.base import Reading, RuleInForce, RuleSetting, Status, reading
+from rules.base import Reading, RuleInForce, RuleSetting, Status, reading, reading_to_keep
 from rules.model import ACTION_TYPES, RISKS, ActionType, Risk, Value
 from rules.parameters import read_values, written_values
 from rules.registry import REGISTRY
@@ -119,6 +119,11 @@ class RulesSnapshot:
             for risk in RISKS:
                 found[kind] = found[kind].with_all_of(self.rule_set(risk).reading[kind])
         return found
+
+    @cached_property
+    def reading_to_keep(self) -> dict[ActionType, Reading]:
+        """The same where what is read is kept for actions of either type."""
+        return reading_to_keep(self.reading)
 
     def rule_set(self, risk: Risk, overrides: str = NO_OVERRIDES) -> RuleSet:
         """The rules in force for users of this rating with these overrides: JSON text by code and parameter."""

@@ -76,7 +76,7 @@ from rules.hindsight import (
     verify_user,
     verify_work,
 )
-from rules.judging import ahead, batches, group_commit, stays
+from rules.judging import ahead, batches, group_commit, kept, stays
 from rules.model import Value
 from rules.parameters import Parameter, Unit
 from rules.registry import REGISTRY
@@ -583,6 +583,16 @@ BOUNDS: dict[str, Bound] = {
         "integration/test_large_repairs.py::test_what_judges_is_found_among_many_changes",
     ),
     # Caches
+    "users whose last actions a worker keeps": Bound(count(kept.MOST_USERS), "integration/test_kept.py::test_bounds"),
+    "actions of all users that a worker keeps": Bound(
+        count(kept.MOST_ACTIONS), "integration/test_kept.py::test_bounds"
+    ),
+    "actions of a user and type that are kept": Bound(
+        count(kept.MOST_OF_TYPE), "integration/test_kept.py::test_a_busy_user_stays_kept"
+    ),
+    "actions of a user that are read to bring what is kept up to date": Bound(
+        count(kept.MOST_SINCE), "integration/test_kept.py::test_more_came_since_than_is_read"
+    ),
     "reaches of late events that are remembered": Bound(
         count(versions._REMEMBERED), "unit/test_versions.py::test_what_is_kept_is_bounded"
     ),

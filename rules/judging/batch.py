@@ -52,6 +52,7 @@ class BatchUser:
     # Its actions with `time` before this were removed. `pruned` is what is left of them: None unless it was needed, but
     # always there for a user with late events.
     pruned_before: int | None = None
+    identity: str = ""  # see LockedUser
     pruned: Pruned | None = None
     last_seq: int = 0
     balance: Decimal = Decimal(0)
@@ -103,6 +104,10 @@ class BatchUser:
         if new:
             self.timeline.load(new.values())
             self.times |= {seq: one.action.time for seq, one in new.items()}
+
+    def begin_anew(self) -> None:
+        """Drop all actions from the timeline: nothing of them is certain."""
+        self.timeline, self.times = Timeline(), {}
 
     def accept(self, event: Event) -> Action:
         """The user's next action, made from an event that is not refused."""
@@ -190,6 +195,7 @@ class Batch:
         self.users: dict[int, BatchUser] = {}
         self.known: dict[tuple[int, str], KnownEvent] = {}
         self.stored: list[Accepted] = []
+        self.kept_users = 0  # of how many users the last actions were kept
 
     @property
     def late_users(self) -> list[BatchUser]:
@@ -198,6 +204,11 @@ class Batch:
 
     def load(self, history: Iterable[StoredAction]) -> None:
         """Add what was read to its users' timelines, and its event ids to those known."""
+        for user_id, stored in self.by_user(history).items():
+            self.users[user_id].load(stored)
+
+    def by_user(self, history: Iterable[StoredAction]) -> dict[int, list[NumberedAction]]:
+        """What was read, by user; its event ids are known from now on."""
         found: dict[int, list[NumberedAction]] = defaultdict(list)
         new = tuple.__new__  # without a call for each: there may be a hundred thousand
         for one in history:
@@ -205,8 +216,7 @@ class Batch:
             found[one.user_id].append(new(NumberedAction, (action, one.ordinal, one.running_total)))
             if one.event_id is not None:
                 self.known[one.user_id, one.event_id] = KnownEvent(action, tuple(one.alert_codes or ()))
-        for user_id, stored in found.items():
-            self.users[user_id].load(stored)
+        return found
 
     def check(self) -> None:
         """Assert that what is about to be stored follows from what was locked and read."""

@@ -25,7 +25,9 @@ from database.session import Transaction
 from rules.judging import pipeline, store
 from rules.judging.ahead import Repairs
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
-from rules.judging.batches import RulesChanged
+from rules.judging.batches import BIG, RulesChanged
+from rules.judging.kept import KeptHistory
+from rules.judging.late import LargeRepair
 from rules.judging.observer import HarmlessObserver, Observer, Stage
 from rules.judging.parts import repair_in_parts
 from rules.judging.reads import begin_and_read
@@ -41,15 +43,22 @@ class RuleEngine:
 
     `observer` is called as each transaction proceeds, and `clock` returns the seconds since 1970. All that is kept
     between calls is what the rules are set to, as far as it has been read (`rules`); every transaction asks which
-    change is the newest.
+    change is the newest. And, with `keep`, the last actions of users whom it has judged; every transaction asks what
+    came since.
     """
 
     def __init__(
-        self, policy: Policy, observer: Observer | None = None, clock: Callable[[], float] = time.time
+        self,
+        policy: Policy,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.time,
+        *,
+        keep: bool = True,
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._observer = HarmlessObserver(observer or Observer())
+        self._kept = KeptHistory() if keep else None
         self.rules = StoredRules(active=(rule.code for rule in policy.rules))
 
     def process(
@@ -78,6 +87,8 @@ class RuleEngine:
         try:
             outcomes = self._transact(session, events, atomic, begun, repair_limit, waits)
         except BaseException as error:
+            if self._kept is not None and not isinstance(error, LargeRepair | RulesChanged):
+                self._kept.forget()
             self._observer.ended(error)
             raise
         self._observer.ended(None)
@@ -94,6 +105,8 @@ class RuleEngine:
     ) -> list[Outcome]:
         """`process`, which began at `begun` (perf_counter)."""
         expected = self.rules.versions(session).newest
+        kept = self._kept if len(events) <= BIG else None  # a big batch would drive out all others
+        times_forgotten = 0 if kept is None else kept.times_forgotten
         with Transaction(session, by_message=True) as transaction:
             connection = transaction.connection
             batch = begin_and_read(
@@ -104,8 +117,10 @@ class RuleEngine:
                 expected=expected,
                 snapshot=lambda number: self.rules.at(connection, number),
                 begin=partial(judging_forms.begin_lock_and_read, waits=waits),
+                kept=kept,
             )
             begun = self._done("lock_and_read", begun)
+            self._observer.read(batch.kept_users, len(batch.users) - batch.kept_users)
             latest = self._latest(connection, batch)
             ahead = pipeline.Pipeline(batch, events, lambda event: self._settle(batch, event, latest), atomic=atomic)
             if len(events) < pipeline.LEAST:
@@ -132,6 +147,8 @@ class RuleEngine:
                 last = storing.NewRows()
             with transaction.committing():
                 storing.store_and_commit(connection, last)
+            if kept is not None:
+                kept.put(batch, times_forgotten)
             self._observer.raised([*ahead.raised, *(alert.code for alert in rows.alerts if not alert.shadow)])
             self._done("write_and_commit", begun)
         return outcomes

@@ -69,6 +69,32 @@ def lookups(points: Iterable[Point], in_order: bool = False) -> Lookups:
     return found
 
 
+def lookups_beyond(timeline: Timeline, user_id: int, time: int, reading: Reading) -> list[NextN] | None:
+    """What is still to be read to judge at `time`, the newest of a user whose last actions are here without gaps.
+
+    None if that is more than the oldest of some windows and the user's first action.
+    """
+    asked = []
+    is_complete = True
+    for kind in ACTION_TYPES:
+        start, needs = timeline.complete_after(kind), reading.needs.get(kind)
+        if start < 0:
+            continue
+        is_complete = False
+        if needs is None:
+            continue
+        if timeline.count_here(kind) < needs.count or time - needs.longest <= start:
+            return None
+        asked += [
+            NextN(user_id=user_id, type=kind, time=_before(time, seconds), limit=1)
+            for seconds in needs.windows
+            if time - seconds <= start
+        ]
+    if reading.first and not is_complete:
+        asked += [NextN(user_id=user_id, type=kind, time=-1, limit=1) for kind in ACTION_TYPES]
+    return asked
+
+
 def _before(time: int, seconds: int) -> int:
     """The last moment before a window of `seconds` that ends at `time`."""
     return max(0, time - seconds) - 1
@@ -90,10 +116,11 @@ def _last(ends: list[int], count: int, windows: list[tuple[int, int]]) -> list[t
         if after == before:
             found.append((before, time, max(limit, LISTED_ACTIONS)))
             continue
+        # The last ones before a window also show that the rest of it is all that there is.
         if limit:
-            found.append((before, time, limit))
+            found.append((before, min(after, time), limit))
         if after < time:
-            found.append((after, time, LISTED_ACTIONS))
+            found.append((after, time, max(limit, LISTED_ACTIONS)))
     return found
 
 

@@ -23,6 +23,9 @@ class Observer:
     def begun(self, events: int) -> None:
         """A transaction begins for this number of events."""
 
+    def read(self, kept: int, full: int) -> None:
+        """Of so many users of a transaction the last actions were `kept`, and of the others read in full."""
+
     def done(self, stage: Stage, seconds: float) -> None:
         """A stage of a transaction is done, and took this many seconds."""
 
@@ -58,6 +61,10 @@ class HarmlessObserver(Observer):
     def begun(self, events: int) -> None:
         with suppress(Exception):
             self._observer.begun(events)
+
+    def read(self, kept: int, full: int) -> None:
+        with suppress(Exception):
+            self._observer.read(kept, full)
 
     def done(self, stage: Stage, seconds: float) -> None:
         with suppress(Exception):

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from database import judging_forms
 from database.checkpoints import read_checkpoints
 from database.offsets import LateOffsets
-from database.records import Deltas, EventKey, LastN, LockedUser, NextN, StoredAction
+from database.records import Deltas, EventKey, LastN, LockedUser, NextN, Since, StoredAction
 from rules.judging.batch import Batch, BatchUser, signed
+from rules.judging.kept import KeptHistory, Taken, go_on
 from rules.judging.lookups import Lookups, Point, lookups, oldest_in_crowds
 from rules.model import ACTION_TYPES, Event, Risk
 from rules.pruned import pruned_by_user
@@ -32,6 +33,7 @@ class Begin(Protocol):
         last: Sequence[LastN],
         following: Sequence[NextN],
         keys: Sequence[EventKey],
+        since: Sequence[Since] = (),
     ) -> tuple[list[LockedUser], list[StoredAction], LateOffsets]:
         """The users with `deltas` added, their history, and what is known of their late offsets."""
 
@@ -45,17 +47,27 @@ def begin_and_read(
     expected: RulesSnapshot,
     snapshot: Callable[[int], RulesSnapshot],
     begin: Begin,
+    kept: KeptHistory | None = None,
 ) -> Batch:
     """Begin a transaction by `begin`, and read the users of `events` and their history: a batch, ready to be judged.
 
     If a user may have more than `late_limit` actions after an event, what it takes to count them is read too.
     `expected` are the rules that probably hold; if the database says that others do, `snapshot` finds them by number.
+    Of users in `kept` only what came since is read; the caller puts them back.
     """
     deltas = _deltas(events)
+    reading, taken = expected.reading, Taken()
+    if kept is not None:
+        reading = expected.reading_to_keep
+        taken = kept.take(events, expected.reading)
     # Several events of one user rarely have stored actions between them: the first read shows whether these do.
     several = len(deltas) < len(events)
     wanted = lookups(
-        [Point(user_id=event.user_id, time=event.time, reading=expected.reading[event.type]) for event in events],
+        [
+            Point(user_id=event.user_id, time=event.time, reading=reading[event.type])
+            for event in events
+            if event.user_id not in taken.users
+        ],
         in_order=several,
     )
     keys = {(event.user_id, event.event_id) for event in events if event.event_id is not None}
@@ -64,7 +76,8 @@ def begin_and_read(
         deltas=list(deltas.values()),
         create=create_users,
         last=wanted.last,
-        following=wanted.following,
+        following=wanted.following + taken.following,
+        since=taken.since,
         keys=[EventKey(user_id=user_id, event_id=event_id) for user_id, event_id in keys],
     )
     rules = expected
@@ -84,14 +97,16 @@ def begin_and_read(
             is_new=user.is_new,
             is_full=user.is_full,
             pruned_before=user.pruned_before,
+            identity=user.identity,
             last_seq=user.last_seq - added.actions,
             balance=user.balance - added.net,
             unused_actions=added.actions,
             unused_net=added.net,
         )
-    batch.load(history)
-    if several or rules is not expected or any(user.overrides != NO_OVERRIDES for user in locked):
-        _read_further(connection, batch, events, expected)
+    doubtful = _load(batch, history, taken)
+    batch.kept_users = len(taken.users.keys() & batch.users.keys()) - len(doubtful)
+    if several or doubtful or rules is not expected or any(user.overrides != NO_OVERRIDES for user in locked):
+        _read_further(connection, batch, events, expected, doubtful)
     crowded = {user_id for user_id, user in batch.users.items() if user.timeline.may_be_crowded}
     if crowded:
         read_oldest(connection, batch, _points(batch, events, crowded))
@@ -100,6 +115,27 @@ def begin_and_read(
     if any(user.pruned_before is not None for user in batch.users.values()):
         _read_checkpoints(connection, batch, events)
     return batch
+
+
+def _load(batch: Batch, history: Iterable[StoredAction], taken: Taken) -> set[int]:
+    """Add what was read to the users' timelines. Returns those of whom what was kept is in doubt: it is dropped."""
+    found = batch.by_user(history)
+    doubtful = set()
+    for user_id, user in batch.users.items():
+        read, kept = found.get(user_id, []), taken.users.get(user_id)
+        if kept is None:
+            user.load(read)
+        elif not go_on(
+            user,
+            kept,
+            read,
+            first_time=taken.first_times[user_id],
+            has_late_offsets=user_id in batch.offsets.user_ids,
+        ):
+            doubtful.add(user_id)
+            user.begin_anew()
+            user.load(read)
+    return doubtful
 
 
 def _deltas(events: Iterable[Event]) -> dict[int, Deltas]:
@@ -112,11 +148,13 @@ def _deltas(events: Iterable[Event]) -> dict[int, Deltas]:
     return {user_id: Deltas(user_id=user_id, actions=counts[user_id], net=nets[user_id]) for user_id in sorted(counts)}
 
 
-def _read_further(connection: Connection, batch: Batch, events: Sequence[Event], expected: RulesSnapshot) -> None:
+def _read_further(
+    connection: Connection, batch: Batch, events: Sequence[Event], expected: RulesSnapshot, doubtful: Collection[int]
+) -> None:
     """Read what judging needs beyond what was read with the lock, when not all was known yet.
 
     That is for users who have actions after the first of several events; for those whose overrides look further back
-    than the rules do; and for all, if a rule has just been set to look further back.
+    than the rules do; for all, if a rule has just been set to look further back; and for `doubtful` users.
     """
     first: dict[int, int] = {}
     for event in events:
@@ -125,7 +163,7 @@ def _read_further(connection: Connection, batch: Batch, events: Sequence[Event],
         rule_set: all(expected.reading[kind].covers(rule_set.reading[kind]) for kind in ACTION_TYPES)
         for rule_set in {user.rule_set for user in batch.users.values()}
     }
-    further = set()
+    further = set(doubtful)
     for user_id, user in batch.users.items():
         newest = user.timeline.newest()
         if not covered[user.rule_set] or (newest is not None and newest.time > first[user_id]):

@@ -62,7 +62,7 @@ def test_names_and_build_info(client: FlaskClient) -> None:
     families = list(text_string_to_metric_families(client.get("/metrics").text))
     names = {family.name for family in families}
     assert {name for name in names if not name.startswith("transaction_alerts_")} == set()
-    assert len(names) == len(families) == 16
+    assert len(names) == len(families) == 17
     [info] = [family.samples for family in families if family.name == "transaction_alerts_build_info"]
     python = platform.python_version()
     assert [(one.labels, one.value) for one in info] == [({"version": VERSION, "python": python}, 1)]

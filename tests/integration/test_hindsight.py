@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from itertools import count
+from itertools import count, cycle
 from random import Random
 from typing import Any, NamedTuple
 
@@ -136,11 +136,15 @@ ORIGINS = st.sampled_from([0, 1_700_000_000, LAST_TIME - 200])  # that all times
 
 
 class Live:
-    """What happens to some users of its own, in the test's database."""
+    """What happens to some users of its own, in the test's database: two workers judge them in turn."""
 
-    def __init__(self, sessions: Sessions, codes: Iterable[int] = REGISTRY, **policy: bool) -> None:
+    def __init__(
+        self, sessions: Sessions, codes: Iterable[int] = REGISTRY, *, keep: bool = True, **policy: bool
+    ) -> None:
         self.sessions = sessions
-        self.engine = RuleEngine(Policy(tuple(REGISTRY[code] for code in codes), **policy))
+        same = Policy(tuple(REGISTRY[code] for code in codes), **policy)
+        self.engine = RuleEngine(same, keep=keep)
+        self._workers = cycle([self.engine, RuleEngine(same, keep=keep)])
         self.first = next(offsets) * 10
         self.users = Users(first=self.first, last=self.first + 9, actions=0)
 
@@ -155,7 +159,7 @@ class Live:
 
     def post(self, some: Iterable[Event]) -> None:
         with self.sessions() as session:
-            self.engine.process(session, list(some))
+            next(self._workers).process(session, list(some))
 
     def set_rules(self, changes: Iterable[RuleSet]) -> None:
         with self.sessions() as session:

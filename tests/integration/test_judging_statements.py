@@ -60,10 +60,15 @@ def test_prepared_types_are_those_of_the_columns(sessions: Sessions) -> None:
     one_user = arrays(users, "user_id")
     last = [*arrays(actions, "user_id", "type", "time", "time"), "bigint[]"]
     following = [*arrays(actions, "user_id", "type", "time"), "bigint[]"]
+    since = [*arrays(actions, "user_id", "seq"), "bigint[]"]
+    keys = arrays(actions, "user_id", "event_id")
     assert {name.rpartition("_")[0]: of for name, of in types.items()} == {
         "count_and_lock": [*arrays(users, "user_id", "last_seq", "net"), "boolean"],
-        "read_recent": one_user + last,
-        "read_history": one_user + last + following + arrays(actions, "user_id", "event_id"),
+        "read_last": one_user + last,
+        "read_since": one_user + since,
+        "read_last_since": one_user + last + since,
+        "read_since_keys": one_user + since + keys,
+        "read_last_since_following_keys": one_user + last + since + following + keys,
         "insert_actions": arrays(
             actions,
             *("user_id", "seq", "type", "amount", "time", "event_id", "alert_codes"),
@@ -182,6 +187,8 @@ def test_rows_come_back_as_records(sessions: Sessions) -> None:
             keys=[EventKey(user_id=7, event_id="mine"), EventKey(user_id=7, event_id="other")],
         )
         session.rollback()
+    assert all(re.fullmatch(r"\S+ \S+ \d+ \S+ \S+", user.identity) for user in users)
+    users = [user._replace(identity="") for user in users]
     assert sorted(users, key=lambda user: user.user_id) == [
         LockedUser(
             user_id=7,

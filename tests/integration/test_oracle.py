@@ -1,8 +1,9 @@
 """The engine against a brute-force oracle: random streams of events, cut into random batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from itertools import count, pairwise
+from itertools import count, cycle, pairwise
 from random import Random
 
 import pytest
@@ -36,11 +37,23 @@ TYPES = st.sampled_from(ACTION_TYPES)
 
 
 def batches(keys: st.SearchStrategy[str | None]) -> st.SearchStrategy[list[list[Posted]]]:
-    """Up to 60 events in batches of 1 to 12: spread over users and times, or crowded on one user and a few moments."""
+    """Up to 60 events in batches of 1 to 12: spread over users and times, or crowded on one user and a few moments; or
+    in order of time, all but a few.
+    """
     amounts = st.sampled_from(CENTS)
     spread = st.builds(Posted, st.sampled_from([*USERS, NEW_USER]), TYPES, amounts, TIMES, keys)
     crowded = st.builds(Posted, st.just(NEW_USER), TYPES, amounts, st.sampled_from([0, 30, 60]), keys)
-    return st.one_of(stream_of(spread), stream_of(crowded))
+    return st.one_of(stream_of(spread), stream_of(crowded), st.builds(in_time, stream_of(spread), st.integers(2, 60)))
+
+
+def in_time(stream: list[list[Posted]], late: int) -> list[list[Posted]]:
+    """The same in order of time, except for one of so many events."""
+    times = iter(sorted(event.time for batch in stream for event in batch))
+    numbered = count()
+    return [
+        [event if next(numbered) % late == late - 1 else replace(event, time=next(times)) for event in batch]
+        for batch in stream
+    ]
 
 
 def stream_of(event: st.SearchStrategy[Posted]) -> st.SearchStrategy[list[list[Posted]]]:
@@ -52,7 +65,7 @@ def stream_of(event: st.SearchStrategy[Posted]) -> st.SearchStrategy[list[list[P
 ACTIVE = st.just(frozenset(ANSWER_ORDER)) | st.frozensets(st.sampled_from(ANSWER_ORDER))
 KEYS = st.sampled_from([None, "a", "b", "c"])
 
-check = settings(max_examples=80)
+check = settings(max_examples=120)
 
 
 @pytest.fixture(autouse=True)
@@ -82,18 +95,27 @@ def prepare(sessions: sessionmaker[Session], oracle: Oracle) -> int:
     return offset
 
 
-def active_now(sessions: sessionmaker[Session], policy: Policy) -> RuleEngine:
-    """An engine, and its policy's rules active in the database from now on."""
-    engine = RuleEngine(policy)
+# How many workers judge in turn, and whether they keep history.
+WORKERS = st.sampled_from([(1, True), (2, True), (1, False)])
+
+
+def active_now(
+    sessions: sessionmaker[Session], policy: Policy, workers: tuple[int, bool] = (2, True)
+) -> Iterator[RuleEngine]:
+    """Workers in turn, without end; their policy's rules are active in the database from now on."""
+    number, keep = workers
+    engines = [RuleEngine(policy, keep=keep) for _ in range(number)]
     with sessions() as session:
-        engine.rules.enter_declared(session)
-    return engine
+        engines[0].rules.enter_declared(session)
+    return cycle(engines)
 
 
-def process(sessions: sessionmaker[Session], engine: RuleEngine, batch: Sequence[Posted], offset: int) -> list[Outcome]:
+def process(
+    sessions: sessionmaker[Session], workers: Iterator[RuleEngine], batch: Sequence[Posted], offset: int
+) -> list[Outcome]:
     events = [Event(offset + p.user, p.type, Decimal(p.cents) / 100, p.time, p.key) for p in batch]
     with sessions() as session:
-        return engine.process(session, events)
+        return next(workers).process(session, events)
 
 
 def result_of(outcome: Outcome) -> list[int] | str:
@@ -143,12 +165,12 @@ def assert_stored(sessions: sessionmaker[Session], oracle: Oracle, offset: int) 
 
 
 @check
-@given(stream=batches(st.none()), active=ACTIVE)
+@given(stream=batches(st.none()), active=ACTIVE, workers=WORKERS)
 def test_codes_and_alerts_equal_the_oracle(
-    sessions: sessionmaker[Session], stream: list[list[Posted]], active: frozenset[int]
+    sessions: sessionmaker[Session], stream: list[list[Posted]], active: frozenset[int], workers: tuple[int, bool]
 ) -> None:
     """Every answer and every stored alert is the oracle's, whatever the order of times and the cut into batches."""
-    oracle, engine = Oracle(active), active_now(sessions, Policy(rules(active)))
+    oracle, engine = Oracle(active), active_now(sessions, Policy(rules(active)), workers)
     offset = prepare(sessions, oracle)
     for batch in stream:
         outcomes = process(sessions, engine, batch, offset)
@@ -157,14 +179,21 @@ def test_codes_and_alerts_equal_the_oracle(
 
 
 @check
-@given(stream=batches(KEYS), overdraft=st.booleans(), out_of_order=st.booleans(), unknown=st.booleans())
+@given(
+    stream=batches(KEYS), overdraft=st.booleans(), out_of_order=st.booleans(), unknown=st.booleans(), workers=WORKERS
+)
 def test_refusals_and_replays_equal_the_oracle(
-    sessions: sessionmaker[Session], stream: list[list[Posted]], overdraft: bool, out_of_order: bool, unknown: bool
+    sessions: sessionmaker[Session],
+    stream: list[list[Posted]],
+    overdraft: bool,
+    out_of_order: bool,
+    unknown: bool,
+    workers: tuple[int, bool],
 ) -> None:
     """Under every policy, with repeated event ids, answers, refusals, balances and rows are the oracle's."""
     oracle = Oracle(reject_overdraft=overdraft, reject_out_of_order=out_of_order, reject_unknown=unknown)
     policy = Policy(rules(frozenset(ANSWER_ORDER)), not unknown, not overdraft, not out_of_order)
-    engine = active_now(sessions, policy)
+    engine = active_now(sessions, policy, workers)
     offset = prepare(sessions, oracle)
     refusals = {"overdraft", "out_of_order"}  # the contract leaves open which of the two is answered if both apply
     for batch in stream:
@@ -191,12 +220,12 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Posted], list[Posted]]:
 
 
 @settings(check, max_examples=60)
-@given(orders=arrivals(), cut=st.integers(1, 25))
+@given(orders=arrivals(), cut=st.integers(1, 25), workers=WORKERS)
 def test_standing_alerts_do_not_depend_on_the_order_of_arrival(
-    sessions: sessionmaker[Session], orders: tuple[list[Posted], list[Posted]], cut: int
+    sessions: sessionmaker[Session], orders: tuple[list[Posted], list[Posted]], cut: int, workers: tuple[int, bool]
 ) -> None:
     """The same events in any order, one by one or in batches, end with the same valid alerts."""
-    engine = active_now(sessions, Policy(rules(frozenset(REGISTRY))))
+    engine = active_now(sessions, Policy(rules(frozenset(REGISTRY))), workers)
     standing = text("""
         SELECT a.event_id, l.code FROM alerts AS l JOIN user_actions AS a USING (user_id, seq)
         WHERE user_id = :user AND NOT superseded ORDER BY 1, 2

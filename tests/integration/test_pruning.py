@@ -381,7 +381,7 @@ def test_events_and_pruning_at_the_same_time(sessions: Sessions, database_url: s
 
 def test_what_an_event_costs(sessions: Sessions) -> None:
     """A pruned user's event takes as many statements as others', unless no action of a type is left before it."""
-    live = Live(sessions, DEFAULT_CODES)
+    live = Live(sessions, DEFAULT_CODES, keep=False)
     for user in (1, 2, 3):
         live.post(events(live.first + user, "d 1 @1, w 1 @2, d 1 @10, w 1 @11"))
     prune(sessions, live.first + 2, 5)

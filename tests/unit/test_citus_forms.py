@@ -47,8 +47,10 @@ def _statements() -> dict[str, str]:
                 found[f"{module_found.name}.{name}"] = value.distributed.text
             elif isinstance(value, Planned):
                 found[f"{module_found.name}.{name}"] = value.text
-            elif isinstance(value, Prepared) and module is not judging:
-                found[f"{module_found.name}.{name}"] = value.prepare
+            elif module is not judging:
+                some = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, Prepared)]
+                for each in some:
+                    found[f"{module_found.name}.{name}{'' if each is value else some.index(each)}"] = each.prepare
     return found
 
 
@@ -59,7 +61,12 @@ STATEMENTS = {name: sql for name, sql in _statements().items() if name not in ON
 
 def test_all_of_them_are_found() -> None:
     """Those with which a batch begins are among what is checked, and some that late events need."""
-    assert {"citus_statements.COUNT_KNOWN", "late_events._READ_AHEAD", "storing._INSERT_ACTIONS"} <= STATEMENTS.keys()
+    assert {
+        "citus_statements.COUNT_KNOWN",
+        "citus_statements._READS4",
+        "late_events._READ_AHEAD",
+        "storing._INSERT_ACTIONS",
+    } <= STATEMENTS.keys()
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -70,7 +77,7 @@ def test_what_runs_on_citus(name: str) -> None:
 
 def test_the_check_finds_what_citus_refuses() -> None:
     """The forms for one server have it: each of them was refused by Citus."""
-    history = judging._READ_HISTORY.prepare
+    history = judging._READS[-1].prepare
     assert faults(history) == ["LATERAL with LIMIT beside unnest"]
     assert faults(judging.COUNT_AND_LOCK.prepare) == ["a correlated subquery beside unnest"]
     assert faults("UPDATE alerts SET touched_at=clock_timestamp() WHERE alerts.user_id = 1") != []

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.model import ACTION_TYPES, Action, ActionType, NumberedAction
-from rules.timeline import History, Timeline, Window
+from rules.timeline import History, Timeline
+from rules.window import Window
 from tests.unit.rules.timeline import actions, numbered, timeline
 
 NOTATION = "d 1 @10, w 2 @10, d 4 @5, d 8 @20, w 16 @10"

@@ -12,7 +12,8 @@ import pytest
 from rules.base import First, Last, Needs, Rule, RuleInForce, SumsSoFar, SumsWithin, Within, reading
 from rules.model import ACTION_TYPES, LISTED_ACTIONS, RISKS, Action, ActionType, Finding, NumberedAction
 from rules.registry import DEFAULT_CODES, REGISTRY
-from rules.timeline import History, Sums, Timeline, Window
+from rules.timeline import History, Sums, Timeline
+from rules.window import Window
 from tests.unit.rules.timeline import numbered, ruled
 
 each_rule = pytest.mark.parametrize("rule", REGISTRY.values(), ids=[str(code) for code in REGISTRY])
