@@ -65,7 +65,7 @@ def test_the_list(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_users_with_a_rating(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are looked for among so many users at a time; the search goes on where it broke off."""
     monkeypatch.setattr(user_lists, "LOOKED_AT", 3)
-    monkeypatch.setattr(user_lists, "_PAGE_WITH_RISK", user_lists._page(with_risk=True))
+    monkeypatch.setattr(user_lists, "_PAGE", {True: user_lists._page(with_risk=True)})
     for number in range(1, 8):
         client.post("/users", json={"user_id": number, "risk": "high" if number == 5 else "normal"})
     seen = client.get("/desk/users?risk=high")
@@ -80,7 +80,7 @@ def test_users_with_a_rating(client: FlaskClient, monkeypatch: pytest.MonkeyPatc
 def test_open_alerts_are_counted_among_the_newest(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only so many of a user's alerts are looked at; that there are others is said."""
     monkeypatch.setattr(user_lists, "NEWEST", 1)
-    monkeypatch.setattr(user_lists, "_PAGE", user_lists._page(with_risk=False))
+    monkeypatch.setattr(user_lists, "_PAGE", {False: user_lists._page(with_risk=False)})
     codes(client, type="withdraw", amount="150.00", time=1)
     assert "-150.00 1 1" in text_of(client.get("/desk/users"))
     codes(client, type="withdraw", amount="150.00", time=2)

@@ -9,6 +9,8 @@ from sqlalchemy import text
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event, codes, counts, pointers, problem, without
 
+pytestmark = pytest.mark.forms
+
 KEY = "payment-1"
 
 

@@ -36,6 +36,8 @@ from tests.integration.test_engine import rows
 from tests.postgres import Databases, engine_on, transaction
 from tests.unit.rules.timeline import events
 
+pytestmark = pytest.mark.forms
+
 Sessions = sessionmaker[Session]
 
 USERS = 3
