@@ -54,7 +54,7 @@ def spark_backtest(
     except NoExport as error:
         raise Stopped(str(error)) from None
     except KeyboardInterrupt:
-        raise Interrupted("Stopped before the end: Spark has ended, and nothing was changed.") from None
+        raise Interrupted("Stopped before the end: Spark ends too, and nothing was changed.") from None
 
 
 def _run(

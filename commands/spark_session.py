@@ -4,6 +4,7 @@ Needs pyspark.
 """
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from commands.endings import Stopped
 
+_EXCEPTION = re.compile(r"^(?:\S.*)?\b\w*(?:Error|Exception)\b: ")
 _ROOT = Path(__file__).resolve().parent.parent
 # What judging users needs is in these; nothing else of them is loaded there.
 _SHIPPED = ("database", "rules")
@@ -40,33 +42,53 @@ def spark_session(master: str, configuration: Mapping[str, str]) -> Iterator[Spa
 
     Raises Stopped if it cannot start, or if Spark fails within the block; then its log is kept.
     """
-    is_local = master.startswith("local")
+    is_local = re.fullmatch(r"local(\[.*\])?", master) is not None
     if is_local:
         # For the process of Spark, which would look up a name, and take whatever Python it finds.
         os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     with tempfile.TemporaryDirectory(prefix="transaction-alerts-") as folder:
         descriptor, log = tempfile.mkstemp(prefix="spark-", suffix=".log")
         try:
-            spark = _start(master, _ALWAYS | (_LOCAL if is_local else {}) | dict(configuration), descriptor)
+            spark = None
             try:
+                with _held_back():
+                    spark = _start(master, _ALWAYS | (_LOCAL if is_local else {}) | dict(configuration), descriptor)
                 spark.sparkContext.addPyFile(str(_code(Path(folder))))
                 yield spark
             finally:
-                with suppress(Exception):  # whatever has happened to it, the process of Spark ends with this one
-                    spark.stop()
+                if spark is not None:
+                    with suppress(Exception):  # whatever has happened to it, the process of Spark ends with this one
+                        spark.stop()
         except _failures() as error:
-            raise Stopped(f"Spark failed: {_summary(error)} Its log is in {log}.") from error
+            raise Stopped(f"Spark failed: {_summary(error, Path(log))} Its log is in {log}.") from error
         except BaseException:
             os.unlink(log)
             raise
         os.unlink(log)
 
 
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Around the start of Spark: what would end the command does so at the end of the block.
+
+    If the start broke off, the process of Spark could not say that it is ready, and would wait for ever.
+    """
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda came_now, _: came.append(came_now)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)  # Spark has set one of its own
+    if came:
+        signal.raise_signal(came[0])
+
+
 def _start(master: str, configuration: Mapping[str, str], log: int) -> SparkSession:
     builder = SparkSession.builder.master(master)
     for name, value in configuration.items():
         builder = builder.config(name, value)
-    handler = signal.getsignal(signal.SIGINT)
     kept = os.dup(1), os.dup(2)
     try:
         # The process of Spark, and those that it starts, write where this one does.
@@ -78,7 +100,6 @@ def _start(master: str, configuration: Mapping[str, str], log: int) -> SparkSess
             os.dup2(was, descriptor)
             os.close(was)
         os.close(log)
-        signal.signal(signal.SIGINT, handler)  # Spark sets one of its own
 
 
 def _code(folder: Path) -> Path:
@@ -97,8 +118,9 @@ def _failures() -> tuple[type[Exception], ...]:
     return PySparkException, Py4JError
 
 
-def _summary(error: BaseException) -> str:
-    """The line of Spark's message that says most."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # What our own code raised there is the last line of a traceback.
-    return (lines or [type(error).__name__])[-1].rstrip(".") + "."
+def _summary(error: BaseException, log: Path) -> str:
+    """The line that says most: that of the innermost exception, in Spark's message or else in its log."""
+    said = [str(error), log.read_text(errors="replace")]
+    lines = [line.strip() for text in said for line in reversed(text.splitlines()) if _EXCEPTION.search(line)]
+    line = next(iter(lines), said[0].partition("\n")[0])
+    return line.removeprefix("Caused by: ").rstrip(".") + "."
