@@ -179,7 +179,7 @@ class RuleSetting:
 class RuleInForce:
     """A rule with the parameters that hold for one user, and where each value comes from."""
 
-    __slots__ = ("check", "code", "origin", "parameters", "rule", "shadow", "values", "version")
+    __slots__ = ("check", "code", "origin", "parameters", "rule", "shadow", "values", "version", "written")
 
     def __init__(self, setting: RuleSetting, *, risk: Risk, overrides: Mapping[str, Value]) -> None:
         self.rule = setting.rule
@@ -203,6 +203,8 @@ class RuleInForce:
                 value, origin = (value * factor).quantize(CENT, ROUND_DOWN), "risk"
             self.values[name], self.origin[name] = value, origin
         self.parameters = setting.rule.parameters(**self.values)
+        # What evidence says of it, as JSON without the braces; written when it is first needed.
+        self.written: str | None = None
 
     def number(self, name: str) -> int:
         """The value of the parameter that a look-back names: a count, or seconds."""

@@ -27,5 +27,17 @@ def evidence_of(rule: RuleInForce, finding: Finding) -> dict[str, Any]:
 
 
 def written_evidence(rule: RuleInForce, finding: Finding) -> str:
-    """The same as JSON text."""
-    return json.dumps(evidence_of(rule, finding))
+    """The same as JSON text, as `json.dumps` writes it: a batch can raise thousands of alerts."""
+    if rule.written is None:
+        rule.written = _members({"parameters": written_values(rule.values), "origin": rule.origin})
+    measured = finding.measured
+    shown = f'"{measured}"' if isinstance(measured, Decimal) else str(measured)
+    unlisted = f', "actions_unlisted": {finding.unlisted}' if finding.unlisted else ""
+    return (
+        f'{{"rule_version": {rule.version}, "measured": {shown}, {rule.written}, "actions": {[*finding.actions]}, '
+        f'"sentence": {json.dumps(finding.sentence)}{unlisted}}}'
+    )
+
+
+def _members(data: dict[str, Any]) -> str:
+    return json.dumps(data)[1:-1]
