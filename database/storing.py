@@ -45,7 +45,9 @@ class NewRows(NamedTuple):
 
 def store(connection: Connection, rows: NewRows) -> None:
     """Store new rows; those for the outbox only if a webhook wants them."""
-    run_directly(connection, *_stored(rows))
+    statements, values = _stored(rows)
+    if statements:
+        run_directly(connection, statements, values)
 
 
 def store_and_commit(connection: Connection, rows: NewRows) -> None:

@@ -1,14 +1,19 @@
 """What is kept of a user's history: that it serves wherever it is used, and that it is not used elsewhere."""
 
 from decimal import Decimal
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.base import Needs, Reading, reading_to_keep
+from rules.judging.batch import BatchUser
+from rules.judging.kept import KeptUser, go_on
 from rules.judging.lookups import lookups_beyond
 from rules.model import ACTION_TYPES, Action, ActionType, NumberedAction
 from rules.timeline import Timeline
+from rules.versions import RuleSet
 from tests.unit.rules.timeline import numbered
 from tests.unit.test_lookups import STORED, USER, answer, readings, upto
 
@@ -156,3 +161,25 @@ def test_reading_to_keep() -> None:
         "deposit": Reading({"deposit": Needs(4, *(deposits.listed, deposits.windows)), "withdraw": Needs(2)}, True),
         "withdraw": Reading({"deposit": Needs(4, frozenset([30])), "withdraw": Needs(2)}),
     }
+
+
+@pytest.mark.parametrize(
+    ("row", "has_late_offsets", "goes_on"),
+    [
+        ({}, False, True),
+        ({"is_full": True}, False, False),
+        ({}, True, False),
+        ({"identity": "another"}, False, False),
+        ({"pruned_before": 5}, False, False),
+        ({"last_seq": 2}, False, False),
+        ({"balance": Decimal(2)}, False, False),
+    ],
+)
+def test_a_row_that_is_not_the_same(row: dict[str, Any], has_late_offsets: bool, goes_on: bool) -> None:
+    """Each single difference is enough to drop what is kept."""
+    line = Timeline()
+    line.load(numbered([Action(1, "deposit", Decimal(1), 10)]))
+    kept = KeptUser(line, 1, "the one", None, Decimal(0))
+    own: dict[str, Any] = {"identity": "the one", "last_seq": 1, "balance": Decimal(1)} | row
+    user = BatchUser(user_id=USER, rule_set=RuleSet([], risk="normal"), **own)
+    assert go_on(user, kept, [], first_time=10, has_late_offsets=has_late_offsets) is goes_on
