@@ -18,6 +18,9 @@ _ASK = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_reg
 
 _DISTRIBUTED, _LOCK_TIMEOUT = "is_distributed", "lock_timeout"
 
+# What Citus says, as an internal error, where PostgreSQL would only end the connection.
+SERVER_IS_GONE = "postmaster was shut down"
+
 # Of each connection to such a database.
 SETTINGS: Mapping[str, str] = {
     # It cannot plan without knowing the parameters, since they say which servers are asked.

@@ -20,7 +20,7 @@ _ASK = f"SELECT current_setting('{ARRIVED}', true), {citus.HAS_EXTENSION}"
 _SHARED = "is_shared"
 
 # The connection is lost, whatever it looks like: a pooler says so and closes it, or there is none to a server.
-_LOST_CLASS = "08"
+_LOST_CLASS, _INTERNAL = "08", "XX000"
 
 # How transactions begin that are not told otherwise: SET LOCAL comes too late for one that has begun.
 _ISOLATION = "default_transaction_isolation"
@@ -35,8 +35,9 @@ def is_shared(connection: Connection) -> bool:
 
 
 def is_lost(error: BaseException | None) -> bool:
-    """Whether PostgreSQL's code for the driver's `error` says that the connection is lost."""
-    return (getattr(error, "pgcode", None) or "").startswith(_LOST_CLASS)
+    """Whether the driver's `error` says that the connection is lost: by PostgreSQL's code, or as Citus says it."""
+    code = getattr(error, "pgcode", None) or ""
+    return code.startswith(_LOST_CLASS) or (code == _INTERNAL and citus.SERVER_IS_GONE in str(error))
 
 
 def adapt(engine: Engine, settings: Mapping[str, object], *, one_by_one: bool = False) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import connecting, watchdog
+from database import citus, connecting, watchdog
 from database.pooled_connection import PooledConnection
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ _TRY_AGAIN = {"40001", "40P01"}
 # intervention and timeouts (57), system (58), a lock not taken in time, read-only as after a failover, no database yet,
 # a role that may not connect.
 _AWAY_CLASSES = {"08", "53", "57", "58"}
+_OF_STATEMENTS = {"22", "23", "40", "55"}  # values, constraints, conflicts between transactions, locks
 _OUT_OF_NUMBERS = {"22003", "2200H"}  # numeric value out of range; a sequence has reached its end
 LOCK_NOT_AVAILABLE, _QUERY_CANCELED = "55P03", "57014"
 _AWAY_CODES = {LOCK_NOT_AVAILABLE, "25006", "3D000", "28000", "28P01"}
@@ -177,18 +178,19 @@ def begin(session: Session) -> None:
 
 
 @contextmanager
-def _committing() -> Iterator[None]:
+def _committing(*, is_distributed: bool) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if error.connection_invalidated:
+        # Citus commits on a worker first, and may fail afterwards: then only what statements alone raise is certain.
+        if error.connection_invalidated or (is_distributed and (sqlstate(error) or "")[:2] not in _OF_STATEMENTS):
             raise CommitUncertain from error
         raise
 
 
 def commit(session: Session) -> None:
     """Commit. Raises CommitUncertain when the connection broke while the database was committing."""
-    with _committing():
+    with _committing(is_distributed=citus.is_distributed(session)):
         session.commit()
 
 
@@ -218,7 +220,7 @@ class Transaction:
     @contextmanager
     def committing(self) -> Iterator[None]:
         """Around the message that commits: a connection that breaks there raises CommitUncertain."""
-        with _committing():
+        with _committing(is_distributed=citus.is_distributed(self.connection)):
             yield
         self._is_committed = True
 
