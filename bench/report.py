@@ -220,4 +220,4 @@ def _hindsight(found: Hindsight) -> str:
         spread = Spread.of([found.actions / took for took in seconds])
         lines.append([way, f"{median(seconds):.1f}", f"{spread.median:,.0f}", _range(spread, ",.0f")])
     heads = [f"{found.actions:,} stored actions, {found.alerts:,} alerts", "s", "actions/s", "min - max"]
-    return f"{table(heads, lines)}\nbacktest and verify: {found.processes} processes, their start included."
+    return f"{table(heads, lines)}\nbacktest and verify: {found.processes} processes, with their start."

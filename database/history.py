@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg2
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from database.checkpoint_rows import StoredCheckpoint
@@ -181,8 +183,12 @@ def _copied(connection: Connection, rows: Select[*tuple[Any, ...]]) -> bytes:
     statement = rows.compile(connection, compile_kwargs={"literal_binds": True})
     target = io.BytesIO()
     cursor: Any = connection.connection.cursor()
-    cursor.copy_expert(f"COPY ({statement}) TO STDOUT (FORMAT binary)", target)
-    cursor.close()
+    try:
+        cursor.copy_expert(f"COPY ({statement}) TO STDOUT (FORMAT binary)", target)
+    except psycopg2.Error as error:  # SQLAlchemy has no COPY, so it does not see what goes wrong there
+        raise DBAPIError.instance(str(statement), None, error, psycopg2.Error) from error
+    finally:
+        cursor.close()
     return target.getvalue()
 
 

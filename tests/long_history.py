@@ -21,16 +21,21 @@ INSERT INTO users (user_id, last_seq, net)
 SELECT 1000 + u, :each, 0 FROM generate_series(1, :users) AS u;
 INSERT INTO user_actions (user_id, seq, type, amount, time, alert_codes, rules_number, settings_version, ordinal,
     running_total)
-SELECT 1000 + u, s, 'deposit', 10, s * 5, '{}', 1, 0, s, s * 10
+SELECT 1000 + u, s, 'deposit', a, s * 5, '{}', 1, 0, s, s * a
 FROM generate_series(1, :users) AS u CROSS JOIN generate_series(1, :each) AS s
+    CROSS JOIN LATERAL (SELECT CASE WHEN u > :small THEN 10000000000 ELSE 10 END AS a) AS amounts
 """
 
 
-def make(sessions: sessionmaker[Session], users: int = 300, each: int = 100) -> None:
-    """Store `users` users with `each` deposits of 10.00 each, and no alerts. The service must have run before."""
+def make(sessions: sessionmaker[Session], users: int = 800, each: int = 100, *, small: int = 500) -> None:
+    """Store `users` users with `each` deposits each, and no alerts. The service must have run before.
+
+    The deposits of the first `small` are of 10.00. The others are too large for columns if there are some, so that it
+    takes a backtest long to judge them.
+    """
     with transaction(sessions) as session:
         for statement in _MAKE.split(";"):
-            session.execute(text(statement), {"users": users, "each": each})
+            session.execute(text(statement), {"users": users, "each": each, "small": small})
 
 
 @contextmanager
@@ -65,6 +70,14 @@ def descendants(pid: int) -> dict[int, str]:
         parents = some.keys() - found.keys()
         found |= some
     return found
+
+
+def judges(pid: int) -> set[int]:
+    """The processes by which a process judges all of history: forked from one of its own, or else begun anew."""
+    below = descendants(pid)
+    servers = [one for one, command in below.items() if "multiprocessing.forkserver" in command]
+    forked = {one for server in servers for one in descendants(server)}
+    return forked | {one for one, command in below.items() if "spawn_main" in command}
 
 
 def alive(pids: Iterable[int]) -> set[int]:

@@ -4,15 +4,17 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait as wait_for_any
+from multiprocessing.context import BaseContext
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -36,6 +38,10 @@ class Result(Protocol):
 
 class Work(Protocol[ResultT]):
     """What is done with users; it is sent to other processes, once to each."""
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """What these processes have to load for it."""
 
     @property
     def size(self) -> int:
@@ -108,14 +114,26 @@ def end_processes(seconds: float) -> None:
         left -= set(wait_for_any(left, seconds))
 
 
+def _context(work: Work[Any]) -> BaseContext:
+    """Where processes come from: on Linux they are forked from one that has loaded what `work` needs.
+
+    That one is begun with the first of them, does nothing else, and ends with this process.
+    """
+    if sys.platform != "linux":  # elsewhere, libraries of the system may not bear it
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *work.modules])
+    return context
+
+
 @contextmanager
 def _processes(
     count: int, url: str, snapshot: str, work: Work[ResultT]
 ) -> Iterator[Callable[[Users], "Future[ResultT]"]]:
     """Run `count` processes; yields what hands users to them. On an exception they end in the middle of their work."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    pool = ProcessPoolExecutor(count, spawn, _begin, (url, snapshot, work, theirs))
+    context = _context(work)
+    ours, theirs = context.Pipe()
+    pool = ProcessPoolExecutor(count, context, _begin, (url, snapshot, work, theirs))
 
     def submit(users: Users) -> Future[ResultT]:
         # This may start a process. Ctrl+C reaches all processes of a terminal, and is for the first one alone.

@@ -3,6 +3,7 @@
 Whoever asks for one loads this; only the processes that do the work load numpy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ class BacktestWork:
     """A backtest over all of history: `rules.hindsight.all_users` runs it."""
 
     plan: BacktestPlan
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """What judges, with numpy."""
+        return (__name__, "rules.hindsight.backtester")
 
     @property
     def size(self) -> int:

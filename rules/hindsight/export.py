@@ -79,6 +79,11 @@ class ExportWork:
     folder: Path
 
     @property
+    def modules(self) -> Sequence[str]:
+        """What exports."""
+        return (__name__,)
+
+    @property
     def size(self) -> int:
         """So many actions are a file."""
         return ACTIONS_A_FILE

@@ -1,6 +1,6 @@
 """A verification as work that reads the history of all users."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -38,6 +38,11 @@ class VerifyWork:
     """A verification by all changes of the rules so far."""
 
     versions: RuleVersions = field(default_factory=RuleVersions)
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """What verifies."""
+        return (__name__,)
 
     @property
     def size(self) -> int:

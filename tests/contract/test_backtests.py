@@ -15,7 +15,7 @@ from rules.values import LAST_TIME
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event, pointers, post_raw, problem
 from tests.keys import app_without_database
-from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
+from tests.long_history import LONG_SWEEP, alive, descendants, judges, make, wait_for
 from tests.postgres import transaction
 from tests.service import Service
 from tests.waiting import PATIENCE
@@ -36,8 +36,8 @@ def done(client: FlaskClient, location: Any) -> Any:
 
 def runs() -> Any:
     """The processes of runs that this process has started, and theirs."""
-    found = descendants(os.getpid())
-    return {pid for pid, command in found.items() if "hindsight.run" in command or "spawn" in command}
+    found = {pid for pid, command in descendants(os.getpid()).items() if "hindsight.run" in command}
+    return found.union(*map(descendants, found))
 
 
 def enter(sessions: Sessions, silent: Any = 0) -> Any:
@@ -252,7 +252,7 @@ def test_started_and_cancelled_again_and_again(client: FlaskClient, sessions: Se
             assert client.delete(answer.headers["Location"]).status_code == 202
         # A run that has ended its processes, and said so, may itself still be there for a moment.
         found = [pid for pid, command in descendants(os.getpid()).items() if "hindsight.run" in command]
-        most = max(most, sum(any("spawn_main" in one for one in descendants(pid).values()) for pid in found))
+        most = max(most, sum(bool(judges(pid)) for pid in found))
         return started == 2
 
     wait_for(again)
@@ -262,12 +262,13 @@ def test_started_and_cancelled_again_and_again(client: FlaskClient, sessions: Se
 
 def test_one_that_is_cancelled_leaves_no_process(client: FlaskClient, sessions: Sessions, started: Any) -> None:
     """The next one may begin as soon as every process of the last one has ended, and not before."""
-    location, pids = started
+    location, _ = started
+    judging = judges(os.getpid())
     assert client.delete(location).status_code == 202
 
     def begun() -> Any:
         answer = client.post("/backtests", json=CANDIDATE)
-        left = alive(pids[1:])  # the first one ends itself
+        left = alive(judging)  # the run, and what it forks these from, end by themselves
         return answer.status_code == 202 and (answer.headers["Location"], left)
 
     following, left = wait_for(begun)
@@ -320,7 +321,7 @@ def started(client: FlaskClient, sessions: Sessions) -> Iterator[Any]:
     client.get("/rules")
     make(sessions)
     location = client.post("/backtests", json={"sweep": LONG_SWEEP}).headers["Location"]
-    pids = sorted(wait_for(lambda: len(found := runs()) >= 2 and found))
+    pids = sorted(wait_for(lambda: judges(os.getpid()) and runs()))
     yield location, pids
     client.delete(location)
     wait_for(lambda: not alive(pids))

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from database.models import Alert
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event
-from tests.long_history import LONG_SWEEP, alive, descendants, make, wait_for
+from tests.long_history import LONG_SWEEP, alive, descendants, judges, make, wait_for
 from tests.postgres import Sessions, transaction
 from tests.service import ROOT
 from tests.waiting import PATIENCE
@@ -384,9 +384,7 @@ def test_no_process_is_left(client: FlaskClient, sessions: Sessions, database_ur
     make(sessions)
     sweep = "{parameter}={from}:{to}:{step}".format(**LONG_SWEEP)
     with flask(database_url, "backtest", "--rule", "123", "--sweep", sweep) as command:
-        judging = wait_for(
-            lambda: {pid for pid, args in descendants(command.pid).items() if "spawn_main" in args} or None
-        )
+        judging = wait_for(lambda: judges(command.pid) and descendants(command.pid))
         if how == "ctrl-c":
             os.killpg(command.pid, signal.SIGINT)
         elif how == "kill":

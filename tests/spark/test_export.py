@@ -232,7 +232,7 @@ def start(url: str, folder: Path, stderr: Any = subprocess.DEVNULL) -> subproces
 def test_an_export_that_is_ended(number: int, database_url: str, sessions: Sessions, tmp_path: Path) -> None:
     """By Ctrl+C it leaves nothing; however it is killed there is no manifest, and no process goes on."""
     run_command(database_url, "backtest", "--rule", "123")
-    make(sessions, users=3_000, each=100)
+    make(sessions, users=3_000, each=100, small=3_000)
     folder = tmp_path / "out"
     with start(database_url, folder) as process:
         wait_for(lambda: list(folder.glob("actions/.*.part")))
