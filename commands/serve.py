@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import log_output
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import Interfaces, Loops
 from watchfiles import PythonFilter
 
 import logs
@@ -161,6 +161,7 @@ def _serve(
     options: dict[str, Any] = {
         "factory": True,
         "interface": Interfaces.ASGI,
+        "loop": Loops.uvloop,
         "address": address,
         "port": settings.backend_port,
         "workers": settings.workers,

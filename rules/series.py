@@ -132,14 +132,14 @@ class TypedSeries(Series):
         if end > 0:
             self._drop(0, end)
 
-    def drop_before_gaps(self) -> bool:
-        """Drop all actions that have a gap behind them: between the others there is none. Returns if there were any."""
-        first = self.ordinals[-1] - len(self.ordinals) + 1 if self.ordinals else 0
-        if not self.ordinals or self.ordinals[0] == first:
-            return False
+    def drop_before_gaps(self) -> None:
+        """Drop all actions that have a gap behind them: between the others there is none."""
+        ordinals = self.ordinals
+        if not ordinals or ordinals[-1] - ordinals[0] == len(ordinals) - 1:
+            return
+        first = ordinals[-1] - len(ordinals) + 1
         # The ordinals rise by one from the last gap on, and by more somewhere before it.
-        self._drop(0, bisect_left(range(len(self.ordinals)), first, key=lambda n: self.ordinals[n] - n))
-        return True
+        self._drop(0, bisect_left(range(len(ordinals)), first, key=lambda n: ordinals[n] - n))
 
     def total(self, start: int, end: int) -> Decimal:
         """The sum of the user's actions from the one at `start` to the one before `end`, gaps or not."""

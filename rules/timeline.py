@@ -87,7 +87,7 @@ class Timeline:
     @property
     def was_late(self) -> bool:
         """Whether an action has come late."""
-        return any(series.was_late for series in self._typed.values())
+        return self._typed["deposit"].was_late or self._typed["withdraw"].was_late
 
     @property
     def newest_time(self) -> int:
@@ -98,13 +98,14 @@ class Timeline:
     @property
     def most_of_a_type(self) -> int:
         """How many actions are here of the type of which there are more."""
-        return max([len(series.times) for series in self._typed.values()])
+        return max(len(self._typed["deposit"].times), len(self._typed["withdraw"].times))
 
     @property
     def count_and_net(self) -> tuple[int, Decimal]:
         """How many actions the user has in all, and deposits less withdrawals; the last of each type must be here."""
-        deposits, withdrawals = [series.numbers(len(series.times) - 1) for series in self._typed.values()]
-        return deposits[0] + withdrawals[0], deposits[1] - withdrawals[1]
+        deposits, paid_in = self.newest_numbers("deposit")
+        withdrawals, paid_out = self.newest_numbers("withdraw")
+        return deposits + withdrawals, paid_in - paid_out
 
     @property
     def size(self) -> int:
@@ -147,10 +148,12 @@ class Timeline:
 
     def drop_before_gaps(self) -> None:
         """Drop all actions of a type that have a gap behind them, so that between the others there is none."""
-        dropped = [series.drop_before_gaps() for series in self._typed.values()]
-        if any(dropped) or len(self._all.actions) != sum(len(series.actions) for series in self._typed.values()):
+        deposits, withdrawals = self._typed["deposit"], self._typed["withdraw"]
+        deposits.drop_before_gaps()
+        withdrawals.drop_before_gaps()
+        if len(self._all.actions) != len(deposits.actions) + len(withdrawals.actions):
             self._all = Series()
-            self._all.load(sorted([one for series in self._typed.values() for one in series.actions], key=place))
+            self._all.load(sorted([*deposits.actions, *withdrawals.actions], key=place))
 
     def settle(self, seq: int) -> None:
         """All actions up to `seq`, the newest arrival, are stored now as they are here; none may have come late."""

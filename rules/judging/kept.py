@@ -33,10 +33,12 @@ log = structlog.get_logger()
 class KeptUser(NamedTuple):
     """A user as of the newest arrival that is known, `last_seq`: the last actions of each type, without gaps.
 
-    `identity` and `pruned_before` are those of the user's row, `opening` is its balance before all actions.
+    `times` has the time of each of them by `seq`. `identity` and `pruned_before` are those of the user's row, `opening`
+    is its balance before all actions.
     """
 
     timeline: Timeline
+    times: dict[int, int]
     last_seq: int
     identity: str
     pruned_before: int | None
@@ -142,7 +144,9 @@ def _kept(batch: Batch, user: BatchUser) -> KeptUser | None:
     if count != user.last_seq or timeline.most_of_a_type > MOST_OF_TYPE:
         return None
     timeline.settle(user.last_seq)
-    return KeptUser(timeline, user.last_seq, user.identity, user.pruned_before, user.balance - net)
+    if len(user.times) != timeline.size:
+        user.times = timeline.seqs
+    return KeptUser(timeline, user.times, user.last_seq, user.identity, user.pruned_before, user.balance - net)
 
 
 def _looked_back_at(timeline: Timeline, reading: Mapping[ActionType, Reading]) -> tuple[int, int]:
@@ -155,22 +159,22 @@ def _looked_back_at(timeline: Timeline, reading: Mapping[ActionType, Reading]) -
 def go_on(
     user: BatchUser, kept: KeptUser, read: Sequence[NumberedAction], *, first_time: int, has_late_offsets: bool
 ) -> bool:
-    """Whether what was kept of a locked user certainly is all that counts: then it has that, and what was read of it.
+    """Whether what was kept of a locked user, and is its timeline, certainly is all that counts; adds what was read.
 
     `read` is what came since, and perhaps older actions. The first of the events is at `first_time`.
     """
     if (user.identity, user.pruned_before) != (kept.identity, kept.pruned_before) or user.is_full or has_late_offsets:
         return False
-    since = {one.action.seq: one for one in read if one.action.seq > kept.last_seq}
-    if len(since) != user.last_seq - kept.last_seq:
-        return False
-    timeline = user.timeline = kept.timeline
-    user.times = timeline.seqs
-    user.load(one for one in read if one.action.seq <= kept.last_seq)
-    for seq in sorted(since):
-        if not timeline.go_on(since[seq]):
+    timeline = user.timeline
+    if read or user.last_seq != kept.last_seq:
+        since = {one.action.seq: one for one in read if one.action.seq > kept.last_seq}
+        if len(since) != user.last_seq - kept.last_seq:
             return False
-        user.times[seq] = since[seq].action.time
-    timeline.settle(user.last_seq)
+        user.load(one for one in read if one.action.seq <= kept.last_seq)
+        for seq in sorted(since):
+            if not timeline.go_on(since[seq]):
+                return False
+            user.times[seq] = since[seq].action.time
+        timeline.settle(user.last_seq)
     _, net = timeline.count_and_net
     return timeline.newest_time <= first_time and user.balance - net == kept.opening

@@ -17,6 +17,7 @@ from rules.judging.kept import KeptHistory, Taken, go_on
 from rules.judging.lookups import Lookups, Point, lookups, oldest_in_crowds
 from rules.model import ACTION_TYPES, Event, Risk
 from rules.pruned import pruned_by_user
+from rules.timeline import Timeline
 from rules.values import LAST_TIME
 from rules.versions import NO_OVERRIDES, RulesSnapshot
 
@@ -88,7 +89,7 @@ def begin_and_read(
         added = deltas[user.user_id]
         if user.is_full:
             added = Deltas(user_id=user.user_id, actions=0, net=Decimal(0))
-        risk = cast(Risk, user.risk)
+        risk, own = cast(Risk, user.risk), taken.users.get(user.user_id)
         batch.users[user.user_id] = BatchUser(
             user_id=user.user_id,
             rule_set=rules.rule_set(risk, user.overrides),
@@ -102,6 +103,8 @@ def begin_and_read(
             balance=user.balance - added.net,
             unused_actions=added.actions,
             unused_net=added.net,
+            timeline=Timeline() if own is None else own.timeline,
+            times={} if own is None else own.times,
         )
     doubtful = _load(batch, history, taken)
     batch.kept_users = len(taken.users.keys() & batch.users.keys()) - len(doubtful)

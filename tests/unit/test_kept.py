@@ -179,7 +179,7 @@ def test_a_row_that_is_not_the_same(row: dict[str, Any], has_late_offsets: bool,
     """Each single difference is enough to drop what is kept."""
     line = Timeline()
     line.load(numbered([Action(1, "deposit", Decimal(1), 10)]))
-    kept = KeptUser(line, 1, "the one", None, Decimal(0))
+    kept = KeptUser(line, line.seqs, 1, "the one", None, Decimal(0))
     own: dict[str, Any] = {"identity": "the one", "last_seq": 1, "balance": Decimal(1)} | row
-    user = BatchUser(user_id=USER, rule_set=RuleSet([], risk="normal"), **own)
+    user = BatchUser(user_id=USER, rule_set=RuleSet([], risk="normal"), timeline=line, times=kept.times, **own)
     assert go_on(user, kept, [], first_time=10, has_late_offsets=has_late_offsets) is goes_on
