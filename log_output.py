@@ -132,7 +132,7 @@ class _Output(io.TextIOBase):
         rest = data = b"\n" + data if self._is_torn else data
         try:
             while rest:
-                rest = rest[self._put_some(rest) :]
+                rest = rest[self._put_some(_whole_lines(rest)) :]
         finally:
             if len(rest) < len(data):
                 self._is_torn = bool(rest) and not data.endswith(b"\n", 0, len(data) - len(rest))
@@ -148,6 +148,13 @@ class _Output(io.TextIOBase):
                 return os.write(self._fd, data)
             except BlockingIOError:  # whoever started this process wants to write to the same pipe without waiting
                 select.select((), (self._fd,), ())
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """As many whole lines from its beginning as a pipe takes in one piece; one, however long, at least."""
+    if len(data) <= _AT_ONCE:
+        return data
+    return data[: data.rfind(b"\n", 0, _AT_ONCE) + 1 or data.find(b"\n") + 1 or len(data)]
 
 
 def _with_others(waiting: "SimpleQueue[bytes]") -> bytes:

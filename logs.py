@@ -53,7 +53,9 @@ def configure(readable: bool) -> None:
 
 
 def info_all(event: str, lines: Sequence[dict[str, Any]]) -> None:
-    """Log `lines`, which say no more than they have, as `log.info(event, **line)` would: in one write, of one moment.
+    """Log each of `lines` as `log.info(event, **line)` would, but all in one write and of one moment.
+
+    Nothing is added to them but the event, the level and the time: they must belong to no trace.
 
     The library takes twenty microseconds for a line, several percent of an event.
     """
@@ -62,7 +64,7 @@ def info_all(event: str, lines: Sequence[dict[str, Any]]) -> None:
             log.info(event, **line)
         return
     common = {"event": event, "level": "info", "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
-    _plain_json.write("".join([_json(line | common, str) + "\n" for line in lines]))
+    _plain_json.write_now("".join([_json(line | common, str) + "\n" for line in lines]))
 
 
 def say_with_each_line(more: Callable[[], Mapping[str, str]]) -> None:
@@ -119,6 +121,11 @@ class _Lines:
         if not self._of_this_turn:
             loop.call_soon(self._end_of_turn)
         self._of_this_turn.append(line)
+
+    def write_now(self, lines: str) -> None:
+        """Write lines of an event loop without waiting for the end of its turn, after those that do."""
+        self._of_this_turn.append(lines)
+        self._end_of_turn()
 
     def flush(self) -> None:
         """Does nothing: no line waits longer than until the end of its turn."""

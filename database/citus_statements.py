@@ -65,9 +65,9 @@ COUNT_KNOWN = Prepared("count_known", _count_known(), after=(*_READS, _ADD, *sto
 
 
 # Workers lock rows at the same time, so that two batches with several users in common could deadlock, which Citus finds
-# out after two seconds. So batches of up to so many users meet on the coordinator first. Nothing's correctness depends
-# on it: these are advisory locks, by a number that users can share.
-IN_TURN = 1_000
+# out after two seconds. So batches of up to so many users meet on the coordinator first: fewer than would fill its
+# table of locks. Nothing's correctness depends on it: these are advisory locks, by a number that users can share.
+IN_TURN = 256
 _ids = func.unnest(_USERS).column_valued("asked")
 _numbers = select(func.hashint8(_ids).label("number")).distinct().order_by(literal_column("number")).subquery("numbers")
 _IN_TURN = Planned(select(func.pg_advisory_xact_lock(literal_column(TURNS_OF_USERS), _numbers.c.number)))

@@ -41,9 +41,13 @@ class Copied:
             try:
                 cursor.copy_expert(self.statement, sent, 1 << 30)
             except Exception:
-                if sent.error is not None:
-                    raise sent.error from None
-                raise
+                error, sent.error = sent.error, None
+                if error is None:
+                    raise
+                try:
+                    raise error from None
+                finally:
+                    del error  # its traceback holds this frame
             return int(cursor.rowcount)
 
     def written(self, records: Sequence[Any]) -> bytes:

@@ -64,7 +64,7 @@ class StoredAction(NamedTuple):
 
 
 class LaterAction(NamedTuple):
-    """A stored action that a late one can change: what judged it first, and which alerts of it hold, or no more."""
+    """A stored action that a late one can change: what judged it first, and which of its alerts still hold."""
 
     user_id: int
     seq: int

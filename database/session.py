@@ -198,7 +198,7 @@ class Transaction:
     """A transaction of a session, undone at the end of its `with` block unless it was committed there.
 
     The session must not have done anything yet. With `by_message` the caller sends BEGIN and COMMIT along with other
-    statements, on `connection`: that takes no further message. A pooled connection only has such.
+    statements, on `connection`: that takes no further message. On a pooled connection it is always so.
     """
 
     def __init__(self, session: Session | PooledConnection, *, by_message: bool = False) -> None:
@@ -235,6 +235,8 @@ class Transaction:
             self._session.invalidate()
 
     def _roll_back(self) -> None:
+        if self.connection.invalidated:  # asked for the driver's connection it would make another
+            return
         driver = self.connection.connection.driver_connection
         # What failed before its BEGIN leaves nothing to undo; PostgreSQL would warn.
         if driver is not None and driver.get_transaction_status() != TRANSACTION_STATUS_IDLE:

@@ -21,7 +21,7 @@ from database.actions import newest_times
 from database.judging import MOST_ACTIONS
 from database.locks import AT_ONCE, Waits, hold_rules
 from database.pooled_connection import PooledConnection
-from database.session import Transaction
+from database.session import Transaction, is_lock_timeout
 from rules.judging import pipeline, store
 from rules.judging.ahead import Repairs
 from rules.judging.batch import Batch, BatchUser, KnownEvent, signed
@@ -41,10 +41,11 @@ from rules.values import LAST_TIME
 class RuleEngine:
     """Judges events under one policy. Any number of threads may share it.
 
-    `observer` is called as each transaction proceeds, and `clock` returns the seconds since 1970. All that is kept
-    between calls is what the rules are set to, as far as it has been read (`rules`); every transaction asks which
-    change is the newest. And, with `keep`, the last actions of users whom it has judged; every transaction asks what
-    came since.
+    `observer` is called as each transaction proceeds, and `clock` returns the seconds since 1970.
+
+    Between calls it keeps what the rules are set to, as far as it has been read (`rules`), and, with `keep`, the last
+    actions of users whom it has judged. Every transaction asks which change of a rule is the newest, and what came
+    since of its users.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class RuleEngine:
         try:
             outcomes = self._transact(session, events, atomic, begun, repair_limit, waits)
         except BaseException as error:
-            if self._kept is not None and not isinstance(error, LargeRepair | RulesChanged):
+            if self._kept is not None and not _is_harmless(error):
                 self._kept.forget()
             self._observer.ended(error)
             raise
@@ -245,3 +246,8 @@ class RuleEngine:
             if user.user_id in repairs.in_parts:
                 new = [action for event, action, _ in batch.stored if event.user_id == user.user_id]
                 repair_in_parts(connection, repairs, user, new)
+
+
+def _is_harmless(error: BaseException) -> bool:
+    """Whether certainly nothing was stored, and the users of other batches are as they were."""
+    return isinstance(error, LargeRepair | RulesChanged) or (isinstance(error, Exception) and is_lock_timeout(error))

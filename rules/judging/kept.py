@@ -55,8 +55,8 @@ class Taken:
 
     @property
     def since(self) -> list[Since]:
-        """What asks for all that came since, and for one more action than that may be."""
-        return [Since(user_id=user_id, seq=one.last_seq, limit=MOST_SINCE + 1) for user_id, one in self.users.items()]
+        """What asks for all that came since: the user's row tells if that is more than is read."""
+        return [Since(user_id=user_id, seq=one.last_seq, limit=MOST_SINCE) for user_id, one in self.users.items()]
 
 
 class KeptHistory:

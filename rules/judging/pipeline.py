@@ -6,7 +6,7 @@ way, since a late event changes what is stored of others. See docs/decisions/pip
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from sqlalchemy import Connection
 
@@ -35,8 +35,8 @@ class Pipeline:
         self._is_refused = False
         self._actions, self._alerts = b"", b""  # judged and not stored yet
         self._sent = 0  # actions
-        self._pieces = self._judge()
-        # What has been stored: of so many events, of these users; and what belongs to that and has not.
+        self._pieces: Generator[None] | None = None
+        # How many events have been stored, and whose; and what is still to be stored for them.
         self.stored = 0
         self.users: set[int] = set()
         self.outbox: list[NewOutboxEvent] = []
@@ -44,8 +44,13 @@ class Pipeline:
 
     def run(self, connection: Connection) -> list[Outcome]:
         """Judge all events, and store the actions and alerts of those in order. The outcomes, one for each event."""
-        for _ in self._pieces:
-            self._store(connection)
+        self._pieces = pieces = self._judge()
+        try:
+            for _ in pieces:
+                self._store(connection)
+        finally:  # it refers to this object: only the collector could free the two, and it runs rarely
+            pieces.close()
+            self._pieces = None
         for at, event in enumerate(self._events):
             if at not in self._outcomes:
                 self._outcomes[at] = self._settle(event)
@@ -62,9 +67,10 @@ class Pipeline:
         assert self._sent + self._actions.count(b"\n") == self.stored, "other actions were stored than were judged"
 
     def _go_on(self) -> None:
+        assert self._pieces is not None
         next(self._pieces, None)
 
-    def _judge(self) -> Iterator[None]:
+    def _judge(self) -> Generator[None]:
         """Judge the events that are in order, a piece each time, and write what is stored of it."""
         piece: list[BatchUser] = []
         count = 0

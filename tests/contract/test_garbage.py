@@ -40,6 +40,7 @@ BODIES = {
     "no JSON": ("/event", b"{", JSON, 400),
     "a good event": ("/event", json.dumps(an_event()).encode(), JSON, 200),
     "good events": ("/events", json.dumps([an_event()] * MANY).encode(), JSON, 200),
+    "many good events": ("/events", json.dumps([an_event()] * 3_000).encode(), JSON, 200),
     "a bad user": ("/users", b'{"total": -1}', JSON, 400),
     "no such path": ("/nowhere", b"{}", JSON, 404),
 }

@@ -308,12 +308,17 @@ def test_others_late_events(workers: tuple[Worker, Worker], sessions: Sessions) 
 def test_more_came_since_than_is_read(workers: tuple[Worker, Worker], sessions: Sessions) -> None:
     """Then the user is read in full."""
     one, other = workers
-    one.post(1, "d 1 @1")
+    one.post(1, "d 1 @0")
+    time = 0
     for more in (kept.MOST_SINCE, kept.MOST_SINCE + 1):
-        other.process(events(1, ", ".join(["d 1 @2"] * more)))
-        one.post(1, "d 1 @2")
+        # So far apart that of the user little is kept.
+        other.process(events(1, ", ".join([f"d 1 @{time + 100 * n}" for n in range(1, more + 1)])))
+        time += 100 * (more + 1)
+        one.post(1, f"d 1 @{time}")
     assert one.reads.all == [IN_FULL, KEPT, IN_FULL]
-    assert rows(sessions, "SELECT max(ordinal), max(running_total), max(seq) FROM user_actions") == [(132, 132, 132)]
+    one.post(1, f"d 1 @{time}")
+    assert one.last_read == KEPT
+    assert rows(sessions, "SELECT max(ordinal), max(running_total), max(seq) FROM user_actions") == [(133, 133, 133)]
 
 
 TAMPERED = {
@@ -348,15 +353,16 @@ def test_late_offsets(workers: tuple[Worker, Worker], sessions: Sessions, monkey
     assert one.reads.all[-2:] == [IN_FULL, IN_FULL]
 
 
-def test_numbers_that_do_not_continue(workers: tuple[Worker, Worker], sessions: Sessions) -> None:
+@pytest.mark.parametrize("column", ["running_total", "ordinal"])
+def test_numbers_that_do_not_continue(column: str, workers: tuple[Worker, Worker], sessions: Sessions) -> None:
     """Where others have continued from other numbers, as after a restore, what is kept is wrong."""
-    for column, number in (("running_total", "1"), ("ordinal", "1")):
-        one, other = Worker(sessions), Worker(sessions)
-        one.one_by_one(1, "d 1 @10")
-        change(sessions, f"UPDATE user_actions SET {column} = {column} + {number}")
-        other.post(1, "d 1 @20")
-        one.post(1, "d 1 @30")
-        assert one.last_read == IN_FULL
+    one, other = workers
+    one.one_by_one(1, "d 1 @10, d 1 @11")
+    assert one.last_read == KEPT
+    change(sessions, f"UPDATE user_actions SET {column} = {column} + 1")
+    other.post(1, "d 1 @20")
+    one.post(1, "d 1 @30")
+    assert one.last_read == IN_FULL
 
 
 def test_only_one_type_is_known(sessions: Sessions) -> None:
@@ -403,14 +409,17 @@ def test_a_lost_connection(database_url: str, workers: tuple[Worker, Worker]) ->
 
 
 def test_a_lock_that_is_not_to_be_had(workers: tuple[Worker, Worker], sessions: Sessions) -> None:
-    """Nothing is stored, and nothing is kept."""
+    """Nothing is stored; what is kept of others stays, since the database has said that it is there."""
     one, _ = workers
     one.post(1, "d 1 @10")
+    one.post(2, "d 1 @10")
     with transaction(sessions) as session:
         session.execute(text("SELECT FROM users WHERE user_id = 1 FOR UPDATE"))
         with sessions() as own, pytest.raises(DBAPIError):
             one.engine.process(own, events(1, "d 1 @20"), waits=Waits(lock=0.05))
-    assert all_forgotten(one)
+    for user_id, read in ((1, IN_FULL), (2, KEPT)):
+        one.post(user_id, "d 1 @20")
+        assert one.last_read == read
 
 
 @pytest.mark.parametrize("stored", [False, True])

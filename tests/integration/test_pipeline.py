@@ -1,6 +1,9 @@
 """Batches that are stored in pieces while they are judged: the same answers and rows as at once, and all or nothing."""
 
+import gc
 import json
+import weakref
+from contextlib import suppress
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -16,9 +19,10 @@ from database.locks import Waits
 from database.prepared import prepare_anew, run_directly
 from database.records import NewAction, NewAlert
 from rules.judging import pipeline
+from rules.judging.batch import Batch
 from rules.judging.batches import RulesChanged
 from rules.judging.engine import RuleEngine
-from rules.model import Event
+from rules.model import Event, Outcome
 from rules.policy import Policy
 from rules.values import LAST_TIME
 from tests.integration.test_engine import ALL_RULES, create_user, process, random_batch, result_of, rows
@@ -39,6 +43,35 @@ TABLES = {
 def _pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "LEAST", 1)
     monkeypatch.setattr(pipeline, "PIECE", request.param)
+
+
+def test_nothing_is_left_to_the_collector(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is free when it is over, whether it was small, in pieces, or failed between two of them."""
+    seen: list[weakref.ref[Batch]] = []
+    settle = RuleEngine._settle
+
+    def noted(self: RuleEngine, batch: Batch, event: Event, latest: int) -> Outcome:
+        seen.append(weakref.ref(batch))
+        if event.amount == 666:
+            raise KeyError
+        return settle(self, batch, event, latest)
+
+    monkeypatch.setattr(RuleEngine, "_settle", noted)
+    monkeypatch.setattr(pipeline, "PIECE", 1)
+    gc.disable()
+    try:
+        for least, notation in ((256, "d 1 @1"), (1, "d 1 @2"), (1, "d 1 @3")):
+            monkeypatch.setattr(pipeline, "LEAST", least)
+            batch = [*events(1, notation), *events(2, notation), *events(3, notation)]
+            if notation == "d 1 @3":
+                batch = [event._replace(amount=Decimal(666)) if event.user_id == 3 else event for event in batch]
+            with suppress(KeyError):
+                process(sessions, batch)
+            assert len(seen) == 3
+            assert [one() for one in seen] == [None] * 3
+            seen.clear()
+    finally:
+        gc.enable()
 
 
 @pytest.fixture

@@ -7,13 +7,15 @@ from threading import Barrier, Thread
 from threading import Event as ThreadEvent
 
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import users
+from database import citus, users
 from database.errors import cause, is_read_only, is_unfit
 from database.pooled_connection import PooledConnection, pooled_connections
+from database.pooler import is_lost
+from database.prepared import run_directly
 from database.session import (
     ATTEMPTS,
     CommitUncertain,
@@ -275,6 +277,57 @@ def test_refused_commit_is_not_uncertain(sessions: Sessions) -> None:
     assert (sqlstate(caught.value), is_away(caught.value), names(sessions)) == ("23505", False, [])
 
 
+@pytest.mark.parametrize(
+    ("code", "is_uncertain"),
+    [
+        ("23505", False),
+        ("40001", False),
+        ("55P03", False),
+        ("22003", False),
+        ("57014", True),
+        ("XX000", True),
+        ("58030", True),
+        (None, True),
+    ],
+)
+@pytest.mark.parametrize("is_distributed", [False, True])
+def test_a_commit_that_fails_on_citus(
+    code: str | None, is_uncertain: bool, is_distributed: bool, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may have committed by then, unless the error is one that a statement has before."""
+    monkeypatch.setattr(citus, "is_distributed", lambda _: is_distributed)
+
+    class Failure(Exception):
+        pgcode = code
+
+    with (
+        sessions() as session,
+        Transaction(session, by_message=True) as transaction,
+        pytest.raises(CommitUncertain if is_uncertain and is_distributed else DBAPIError),
+        transaction.committing(),
+    ):
+        raise DBAPIError("COMMIT", None, Failure())
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "lost"),
+    [
+        ("08006", "", True),
+        ("XX000", f"the {citus.SERVER_IS_GONE} somewhere", True),
+        ("XX000", "some defect", False),
+        ("23505", citus.SERVER_IS_GONE, False),
+        (None, citus.SERVER_IS_GONE, False),
+    ],
+)
+def test_what_says_that_a_server_is_gone(code: str | None, message: str, lost: bool) -> None:
+    """PostgreSQL's own codes, and what Citus says of a worker."""
+
+    class Failure(Exception):
+        pgcode = code
+
+    assert is_lost(Failure(message)) is lost
+
+
 # Undone unless committed
 
 
@@ -282,21 +335,22 @@ def test_refused_commit_is_not_uncertain(sessions: Sessions) -> None:
 def ways_to_leave(session: Session | PooledConnection, how: str) -> Iterator[None]:
     """A transaction that begins and adds the user 3 by its own statements, and ends in this way."""
     with Transaction(session, by_message=True) as transaction:
-        transaction.connection.exec_driver_sql("BEGIN; INSERT INTO users (user_id) VALUES (3)")
+        # As a batch does: SQLAlchemy knows of no transaction.
+        run_directly(transaction.connection, "BEGIN; INSERT INTO users (user_id) VALUES (3)", {})
         yield
         if how == "fails":
             raise KeyError(how)
         if how == "commits":
             with transaction.committing():
-                transaction.connection.exec_driver_sql("COMMIT")
+                run_directly(transaction.connection, "COMMIT", {})
         if how == "fails to commit":
             with transaction.committing():
-                transaction.connection.exec_driver_sql("SELECT 1 / 0; COMMIT")
+                run_directly(transaction.connection, "SELECT 1 / 0; COMMIT", {})
         if how == "is lost":
-            transaction.connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+            run_directly(transaction.connection, "SELECT pg_terminate_backend(pg_backend_pid())", {})
         if how == "is lost at the commit":
             with transaction.committing():
-                transaction.connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid()); COMMIT")
+                run_directly(transaction.connection, "SELECT pg_terminate_backend(pg_backend_pid()); COMMIT", {})
 
 
 @pytest.mark.parametrize(
@@ -317,12 +371,15 @@ def test_undone_unless_committed(
     """However a transaction ends, it is stored only if it was committed, and its connection serves the next one."""
     with engine_on(database_url, connections=1) as engine:
         sessions = make_sessions(engine)
+        made: list[object] = []
+        event.listen(engine, "connect", lambda *_: made.append(1))
         with (
             pooled_connections(engine)() if pooled else sessions() as own,
             pytest.raises(error) if error else nullcontext(),
             ways_to_leave(own, how),
         ):
             pass
+        assert len(made) == 1  # even if it is lost: there is nothing left to undo
         for _ in range(2):
             with sessions() as session:
                 assert list(session.scalars(text("SELECT user_id FROM users"))) == [3] * is_stored

@@ -2,8 +2,12 @@
 
 import asyncio
 import io
+import os
 import threading
 
+import pytest
+
+from log_output import _Output
 from logs import _Lines
 
 
@@ -45,6 +49,20 @@ def test_the_lines_of_a_turn_go_out_together_at_its_end() -> None:
     assert file.flushed == ["a\nb\n", "a\nb\nc\n"]
 
 
+def test_what_need_not_wait_for_the_end_of_the_turn() -> None:
+    """It is written at once, with what was logged before it in that turn."""
+    file = File()
+    lines = _Lines(file)
+
+    async def turn() -> None:
+        lines.write("a\n")
+        lines.write_now("b\nc\n")
+        assert file.flushed == ["a\nb\nc\n"]
+
+    asyncio.run(turn())
+    assert file.getvalue() == "a\nb\nc\n"
+
+
 def test_a_thread_does_not_wait_for_the_turn() -> None:
     """A line of another thread is written at once, even while a turn has lines to write."""
     file = File()
@@ -80,3 +98,25 @@ def test_a_file_that_cannot_be_written_for_a_while() -> None:
 
     asyncio.run(turns())
     assert file.flushed == ["b\n"]
+
+
+def test_lines_go_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are written at once, no more goes out in one piece than a pipe takes, and no line is cut."""
+    written: list[bytes] = []
+
+    def write(_: int, data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    output = _Output(1)
+    lines = [b"%d %b\n" % (n, b"x" * (n * 37 % 300)) for n in range(200)]
+    output._put(b"".join(lines))
+    assert b"".join(written) == b"".join(lines)
+    assert all(data.endswith(b"\n") and len(data) <= 4096 for data in written)
+    assert len(written) > 1
+
+    written.clear()
+    long = b"y" * 10_000 + b"\n"
+    output._put(b"a\n" + long + b"b\n")
+    assert written == [b"a\n", long, b"b\n"]
