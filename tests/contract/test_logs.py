@@ -12,9 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+import logs
 from app import create_app
 from config_loader import load_settings
-from routes.http import exchange, problems
+from routes.http import problems
 from rules.judging.engine import RuleEngine
 from tests.conftest import ClientMaker
 from tests.contract.helpers import Sessions, an_event, post_raw
@@ -32,7 +33,7 @@ PRIVATE = (NAME, AMOUNT, EVENT_ID, "kzqx", "Zebulon")
 def output(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the applications made by this test's fixtures print."""
     # A logger that was used before keeps writing to where it wrote first, so the applications here get new ones.
-    for module in (problems, exchange):
+    for module in (problems, logs):
         monkeypatch.setattr(module, "log", structlog.get_logger())
     return StringIO()
 

@@ -10,10 +10,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import make_url, text
 from structlog.testing import capture_logs
 
+import logs
 from access import keyring
 from access.key_format import make_key
 from database import fitness, migrations, readiness
-from routes.http import exchange, problems
+from routes.http import problems
 from tests.conftest import ClientMaker
 from tests.contract.helpers import an_event, problem
 from tests.postgres import Databases, engine_on
@@ -175,7 +176,7 @@ def test_what_goes_missing_is_not_to_be_tried_again(
 ) -> None:
     """A table that is gone is a 500 with a type of its own, without Retry-After; the log has the cause, in one line."""
     # A logger stays where it wrote first. Not to a file of this test, whose number a connection may have afterwards.
-    for module in (problems, exchange, keyring):
+    for module in (problems, logs, keyring):
         monkeypatch.setattr(module, "log", structlog.get_logger())
     with redirect_stdout(StringIO()) as output:
         client = make_client()

@@ -20,7 +20,8 @@ from tests.unit.rules.timeline import events
 
 Sessions = sessionmaker[Session]
 
-RECENT, HISTORY = COUNT_AND_LOCK.all[:2]
+READS = {each.name.rpartition("_")[0]: each for each in COUNT_AND_LOCK.all}
+RECENT, SINCE, HISTORY = (READS[f"read_{name}"] for name in ("last", "since", "last_since_following_keys"))
 RETYPE = "ALTER TABLE users ALTER COLUMN risk TYPE varchar(20)"
 
 
@@ -42,7 +43,7 @@ def known(sessions: Sessions) -> set[str]:
 
 @pytest.mark.parametrize(
     "spoil",
-    ["DEALLOCATE ALL", f"DEALLOCATE {COUNT_AND_LOCK.name}", f"DEALLOCATE {RECENT.name}", RETYPE],
+    ["DEALLOCATE ALL", f"DEALLOCATE {COUNT_AND_LOCK.name}", f"DEALLOCATE {SINCE.name}", RETYPE],
     ids=["none is known", "the first is not known", "the second is not known", "what is read has another type"],
 )
 def test_an_event_is_judged_all_the_same(spoil: str, database_url: str) -> None:
