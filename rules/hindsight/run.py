@@ -7,10 +7,13 @@ the table of backtests.
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
+from multiprocessing.util import get_temp_dir
 
 import log_output
 import structlog
@@ -110,6 +113,9 @@ class Run:
                 backtests.end(connection, self._id, status=status, result=result, error=error)
                 backtests.free(connection, self._id)
         finally:
+            # It has the socket by which processes are forked; Python would remove it at an end that is not so abrupt.
+            with suppress(OSError):
+                shutil.rmtree(get_temp_dir())  # which makes one if there is none yet
             log_output.flush()
             os._exit(0)
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -337,6 +338,22 @@ def test_cancelling(client: FlaskClient, started: Any) -> None:
     found = client.get(location).get_json()
     assert (found["status"], found["result"]) == ("cancelled", None)
     assert found["finished_at"] is not None
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The folder for temporary files of all that is started. Its path is short, since sockets are among them."""
+    with TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield folder
+
+
+def test_a_run_leaves_no_files(temporary: str, client: FlaskClient, started: Any) -> None:
+    """Although it ends at once, whatever it is doing."""
+    location, pids = started
+    client.delete(location)
+    wait_for(lambda: not alive(pids))
+    assert os.listdir(temporary) == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
