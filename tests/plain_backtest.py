@@ -84,7 +84,7 @@ def plain_backtest(plan: BacktestPlan, users: Mapping[int, OwnHistory], standing
             figures.true_lost += len(gone_keys & closed[TRUE])
             figures.false_spared += len(gone_keys & closed[FALSE])
         if len(result.added) < SAMPLES:
-            result.added += [one for one in fresh[:SAMPLES] if one.key[1:] not in unknown]
+            result.added += [one for one in fresh if one.key[1:] not in unknown][:SAMPLES]
         removed += [
             AlertSample((user_id, *key), one.time, None, one.outcome)
             for key, one in stored.items()

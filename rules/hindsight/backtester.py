@@ -116,7 +116,7 @@ class _Comparison:
         for step, figures in enumerate(result.now[1:], 1):
             swept = {code: self._known(code, self._firing.places(step, code)) for code in self._swept}
             self._compare(figures, others | self._raised(swept))
-        result.added = self._added(found)
+        result.added = self._added(known)
         result.removed = self._removed(~now.stored)
 
     def _known(self, code: int, places: Ints) -> Ints:
@@ -158,15 +158,11 @@ class _Comparison:
             end = int(np.searchsorted(places, self._users.ends[user]))
             own = slice(at, min(end, at + SAMPLES))
             wanted = list(zip(places[own].tolist(), codes[own].tolist(), strict=True))
-            wanted = [(place, code) for place, code in wanted if not self._is_unknown(code, place)]
-            for place, rule, finding in self._firing.findings(user, wanted) if wanted else ():
+            for place, rule, finding in self._firing.findings(user, wanted):
                 key = int(self._users.ids[user]), int(self._users.actions.seq[place]), rule.code
                 samples.append(AlertSample(key, int(self._users.actions.time[place]), evidence_of(rule, finding)))
             at = end
         return samples
-
-    def _is_unknown(self, code: int, place: int) -> bool:
-        return code in self._unknown and bool(self._unknown[code][place])
 
     def _removed(self, gone: Mask) -> list[AlertSample]:
         """The first of the stored alerts that are `gone`."""

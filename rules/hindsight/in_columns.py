@@ -127,15 +127,19 @@ class Firing:
         users, chosen = self._users, self._in_period
         if len(self._alone):
             chosen = chosen & ~np.isin(users.user, self._alone)
+        whole, rows = users.columns(), np.flatnonzero(chosen)
         if self._settings_of is None:
-            columns, places = users.columns()
-            return [_Group(self._steps[0], columns, places, np.flatnonzero(chosen))]
+            return [_Group(self._steps[0], *whole, rows)]
+        rows = rows[np.argsort(self._settings_of[rows], kind="stable")]
+        cuts = np.searchsorted(self._settings_of[rows], np.arange(1, len(self._steps)))
         found = []
-        for number, steps in enumerate(self._steps):
-            mask = chosen & (self._settings_of == number)
-            if mask.any():
-                columns, places = users.columns(np.unique(users.user[mask]))
-                found.append(_Group(steps, columns, places, np.flatnonzero(mask[places])))
+        for steps, own in zip(self._steps, np.split(rows, cuts), strict=True):
+            if len(own):
+                owners = np.unique(users.user[own])
+                # A user with most of the actions may have had hundreds of settings: no copy for each of these.
+                is_small = 2 * (users.ends[owners] - users.begins[owners]).sum() < len(users.user)
+                columns, places = users.columns(owners) if is_small else whole
+                found.append(_Group(steps, columns, places, np.searchsorted(places, own)))
         return found
 
     def _incomplete(self, rule: RuleInForce, histories: Histories, places: Ints) -> Mask:

@@ -112,7 +112,7 @@ class StoredUsers:
         """Those whose amounts are too large for columns."""
         if not len(self):
             return self.begins
-        # Up to the limits a float holds every whole number; beyond them it need not be exact.
+        # Rounding keeps their order, so nobody beyond a limit is missed.
         amounts, counts = self.actions.amount, (self.ends - self.begins).astype(float)
         totals = np.add.reduceat(amounts.astype(float), self.begins)
         largest = np.maximum.reduceat(amounts, self.begins).astype(float)
@@ -145,15 +145,13 @@ class StoredUsers:
         )
 
     def columns(self, of: Ints | None = None) -> tuple[ActionColumns, Ints]:
-        """All actions of the users `of` (None: of all) as columns, and the places here of these actions."""
+        """All actions of the users `of`, in order (None: of all), as columns, and the places here of these actions."""
         every, removed = self.series, self.removed
         if of is None:
             return ActionColumns(every, self.begins[self.user], removed), np.arange(len(self.user))
-        chosen = np.zeros(len(self), bool)
-        chosen[of] = True
-        places = np.flatnonzero(chosen[self.user])
         lengths = self.ends[of] - self.begins[of]
         begins = np.repeat(cumulative(lengths)[:-1], lengths)
+        places = np.arange(len(begins)) - begins + np.repeat(self.begins[of], lengths)
         if removed is not None:
             removed = Removed(
                 removed.first[places],

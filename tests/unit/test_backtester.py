@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -16,15 +17,15 @@ from hypothesis import strategies as st
 
 from rules.base import Rule, RuleSetting
 from rules.columns import MOST_CENTS
-from rules.hindsight.backtest import BacktestPlan, BacktestResult
+from rules.hindsight.backtest import SAMPLES, BacktestPlan, BacktestResult
 from rules.hindsight.backtester import Backtester
 from rules.hindsight.stored_columns import OUTCOMES, StoredActions, StoredAlerts
-from rules.model import RISKS, Action
+from rules.model import RISKS, Action, ActionType
 from rules.parameters import written_values
 from rules.pruned import Pruned
 from rules.registry import REGISTRY
 from rules.values import LAST_TIME
-from rules.versions import RiskAndOverrides
+from rules.versions import FIRST_SETTINGS, RiskAndOverrides
 from tests.plain_backtest import OwnHistory, Standing, plain_backtest, plain_settings
 from tests.service import ROOT
 from tests.unit.rules.test_twins import randoms, some_actions, some_pruned, some_value, stored
@@ -172,6 +173,44 @@ def test_a_twin_that_is_wrong_is_noticed() -> None:
     actions = stored({1: [Action(1, "withdraw", Decimal("1.00"), 1)]})
     with pytest.raises(AssertionError, match="the twin of rule 1100"):
         Backtester(plan).judge(actions, {}, StoredAlerts(*np.zeros((5, 0), np.int64)))
+
+
+def test_what_is_not_known_takes_no_samples_place() -> None:
+    """However many alerts of a user's first actions are left out, the first of those that count are shown."""
+    unknown = [Action(seq, "withdraw", Decimal("1000.01"), 100) for seq in range(2, SAMPLES + 4)]
+    own = [*unknown, Action(SAMPLES + 4, "withdraw", Decimal("1000.01"), 200_000)]
+    first = Action(1, "withdraw", Decimal("1.00"), 10)
+    numbers: dict[ActionType, tuple[int, Decimal]] = {"withdraw": (1, Decimal("1.00"))}
+    pruned = Pruned(before=100, until_seq=SAMPLES + 4, newest_seq=1, first=first, numbers=numbers)
+    plan = BacktestPlan(candidates=(RuleSetting.initial(REGISTRY[660]),), sweep=(), start=0, end=LAST_TIME)
+    found = Backtester(plan).judge(stored({7: own}), {}, as_alerts([], Random(1)), {7: pruned})
+    assert found == plain_backtest(plan, {7: OwnHistory([(one, FIRST_SETTINGS) for one in own], pruned)}, [])
+    assert (found.left_out, found.now[0].added) == (len(unknown), 1)
+    assert [one.key for one in found.added] == [(7, SAMPLES + 4, 660)]
+
+
+def peak(number: int) -> int:
+    """The most bytes in use while a user with many actions is judged by this many settings."""
+    own = [Action(seq, "withdraw", Decimal("1.00"), seq) for seq in range(20_000)]
+    versions = {7: [seq * number // len(own) + 1 for seq in range(len(own))]}
+    changes = {
+        version: RiskAndOverrides("normal", json.dumps({"660": {"threshold": f"{version}.00"}}))
+        for version in range(1, number + 1)
+    }
+    actions = stored({7: own}, versions)
+    plan = BacktestPlan(candidates=(RuleSetting.initial(REGISTRY[660]),), sweep=(), start=0, end=LAST_TIME)
+    tracemalloc.start()
+    try:
+        found = Backtester(plan).judge(actions, {7: changes}, as_alerts([], Random(1)))
+        assert found.now[0].alerts > len(own) // 2
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_settings() -> None:
+    """A user's actions are not copied for each of the settings that the user has had."""
+    assert peak(100) < 2 * peak(2)
 
 
 SHOWN = """

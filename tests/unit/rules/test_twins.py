@@ -166,6 +166,20 @@ def test_who_is_too_large_for_columns(amounts: list[int], is_too_large: bool) ->
     assert list(StoredUsers(stored(users), {}).too_large) == [1] * is_too_large
 
 
+def test_the_largest_amounts_that_fit_into_columns() -> None:
+    """An amount that is multiplied by a number of actions, and is in hundredths then, stays within 64 bits."""
+    assert MOST_PRODUCT * 100 <= 2**63
+    largest = Decimal(MOST_PRODUCT // 1_001 - 1).scaleb(-2)
+
+    def after(small: int) -> Users:
+        amounts = [Decimal("0.01")] * small + [largest]
+        return {1: [Action(seq, "deposit", amount, seq) for seq, amount in enumerate(amounts, 1)]}
+
+    spike = RuleInForce(RuleSetting.initial(REGISTRY[630]), risk="normal", overrides={})
+    assert by_twin(spike, after(1_000), {}) == by_check(spike, after(1_000), {}) == [(1, 1_001)]
+    assert list(StoredUsers(stored(after(1_100)), {}).too_large) == [0]
+
+
 def test_sums_of_all_users_may_overflow() -> None:
     """Those of each user are right although the running sum over all of them goes beyond 64 bits."""
     large = Decimal(MOST_CENTS // 2).scaleb(-2)
