@@ -4,13 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import TypeVar
 
 from database.records import StoredAlert
 from rules.model import ACTION_TYPES, Action, ActionType
 from rules.versions import FIRST_SETTINGS, RiskAndOverrides
-
-T = TypeVar("T")
 
 Settings = Mapping[int, Mapping[int, RiskAndOverrides]]  # by user and version
 
