@@ -1,5 +1,6 @@
 """`flask --app app spark-backtest`: a backtest over an export, in Spark. It needs no database."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ def spark_backtest(
     2 if it could not be done, 130 after Ctrl+C.
     """
     asked = AskedOptions(**options)
+    if "://" in folder and re.search(r"[][{}*?]", folder):
+        raise Stopped("A URI with wildcards is no export: name one folder.")
     check_packages("pyspark", "pyarrow", "pandas", "numpy")
     check_java()
     try:
@@ -62,7 +65,7 @@ def _run(
 ) -> None:
     # These load pyspark.
     from commands.spark_session import spark_session
-    from rules.hindsight.spark_users import SparkBacktest, check_remote_files, literal, read_remote_manifest
+    from rules.hindsight.spark_users import SparkBacktest, check_remote_files, place_of, read_remote_manifest
 
     begun = time.monotonic()
     with ExitStack() as stack:
@@ -73,9 +76,8 @@ def _run(
                 check_remote_files(spark, place, manifest)
         else:
             manifest = read_manifest(Path(place))
-            if is_checked:
-                check_files(Path(place), manifest)
-            place = literal(str(Path(place).resolve()))
+            check_files(Path(place), manifest, digests=is_checked)
+            place = place_of(Path(place))
         if unknown := manifest.unknown_rules():
             named = ", ".join(map(str, unknown))
             click.echo(f"Left out, since this release does not know them: rules {named}.", err=True)

@@ -27,6 +27,9 @@ _ALWAYS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
+    # Else what a file does not have would be missing from a report that looks whole.
+    "spark.sql.files.ignoreMissingFiles": "false",
+    "spark.sql.files.ignoreCorruptFiles": "false",
 }
 # Nobody else has to reach it, nor may.
 _LOCAL = {

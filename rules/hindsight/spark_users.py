@@ -8,6 +8,7 @@ import pickle
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
 from pyspark.errors import AnalysisException
@@ -17,6 +18,7 @@ from pyspark.sql import functions as f
 from rules.hindsight.arrow_users import ACTION, ALERT, CHECKPOINT, COLUMNS, SETTINGS, judge_share
 from rules.hindsight.backtest import BacktestPlan, BacktestResult
 from rules.hindsight.manifest import NAME, Manifest, NoExport
+from rules.values import LAST_TIME
 
 # What is read of each table. Columns that a later release adds are passed over.
 _READ = {
@@ -33,10 +35,7 @@ _AT_LEAST, _AT_MOST = 20_000, 250_000
 
 
 class SparkBacktest:
-    """A backtest over the export at `place`, a folder or a URI that Spark can read, of which `manifest` is known.
-
-    In the name of a folder, wildcards have to be marked: see `literal`.
-    """
+    """A backtest over the export at the URI `place`, of which `manifest` is known. For a folder, see `place_of`."""
 
     def __init__(self, spark: SparkSession, place: str, manifest: Manifest) -> None:
         self._spark, self._place, self._manifest = spark, place, manifest
@@ -48,11 +47,19 @@ class SparkBacktest:
         return int(self._done.value)
 
     def run(self, plan: BacktestPlan, result: BacktestResult) -> None:
-        """Judge all actions, and add what is found to `result`, with the stored evidence of removed samples."""
+        """Judge all actions, and add what is found to `result`, with the stored evidence of removed samples.
+
+        Raises NoExport if they are more or fewer than were written, which is known unless the plan ends before them.
+        """
         judge = partial(judge_share, plan, done=self._done.add)
         found = self.rows(plan).mapInArrow(judge, "result binary")
+        actions = 0
         for row in found.collect():
-            result.add(pickle.loads(row.result))  # noqa: S301 (our own processes made it)
+            share: BacktestResult = pickle.loads(row.result)  # noqa: S301 (our own processes made it)
+            actions += share.actions
+            result.add(share)
+        if plan.end == LAST_TIME and actions != (written := self._manifest.rows("actions")):
+            raise NoExport(f"Spark has judged {actions:,} actions, and {written:,} were written: the files are others.")
         evidence = self._evidence([sample.key for sample in result.removed])
         result.removed = [sample._replace(evidence=evidence[sample.key]) for sample in result.removed]
 
@@ -119,9 +126,12 @@ class SparkBacktest:
         return {(row.user_id, row.seq, row.code): json.loads(row.evidence) for row in found}
 
 
-def literal(path: str) -> str:
-    """The path of a file or folder as Spark reads it, which takes some characters for wildcards."""
-    return re.sub(r"([][{}*?\\^])", r"\\\1", path)
+def place_of(folder: Path) -> str:
+    """The URI of a folder of this machine, as Spark reads it: nothing is decoded, and wildcards have to be marked.
+
+    Without a scheme a cluster would look for it in the file system that it is set up with.
+    """
+    return "file://" + re.sub(r"([][{}*?\\^])", r"\\\1", str(folder.resolve()))
 
 
 def _below(place: str, name: str) -> str:

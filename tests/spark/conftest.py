@@ -32,22 +32,43 @@ def stored(history_url: str) -> Iterator[Sessions]:
 
 @pytest.fixture(scope="session")
 def exported(history_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export of that history, whose name Spark would take for a pattern."""
-    folder = tmp_path_factory.mktemp("exports") / "an {export} [1]*"
+    """An export of that history, whose name Spark would take for a pattern, or for one that is encoded."""
+    folder = tmp_path_factory.mktemp("exports") / "an {export} [1]*, 100%41?#"
     result = run_command(history_url, "export", folder, "--processes", "1")
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     return folder
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
-    """A session of Spark whose batches are so short that users span them."""
+def of_a_cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SPARK_CONF_DIR as a cluster may have it: paths are those of HDFS, and files that cannot be read passed over.
+
+    Skips the test where there is no Java.
+    """
     try:
         check_java()
     except Stopped as error:
         pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("spark")
+    (folder / "spark-defaults.conf").write_text(
+        "spark.hadoop.fs.defaultFS hdfs://127.0.0.1:1\n"
+        "spark.sql.files.ignoreMissingFiles true\n"
+        "spark.sql.files.ignoreCorruptFiles true\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spark(of_a_cluster: Path) -> Iterator[Any]:
+    """A session of Spark whose batches are so short that users span them."""
     from commands.spark_session import spark_session
 
-    fast = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1", "spark.sql.codegen.wholeStage": "false"}
-    with spark_session("local[2]", fast | {"spark.sql.execution.arrow.maxRecordsPerBatch": "7"}) as session:
-        yield session
+    settings = {
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "7",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_CONF_DIR", str(of_a_cluster))
+        with spark_session("local[2]", settings) as session:
+            yield session

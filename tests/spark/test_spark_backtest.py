@@ -6,21 +6,24 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from commands.spark_backtest import spark_backtest
 from rules.hindsight import backtest, backtester
 from rules.hindsight.arrow_users import judge_share, whole_users
 from rules.hindsight.backtest import BacktestResult
 from rules.hindsight.manifest import Manifest, NoExport, read_manifest
-from rules.hindsight.spark_users import SparkBacktest, check_remote_files, literal, read_remote_manifest
+from rules.hindsight.spark_users import SparkBacktest, check_remote_files, place_of, read_remote_manifest
 from rules.model import RISKS
 from tests.postgres import Sessions
 from tests.service import ROOT
@@ -36,7 +39,7 @@ def manifest(exported: Path) -> Manifest:
 
 @pytest.fixture
 def over(spark: Any, exported: Path, manifest: Manifest) -> SparkBacktest:
-    return SparkBacktest(spark, literal(str(exported)), manifest)
+    return SparkBacktest(spark, place_of(exported), manifest)
 
 
 def test_the_history_has_all_that_matters(stored: Sessions) -> None:
@@ -87,6 +90,17 @@ def test_alert_by_alert(
     assert sorted(ours.added) == sorted(theirs.added)
     assert sorted(one[:2] + one[3:] for one in ours.removed) == sorted(one[:2] + one[3:] for one in theirs.removed)
     assert (ours.now, ours.then, ours.days) == (theirs.now, theirs.then, theirs.days)
+
+
+def test_all_that_was_written_is_judged(spark: Any, exported: Path, manifest: Manifest) -> None:
+    """If Spark judges more or fewer actions, there is no report; how many a period has is not known."""
+    last = manifest.files_of("actions")[-1]
+    others = [replace(one, rows=one.rows + 1) if one is last else one for one in manifest.files]
+    over = SparkBacktest(spark, place_of(exported), replace(manifest, files=tuple(others)))
+    asked = questions(manifest.settings())
+    with pytest.raises(NoExport, match="Spark has judged"):
+        over.run(asked["the last moment"].plan, asked["the last moment"].empty_result())
+    over.run(asked["a period"].plan, asked["a period"].empty_result())
 
 
 # Users that span batches
@@ -166,20 +180,31 @@ def test_an_empty_export(spark: Any, database_url: str, tmp_path: Path) -> None:
     assert manifest.files == ()
     question = questions(manifest.settings())["a sweep"]
     nothing = question.empty_result()
-    SparkBacktest(spark, str(folder), manifest).run(question.plan, nothing)
+    SparkBacktest(spark, place_of(folder), manifest).run(question.plan, nothing)
     assert reported(question, nothing) == reported(question, question.empty_result())
 
 
 # The command
 
 
-def test_the_command_needs_neither_database_nor_settings(exported: Path, tmp_path: Path, history_url: str) -> None:
+@pytest.mark.parametrize("place", ["s3a://history/2026-11-*", "hdfs://there/{a,b}", "file:///srv/exports/[1]"])
+def test_one_export_is_judged_not_all_that_match(place: str) -> None:
+    """Users would count once for each."""
+    result = CliRunner().invoke(spark_backtest, [place])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "name one folder" in result.stderr
+
+
+def test_the_command_needs_neither_database_nor_settings(
+    exported: Path, tmp_path: Path, history_url: str, of_a_cluster: Path
+) -> None:
     """In a folder of its own, whose name has a space, with settings that are wrong and no home: the same text."""
     code = tmp_path / "a folder"
     code.mkdir()
     for path in (*ROOT.glob("*.py"), *(ROOT / name for name in SERVICE_FOLDERS)):
         (code / path.name).symlink_to(path)
     environment = {"PATH": os.environ["PATH"], "HOME": "", "DATABASE_URL": "nonsense", "SECRET_KEY": "short"}
+    environment["SPARK_CONF_DIR"] = str(of_a_cluster)
     command = [sys.executable, "-m", "flask", "--app", "app", "spark-backtest", str(exported), "--master", "local[1]"]
     command += ["--conf", "spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1"]
     ended = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True)

@@ -12,7 +12,7 @@ import pytest
 
 from commands.spark_session import _code, _failures, _held_back, _summary
 from rules.hindsight.manifest import read_manifest
-from rules.hindsight.spark_users import SparkBacktest
+from rules.hindsight.spark_users import SparkBacktest, place_of
 from tests.spark.history import questions
 
 
@@ -45,6 +45,19 @@ def test_what_would_end_it_waits_until_spark_has_started() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_file_that_is_gone_is_not_passed_over(spark: Any, exported: Path, tmp_path: Path) -> None:
+    """Nor one that cannot be read, as below, even where Spark is set up to do so."""
+    folder = tmp_path / "copy"
+    shutil.copytree(exported, folder)
+    manifest = read_manifest(folder)
+    backtest = SparkBacktest(spark, place_of(folder), manifest)
+    question = questions(manifest.settings())["a period"]
+    rows = backtest.rows(question.plan)
+    (folder / manifest.files_of("alerts")[0].name).unlink()
+    with pytest.raises(_failures(), match="FILE_NOT_EXIST"):
+        rows.collect()
+
+
 def test_why_it_failed_is_said_in_a_line(spark: Any, exported: Path, tmp_path: Path) -> None:
     """That of the innermost exception, not of those that passed it on, nor the last of a page."""
     folder = tmp_path / "copy"
@@ -54,7 +67,7 @@ def test_why_it_failed_is_said_in_a_line(spark: Any, exported: Path, tmp_path: P
     harmed.write_bytes(harmed.read_bytes()[:-5])
     question = questions(manifest.settings())["a period"]
     with pytest.raises(_failures()) as raised:
-        SparkBacktest(spark, str(folder), manifest).run(question.plan, question.empty_result())
+        SparkBacktest(spark, place_of(folder), manifest).run(question.plan, question.empty_result())
     said = _summary(raised.value, Path(os.devnull))
     assert "is not a Parquet file" in said
     assert "\n" not in said
