@@ -20,6 +20,8 @@ from database.session import CommitUncertain, commit
 from rules.hindsight.manifest import NAME, Manifest, write_whole
 from version import VERSION
 
+_PART = f".{NAME}.part"  # the manifest while it is written
+
 
 @click.command(cls=Command)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -39,11 +41,11 @@ def export(folder: Path, processes: int, as_json: bool) -> None:
     is_new = _make(folder)
     try:
         manifest, seconds = _export(folder, processes)
+        with suppress(SQLAlchemyError, CommitUncertain):  # it is away; the entry of the beginning stays
+            _note("ended", folder, {table: manifest.rows(table) for table in TABLES})
     except BaseException:
         _remove(folder, and_itself=is_new)
         raise
-    with suppress(SQLAlchemyError, CommitUncertain):  # it is away; the entry of the beginning stays
-        _note("ended", folder, {table: manifest.rows(table) for table in TABLES})
     data = _data(folder, manifest)
     click.echo(json.dumps(data, indent=2) if as_json else _text(data, seconds))
 
@@ -56,7 +58,7 @@ def _make(folder: Path) -> bool:
     elif not folder.is_dir():
         raise Stopped(f"{folder} is no folder.")
     elif found := sorted(one.name for one in folder.iterdir()):
-        ended = "" if NAME in found or set(found) - set(TABLES) else " It looks like an export that did not end."
+        ended = "" if NAME in found or set(found) - {*TABLES, _PART} else " It looks like an export that did not end."
         raise Stopped(f"{folder} is not empty: an export needs a folder of its own.{ended}")
     else:
         folder.chmod(0o700)
@@ -80,7 +82,7 @@ def _remove(folder: Path, *, and_itself: bool) -> None:
     """Remove what was written: all processes have ended."""
     for table in TABLES:
         shutil.rmtree(folder / table, ignore_errors=True)
-    for name in (NAME, f".{NAME}.part"):
+    for name in (NAME, _PART):
         (folder / name).unlink(missing_ok=True)
     if and_itself:
         with suppress(OSError):

@@ -177,6 +177,7 @@ def test_a_folder_that_has_something_in_it(database_url: str, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     (tmp_path / "mine").unlink()
     (tmp_path / "actions").mkdir()
+    (tmp_path / ".manifest.json.part").touch()
     result = run_command(database_url, "export", tmp_path)
     assert (result.exit_code, "did not end" in result.stderr) == (2, True)
 
@@ -211,6 +212,19 @@ def test_a_disk_that_is_full(
         assert (result.exit_code, "No space left on device" in result.stderr) == (2, True)
         assert folder.exists() == is_left
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_at_the_very_end(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is entered in the log that it has ended: it leaves nothing, as at any time before."""
+
+    def note(what: str, *_: object) -> None:
+        if what == "ended":
+            assert (tmp_path / "out" / NAME).exists()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("commands.export._note", note)
+    result = run_command(database_url, "export", tmp_path / "out", "--processes", "1")
+    assert (result.exit_code, list(tmp_path.iterdir())) == (130, [])
 
 
 # As a process
