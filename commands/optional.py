@@ -16,7 +16,7 @@ JAVA = 17  # the oldest that Spark runs on
 def check_packages(*names: str) -> None:
     """Raise Stopped if one of these packages, which are installed only by those who want them, is not there."""
     if missing := [name for name in names if find_spec(name) is None]:
-        raise Stopped(f"This needs {' and '.join(missing)}, which is not installed. Install it: {_INSTALL}")
+        raise Stopped(f"Not installed, and needed for this: {', '.join(missing)}. Install: {_INSTALL}")
 
 
 def check_java() -> None:

@@ -15,10 +15,10 @@ from tests.service import ROOT
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is named, with the command that installs it, and that is one that there is."""
-    monkeypatch.setattr(optional, "find_spec", lambda name: None if name == "pyspark" else object())
+    monkeypatch.setattr(optional, "find_spec", lambda name: None if name.startswith("py") else object())
     result = CliRunner().invoke(spark_backtest, [str(tmp_path)])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "This needs pyspark, which is not installed. Install it: make spark" in result.stderr
+    assert "Not installed, and needed for this: pyspark, pyarrow. Install: make spark" in result.stderr
     assert "\nspark:" in (ROOT / "Makefile").read_text()
     assert (ROOT / "requirements-spark.txt").exists()
 
