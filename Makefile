@@ -72,7 +72,7 @@ test-browser: .venv/.dev ## run the tests that need a browser (as root it instal
 test-streams: .venv/.dev .tools/streams/.ready ## run the tests of streams/ (for Linux on x86-64; downloads 120 MB)
 	@exec $(PY) -m pytest -n 0 tests/e2e/test_stream.py
 
-test-spark: .venv/.dev .venv/.spark ## run the tests of exports and of Spark (needs Java 17 or newer; downloads 600 MB)
+test-spark: .venv/.dev .venv/.spark ## run the tests of exports and, with Java 17 or newer, of Spark (downloads 600 MB)
 	@exec $(PY) -m pytest -n 0 tests/spark
 
 coverage: .venv/.dev ## run all tests and write htmlcov/index.html
