@@ -130,7 +130,10 @@ def copy_table(
 
 
 def moment(connection: Connection) -> datetime:
-    """When the transaction of `connection` began: its snapshot has all that was committed before."""
+    """When the transaction of `connection` began: its snapshot has all that was committed before.
+
+    Read from a replica, it may lack what was committed in the ten seconds before.
+    """
     found: datetime = connection.execute(select(func.now())).scalar_one()
     return found
 

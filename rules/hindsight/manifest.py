@@ -1,6 +1,6 @@
 """What an export consists of: its manifest, and whether its files are as they were written.
 
-Standard library only, like what judges them: an export is read where there is no database.
+Standard library only: it is read where there is no database.
 """
 
 import hashlib
@@ -65,7 +65,8 @@ class ExportedRule:
 class Manifest:
     """What an export consists of.
 
-    It shows the database as it was at `snapshot_at`, after the migration `schema`, and was written by `release`.
+    It shows the database as it was at `snapshot_at`, after the migration `schema`, and was written by `release`. Read
+    from a replica, it may lack what was committed in the ten seconds before.
     `rules` are all changes of rules, oldest first. `time_is_epoch`: times are seconds since 1970.
     """
 
