@@ -25,6 +25,7 @@ ENGINES: dict[str, tuple[Callable[[str], Engine], dict[str, str]]] = {
             "idle_in_transaction_session_timeout": "6s",
             "plan_cache_mode": "force_generic_plan",
             "jit": "off",
+            "enable_seqscan": "off",
         },
     ),
     "all of history": (
